@@ -1,0 +1,189 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Config says how an [Authority] is to work. Prefix, Permissions and Store are
+// required. It is written with field names and read once, by [New].
+type Config struct {
+	_ [0]func() // keyed literals only; no ==
+
+	// Prefix begins every token that is generated, followed by "_": 1 to 16 of
+	// a-z, 0-9 and single underscores between them, a letter first. Choose one
+	// that names the service, so that a leaked token can be traced to it, and
+	// keep it: tokens with another prefix are not recognised.
+	Prefix string
+
+	// Permissions are all that the service knows. New closes the catalogue.
+	Permissions *Catalogue
+
+	// Store keeps the tokens.
+	Store Store
+
+	// Environment returns the environment that a request is about, for instance
+	// from its host name; tokens of another one are refused. An error, a panic
+	// or an empty text refuses with 503.
+	//
+	// Without it the environment of a request is that of its token: handlers
+	// then must keep to the data of Token.Environment. A service with a single
+	// environment generates all tokens in DefaultEnvironment.
+	Environment func(*http.Request) (string, error)
+
+	// ClientAddr returns the address that a request came from, for tokens that
+	// are bound to networks and for events. An error or a panic refuses with
+	// 503. Without it, it is the peer of the connection, http.Request.RemoteAddr,
+	// which behind a proxy is the proxy.
+	ClientAddr func(*http.Request) (netip.Addr, error)
+
+	// Scheme is the authentication scheme; "" means "apiToken". Its case does
+	// not matter in requests.
+	Scheme string
+
+	// AcceptBearer accepts the scheme Bearer as well.
+	AcceptBearer bool
+
+	// Parameter is the name of the query parameter; "" means "apiToken". Its
+	// case matters.
+	Parameter string
+
+	// NoQueryToken turns the query parameter off: it has no meaning any more,
+	// whatever it holds. Need.HeaderOnly refuses it on single routes.
+	NoQueryToken bool
+
+	// Realm is what challenges name; "" means "api".
+	Realm string
+
+	// RefusalBody replaces the problem document of refusals. Status and headers
+	// (Content-Type aside) stay. If it panics the problem document is sent.
+	RefusalBody func(r *http.Request, p Problem) (contentType string, body []byte)
+
+	// Observe is told of every decision and every change, before a request goes
+	// on and after a change was made. It is called from many goroutines, on the
+	// request's own, and should return at once. If it panics about a request,
+	// that is refused with 503. See LogEvents.
+	Observe func(context.Context, Event)
+
+	// StoreTimeout is how long a request or a change waits for the store; 0
+	// means 2 seconds.
+	StoreTimeout time.Duration
+
+	// MaxLookups is how many look-ups of tokens may run in the store at once;
+	// others wait for one to end, at most for StoreTimeout. 0 means 64.
+	MaxLookups int
+}
+
+// DefaultEnvironment is the environment of services that have only one.
+const DefaultEnvironment = "default"
+
+// The defaults of a Config.
+const (
+	defaultScheme     = "apiToken"
+	defaultParameter  = "apiToken"
+	defaultRealm      = "api"
+	defaultTimeout    = 2 * time.Second
+	defaultMaxLookups = 64
+)
+
+// An Authority verifies tokens and guards handlers; [Authority.As] manages
+// tokens. It is made by [New], immutable, and safe for concurrent use. The
+// zero Authority refuses everything.
+type Authority struct {
+	config      Config
+	grammar     grammar
+	catalogue   *Catalogue
+	permissions map[string]*permission
+	store       Store
+	schemes     []scheme
+	now         func() time.Time
+	slots       chan struct{} // one for each look-up that runs
+}
+
+// New checks a configuration and makes an [Authority] of it. All mistakes are
+// reported together; each is a [FieldError]. New closes the catalogue and does
+// not change c.
+func New(c Config) (*Authority, error) {
+	var mistakes []error
+	wrong := func(field, format string, args ...any) {
+		mistakes = append(mistakes, &FieldError{"Config." + field, fmt.Sprintf(format, args...)})
+	}
+	if !prefixPattern.MatchString(c.Prefix) || len(c.Prefix) > 16 {
+		wrong("Prefix", "%.40q is not 1 to 16 of a-z, 0-9 and single underscores between them, a letter first", c.Prefix)
+	}
+	if c.Permissions == nil {
+		wrong("Permissions", "is missing")
+	}
+	if c.Store == nil {
+		wrong("Store", "is missing")
+	}
+	c.Scheme = orDefault(c.Scheme, defaultScheme)
+	if !isToken(c.Scheme) {
+		wrong("Scheme", "%.40q is not a token as RFC 9110 section 5.6.2 defines it", c.Scheme)
+	}
+	c.Parameter = orDefault(c.Parameter, defaultParameter)
+	if !isToken(c.Parameter) {
+		wrong("Parameter", "%.40q contains a character outside RFC 9110's tokens", c.Parameter)
+	}
+	c.Realm = orDefault(c.Realm, defaultRealm)
+	for i := range len(c.Realm) {
+		if c.Realm[i] < ' ' || c.Realm[i] > '~' {
+			wrong("Realm", "%.40q contains a character outside printable ASCII", c.Realm)
+			break
+		}
+	}
+	if c.StoreTimeout < 0 {
+		wrong("StoreTimeout", "is negative")
+	}
+	c.StoreTimeout = orDefault(c.StoreTimeout, defaultTimeout)
+	if c.MaxLookups < 0 {
+		wrong("MaxLookups", "is negative")
+	}
+	c.MaxLookups = orDefault(c.MaxLookups, defaultMaxLookups)
+	if mistakes != nil {
+		return nil, errors.Join(mistakes...)
+	}
+
+	a := &Authority{
+		config:      c,
+		grammar:     grammar{c.Prefix + "_"},
+		catalogue:   c.Permissions,
+		permissions: make(map[string]*permission),
+		store:       c.Store,
+		schemes:     []scheme{newScheme(c.Scheme, c.Realm)},
+		now:         time.Now,
+		slots:       make(chan struct{}, c.MaxLookups),
+	}
+	if c.AcceptBearer && !strings.EqualFold(c.Scheme, "Bearer") {
+		a.schemes = append(a.schemes, newScheme("Bearer", c.Realm))
+	}
+	for _, p := range c.Permissions.close(caller()) {
+		a.permissions[p.name] = p
+	}
+	return a, nil
+}
+
+// Close releases what the Authority holds. The store stays open: it belongs to
+// whoever opened it.
+func (a *Authority) Close() error { return nil }
+
+func orDefault[T comparable](v, def T) T {
+	if v == *new(T) {
+		return def
+	}
+	return v
+}
+
+// A FieldError says what is wrong with a field of what was given.
+type FieldError struct {
+	Field   string // as the caller wrote it: "Config.Prefix", "name"
+	Problem string // the rest of the sentence: "is missing"
+}
+
+// Error returns "apitoken: ", field and problem.
+func (e *FieldError) Error() string { return "apitoken: " + e.Field + " " + e.Problem }

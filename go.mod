@@ -1,0 +1,3 @@
+module github.com/apitoken-go/apitoken
+
+go 1.26

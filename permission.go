@@ -1,0 +1,338 @@
+package apitoken
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A Catalogue holds all permissions that a service knows. Its zero value is
+// empty and ready for use. Permissions are defined while the program starts,
+// as package variables:
+//
+//	var (
+//		catalogue   apitoken.Catalogue
+//		readDevices = catalogue.Define("devices:read", "See devices and their state")
+//	)
+//
+// [New] closes the catalogue: a permission that could be defined later could
+// not have been part of what routes and tokens were checked against.
+type Catalogue struct {
+	mu     sync.Mutex
+	list   []*permission
+	byName map[string]*permission
+	closed string // where New closed it
+}
+
+// A Permission is one entry of a [Catalogue], made by [Catalogue.Define] or
+// [Catalogue.Lookup]. Permissions compare with ==. The zero Permission is none:
+// no token has it and no route can require it.
+type Permission struct{ p *permission }
+
+type permission struct {
+	catalogue         *Catalogue
+	index             int
+	name, description string
+	defined           string // file:line
+}
+
+// maxPermissionName is the longest name of a permission, in bytes.
+const maxPermissionName = 128
+
+// Define adds a permission. The name is 1 to 128 of A-Z, a-z, 0-9 and "._:/-",
+// and by custom group:action; the description tells users what it allows.
+//
+// Define panics, naming the places in the source, if the name is malformed or
+// defined already, the description is empty, or the catalogue is closed.
+func (c *Catalogue) Define(name, description string) Permission {
+	here := caller()
+	if !validPermissionName(name) {
+		panic(fmt.Sprintf("apitoken: %s: permission name %q is not 1 to 128 of A-Z, a-z, 0-9 and ._:/-", here, name))
+	}
+	if err := checkText(description, 1, maxDescription); err != nil {
+		panic(fmt.Sprintf("apitoken: %s: description of permission %q %v", here, name, err))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed != "" {
+		panic(fmt.Sprintf("apitoken: %s: permission %q defined after the catalogue was closed by New at %s", here, name, c.closed))
+	}
+	if earlier, ok := c.byName[name]; ok {
+		panic(fmt.Sprintf("apitoken: %s: permission %q is defined already at %s", here, name, earlier.defined))
+	}
+	p := &permission{c, len(c.list), name, description, here}
+	if c.byName == nil {
+		c.byName = make(map[string]*permission)
+	}
+	c.byName[name] = p
+	c.list = append(c.list, p)
+	return Permission{p}
+}
+
+// Lookup finds permissions by name, for lists that come from configuration or
+// from a request. It returns them in the order of names, or an error that
+// names every unknown one and suggests what may have been meant.
+func (c *Catalogue) Lookup(names ...string) ([]Permission, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := make([]Permission, 0, len(names))
+	var unknown []string
+	for _, name := range names {
+		if p, ok := c.byName[name]; ok {
+			found = append(found, Permission{p})
+		} else {
+			unknown = append(unknown, fmt.Sprintf("%.140q%s", name, c.suggest(name)))
+		}
+	}
+	if unknown != nil {
+		return nil, &FieldError{"permissions", "unknown: " + strings.Join(unknown, ", ")}
+	}
+	return found, nil
+}
+
+// All returns the permissions in the order of their definition.
+func (c *Catalogue) All() []Permission {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]Permission, len(c.list))
+	for i, p := range c.list {
+		all[i] = Permission{p}
+	}
+	return all
+}
+
+// close ends definition and returns what was defined, in order.
+func (c *Catalogue) close(at string) []*permission {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed == "" {
+		c.closed = at
+	}
+	return c.list
+}
+
+// suggest returns ` (did you mean "x"?)` for a name close to a known one.
+func (c *Catalogue) suggest(name string) string {
+	if len(name) > maxPermissionName {
+		return ""
+	}
+	best, bestDistance := "", 1+max(1, len(name)/4)
+	for _, p := range c.list {
+		if d := editDistance(strings.ToLower(name), strings.ToLower(p.name)); d < bestDistance {
+			best, bestDistance = p.name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %q?)", best)
+}
+
+// editDistance counts the insertions, deletions, substitutions and swaps of
+// neighbours that turn a into b (optimal string alignment).
+func editDistance(a, b string) int {
+	var before, last []int
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before, last, row = last, row, make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(last[j]+cost, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}
+
+func validPermissionName(name string) bool {
+	if name == "" || len(name) > maxPermissionName {
+		return false
+	}
+	for i := range len(name) {
+		if c := name[i]; !isAlnum(c) && strings.IndexByte("._:/-", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlnum(c byte) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+}
+
+// Name returns the name, "" for the zero Permission.
+func (p Permission) Name() string {
+	if p.p == nil {
+		return ""
+	}
+	return p.p.name
+}
+
+// Description returns what the permission allows, in words for users.
+func (p Permission) Description() string {
+	if p.p == nil {
+		return ""
+	}
+	return p.p.description
+}
+
+// Group returns the part of the name before the first colon, "" without one.
+func (p Permission) Group() string {
+	group, _, found := strings.Cut(p.Name(), ":")
+	if !found {
+		return ""
+	}
+	return group
+}
+
+// String returns the name.
+func (p Permission) String() string { return p.Name() }
+
+// A permSet is a set of permissions of one catalogue: bit i stands for the
+// permission with index i.
+type permSet []uint64
+
+func (s permSet) has(p *permission) bool {
+	w := uint(p.index) / 64
+	return w < uint(len(s)) && s[w]>>(uint(p.index)%64)&1 == 1
+}
+
+func (s permSet) add(p *permission) permSet {
+	for w := p.index / 64; len(s) <= w; {
+		s = append(s, 0)
+	}
+	s[p.index/64] |= 1 << (uint(p.index) % 64)
+	return s
+}
+
+// and returns the permissions that are in both sets, as a fresh set.
+func (s permSet) and(t permSet) permSet {
+	both := slices.Clone(s[:min(len(s), len(t))])
+	for i := range both {
+		both[i] &= t[i]
+	}
+	return both
+}
+
+// A Need says what a route asks of a token. The zero Need is met by no token.
+type Need struct {
+	match      match
+	perms      []Permission
+	headerOnly bool
+}
+
+type match string
+
+const (
+	matchAll   match = "all"
+	matchAny   match = "any"
+	matchToken match = "token"
+)
+
+// All is met by a token that has every one of these permissions.
+// It panics on a zero Permission.
+func All(p Permission, more ...Permission) Need { return newNeed(matchAll, p, more, caller()) }
+
+// Any is met by a token that has at least one of these permissions.
+// It panics on a zero Permission.
+func Any(p Permission, more ...Permission) Need { return newNeed(matchAny, p, more, caller()) }
+
+// AnyToken is met by every valid token, whatever its permissions.
+func AnyToken() Need { return Need{match: matchToken} }
+
+// HeaderOnly returns a Need like n that refuses tokens in the query with 400.
+func (n Need) HeaderOnly() Need {
+	n.headerOnly = true
+	return n
+}
+
+func newNeed(m match, p Permission, more []Permission, at string) Need {
+	n := Need{match: m}
+	for _, p := range append([]Permission{p}, more...) {
+		if p.p == nil {
+			panic("apitoken: " + at + ": the zero Permission cannot be required; use a value returned by Catalogue.Define")
+		}
+		if !slices.Contains(n.perms, p) {
+			n.perms = append(n.perms, p)
+		}
+	}
+	return n
+}
+
+// metBy reports whether a token with these permissions meets n.
+func (n *Need) metBy(set permSet) bool {
+	switch n.match {
+	case matchAll:
+		for _, p := range n.perms {
+			if !set.has(p.p) {
+				return false
+			}
+		}
+		return len(n.perms) > 0
+	case matchAny:
+		for _, p := range n.perms {
+			if set.has(p.p) {
+				return true
+			}
+		}
+		return false
+	}
+	return n.match == matchToken
+}
+
+// missing returns the names that keep a token with these permissions from
+// meeting n: of an Any, all of its alternatives.
+func (n *Need) missing(set permSet) []string {
+	var names []string
+	for _, p := range n.perms {
+		if !set.has(p.p) {
+			names = append(names, p.p.name)
+		}
+	}
+	return names
+}
+
+// check reports a Need that cannot be judged against this catalogue.
+func (n *Need) check(c *Catalogue) error {
+	if n.match == "" {
+		return fmt.Errorf("apitoken: the zero Need is met by no token; use All, Any or AnyToken")
+	}
+	for _, p := range n.perms {
+		if p.p.catalogue != c {
+			return fmt.Errorf("apitoken: permission %q, defined at %s, is not of the catalogue in Config.Permissions", p.p.name, p.p.defined)
+		}
+	}
+	return nil
+}
+
+// names returns the names of permissions in order.
+func names(perms []Permission) []string {
+	list := make([]string, len(perms))
+	for i, p := range perms {
+		list[i] = p.Name()
+	}
+	return list
+}
+
+// caller returns the file:line of the first caller outside this package.
+func caller() string {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "github.com/apitoken-go/apitoken.") || strings.HasSuffix(f.File, "_test.go") || !more {
+			return fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package apitoken
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Routes registers handlers with a mux and remembers what each of them needs,
+// so that the table of permissions that a service publishes is the one that it
+// enforces. Anything with the Handle method of [http.ServeMux] will do as a mux.
+//
+// Routes serves that table as JSON.
+type Routes struct {
+	a     *Authority
+	mux   interface{ Handle(string, http.Handler) }
+	table []Route
+}
+
+// A Route is one line of the table.
+type Route struct {
+	Method      string   `json:"method"` // "" for every method
+	Pattern     string   `json:"pattern"`
+	Permissions []string `json:"permissions"`
+	Match       string   `json:"match"` // "all" or "any" of Permissions, any "token", or "open"
+	Description string   `json:"description"`
+}
+
+// Routes returns a recorder for mux.
+func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Routes {
+	return &Routes{a: a, mux: mux}
+}
+
+// Handle registers a handler that is called only for requests whose token meets
+// the need. It panics where [Authority.Guard] or the mux does, and without a
+// description.
+func (rt *Routes) Handle(pattern, description string, need Need, h http.Handler) {
+	guarded := rt.a.Guard(need)(h)
+	rt.add(pattern, description, string(need.match), names(need.perms))
+	rt.mux.Handle(pattern, guarded)
+}
+
+// Open registers a handler that needs no token.
+func (rt *Routes) Open(pattern, description string, h http.Handler) {
+	rt.add(pattern, description, "open", []string{})
+	rt.mux.Handle(pattern, h)
+}
+
+func (rt *Routes) add(pattern, description, match string, permissions []string) {
+	if description == "" {
+		panic("apitoken: " + caller() + ": route " + pattern + " has no description")
+	}
+	method, path, found := strings.Cut(pattern, " ")
+	if !found {
+		method, path = "", pattern
+	}
+	rt.table = append(rt.table, Route{method, strings.TrimLeft(path, " \t"), permissions, match, description})
+}
+
+// Table returns what was registered, in order.
+func (rt *Routes) Table() []Route {
+	table := slices.Clone(rt.table)
+	for i := range table {
+		table[i].Permissions = slices.Clone(table[i].Permissions)
+	}
+	return table
+}
+
+// ServeHTTP answers with the table: {"routes":[...]}.
+func (rt *Routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(map[string][]Route{"routes": rt.Table()})
+}

@@ -1,0 +1,88 @@
+package apitoken
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// A Secret is the text of a token, which whoever has it can use. It keeps the
+// text where fmt, encoding/json, encoding/xml, encoding/gob, log/slog and
+// reflection do not reach, so that it is shown only by [Secret.Reveal]. The
+// zero Secret holds nothing.
+type Secret struct {
+	hidden
+}
+
+// NewSecret wraps a text that was received from elsewhere, for [Presented].
+func NewSecret(text string) Secret {
+	return Secret{hidden{reveal: func() string { return text }}}
+}
+
+// Reveal returns the text. Every place that shows a secret contains this word.
+func (s Secret) Reveal() string {
+	if s.reveal == nil {
+		return ""
+	}
+	return s.reveal()
+}
+
+// A Key is a secret key with a public ID. It shows as little as a [Secret].
+type Key struct {
+	hidden
+	id string
+}
+
+// KeySize is the size of a key's bytes.
+const KeySize = 32
+
+// NewKey makes a key from 32 random bytes. The ID, 1 to 32 of A-Z, a-z, 0-9
+// and "._-", is stored with whatever the key protects, and has to stay.
+func NewKey(id string, secret []byte) (Key, error) {
+	if !validKeyID(id) {
+		return Key{}, &FieldError{"Key", fmt.Sprintf("ID %.40q is not 1 to 32 of A-Z, a-z, 0-9 and ._-", id)}
+	}
+	if len(secret) != KeySize {
+		return Key{}, &FieldError{"Key", fmt.Sprintf("%q has %d bytes, not %d", id, len(secret), KeySize)}
+	}
+	text := string(secret)
+	return Key{hidden{reveal: func() string { return text }}, id}, nil
+}
+
+// ID returns the public ID of the key.
+func (k Key) ID() string { return k.id }
+
+func validKeyID(id string) bool {
+	if id == "" || len(id) > 32 {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; !isAlnum(c) && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// hidden keeps a text in a closure. A func field also makes the types that
+// embed it incomparable: == would be a comparison in variable time.
+type hidden struct {
+	reveal func() string
+}
+
+const redacted = "[secret]"
+
+// String returns "[secret]".
+func (hidden) String() string { return redacted }
+
+// GoString returns "[secret]".
+func (hidden) GoString() string { return redacted }
+
+// Format writes "[secret]" for every verb.
+func (hidden) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
+
+// MarshalText returns "[secret]".
+func (hidden) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue returns "[secret]".
+func (hidden) LogValue() slog.Value { return slog.StringValue(redacted) }

@@ -1,0 +1,350 @@
+package apitoken
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// A Store keeps token records. It holds no policy: what may be changed, by
+// whom, and what a record allows is decided by [Authority] and [Manager].
+//
+// A Store never sees a secret, only the SHA-256 digest of one. It compares
+// strings byte by byte ("abc", "ABC" and "abc " are three IDs) and keeps times
+// to the microsecond. Once Create, Replace or Delete has returned nil, every
+// later Get on any handle of the same data sees the change, also after a crash.
+//
+// Get reports a missing record with an error that wraps [ErrNotFound]; Create,
+// Replace and Delete likewise use the errors named beside them. Every other
+// error means that the outcome is unknown, and requests are refused with 503.
+//
+// Methods are called concurrently. They should return soon after ctx is done;
+// a request does not wait longer than Config.StoreTimeout either way.
+//
+// The package stores/storetest checks an implementation.
+type Store interface {
+	// Create adds a record, or reports ErrExists.
+	Create(ctx context.Context, rec Record) error
+
+	// Get returns the record with exactly this ID, or ErrNotFound.
+	Get(ctx context.Context, id string) (Record, error)
+
+	// Replace writes rec over the stored record of the same ID if that one
+	// has version rec.Version-1; otherwise ErrConflict, or ErrNotFound.
+	// It leaves Uses as stored.
+	Replace(ctx context.Context, rec Record) error
+
+	// Delete removes a record, or reports ErrNotFound.
+	Delete(ctx context.Context, id string) error
+
+	// List returns one page of the records that match q.
+	List(ctx context.Context, q Query) (Page, error)
+}
+
+// Errors of a [Store], which may wrap them.
+var (
+	ErrExists   = errors.New("apitoken: a record with this ID exists")
+	ErrNotFound = errors.New("apitoken: not found")
+	ErrConflict = errors.New("apitoken: changed by someone else meanwhile")
+)
+
+// A Toucher is a [Store] that records when tokens were last used.
+//
+// Touch stores uses, which come in batches off the request path. For each
+// secret and transport it keeps the newest use. It does not change a record's
+// version, writes nothing that a [Watcher] would report, and ignores tokens
+// and secrets that no longer exist.
+type Toucher interface {
+	Touch(ctx context.Context, uses []Use) error
+}
+
+// A Scanner is a [Store] that can be read from end to end, which exports and
+// re-keying need. Scan returns up to limit records whose IDs follow after, in
+// byte order of their IDs; fewer only at the end.
+type Scanner interface {
+	Scan(ctx context.Context, after string, limit int) ([]Record, error)
+}
+
+// A KeyLister is a [Store] that knows which keys its records need. KeysInUse
+// returns, by key ID, how many records carry a seal under a key of Config.Keys
+// and how many secrets are sealed under a key of Config.SealKeys. It is asked
+// once, by [New], and should be answered from an index.
+type KeyLister interface {
+	KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error)
+}
+
+// A Watcher is a [Store] that reports changes, whoever made them.
+//
+// Watch passes committed changes to feed until ctx is done or the feed is
+// lost, and then returns. It is called again after a pause.
+type Watcher interface {
+	Watch(ctx context.Context, feed Feed) error
+}
+
+// A Feed receives what a [Watcher] reports.
+type Feed interface {
+	// Changed says that the records with these IDs were created, replaced or
+	// deleted. Saying so twice is harmless.
+	Changed(ids ...string)
+
+	// Current says that every change committed before the local instant t,
+	// which carries a monotonic reading, has been passed on.
+	Current(t time.Time)
+
+	// Reset says that changes may have been missed.
+	Reset()
+}
+
+// A Record is what a [Store] keeps of one token. Times are in UTC, whole
+// microseconds, and zero where there is none.
+//
+// Records are for stores. Everyone else meets tokens as [Token] in a request
+// and as [Info] in a [Manager].
+type Record struct {
+	ID      string // public; the key of look-ups
+	Version int64  // one more with each change; never the same twice for an ID
+
+	Environment string
+	Owner       string
+	Name        string
+	Description string
+	Permissions []string // sorted, no name twice; may hold names the catalogue has dropped
+
+	Status        Status // StatusActive or StatusInactive, nothing else
+	DeactivatedAt time.Time
+	DeactivatedBy string
+
+	CreatedAt time.Time
+	CreatedBy string
+	ChangedAt time.Time
+	ExpiresAt time.Time      // zero: never
+	NotBefore time.Time      // zero: valid from the start
+	Networks  []netip.Prefix // none: usable from every address
+
+	Secrets []SecretRecord // the newest first; a second one during and after a rotation
+	History []Change       // the last 16, the newest first
+
+	SealKey string // ID of the key in Config.Keys, "" for none
+	Seal    []byte // HMAC-SHA-256 over MarshalBinary
+
+	Uses []Use // only Touch writes these
+}
+
+// A SecretRecord is what is stored of one secret.
+type SecretRecord struct {
+	Digest     []byte // SHA-256, 32 bytes
+	Foreign    bool   // the digest is of a whole imported token, not of a minted secret
+	CreatedAt  time.Time
+	ValidUntil time.Time // zero: as long as the token
+
+	// IdempotencyKey is the SHA-256 of the key that the rotation which made
+	// this secret was asked with; empty for none.
+	IdempotencyKey []byte
+
+	// Sealed is the secret, encrypted under the key SealedKey of
+	// Config.SealKeys; empty where it was not kept.
+	SealedKey string
+	Sealed    []byte
+}
+
+// A Change is a line in the history of a token.
+type Change struct {
+	At     time.Time
+	By     string
+	Action string   // "generate", "update", "activate", ...
+	Fields []string // what an update changed
+}
+
+// A Use says when and from where a secret was last used.
+type Use struct {
+	ID        string // of the token
+	Digest    []byte // of the secret
+	Transport Transport
+	At        time.Time
+	Address   netip.Addr // zero where it is not known
+}
+
+// Transport is the way by which a token was presented.
+type Transport string
+
+// The transports.
+const (
+	InHeader Transport = "header" // Authorization
+	InQuery  Transport = "query"  // the query parameter
+	Direct   Transport = "direct" // Authority.Verify
+)
+
+// Status is the state of a token at a moment. Where several apply it is the
+// first of inactive, expired, pending, active.
+type Status string
+
+// The states. A record stores only the first two.
+const (
+	StatusActive   Status = "active"
+	StatusInactive Status = "inactive" // deactivated
+	StatusExpired  Status = "expired"
+	StatusPending  Status = "pending" // its not-before lies ahead
+)
+
+// StatusAt returns the status at the moment t. A token is expired from
+// ExpiresAt on and pending before NotBefore.
+func (r *Record) StatusAt(t time.Time) Status {
+	switch {
+	case r.Status != StatusActive:
+		return StatusInactive
+	case !r.ExpiresAt.IsZero() && !t.Before(r.ExpiresAt):
+		return StatusExpired
+	case t.Before(r.NotBefore):
+		return StatusPending
+	}
+	return StatusActive
+}
+
+// LastUsed returns when the token was last used, zero for never.
+func (r *Record) LastUsed() time.Time {
+	var last time.Time
+	for _, u := range r.Uses {
+		if u.At.After(last) {
+			last = u.At
+		}
+	}
+	return last
+}
+
+// maxUses bounds Record.Uses: two secrets by three transports.
+const maxUses = 6
+
+// AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
+// changed anything. A newer use of the same secret by the same transport wins;
+// uses of a secret that r does not hold are ignored; what is left of earlier
+// secrets goes first when there are more than six. The result is a fresh slice.
+func (r *Record) AddUse(u Use) bool {
+	known := func(u Use) bool {
+		return slices.ContainsFunc(r.Secrets, func(s SecretRecord) bool { return bytes.Equal(s.Digest, u.Digest) })
+	}
+	if u.ID != r.ID || !known(u) {
+		return false
+	}
+	uses := slices.Clone(r.Uses)
+	i := slices.IndexFunc(uses, func(o Use) bool { return bytes.Equal(o.Digest, u.Digest) && o.Transport == u.Transport })
+	switch {
+	case i < 0:
+		uses = append(uses, u)
+	case u.At.After(uses[i].At):
+		uses[i] = u
+	default:
+		return false
+	}
+	slices.SortStableFunc(uses, func(a, b Use) int {
+		if ka, kb := known(a), known(b); ka != kb {
+			return map[bool]int{true: -1, false: 1}[ka]
+		}
+		return b.At.Compare(a.At)
+	})
+	r.Uses = uses[:min(len(uses), maxUses)]
+	return true
+}
+
+// Order is the order of a list. Ties are broken by ID, ascending in byte order
+// (descending with Query.Descending).
+type Order string
+
+// The orders. A token that never expires follows all that do; one that was
+// never used precedes all that were.
+const (
+	ByName     Order = "name" // Record.NameKey in byte order
+	ByCreated  Order = "created"
+	ByExpires  Order = "expires"
+	ByLastUsed Order = "last_used"
+)
+
+// A Query selects a page of records of one environment. Zero fields do not
+// restrict.
+type Query struct {
+	Environment string // required
+	Owner       string
+	Status      Status
+	At          time.Time // the moment for Status; required with it
+	Permission  string    // among Record.Permissions
+	Text        string    // a prefix of one of Record.Terms
+	Order       Order     // required
+	Descending  bool
+	After       *Position // the end of the page before
+	Limit       int       // required; 1 to 1000
+}
+
+// A Position is a place in an ordered list: the sort key of a record and its
+// ID. It stays meaningful when that record is gone.
+type Position struct {
+	Name string    // Record.NameKey, with ByName
+	Time time.Time // with the other orders
+	ID   string
+}
+
+// A Page is a part of a list.
+type Page struct {
+	Records []Record
+	Next    *Position // nil at the end; a page may be short and still have one
+
+	// Count is how many records match q in all (After and Limit aside), up to
+	// MaxCount; More says that there are more.
+	Count int
+	More  bool
+}
+
+// MaxCount is where [Page].Count stops.
+const MaxCount = 1000
+
+// Position returns the place of r in a list in the given order.
+func (r *Record) Position(by Order) Position {
+	p := Position{ID: r.ID}
+	switch by {
+	case ByName:
+		p.Name = r.NameKey()
+	case ByCreated:
+		p.Time = r.CreatedAt
+	case ByExpires:
+		p.Time = r.ExpiresAt
+	case ByLastUsed:
+		p.Time = r.LastUsed()
+	}
+	return p
+}
+
+// NameKey returns the key by which names are ordered: the name in lower case.
+func (r *Record) NameKey() string { return strings.ToLower(r.Name) }
+
+// maxTerm bounds a search term, in bytes.
+const maxTerm = 64
+
+// Terms returns the texts of which Query.Text may be a prefix: the ID, the
+// owner, and the name from each of its words on ("My laptop", "laptop"), all
+// in lower case, cut to 64 bytes, sorted, none twice.
+func (r *Record) Terms() []string {
+	name := r.NameKey()
+	terms := []string{searchTerm(r.ID), searchTerm(r.Owner), searchTerm(name)}
+	inWord := false
+	for i, c := range name {
+		letter := unicode.IsLetter(c) || unicode.IsDigit(c)
+		if letter && !inWord {
+			terms = append(terms, searchTerm(name[i:]))
+		}
+		inWord = letter || inWord && unicode.IsMark(c)
+	}
+	slices.Sort(terms)
+	return slices.Compact(terms)
+}
+
+// searchTerm folds and cuts a text as it stands in the search index.
+func searchTerm(s string) string {
+	s = strings.ToLower(s)
+	if len(s) > maxTerm {
+		s = strings.ToValidUTF8(s[:maxTerm], "")
+	}
+	return s
+}

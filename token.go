@@ -1,0 +1,320 @@
+package apitoken
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"math/big"
+	"net/netip"
+	"regexp"
+	"time"
+)
+
+// The text of a minted token, grammar version 1:
+//
+//	text     = prefix "_" id secret checksum
+//	id       = 17 base62   ; 96 random bits, public
+//	secret   = 43 base62   ; 256 random bits
+//	checksum = 6 base62    ; CRC-32 (IEEE) of all that precedes it
+//
+// base62 is 0-9 A-Z a-z, numbers are written most significant digit first in
+// fixed width. A later version of the grammar will differ in length. The file
+// testdata/vectors.json holds it for other languages.
+const (
+	idLen       = 17
+	secretLen   = 43
+	checksumLen = 6
+	bodyLen     = idLen + secretLen + checksumLen
+
+	idBytes     = 12
+	secretBytes = 32
+)
+
+// maxText is the longest text that is looked at as a token, in bytes.
+const maxText = 512
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+var prefixPattern = regexp.MustCompile(`^[a-z](_?[a-z0-9])*$`)
+
+// A grammar mints and parses the tokens of one prefix.
+type grammar struct{ prefix string } // with the underscore
+
+func (g grammar) mint() (id, secret string) {
+	return encode62(random(idBytes), idLen), encode62(random(secretBytes), secretLen)
+}
+
+// text returns the token that consists of an ID and a secret.
+func (g grammar) text(id, secret string) string {
+	text := g.prefix + id + secret
+	return text + checksum(text)
+}
+
+// parse returns the parts of a token if it is well formed.
+func (g grammar) parse(text string) (id, secret string, ok bool) {
+	if len(text) != len(g.prefix)+bodyLen || text[:len(g.prefix)] != g.prefix {
+		return "", "", false
+	}
+	body := text[len(g.prefix):]
+	for i := range len(body) {
+		if !isAlnum(body[i]) {
+			return "", "", false
+		}
+	}
+	if sum := len(text) - checksumLen; text[sum:] != checksum(text[:sum]) {
+		return "", "", false
+	}
+	return body[:idLen], body[idLen : idLen+secretLen], true
+}
+
+func checksum(text string) string {
+	var sum [checksumLen]byte
+	n := crc32.ChecksumIEEE([]byte(text))
+	for i := checksumLen - 1; i >= 0; i-- {
+		sum[i] = base62[n%62]
+		n /= 62
+	}
+	return string(sum[:])
+}
+
+// encode62 writes b, read as a big-endian number, in width base62 digits.
+func encode62(b []byte, width int) string {
+	n, digit, radix := new(big.Int).SetBytes(b), new(big.Int), big.NewInt(62)
+	out := make([]byte, width)
+	for i := width - 1; i >= 0; i-- {
+		n.DivMod(n, radix, digit)
+		out[i] = base62[digit.Int64()]
+	}
+	return string(out)
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails
+	return b
+}
+
+// digest is what is stored of a secret. The secret has 256 random bits, so one
+// fast hash is enough (NIST SP 800-63B section 5.1.2.2, ASVS 5.0 6.5.2).
+func digest(secret string) [sha256.Size]byte { return sha256.Sum256([]byte(secret)) }
+
+func digestBytes(secret string) []byte {
+	d := digest(secret)
+	return d[:]
+}
+
+// validID reports whether a text can be the ID of a token.
+func validID(id string) bool {
+	for i := range len(id) {
+		if !isAlnum(id[i]) {
+			return false
+		}
+	}
+	return len(id) == idLen
+}
+
+// newVersion returns the first version of a record. It is a random number of 52
+// bits, which JavaScript can hold, so that the versions of a token never meet
+// those of an earlier token with the same ID.
+func newVersion() int64 {
+	return 1<<51 | int64(binary.BigEndian.Uint64(random(8))>>13)
+}
+
+// A Token is a token that was verified for a request. It is a small immutable
+// handle. The zero Token stands for none: it has no permissions.
+type Token struct {
+	e *entry
+	x *extra
+}
+
+// An entry is a record that was checked and made ready for use. It is never
+// changed.
+type entry struct {
+	rec   Record
+	known []Permission // assigned and in the catalogue, in its order
+	perms permSet      // the same as bits
+}
+
+// extra is what a request adds to the entry of its token, where it does.
+type extra struct {
+	secret  int        // which of the record's secrets was presented
+	address netip.Addr // where from, if the token is bound to networks
+	perms   permSet    // effective
+	limited bool       // perms holds, not the entry's
+}
+
+// ID returns the public ID of the token, which may be logged.
+func (t Token) ID() string {
+	if t.e == nil {
+		return ""
+	}
+	return t.e.rec.ID
+}
+
+// Environment returns the environment that the token belongs to.
+func (t Token) Environment() string {
+	if t.e == nil {
+		return ""
+	}
+	return t.e.rec.Environment
+}
+
+// Owner returns the user that the token belongs to.
+func (t Token) Owner() string {
+	if t.e == nil {
+		return ""
+	}
+	return t.e.rec.Owner
+}
+
+// Name returns the descriptive name that its owner gave the token.
+func (t Token) Name() string {
+	if t.e == nil {
+		return ""
+	}
+	return t.e.rec.Name
+}
+
+// ExpiresAt returns the moment from which on the token is refused, zero for
+// never.
+func (t Token) ExpiresAt() time.Time {
+	if t.e == nil {
+		return time.Time{}
+	}
+	return t.e.rec.ExpiresAt
+}
+
+// Has reports whether the request may use p: whether p is assigned to the
+// token and, with Config.OwnerPermissions, its owner still has it.
+func (t Token) Has(p Permission) bool {
+	return t.e != nil && p.p != nil && t.effective().has(p.p) && t.e.knows(p)
+}
+
+// Permissions returns the permissions that the request may use (those for
+// which Has is true), in the order of the catalogue.
+func (t Token) Permissions() []Permission {
+	if t.e == nil {
+		return nil
+	}
+	set := t.effective()
+	perms := make([]Permission, 0, len(t.e.known))
+	for _, p := range t.e.known {
+		if set.has(p.p) {
+			perms = append(perms, p)
+		}
+	}
+	return perms
+}
+
+// Assigned returns the names of the permissions that are stored with the token,
+// sorted; also those that the catalogue no longer knows, which grant nothing.
+func (t Token) Assigned() []string {
+	if t.e == nil {
+		return nil
+	}
+	return append([]string(nil), t.e.rec.Permissions...)
+}
+
+// IsZero reports whether t stands for no token.
+func (t Token) IsZero() bool { return t.e == nil }
+
+// String returns "token " and the ID.
+func (t Token) String() string { return "token " + t.ID() }
+
+// LogValue returns ID, owner and environment.
+func (t Token) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("id", t.ID()),
+		slog.String("owner", t.Owner()),
+		slog.String("environment", t.Environment()),
+	)
+}
+
+// Format writes what String returns, for every verb.
+func (t Token) Format(f fmt.State, _ rune) { fmt.Fprint(f, t.String()) }
+
+// secret returns which of the record's secrets was presented.
+func (t Token) secret() int {
+	if t.x == nil {
+		return 0
+	}
+	return t.x.secret
+}
+
+func (t Token) effective() permSet {
+	if t.x != nil && t.x.limited {
+		return t.x.perms
+	}
+	return t.e.perms
+}
+
+func (e *entry) knows(p Permission) bool {
+	return len(e.known) > 0 && e.known[0].p.catalogue == p.p.catalogue
+}
+
+// An Expiry says how long a token is to live. It has to be said: the zero
+// Expiry is refused when a token is generated.
+type Expiry struct {
+	kind expiryKind
+	in   time.Duration
+	at   time.Time
+}
+
+type expiryKind byte
+
+const (
+	expiryUnsaid expiryKind = iota
+	expiryIn
+	expiryAt
+	expiryNever
+)
+
+// In is an expiry after d from now, which must be positive.
+func In(d time.Duration) Expiry { return Expiry{kind: expiryIn, in: d} }
+
+// At is an expiry at t, which must lie ahead.
+func At(t time.Time) Expiry { return Expiry{kind: expiryAt, at: t} }
+
+// Never is no expiry.
+func Never() Expiry { return Expiry{kind: expiryNever} }
+
+// lastMoment is the end of the years that RFC 3339 can write.
+var lastMoment = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+
+// resolve returns the moment of expiry, zero for never.
+func (e Expiry) resolve(now time.Time) (time.Time, error) {
+	var t time.Time
+	switch e.kind {
+	case expiryNever:
+		return time.Time{}, nil
+	case expiryIn:
+		t = micro(now.Add(e.in))
+	case expiryAt:
+		t = micro(e.at)
+	default:
+		return time.Time{}, errors.New("is missing: use In, At or Never")
+	}
+	if !t.After(now) {
+		return time.Time{}, errors.New("does not lie ahead")
+	}
+	if t.After(lastMoment) {
+		return time.Time{}, errors.New("lies after the year 9999")
+	}
+	return t, nil
+}
+
+// micro cuts a time to what stores keep: whole microseconds of UTC.
+func micro(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Round(0).Truncate(time.Microsecond)
+}
+
+// base64Text is the encoding of opaque texts such as cursors.
+var base64Text = base64.RawURLEncoding.Strict()
