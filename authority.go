@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -70,6 +71,43 @@ type Config struct {
 	// that is refused with 503. See LogEvents.
 	Observe func(context.Context, Event)
 
+	// OwnerPermissions returns what the owner of a token may do now: a request
+	// may use no more, whatever is assigned to its token. It is asked for every
+	// request with a valid token, and its answer is not cached. ErrNoOwner says
+	// that there is no such user any more and refuses with 401; no permissions
+	// at all refuse with 403; another error, a panic, or no answer within
+	// OwnerTimeout with 503.
+	OwnerPermissions func(ctx context.Context, environment, owner string) ([]Permission, error)
+
+	// OwnerTimeout is how long a request waits for OwnerPermissions; 0 means 2
+	// seconds.
+	OwnerTimeout time.Duration
+
+	// MaxLifetime and MaxIdle bound the life of all tokens, as [Policy] says.
+	// 0 means no bound; MaxIdle is at least an hour and needs a Store that is a
+	// Toucher.
+	MaxLifetime time.Duration
+	MaxIdle     time.Duration
+
+	// Keys seal the records in the store, so that whoever can write it but has
+	// no key can neither make a token nor change one. The first key seals, all
+	// of them verify. With Keys, a record without a seal is refused with 503;
+	// see Authority.Reseal.
+	Keys []Key
+
+	// SealKeys keep secrets, encrypted, so that their owners can see them again
+	// with Manager.Reveal. The first key encrypts, all of them decrypt.
+	SealKeys []Key
+
+	// ForeignTokens turns on tokens that an earlier system has issued.
+	ForeignTokens ForeignTokens
+
+	// Audit is asked before every change and every reveal, and an error stops
+	// it: a ForbiddenError is returned as it is, any other as ErrUnavailable.
+	// It is asked once, and must answer within StoreTimeout. Observe is told
+	// afterwards how it went.
+	Audit func(context.Context, Event) error
+
 	// StoreTimeout is how long a request or a change waits for the store; 0
 	// means 2 seconds.
 	StoreTimeout time.Duration
@@ -101,8 +139,11 @@ type Authority struct {
 	permissions map[string]*permission
 	store       Store
 	schemes     []scheme
+	policy      Policy
 	now         func() time.Time
-	slots       chan struct{} // one for each look-up that runs
+	uses        *recorder // nil if the store is no Toucher
+
+	lookups, storeGate, owners, auditGate *gate
 }
 
 // New checks a configuration and makes an [Authority] of it. All mistakes are
@@ -127,8 +168,8 @@ func New(c Config) (*Authority, error) {
 		wrong("Scheme", "%.40q is not a token as RFC 9110 section 5.6.2 defines it", c.Scheme)
 	}
 	c.Parameter = orDefault(c.Parameter, defaultParameter)
-	if !isToken(c.Parameter) {
-		wrong("Parameter", "%.40q contains a character outside RFC 9110's tokens", c.Parameter)
+	if strings.ContainsFunc(c.Parameter, func(c rune) bool { return c > '~' || !isAlnum(byte(c)) && !strings.ContainsRune("-._~", c) }) {
+		wrong("Parameter", "%.40q contains a character that queries encode: use A-Z, a-z, 0-9 and -._~", c.Parameter)
 	}
 	c.Realm = orDefault(c.Realm, defaultRealm)
 	for i := range len(c.Realm) {
@@ -145,6 +186,29 @@ func New(c Config) (*Authority, error) {
 		wrong("MaxLookups", "is negative")
 	}
 	c.MaxLookups = orDefault(c.MaxLookups, defaultMaxLookups)
+	if c.OwnerTimeout < 0 {
+		wrong("OwnerTimeout", "is negative")
+	}
+	c.OwnerTimeout = orDefault(c.OwnerTimeout, defaultTimeout)
+	if c.MaxLifetime < 0 {
+		wrong("MaxLifetime", "is negative")
+	}
+	toucher, touches := c.Store.(Toucher)
+	switch {
+	case c.MaxIdle != 0 && c.MaxIdle < minIdle:
+		wrong("MaxIdle", "is less than an hour")
+	case c.MaxIdle != 0 && c.Store != nil && !touches:
+		wrong("MaxIdle", "needs a store that records when tokens are used")
+	}
+	if err := ring(c.Keys).check(); err != nil {
+		wrong("Keys", "%v", err)
+	}
+	if err := ring(c.SealKeys).check(); err != nil {
+		wrong("SealKeys", "%v", err)
+	}
+	if f := c.ForeignTokens; f != (ForeignTokens{}) && (f.MinLen < minForeign || f.MaxLen < f.MinLen || f.MaxLen > maxText) {
+		wrong("ForeignTokens", "does not have %d <= MinLen <= MaxLen <= %d", minForeign, maxText)
+	}
 	if mistakes != nil {
 		return nil, errors.Join(mistakes...)
 	}
@@ -156,8 +220,20 @@ func New(c Config) (*Authority, error) {
 		permissions: make(map[string]*permission),
 		store:       c.Store,
 		schemes:     []scheme{newScheme(c.Scheme, c.Realm)},
+		policy:      Policy{c.MaxLifetime, c.MaxIdle},
 		now:         time.Now,
-		slots:       make(chan struct{}, c.MaxLookups),
+
+		lookups:   newGate("the store", c.StoreTimeout, c.MaxLookups),
+		storeGate: newGate("the store", c.StoreTimeout, 0),
+		owners:    newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxLookups),
+		auditGate: newGate("Config.Audit", c.StoreTimeout, 0),
+	}
+	a.config.Keys, a.config.SealKeys = slices.Clone(c.Keys), slices.Clone(c.SealKeys)
+	if err := a.checkKeys(); err != nil {
+		return nil, err
+	}
+	if touches {
+		a.uses = newRecorder(toucher.Touch, time.Now, c.StoreTimeout)
 	}
 	if c.AcceptBearer && !strings.EqualFold(c.Scheme, "Bearer") {
 		a.schemes = append(a.schemes, newScheme("Bearer", c.Realm))
@@ -168,9 +244,55 @@ func New(c Config) (*Authority, error) {
 	return a, nil
 }
 
-// Close releases what the Authority holds. The store stays open: it belongs to
-// whoever opened it.
-func (a *Authority) Close() error { return nil }
+// checkKeys asks the store for the keys that it needs.
+func (a *Authority) checkKeys() error {
+	lister, ok := a.store.(KeyLister)
+	if !ok {
+		return nil
+	}
+	var seals, secrets map[string]int
+	_, err := storeCall(context.Background(), a, func(ctx context.Context) (_ struct{}, err error) {
+		seals, secrets, err = lister.KeysInUse(ctx)
+		return struct{}{}, err
+	})
+	if err != nil {
+		return fmt.Errorf("apitoken: asking the store for the keys in use: %w", err)
+	}
+	var mistakes []error
+	if err := ring(a.config.Keys).missing(seals, "records"); err != nil {
+		mistakes = append(mistakes, &FieldError{"Config.Keys", err.Error()})
+	}
+	if err := ring(a.config.SealKeys).missing(secrets, "secrets"); err != nil {
+		mistakes = append(mistakes, &FieldError{"Config.SealKeys", err.Error()})
+	}
+	return errors.Join(mistakes...)
+}
+
+// Close writes what is still to be recorded about the use of tokens, for at most
+// Config.StoreTimeout. The store stays open: it belongs to whoever opened it.
+// Requests that come later are judged as before, but their use is not recorded.
+func (a *Authority) Close() error {
+	if !a.ready() || a.uses == nil {
+		return nil
+	}
+	return a.uses.close()
+}
+
+// Stats are counts since New.
+type Stats struct {
+	// UsesDropped is how many uses of tokens were not recorded, because the
+	// store was too slow or failed.
+	UsesDropped uint64
+}
+
+// Stats returns what the Authority has counted.
+func (a *Authority) Stats() Stats {
+	var s Stats
+	if a.ready() && a.uses != nil {
+		s.UsesDropped = a.uses.dropped.Load()
+	}
+	return s
+}
 
 func orDefault[T comparable](v, def T) T {
 	if v == *new(T) {

@@ -55,7 +55,7 @@ func (a *Authority) credential(r *http.Request) credential {
 // A scheme is an authentication scheme that we answer to.
 type scheme struct {
 	lower string
-	// the values of WWW-Authenticate; the last is to be continued by scopes
+	// the values of WWW-Authenticate; scopes follow the last
 	none, malformed, invalid, scope string
 }
 
@@ -66,7 +66,7 @@ func newScheme(name, realm string) scheme {
 		none:      plain,
 		malformed: plain + `, error="invalid_request"`,
 		invalid:   plain + `, error="invalid_token"`,
-		scope:     plain + `, error="insufficient_scope", scope="`,
+		scope:     plain + `, error="insufficient_scope"`,
 	}
 }
 
@@ -227,6 +227,9 @@ func (c *movedContext) Value(key any) any {
 // where Check, the middleware and Verify of the same Authority find it. r is not
 // changed, and returned as it is if it does not have the parameter.
 func (a *Authority) Scrub(r *http.Request) *http.Request {
+	if !a.ready() {
+		return r
+	}
 	name := a.config.Parameter
 	query := withoutParameter(r.URL.RawQuery, name)
 	path, uriQuery, _ := strings.Cut(r.RequestURI, "?")

@@ -24,7 +24,8 @@ const (
 	ErrRetired      Reason = "retired_secret"     // a secret that was rotated away: perhaps stolen
 	ErrEnvironment  Reason = "other_environment"  // not of the environment of the request
 	ErrDeactivated  Reason = "deactivated"        //
-	ErrExpired      Reason = "expired"            //
+	ErrExpired      Reason = "expired"            // by its own expiry or Config.MaxLifetime
+	ErrIdle         Reason = "idle"               // not used for longer than Config.MaxIdle
 	ErrNotYetValid  Reason = "not_yet_valid"      //
 	ErrNetwork      Reason = "network"            // from outside its networks, or from no known address
 	ErrNoOwner      Reason = "owner_gone"         // the owner is no longer there
@@ -43,7 +44,7 @@ func (r Reason) Is(target error) bool {
 	}
 	switch r {
 	case ErrInvalidToken, ErrUnknownToken, ErrWrongSecret, ErrRetired, ErrEnvironment,
-		ErrDeactivated, ErrExpired, ErrNotYetValid, ErrNetwork, ErrNoOwner:
+		ErrDeactivated, ErrExpired, ErrIdle, ErrNotYetValid, ErrNetwork, ErrNoOwner:
 		return true
 	}
 	return false
@@ -55,7 +56,8 @@ type Event struct {
 	Time time.Time
 
 	// Action is "use" for a request, and else what a Manager was asked to do:
-	// "generate", "update", "activate", "deactivate", "delete".
+	// "generate", "import", "update", "activate", "deactivate", "rotate",
+	// "end_overlap", "reveal", "delete"; or "reseal".
 	Action string
 
 	// Reason is why a request was refused; "" if it was accepted.

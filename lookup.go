@@ -4,25 +4,83 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
-// lookup reads a token from the store and checks what came back. The error is
-// ErrNotFound or a cause of ErrUnavailable.
-//
-// At most Config.MaxLookups store calls run at once, also if the store ignores
-// its context and hangs.
-func (a *Authority) lookup(ctx context.Context, id string) (*entry, error) {
-	wait, cancel := context.WithTimeout(ctx, a.config.StoreTimeout)
-	defer cancel()
-	select {
-	case a.slots <- struct{}{}:
-	case <-wait.Done():
-		return nil, fmt.Errorf("apitoken: %d look-ups are running: %w", cap(a.slots), wait.Err())
+// A gate is where requests wait for something outside of the core: it bounds
+// how long they wait and how many calls run at once.
+type gate struct {
+	what  string
+	limit time.Duration
+	slots chan struct{} // one for each call that runs; nil: any number
+}
+
+func newGate(what string, limit time.Duration, slots int) *gate {
+	g := &gate{what: what, limit: limit}
+	if slots > 0 {
+		g.slots = make(chan struct{}, slots)
 	}
-	return within(wait, func(ctx context.Context) (*entry, error) {
-		defer func() { <-a.slots }()
-		return a.read(ctx, id)
-	})
+	return g
+}
+
+// through runs f behind a gate. It returns what f returns, or an error when f
+// panics, the limit has passed, or ctx ends.
+//
+// f runs on a goroutine of its own, so that it is left behind if it hangs, and
+// keeps its slot until it returns. Its context has the deadline of the gate, but
+// is not cancelled with ctx: a client that goes away must not break off a write,
+// or cost a database its connection.
+func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	wait, cancel := context.WithTimeout(ctx, g.limit)
+	defer cancel()
+	if err := wait.Err(); err != nil {
+		return *new(T), err
+	}
+	if g.slots != nil {
+		select {
+		case g.slots <- struct{}{}:
+		case <-wait.Done():
+			return *new(T), fmt.Errorf("apitoken: %d calls of %s are running: %w", cap(g.slots), g.what, wait.Err())
+		}
+	}
+	done := make(chan result, 1)
+	deadline, _ := wait.Deadline()
+	go func() {
+		r := result{err: errors.New("apitoken: " + g.what + " did not return")} // but called runtime.Goexit
+		defer func() {
+			if g.slots != nil {
+				<-g.slots
+			}
+			done <- r
+		}()
+		defer recovered(g.what, &r.err)
+		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+		defer cancel()
+		r.value, r.err = f(ctx)
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-wait.Done():
+		return *new(T), fmt.Errorf("apitoken: no answer from %s: %w", g.what, wait.Err())
+	}
+}
+
+// recovered, when deferred, turns a panic of what is called into an error.
+func recovered(what string, err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("apitoken: %s panicked: %v", what, p)
+	}
+}
+
+// lookup reads a token for a request. The error is ErrNotFound or a cause of
+// ErrUnavailable.
+func (a *Authority) lookup(ctx context.Context, id string) (*entry, error) {
+	return through(ctx, a.lookups, func(ctx context.Context) (*entry, error) { return a.read(ctx, id) })
 }
 
 // read reads a token from the store, on the caller's goroutine.
@@ -36,41 +94,5 @@ func (a *Authority) read(ctx context.Context, id string) (*entry, error) {
 
 // storeCall runs f, which calls the store on behalf of a Manager.
 func storeCall[T any](ctx context.Context, a *Authority, f func(context.Context) (T, error)) (T, error) {
-	wait, cancel := context.WithTimeout(ctx, a.config.StoreTimeout)
-	defer cancel()
-	return within(wait, f)
-}
-
-// within runs f and returns what it returns, or an error when it panics or wait
-// ends before it. f gets a context with the deadline of wait, but is not
-// cancelled with it: a client that goes away must not break off a write, or
-// cost a database its connection.
-func within[T any](wait context.Context, f func(context.Context) (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
-	deadline, _ := wait.Deadline()
-	go func() {
-		ctx, cancel := context.WithDeadline(context.WithoutCancel(wait), deadline)
-		defer cancel()
-		r := result{err: errors.New("apitoken: the store did not return")} // runtime.Goexit
-		defer func() { done <- r }()
-		defer recovered("the store", &r.err)
-		r.value, r.err = f(ctx)
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-wait.Done():
-		return *new(T), fmt.Errorf("apitoken: no answer from the store: %w", wait.Err())
-	}
-}
-
-// recovered, when deferred, turns a panic of what is called into an error.
-func recovered(what string, err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("apitoken: %s panicked: %v", what, p)
-	}
+	return through(ctx, a.storeGate, f)
 }

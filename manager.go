@@ -1,7 +1,6 @@
 package apitoken
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,15 +34,15 @@ type Actor struct {
 //
 //   - An actor sees and changes his own tokens; with ManageOthers, those of all
 //     users of his environment. Every other token does not exist for him.
-//   - Nobody grants what he does not have. Granting is to generate, to activate,
-//     to add a permission, and to lengthen the life or widen the networks of a
-//     token.
+//   - Nobody grants what he does not have. Granting is to generate, import,
+//     activate or rotate a token, to add a permission to it, and to lengthen
+//     its life or widen its networks.
 //   - With ManageOthers one may activate, deactivate, delete and narrow the
 //     tokens of others, but not otherwise change them.
 //   - Owners cannot activate what someone else has deactivated.
 //
 // Methods report [ErrNotFound], [ErrConflict], a [ForbiddenError], a
-// [FieldError], or [ErrUnavailable], in which case it is not known whether the
+// [FieldError], or [ErrUnavailable], after which it is not known whether the
 // change was made. Errors may wrap these.
 type Manager struct {
 	a     *Authority
@@ -71,134 +70,16 @@ func (e *ForbiddenError) Error() string {
 const (
 	actionUse        = "use"
 	actionGenerate   = "generate"
+	actionImport     = "import"
 	actionUpdate     = "update"
 	actionActivate   = "activate"
 	actionDeactivate = "deactivate"
+	actionRotate     = "rotate"
+	actionEndOverlap = "end_overlap"
+	actionReveal     = "reveal"
 	actionDelete     = "delete"
+	actionReseal     = "reseal"
 )
-
-// Info is what people see of a token. It is a copy: changing it changes nothing.
-type Info struct {
-	ID          string
-	Version     int64 // for Update.IfVersion
-	Environment string
-	Owner       string
-	Name        string
-	Description string
-
-	Permissions []Permission // assigned and known, in the order of the catalogue
-	Unknown     []string     // assigned names that the catalogue no longer knows; they grant nothing
-
-	Status        Status // at the moment it was read
-	DeactivatedAt time.Time
-	DeactivatedBy string
-
-	CreatedAt time.Time
-	CreatedBy string
-	ChangedAt time.Time
-	ExpiresAt time.Time // zero: never
-	NotBefore time.Time // zero: valid from the start
-	Networks  []netip.Prefix
-
-	Hint string // how the text of the token begins
-
-	LastUsedAt   time.Time  // zero: never, or not recorded
-	LastUsedFrom netip.Addr // zero: not known
-	LastUsedVia  Transport
-
-	History []Change // the last 16, the newest first
-}
-
-func (a *Authority) info(e *entry) *Info {
-	rec := e.rec.clone()
-	in := &Info{
-		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
-		Name: rec.Name, Description: rec.Description,
-		Permissions: slices.Clone(e.known), Unknown: e.unknown(),
-		Status: rec.StatusAt(a.now()), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
-		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
-		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
-		History: rec.History,
-	}
-	if !rec.Secrets[0].Foreign {
-		in.Hint = a.grammar.prefix + rec.ID
-	}
-	if rec.Uses != nil {
-		last := slices.MaxFunc(rec.Uses, func(a, b Use) int { return a.At.Compare(b.At) })
-		in.LastUsedAt, in.LastUsedFrom, in.LastUsedVia = last.At, last.Address, last.Transport
-	}
-	return in
-}
-
-// Generate says what token to make. Name, Permissions and Expiry are required.
-type Generate struct {
-	Name        string // what it is for: 1 to 200 characters
-	Description string // at most 1,000 characters
-	Permissions []Permission
-	Expiry      Expiry
-	NotBefore   time.Time      // zero: valid from the start
-	Networks    []netip.Prefix // from which it can be used; none: from everywhere
-}
-
-// Generate makes a token for the actor himself. The secret is shown here only.
-func (m *Manager) Generate(ctx context.Context, g Generate) (*Info, Secret, error) {
-	if err := m.authorize(); err != nil {
-		return nil, Secret{}, err
-	}
-	now := micro(m.a.now())
-	id, secret := m.a.grammar.mint()
-	rec := Record{
-		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: m.actor.User,
-		Name: g.Name, Description: g.Description, Status: StatusActive,
-		CreatedAt: now, CreatedBy: m.actor.User, ChangedAt: now,
-		Secrets: []SecretRecord{{Digest: digestBytes(secret), CreatedAt: now}},
-	}
-	rec.note(Change{At: now, By: m.actor.User, Action: actionGenerate})
-	var after *entry
-	err := m.fill(&rec, g, now)
-	if err == nil {
-		after, err = m.create(ctx, rec)
-	}
-	m.observe(ctx, actionGenerate, id, nil, after, nil, err)
-	if err != nil {
-		return nil, Secret{}, err
-	}
-	return m.a.info(after), NewSecret(m.a.grammar.text(id, secret)), nil
-}
-
-// fill checks what was asked for and puts it into a new record.
-func (m *Manager) fill(rec *Record, g Generate, now time.Time) error {
-	if len(g.Permissions) == 0 {
-		return &FieldError{"permissions", "is missing: a token without any could do nothing"}
-	}
-	var err error
-	if rec.ExpiresAt, err = g.Expiry.resolve(now); err != nil {
-		return &FieldError{"expiry", err.Error()}
-	}
-	if rec.Permissions, err = m.storedNames(g.Permissions, nil, nil); err != nil {
-		return err
-	}
-	if rec.NotBefore, err = notBefore(g.NotBefore); err != nil {
-		return err
-	}
-	if rec.Networks, err = networks(g.Networks); err != nil {
-		return err
-	}
-	if err := checkRecord(rec); err != nil {
-		return err
-	}
-	return m.mayGrant(g.Permissions)
-}
-
-func (m *Manager) create(ctx context.Context, rec Record) (*entry, error) {
-	_, err := storeCall(ctx, m.a, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, m.a.store.Create(ctx, rec)
-	})
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	return m.a.compile(rec.ID, rec)
-}
 
 // Get returns a token.
 func (m *Manager) Get(ctx context.Context, id string) (*Info, error) {
@@ -223,11 +104,13 @@ func (m *Manager) visible(ctx context.Context, id string) (*entry, error) {
 		return nil, ErrNotFound
 	case err != nil:
 		return nil, unavailable(err)
-	case e.rec.Environment != m.actor.Environment, e.rec.Owner != m.actor.User && !m.actor.ManageOthers:
+	case e.rec.Environment != m.actor.Environment, !m.owns(e) && !m.actor.ManageOthers:
 		return nil, ErrNotFound
 	}
 	return e, nil
 }
+
+func (m *Manager) owns(e *entry) bool { return e.rec.Owner == m.actor.User }
 
 // Update says what to change of a token; nil and zero fields stay as they are.
 type Update struct {
@@ -252,103 +135,138 @@ type Update struct {
 // Update changes a token, all of it or nothing. An update that would leave
 // everything as it is changes nothing, not even the version.
 func (m *Manager) Update(ctx context.Context, id string, u Update) (*Info, error) {
-	return m.change(ctx, id, actionUpdate, u)
+	return m.change(ctx, actionUpdate, id, u.IfVersion, u.edit)
 }
 
 // Activate lets a deactivated token be used again.
 func (m *Manager) Activate(ctx context.Context, id string) (*Info, error) {
-	return m.change(ctx, id, actionActivate, Update{Active: new(true)})
+	return m.change(ctx, actionActivate, id, 0, Update{Active: new(true)}.edit)
 }
 
 // Deactivate refuses the token from now on, until it is activated. When someone
 // with ManageOthers deactivates what its owner had deactivated, the owner can
 // no longer activate it.
 func (m *Manager) Deactivate(ctx context.Context, id string) (*Info, error) {
-	return m.change(ctx, id, actionDeactivate, Update{Active: new(false)})
+	return m.change(ctx, actionDeactivate, id, 0, Update{Active: new(false)}.edit)
 }
+
+// Delete removes a token for good.
+func (m *Manager) Delete(ctx context.Context, id string) error {
+	before, err := m.visible(ctx, id)
+	if err == nil {
+		err = m.audit(ctx, m.event(actionDelete, id, before, nil))
+	}
+	if err == nil {
+		err = m.write(ctx, func(ctx context.Context) error { return m.a.store.Delete(ctx, id) })
+		if err == ErrNotFound {
+			return err // someone else was faster, and has told the observer
+		}
+	}
+	m.observe(ctx, m.event(actionDelete, id, before, nil), err)
+	return err
+}
+
+// An edit changes rec, a copy of before's record, if the rules allow it, and
+// returns the names of the fields it changed; nil for none.
+type edit func(m *Manager, rec *Record, before *entry, now time.Time) (fields []string, err error)
 
 // maxTries bounds how often a change is tried again because another one came
 // between.
 const maxTries = 16
 
-// change applies an update: read, judge, write if nobody wrote meanwhile.
-func (m *Manager) change(ctx context.Context, id, action string, u Update) (*Info, error) {
-	var before, after *entry
-	var fields []string
-	err := ErrConflict
-	for try := 0; try < maxTries && errors.Is(err, ErrConflict); try++ {
-		before, after, fields, err = m.tryChange(ctx, id, action, u)
-		if u.IfVersion != 0 {
-			break
+// change reads a token, judges and edits a copy, and writes that if nobody else
+// wrote meanwhile; otherwise it begins again, but does not ask the audit twice.
+func (m *Manager) change(ctx context.Context, action, id string, ifVersion int64, f edit) (*Info, error) {
+	var (
+		ev      = m.event(action, id, nil, nil)
+		audited bool
+	)
+	for try := 1; ; try++ {
+		before, after, fields, err := m.prepare(ctx, action, id, ifVersion, f)
+		if err == nil && fields == nil {
+			return m.a.info(before), nil
 		}
+		ev = m.event(action, id, before, after)
+		ev.Fields = fields
+		if err == nil && !audited {
+			err = m.audit(ctx, ev)
+			audited = true
+		}
+		if err == nil {
+			err = m.write(ctx, func(ctx context.Context) error { return m.a.store.Replace(ctx, after.rec) })
+		}
+		if err == ErrConflict && ifVersion == 0 && try < maxTries {
+			continue
+		}
+		m.observe(ctx, ev, err)
+		if err != nil {
+			return nil, err
+		}
+		return m.a.info(after), nil
 	}
-	if err != nil || fields != nil {
-		m.observe(ctx, action, id, before, after, fields, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return m.a.info(after), nil
 }
 
-func (m *Manager) tryChange(ctx context.Context, id, action string, u Update) (before, after *entry, fields []string, err error) {
+// prepare makes the next version of a token, ready to be written.
+func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int64, f edit) (before, after *entry, fields []string, err error) {
 	before, err = m.visible(ctx, id)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if u.IfVersion != 0 && u.IfVersion != before.rec.Version {
+	if ifVersion != 0 && ifVersion != before.rec.Version {
 		return before, nil, nil, ErrConflict
 	}
 	now := micro(m.a.now())
 	rec := before.rec.clone()
-	if fields, err = m.edit(&rec, before, u, now); err != nil {
+	fields, err = f(m, &rec, before, now)
+	if err != nil || fields == nil {
 		return before, nil, nil, err
-	}
-	if fields == nil {
-		return before, before, nil, nil
 	}
 	rec.Version++
 	rec.ChangedAt = now
 	rec.note(Change{At: now, By: m.actor.User, Action: action, Fields: fields})
-	_, err = storeCall(ctx, m.a, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, m.a.store.Replace(ctx, rec)
-	})
-	if err != nil {
-		return before, nil, fields, unavailable(err)
-	}
-	after, err = m.a.compile(id, rec)
+	after, err = m.a.sealed(rec)
 	return before, after, fields, err
 }
 
-// edit applies u to rec if the rules allow it. It returns the names of the
-// fields that changed, in their order in Update; nil for none.
-func (m *Manager) edit(rec *Record, before *entry, u Update, now time.Time) (fields []string, err error) {
-	var (
-		old    = &before.rec
-		mine   = old.Owner == m.actor.User
-		grants = false // whether the change grants what the token has
-	)
-	changed := func(field string, differs, widens bool) error {
-		switch {
-		case !differs:
-			return nil
-		case widens && !mine:
-			return &ForbiddenError{Rule: "only the owner of a token may change its " + field + " this way"}
+// write runs a change of the store. An error is one of Store's sentinels as it
+// is, or wraps ErrUnavailable.
+func (m *Manager) write(ctx context.Context, f func(context.Context) error) error {
+	_, err := storeCall(ctx, m.a, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
+	for _, sentinel := range []error{ErrExists, ErrNotFound, ErrConflict} {
+		if errors.Is(err, sentinel) {
+			return sentinel
 		}
-		grants = grants || widens
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// edit applies u if the rules allow it.
+func (u Update) edit(m *Manager, rec *Record, before *entry, now time.Time) (fields []string, err error) {
+	old := &before.rec
+	widened := false // whether the change grants what the token has
+	changed := func(field string, differs, widens bool) error {
+		if !differs {
+			return nil
+		}
+		if widens && !m.owns(before) {
+			return &ForbiddenError{Rule: "only its owner may change the " + field + " of a token this way"}
+		}
+		widened = widened || widens
 		fields = append(fields, field)
 		return nil
 	}
-
 	if u.Name != nil {
 		rec.Name = *u.Name
-		if err := changed("name", rec.Name != old.Name, !mine); err != nil {
+		if err := changed("name", rec.Name != old.Name, !m.owns(before)); err != nil {
 			return nil, err
 		}
 	}
 	if u.Description != nil {
 		rec.Description = *u.Description
-		if err := changed("description", rec.Description != old.Description, !mine); err != nil {
+		if err := changed("description", rec.Description != old.Description, !m.owns(before)); err != nil {
 			return nil, err
 		}
 	}
@@ -359,7 +277,7 @@ func (m *Manager) edit(rec *Record, before *entry, u Update, now time.Time) (fie
 		}
 		if differs {
 			fields = append(fields, "active")
-			grants = grants || *u.Active
+			widened = widened || *u.Active
 		}
 	}
 	if u.Permissions != nil {
@@ -367,7 +285,7 @@ func (m *Manager) edit(rec *Record, before *entry, u Update, now time.Time) (fie
 			return nil, err
 		}
 		added := slices.DeleteFunc(slices.Clone(*u.Permissions), func(p Permission) bool { return slices.Contains(before.known, p) })
-		if err := changed("permissions", !slices.Equal(rec.Permissions, old.Permissions), len(added) > 0 && !mine); err != nil {
+		if err := changed("permissions", !slices.Equal(rec.Permissions, old.Permissions), len(added) > 0 && !m.owns(before)); err != nil {
 			return nil, err
 		}
 		if err := m.mayGrant(added); err != nil {
@@ -384,6 +302,11 @@ func (m *Manager) edit(rec *Record, before *entry, u Update, now time.Time) (fie
 		if err := changed("expiry", !rec.ExpiresAt.Equal(old.ExpiresAt), later); err != nil {
 			return nil, err
 		}
+		for i := range rec.Secrets { // an overlap never outlives the token
+			if s := &rec.Secrets[i]; !rec.ExpiresAt.IsZero() && s.ValidUntil.After(rec.ExpiresAt) {
+				s.ValidUntil = rec.ExpiresAt
+			}
+		}
 	}
 	if u.NotBefore != nil {
 		if rec.NotBefore, err = notBefore(*u.NotBefore); err != nil {
@@ -397,19 +320,16 @@ func (m *Manager) edit(rec *Record, before *entry, u Update, now time.Time) (fie
 		if rec.Networks, err = networks(*u.Networks); err != nil {
 			return nil, err
 		}
-		if err := changed("networks", !slices.Equal(rec.Networks, old.Networks), !allInside(rec.Networks, old.Networks)); err != nil {
+		if err := changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !allInside(rec.Networks, old.Networks)); err != nil {
 			return nil, err
 		}
 	}
-	if err := checkRecord(rec); err != nil {
+	if err := m.checkRecord(rec, slices.Contains(fields, "expiry")); err != nil {
 		return nil, err
 	}
-	if grants {
-		after, err := m.a.compile(rec.ID, *rec)
-		if err != nil {
-			return nil, err
-		}
-		if err := m.mayGrant(after.known); err != nil {
+	if widened {
+		known, _ := m.a.known(rec.Permissions)
+		if err := m.mayGrant(known); err != nil {
 			return nil, err
 		}
 	}
@@ -435,125 +355,6 @@ func (m *Manager) setActive(rec *Record, active bool, now time.Time) (bool, erro
 	}
 	rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusInactive, now, m.actor.User
 	return true, nil
-}
-
-// Delete removes a token for good.
-func (m *Manager) Delete(ctx context.Context, id string) error {
-	before, err := m.visible(ctx, id)
-	if err == nil {
-		_, err = storeCall(ctx, m.a, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, m.a.store.Delete(ctx, id)
-		})
-		if errors.Is(err, ErrNotFound) {
-			return ErrNotFound // someone else was faster, and has told the observer
-		}
-		err = unavailable(err)
-	}
-	m.observe(ctx, actionDelete, id, before, nil, nil, err)
-	return err
-}
-
-// List says which tokens to list. The zero List is the actor's own, by name.
-type List struct {
-	// Owner is the user whose tokens to list; "" means the actor. AllOwners
-	// lists everybody's. Others than his own need ManageOthers.
-	Owner     string
-	AllOwners bool
-
-	Status     Status // "" for all
-	Permission string // only tokens with this one assigned
-	Text       string // a prefix of the ID, the owner, or a word of the name
-
-	Order      Order // "" means ByName
-	Descending bool
-
-	Limit  int    // per page, 1 to 200; 0 means 50
-	Cursor string // Tokens.Next of the page before, with the same List otherwise
-}
-
-// Tokens is one page of a list.
-type Tokens struct {
-	Tokens []*Info
-	Next   string // the Cursor of the next page, "" at the end
-	Count  int    // how many there are in all, up to MaxCount
-	More   bool   // there are more than Count
-}
-
-// Limits of a page.
-const (
-	maxLimit     = 200
-	defaultLimit = 50
-)
-
-// List returns one page of tokens. A token that is created or changed while one
-// pages may be missed or come twice; every other one comes exactly once.
-func (m *Manager) List(ctx context.Context, l List) (*Tokens, error) {
-	if err := m.authorize(); err != nil {
-		return nil, err
-	}
-	q, err := m.query(l)
-	if err != nil {
-		return nil, err
-	}
-	page, err := storeCall(ctx, m.a, func(ctx context.Context) (Page, error) { return m.a.store.List(ctx, q) })
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	out := &Tokens{Count: page.Count, More: page.More}
-	for _, rec := range page.Records {
-		e, err := m.a.compile(rec.ID, rec)
-		if err == nil && (rec.Environment != q.Environment || q.Owner != "" && rec.Owner != q.Owner) {
-			err = errors.New("apitoken: store listed a token that was not asked for")
-		}
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		out.Tokens = append(out.Tokens, m.a.info(e))
-	}
-	if page.Next != nil {
-		out.Next = m.a.cursor(q, *page.Next)
-	}
-	return out, nil
-}
-
-func (m *Manager) query(l List) (Query, error) {
-	owner := cmp.Or(l.Owner, m.actor.User)
-	if l.AllOwners {
-		if l.Owner != "" {
-			return Query{}, &FieldError{"owner", "does not go with all owners"}
-		}
-		owner = ""
-	}
-	if owner != m.actor.User && !m.actor.ManageOthers {
-		return Query{}, &ForbiddenError{Rule: "you may not see the tokens of others"}
-	}
-	switch l.Status {
-	case "", StatusActive, StatusInactive, StatusExpired, StatusPending:
-	default:
-		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired or pending", l.Status)}
-	}
-	order := cmp.Or(l.Order, ByName)
-	switch order {
-	case ByName, ByCreated, ByExpires, ByLastUsed:
-	default:
-		return Query{}, &FieldError{"sort", fmt.Sprintf("%.40q is not name, created, expires or last_used", l.Order)}
-	}
-	if l.Limit < 0 || l.Limit > maxLimit {
-		return Query{}, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
-	}
-	q := Query{
-		Environment: m.actor.Environment, Owner: owner, Status: l.Status, At: micro(m.a.now()),
-		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
-		Limit: cmp.Or(l.Limit, defaultLimit),
-	}
-	if l.Cursor != "" {
-		after, err := m.a.openCursor(q, l.Cursor)
-		if err != nil {
-			return Query{}, err
-		}
-		q.After = &after
-	}
-	return q, nil
 }
 
 // authorize refuses an actor that is nobody.
@@ -603,7 +404,9 @@ func (m *Manager) storedNames(perms []Permission, unknown []string, before *entr
 	return slices.Compact(list), nil
 }
 
-func checkRecord(rec *Record) error {
+// checkRecord checks what its owner says of a token. The policy is applied to
+// an expiry that is newly said.
+func (m *Manager) checkRecord(rec *Record, newExpiry bool) error {
 	if err := checkText(rec.Name, 1, maxName); err != nil {
 		return &FieldError{"name", err.Error()}
 	}
@@ -616,81 +419,56 @@ func checkRecord(rec *Record) error {
 	if !rec.ExpiresAt.IsZero() && !rec.NotBefore.Before(rec.ExpiresAt) {
 		return &FieldError{"not_before", "does not lie before the expiry"}
 	}
+	if most := m.a.config.MaxLifetime; newExpiry && most > 0 {
+		if end := rec.CreatedAt.Add(most); rec.ExpiresAt.IsZero() || rec.ExpiresAt.After(end) {
+			return &FieldError{"expiry", fmt.Sprintf("lies after %s, which is the longest that this service allows", end.Format(time.RFC3339))}
+		}
+	}
 	return nil
 }
 
-func notBefore(t time.Time) (time.Time, error) {
-	if t.After(lastMoment) || !t.IsZero() && t.Year() < 1970 {
-		return time.Time{}, &FieldError{"not_before", "lies outside the years 1970 to 9999"}
-	}
-	return micro(t), nil
-}
-
-// maxNetworks bounds the networks of a token.
-const maxNetworks = 64
-
-// networks returns networks as they are stored: IPv4 as IPv4, masked, sorted.
-func networks(list []netip.Prefix) ([]netip.Prefix, error) {
-	if len(list) > maxNetworks {
-		return nil, &FieldError{"allowed_networks", fmt.Sprintf("has %d networks; at most %d are allowed", len(list), maxNetworks)}
-	}
-	var out []netip.Prefix
-	for _, n := range list {
-		if n.Addr().Is4In6() && n.Bits() >= 96 {
-			n = netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
-		}
-		if n = n.Masked(); !validNetwork(n) {
-			return nil, &FieldError{"allowed_networks", fmt.Sprintf("contains %q, which is no network", n)}
-		}
-		out = append(out, n)
-	}
-	slices.SortFunc(out, netip.Prefix.Compare)
-	return slices.Compact(out), nil
-}
-
-// allInside reports whether every address of the networks in inner is in one of
-// outer, where no network at all stands for all addresses.
-func allInside(inner, outer []netip.Prefix) bool {
-	if len(outer) == 0 {
-		return true
-	}
-	for _, n := range inner {
-		if !slices.ContainsFunc(outer, func(o netip.Prefix) bool { return o.Bits() <= n.Bits() && o.Contains(n.Addr()) }) {
-			return false
-		}
-	}
-	return len(inner) > 0
-}
-
-// observe tells the observer how a change went. What it does can no longer
-// change that.
-func (m *Manager) observe(ctx context.Context, action, id string, before, after *entry, fields []string, cause error) {
-	if !m.a.ready() || m.a.config.Observe == nil {
-		return
-	}
-	ev := Event{
-		Time: m.a.now(), Action: action, Err: cause, TokenID: id,
-		Environment: m.actor.Environment, Actor: m.actor.User, Token: m.actor.Token,
-	}
-	if errors.Is(cause, ErrUnavailable) {
-		ev.Reason = ErrUnavailable
-	}
+// event returns what there is to tell about a change.
+func (m *Manager) event(action, id string, before, after *entry) Event {
+	ev := Event{Action: action, TokenID: id, Environment: m.actor.Environment, Actor: m.actor.User, Token: m.actor.Token}
 	if before != nil {
 		ev.Before, ev.Owner = m.a.info(before), before.rec.Owner
 	}
 	if after != nil {
 		ev.After, ev.Owner = m.a.info(after), after.rec.Owner
 	}
-	if cause == nil {
-		ev.Fields = fields
+	return ev
+}
+
+// audit asks whether a change may be made.
+func (m *Manager) audit(ctx context.Context, ev Event) error {
+	if m.a.config.Audit == nil {
+		return nil
+	}
+	ev.Time = m.a.now()
+	_, err := through(ctx, m.a.auditGate, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, m.a.config.Audit(ctx, ev)
+	})
+	if _, veto := errors.AsType[*ForbiddenError](err); err == nil || veto {
+		return err
+	}
+	return unavailable(err)
+}
+
+// observe tells the observer how a change went. What it does can no longer
+// change that.
+func (m *Manager) observe(ctx context.Context, ev Event, cause error) {
+	if !m.a.ready() {
+		return
+	}
+	ev.Time, ev.Err = m.a.now(), cause
+	if cause != nil {
+		ev.After, ev.Fields = nil, nil
+	}
+	if errors.Is(cause, ErrUnavailable) {
+		ev.Reason = ErrUnavailable
 	}
 	_ = m.a.observe(ctx, ev)
 }
 
-// unavailable marks the errors of a store that it is not bound to give.
-func unavailable(err error) error {
-	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
+// unavailable marks an error after which nothing is known.
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }

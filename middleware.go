@@ -160,11 +160,9 @@ func (a *Authority) Verify(ctx context.Context, p Presented, need Need) (Token, 
 // outlives the request: a stream, a socket, a job. It is judged by its record
 // as it is now, for the environment and the address it was accepted with.
 func (a *Authority) Recheck(ctx context.Context, tok Token, need Need) (Token, error) {
-	q := &request{ctx: ctx, need: &need, credential: credential{via: Direct}}
-	if tok.e == nil {
-		q.credential = credential{}
-	} else {
-		q.presented = &Presented{Environment: tok.Environment()}
+	q := &request{ctx: ctx, need: &need, presented: &Presented{Environment: tok.Environment()}}
+	if tok.e != nil {
+		q.credential.via = Direct
 		q.again = &presentedSecret{foreign: tok.e.rec.Secrets[tok.secret()].Foreign}
 		copy(q.again.digest[:], tok.e.rec.Secrets[tok.secret()].Digest)
 		if tok.x != nil {
@@ -211,9 +209,6 @@ func (a *Authority) check(r *http.Request, need *Need) (Token, Transport, *Refus
 		return Token{}, "", a.refuse(ErrUnavailable, credential{}, nil, nil)
 	}
 	c := a.credential(r)
-	if need.headerOnly && c.via == InQuery && c.fault == "" {
-		c.fault = faultHeaderOnly
-	}
 	tok, refusal := a.judge(&request{ctx: r.Context(), http: r, credential: c, need: need})
 	return tok, c.via, refusal
 }
@@ -227,13 +222,20 @@ type request struct {
 	need       *Need
 
 	id    string           // with Recheck, instead of the text of a credential
-	again *presentedSecret //
+	again *presentedSecret // and so is this
+
+	asked   bool // address has its answer
+	addr    netip.Addr
+	addrErr error
 }
 
 // judge decides, tells the observer, and returns the token or a refusal.
 func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if !a.ready() {
 		return Token{}, a.refuse(ErrUnavailable, credential{}, nil, nil)
+	}
+	if c := &q.credential; q.need.headerOnly && c.via == InQuery && c.fault == "" {
+		c.fault = faultHeaderOnly
 	}
 	v := a.verify(q)
 	reason := v.reason
@@ -255,6 +257,13 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		if err := a.observe(q.ctx, ev); err != nil {
 			reason = ErrUnavailable
 		}
+	}
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrPermission) {
+		addr, _ := a.address(q)
+		a.uses.record(Use{
+			ID: v.id, Digest: v.token.e.rec.Secrets[v.token.secret()].Digest,
+			Transport: q.credential.via, At: micro(v.at), Address: addr,
+		})
 	}
 	if reason == "" {
 		return v.token, nil
@@ -297,11 +306,15 @@ func (a *Authority) verify(q *request) (v verdict) {
 	if q.again != nil {
 		return a.admit(q, q.id, *q.again)
 	}
-	id, secret, ok := a.grammar.parse(q.credential.text)
-	if !ok {
-		return refuse(ErrUnknownToken, nil)
+	text := q.credential.text
+	if id, secret, ok := a.grammar.parse(text); ok {
+		return a.admit(q, id, presentedSecret{digest(secret), false})
 	}
-	return a.admit(q, id, presentedSecret{digest(secret), false})
+	if a.isForeign(text) {
+		d := digest(text)
+		return a.admit(q, foreignID(d[:]), presentedSecret{d, true})
+	}
+	return refuse(ErrUnknownToken, nil)
 }
 
 // A presentedSecret is what identifies one of a record's secrets.
@@ -365,26 +378,64 @@ func (a *Authority) state(q *request, tok *Token, secret int, now time.Time) (Re
 	case environment != rec.Environment:
 		return ErrEnvironment, nil
 	}
-	switch rec.StatusAt(now) {
-	case StatusActive:
-	case StatusExpired:
-		return ErrExpired, nil
-	case StatusPending:
-		return ErrNotYetValid, nil
-	default:
-		return ErrDeactivated, nil
+	if reason := a.policy.refuses(rec, now); reason != "" {
+		return reason, nil
 	}
-	if len(rec.Networks) > 0 {
+	if len(rec.Networks) > 0 || a.config.ClientAddr != nil {
 		addr, err := a.address(q)
 		if err != nil {
 			return ErrUnavailable, err
 		}
-		if !slices.ContainsFunc(rec.Networks, func(n netip.Prefix) bool { return n.Contains(addr) }) {
+		if !tok.e.allows(addr) {
 			return ErrNetwork, nil
 		}
-		tok.x.address = addr
+		if tok.x != nil {
+			tok.x.address = addr
+		}
+	}
+	owner, limited, err := a.ownerPermissions(q.ctx, rec)
+	switch {
+	case errors.Is(err, ErrNoOwner):
+		return ErrNoOwner, nil
+	case err != nil:
+		return ErrUnavailable, err
+	case limited:
+		if tok.x == nil {
+			tok.x = new(extra)
+		}
+		tok.x.perms, tok.x.limited = tok.e.perms.and(owner), true
+		if owner.empty() {
+			return ErrPermission, nil
+		}
 	}
 	return "", nil
+}
+
+// allows reports whether a token may be used from an address.
+func (e *entry) allows(addr netip.Addr) bool {
+	return len(e.rec.Networks) == 0 ||
+		slices.ContainsFunc(e.rec.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
+
+// ownerPermissions returns what the owner of a token may do now, if the
+// application says so.
+func (a *Authority) ownerPermissions(ctx context.Context, rec *Record) (set permSet, limited bool, err error) {
+	if a.config.OwnerPermissions == nil {
+		return nil, false, nil
+	}
+	perms, err := through(ctx, a.owners, func(ctx context.Context) ([]Permission, error) {
+		return a.config.OwnerPermissions(ctx, rec.Environment, rec.Owner)
+	})
+	if err != nil {
+		return nil, true, err
+	}
+	for _, p := range perms {
+		if p.p == nil || p.p.catalogue != a.catalogue {
+			return nil, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalogue")
+		}
+		set = set.add(p.p)
+	}
+	return set, true, nil
 }
 
 // environment returns the environment that a request is about.
@@ -407,7 +458,15 @@ func (a *Authority) environment(q *request, e *entry) (env string, err error) {
 
 // address returns the address that a request came from: IPv4 as IPv4, and the
 // zero Addr, which is in no network, where it is not known or has a zone.
-func (a *Authority) address(q *request) (addr netip.Addr, err error) {
+func (a *Authority) address(q *request) (netip.Addr, error) {
+	if !q.asked {
+		q.addr, q.addrErr = a.askAddress(q)
+		q.asked = true
+	}
+	return q.addr, q.addrErr
+}
+
+func (a *Authority) askAddress(q *request) (addr netip.Addr, err error) {
 	switch {
 	case q.presented != nil:
 		addr = q.presented.Address

@@ -216,6 +216,8 @@ func (s permSet) add(p *permission) permSet {
 	return s
 }
 
+func (s permSet) empty() bool { return !slices.ContainsFunc(s, func(w uint64) bool { return w != 0 }) }
+
 // and returns the permissions that are in both sets, as a fresh set.
 func (s permSet) and(t permSet) permSet {
 	both := slices.Clone(s[:min(len(s), len(t))])

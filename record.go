@@ -268,21 +268,25 @@ func (a *Authority) compile(id string, rec Record) (*entry, error) {
 			return nil, bad("with a malformed network")
 		}
 	}
-	e := &entry{rec: rec}
-	for _, name := range rec.Permissions {
-		if p, ok := a.permissions[name]; ok && !e.perms.has(p) {
-			e.perms = e.perms.add(p)
-			e.known = append(e.known, Permission{p})
-		}
+	if err := a.checkSeal(rec); err != nil {
+		return nil, bad(err.Error())
 	}
-	slices.SortFunc(e.known, func(p, q Permission) int { return cmp.Compare(p.p.index, q.p.index) })
+	e := &entry{rec: rec}
+	e.known, e.perms = a.known(rec.Permissions)
 	return e, nil
 }
 
-// validNetwork reports whether p is a network in the form that is stored:
-// masked, without zone, IPv4 as IPv4.
-func validNetwork(p netip.Prefix) bool {
-	return p.IsValid() && p == p.Masked() && !p.Addr().Is4In6() && p.Addr().Zone() == ""
+// known returns those of the named permissions that the catalogue has, in its
+// order and as a set.
+func (a *Authority) known(names []string) (list []Permission, set permSet) {
+	for _, name := range names {
+		if p, ok := a.permissions[name]; ok && !set.has(p) {
+			set = set.add(p)
+			list = append(list, Permission{p})
+		}
+	}
+	slices.SortFunc(list, func(p, q Permission) int { return cmp.Compare(p.p.index, q.p.index) })
+	return list, set
 }
 
 // unknown returns the stored names that the catalogue does not know.

@@ -73,7 +73,10 @@ func (a *Authority) refuse(reason Reason, c credential, need *Need, set permSet)
 			c.fault, nil, nil, ""}
 	case reason == ErrPermission:
 		required := names(need.perms)
-		r.challenge = s.scope + strings.Join(required, " ") + `"`
+		r.challenge = s.scope
+		if len(required) > 0 { // else it is the owner who has none at all
+			r.challenge += `, scope="` + strings.Join(required, " ") + `"`
+		}
 		r.problem = Problem{problemTypes + "insufficient-scope", "Permission missing", http.StatusForbidden,
 			"The API token does not have the permissions that this request requires.", required, need.missing(set), ""}
 		if need.match == matchAny {
@@ -94,7 +97,7 @@ func (a *Authority) refuse(reason Reason, c credential, need *Need, set permSet)
 // [Refusal], nil included, is answered with 503.
 func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var ref *Refusal
-	if !errors.As(err, &ref) {
+	if !errors.As(err, &ref) || ref == nil || ref.problem.Status == 0 {
 		ref = a.refuse(ErrUnavailable, credential{}, nil, nil)
 	}
 	contentType, body := a.body(r, ref)

@@ -33,8 +33,7 @@ type Key struct {
 	id string
 }
 
-// KeySize is the size of a key's bytes.
-const KeySize = 32
+const keySize = 32
 
 // NewKey makes a key from 32 random bytes. The ID, 1 to 32 of A-Z, a-z, 0-9
 // and "._-", is stored with whatever the key protects, and has to stay.
@@ -42,8 +41,8 @@ func NewKey(id string, secret []byte) (Key, error) {
 	if !validKeyID(id) {
 		return Key{}, &FieldError{"Key", fmt.Sprintf("ID %.40q is not 1 to 32 of A-Z, a-z, 0-9 and ._-", id)}
 	}
-	if len(secret) != KeySize {
-		return Key{}, &FieldError{"Key", fmt.Sprintf("%q has %d bytes, not %d", id, len(secret), KeySize)}
+	if len(secret) != keySize {
+		return Key{}, &FieldError{"Key", fmt.Sprintf("%q has %d bytes, not %d", id, len(secret), keySize)}
 	}
 	text := string(secret)
 	return Key{hidden{reveal: func() string { return text }}, id}, nil

@@ -5,6 +5,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -94,6 +95,11 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 	if err := ctx.Err(); err != nil {
 		return apitoken.Page{}, err
 	}
+	switch q.Order {
+	case apitoken.ByName, apitoken.ByCreated, apitoken.ByExpires, apitoken.ByLastUsed:
+	default:
+		return apitoken.Page{}, fmt.Errorf("memory: no order %.40q", q.Order)
+	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var found []apitoken.Record
@@ -151,6 +157,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range uses {
+		u.Digest = fresh(u.Digest)
 		if rec, ok := s.records[u.ID]; ok && rec.AddUse(u) {
 			s.records[u.ID] = rec
 		}

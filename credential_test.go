@@ -1,0 +1,389 @@
+package apitoken_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+func TestAQueryTokenIsTakenOutBeforeTheHandlerRuns(t *testing.T) {
+	g := newRig(t)
+	text := goodToken.text
+	for _, c := range []struct{ name, query, left string }{
+		{"alone", "apiToken=" + text, ""},
+		{"first", "apiToken=" + text + "&b=2&a=1", "b=2&a=1"},
+		{"last", "b=2&a=1&apiToken=" + text, "b=2&a=1"},
+		{"in the middle", "b=2&apiToken=" + text + "&a=1", "b=2&a=1"},
+		{"spelled otherwise", "b=2&%61piToke%6e=" + text + "&a=1", "b=2&a=1"},
+		{"the others keep their spelling", "b=%7e+%2B&apiToken=" + text + "&%61=1&b=2&a=", "b=%7e+%2B&%61=1&b=2&a="},
+		{"the others keep empty pairs", "&&a&apiToken=" + text + "&=&", "&&a&=&"},
+		{"similar names stay", "apitoken=1&apiToken=" + text + "&apiTokens=2&xapiToken=3", "apitoken=1&apiTokens=2&xapiToken=3"},
+		{"its text as a value stays", "a=apiToken&apiToken=" + text, "a=apiToken"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRequest("/devices?" + c.query)
+			uri, form := r.RequestURI, r.Form
+			a, s := g.ask(t, r)
+			mustAccept(t, a, s, goodToken.id)
+			want := "/devices"
+			if c.left != "" {
+				want += "?" + c.left
+			}
+			assert.Equal(t, c.left, s.request.URL.RawQuery)
+			assert.Equal(t, want, s.request.RequestURI)
+			assert.Equal(t, want, s.request.URL.String())
+			assert.Equal(t, want, s.request.URL.RequestURI())
+			assert.Nil(t, s.request.Form)
+			assert.Empty(t, s.request.FormValue("apiToken"))
+
+			assert.Equal(t, "/devices?"+c.query, r.URL.String(), "the original request is not touched")
+			assert.Equal(t, uri, r.RequestURI)
+			assert.Equal(t, form, r.Form)
+			ev := g.event(t)
+			assert.Equal(t, apitoken.InQuery, ev.Transport)
+			assert.Empty(t, ev.Reason)
+		})
+	}
+}
+
+func TestAQueryTokenIsTakenOutOfAFormThatWasParsedBefore(t *testing.T) {
+	g := newRig(t)
+	text := goodToken.text
+	for _, c := range []struct {
+		name, query, body string
+		form              url.Values
+	}{
+		{"from the query", "apiToken=" + text + "&a=1&a=2", "", url.Values{"a": {"1", "2"}}},
+		{"from the query, spelled otherwise", "api%54oken=" + text + "&a=1", "", url.Values{"a": {"1"}}},
+		{"but not from the body", "apiToken=" + text + "&a=1", "apiToken=body&a=3", url.Values{"a": {"3", "1"}, "apiToken": {"body"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/?"+c.query, strings.NewReader(c.body))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			require.NoError(t, r.ParseForm())
+			original := maps.Clone(r.Form)
+			require.Contains(t, original["apiToken"], text)
+			a, s := g.ask(t, r)
+			mustAccept(t, a, s, goodToken.id)
+			assert.Equal(t, c.form, s.request.Form)
+			assert.Equal(t, c.form.Get("apiToken"), s.request.FormValue("apiToken"))
+			assert.Equal(t, original, r.Form, "the original request is not touched")
+		})
+	}
+	t.Run("a form without it stays the same", func(t *testing.T) {
+		r := newRequest("/?apiToken=" + text)
+		r.Form = url.Values{"a": {"1"}}
+		a, s := g.ask(t, r)
+		mustAccept(t, a, s, goodToken.id)
+		assert.Equal(t, url.Values{"a": {"1"}}, s.request.Form)
+	})
+}
+
+func TestScrubReturnsTheRequestItselfIfThereIsNothingToTakeOut(t *testing.T) {
+	g := newRig(t)
+	for _, target := range []string{"/", "/?", "/?a=1", "/?apitoken=1&&", "/?apiToken%zz=1", "/?a;apiToken=1"} {
+		r := newRequest(target, "apiToken "+goodToken.text)
+		assert.Same(t, r, g.Scrub(r), target)
+	}
+	a, s := g.ask(t, newRequest("/?a=1", "apiToken "+goodToken.text))
+	mustAccept(t, a, s, goodToken.id)
+	assert.NotContains(t, a.header, "Cache-Control", "nothing is preset for a token in the header")
+	assert.NotContains(t, a.header, "Referrer-Policy")
+}
+
+func TestScrubKeepsAnEmptyPartAndWhatIsBeforeIt(t *testing.T) {
+	g := newRig(t)
+	for _, c := range []struct{ uri, query, wantURI, wantQuery string }{
+		{"/?apiToken=x", "apiToken=x", "/", ""},
+		{"/?a&apiToken=x", "a&apiToken=x", "/?a", "a"},
+		{"http://h/p?apiToken=x", "apiToken=x", "http://h/p", ""},
+		{"/p?q?apiToken=x&apiToken=y", "q?apiToken=x&apiToken=y", "/p?q?apiToken=x", "q?apiToken=x"},
+		{"/outer?apiToken=x", "a=1", "/outer", "a=1"}, // an outer handler rewrote the URL
+		{"/outer", "apiToken=x&a=1", "/outer", "a=1"},
+		{"", "apiToken=x", "", ""}, // a request that no server read
+	} {
+		r := newRequest("/p?" + c.query)
+		r.RequestURI = c.uri
+		clean := g.Scrub(r)
+		assert.Equal(t, c.wantQuery, clean.URL.RawQuery)
+		assert.Equal(t, c.wantURI, clean.RequestURI)
+		assert.False(t, clean.URL.ForceQuery)
+	}
+}
+
+func TestScrubbingTwiceIsScrubbingOnce(t *testing.T) {
+	g := newRig(t)
+	r := g.Scrub(newRequest("/?a=1&apiToken=" + goodToken.text))
+	assert.Same(t, r, g.Scrub(r))
+	tok, err := g.Check(r, apitoken.All(wireRead))
+	require.NoError(t, err)
+	assert.Equal(t, goodToken.id, tok.ID())
+	assert.Equal(t, apitoken.InQuery, g.event(t).Transport)
+}
+
+func TestVerdictsOnAHiddenTokenAreThoseOnAnOpenOne(t *testing.T) {
+	g := newRig(t)
+	hidden := func(h http.Handler) http.Handler { return g.HideQueryToken(g.Require(wireRead)(h)) }
+	for _, c := range []struct {
+		query, field string
+	}{
+		{"", ""}, {"a=1", ""}, {"apiToken=" + goodToken.text, ""}, {"apiToken=" + expiredToken.text, ""}, {"apiToken=" + lackingToken.text, ""},
+		{"apiToken=", ""}, {"apiToken=%zz", ""}, {"apiToken=" + goodToken.text + "&apiToken=x", ""}, {"apiToken=" + goodToken.text + "&a=%zz", ""},
+		{"apiToken=" + goodToken.text, "apiToken " + goodToken.text}, {"apiToken=" + goodToken.text, "Basic x"}, {"a=1;apiToken=x", ""},
+		{"apiToken=" + strings.Repeat("a", 2000), ""},
+	} {
+		r := newRequest("/?" + c.query)
+		if c.field != "" {
+			r.Header.Set("Authorization", c.field)
+		}
+		open, s := g.ask(t, r)
+		covered, sc := askGuard(t, hidden, r)
+		assert.Equal(t, open, covered, c.query)
+		assert.Equal(t, s.called(), sc.called(), c.query)
+	}
+}
+
+func TestHideQueryTokenKeepsTheTokenFromLogsAndRedirects(t *testing.T) {
+	g := newRig(t)
+	var s spy
+	var logged []string
+	mux := http.NewServeMux()
+	mux.Handle("GET /read", g.Require(wireRead)(&s))
+	mux.Handle("GET /tree/", g.Require(wireRead)(&s))
+	accessLog := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		logged = append(logged, fmt.Sprint(r.RequestURI, " ", r.URL, " ", r.URL.Query(), " ", r.FormValue("apiToken")))
+		mux.ServeHTTP(w, r)
+	})
+	server := httptest.NewServer(g.HideQueryToken(accessLog))
+	defer server.Close()
+
+	a, _ := rawAsk(t, server, "GET /read?a=1&apiToken="+goodToken.text+" HTTP/1.1\r\nHost: h\r\n\r\n")
+	require.Equal(t, 204, a.status)
+	require.Equal(t, 1, s.called())
+	require.Equal(t, []string{"/read?a=1 /read?a=1 map[a:[1]] "}, logged)
+
+	for _, target := range []string{"//read?apiToken=", "/x/../read?apiToken=", "/tree?apiToken=", "/./tree?a=1&apiToken="} {
+		a, raw := rawAsk(t, server, "GET "+target+goodToken.text+" HTTP/1.1\r\nHost: h\r\n\r\n")
+		assert.Contains(t, []int{301, 307, 308}, a.status, target)
+		assert.NotEmpty(t, a.header.Get("Location"))
+		assert.NotContains(t, raw, "acme_", target)
+		assert.NotContains(t, raw, "apiToken=", target)
+	}
+	assert.Equal(t, 1, s.called())
+}
+
+func TestCachingAndReferrerArePresetForAQueryTokenAndCanBeReplaced(t *testing.T) {
+	g := newRig(t)
+	a, s := g.ask(t, newRequest("/?apiToken="+goodToken.text))
+	mustAccept(t, a, s, goodToken.id)
+	assert.Equal(t, http.Header{"Cache-Control": {"private, no-store"}, "Referrer-Policy": {"no-referrer"}}, a.header)
+
+	w := httptest.NewRecorder()
+	g.Require(wireRead)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		assert.Equal(t, "private, no-store", w.Header().Get("Cache-Control"))
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Del("Referrer-Policy")
+	})).ServeHTTP(w, newRequest("/?apiToken="+goodToken.text))
+	assert.Equal(t, http.Header{"Cache-Control": {"max-age=60"}}, w.Header())
+
+	a, s = askGuard(t, func(h http.Handler) http.Handler { return g.HideQueryToken(g.Require(wireRead)(h)) }, newRequest("/?apiToken="+goodToken.text))
+	mustAccept(t, a, s, goodToken.id)
+	assert.Equal(t, "no-referrer", a.header.Get("Referrer-Policy"), "also if it was hidden before")
+}
+
+func TestNoQueryTokenGivesTheParameterNoMeaning(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.NoQueryToken = true })
+	for _, query := range []string{"apiToken=" + goodToken.text, "apiToken=", "apiToken=x&apiToken=y", "apiToken=%zz", "apiToken=" + strings.Repeat("a", 2000)} {
+		r := newRequest("/?" + query)
+		assert.Same(t, r, g.Scrub(r))
+		a, s := g.ask(t, r)
+		mustRefuse(t, a, s, asksForToken, "")
+
+		r.Header.Set("Authorization", "apiToken "+goodToken.text)
+		a, s = askGuard(t, func(h http.Handler) http.Handler { return g.HideQueryToken(g.Require(wireRead)(h)) }, r)
+		mustAccept(t, a, s, goodToken.id)
+		assert.Equal(t, query, s.request.URL.RawQuery, "it is the application's")
+		assert.Empty(t, a.header)
+	}
+}
+
+func TestARouteCanRefuseQueryTokens(t *testing.T) {
+	g := newRig(t)
+	const detail = "in the Authorization field only"
+	for _, guard := range []func(http.Handler) http.Handler{
+		g.Guard(apitoken.All(wireRead).HeaderOnly()),
+		func(h http.Handler) http.Handler {
+			return g.HideQueryToken(g.Guard(apitoken.All(wireRead).HeaderOnly())(h))
+		},
+	} {
+		a, s := askGuard(t, guard, newRequest("/", "apiToken "+goodToken.text))
+		mustAccept(t, a, s, goodToken.id)
+		g.event(t)
+		before := g.store.calls()
+		for _, c := range []struct{ query, detail string }{
+			{"apiToken=" + goodToken.text, detail}, {"api%54oken=" + goodToken.text, detail}, {"apiToken=" + expiredToken.text, detail},
+			{"apiToken=", "empty"}, {"apiToken=x&apiToken=y", "more than once"},
+		} {
+			a, s = askGuard(t, guard, newRequest("/?"+c.query))
+			mustRefuse(t, a, s, invalidRequest, c.detail)
+			ev := g.event(t)
+			assert.Equal(t, apitoken.ErrMalformed, ev.Reason)
+			assert.Equal(t, apitoken.InQuery, ev.Transport)
+		}
+		assert.Equal(t, before, g.store.calls())
+		a, s = askGuard(t, guard, newRequest("/"))
+		mustRefuse(t, a, s, asksForToken, "")
+		g.event(t)
+		a, s = askGuard(t, guard, newRequest("/?apiToken="+goodToken.text, "apiToken "+goodToken.text))
+		mustRefuse(t, a, s, invalidRequest, "both")
+		g.event(t)
+	}
+	a, s := askGuard(t, g.Guard(apitoken.All(wireRead)), newRequest("/?apiToken="+goodToken.text))
+	mustAccept(t, a, s, goodToken.id)
+
+	need := apitoken.All(wireRead)
+	need.HeaderOnly()
+	_, err := g.Check(newRequest("/?apiToken="+goodToken.text), need)
+	assert.NoError(t, err, "HeaderOnly returns another need and does not change the first")
+}
+
+func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.Scheme, c.Parameter, c.Realm = "Api-Key", "api_key", "Acme \"prod\" \\ eu" })
+	for _, field := range []string{"Api-Key ", "api-key ", "API-KEY  "} {
+		a, s := g.ask(t, newRequest("/", field+goodToken.text))
+		mustAccept(t, a, s, goodToken.id)
+	}
+	a, s := g.ask(t, newRequest("/?b=1&api%5Fkey="+goodToken.text))
+	mustAccept(t, a, s, goodToken.id)
+	assert.Equal(t, "b=1", s.request.URL.RawQuery)
+
+	const plain = `Api-Key realm="Acme \"prod\" \\ eu"`
+	for _, c := range []struct {
+		name, challenge string
+		r               *http.Request
+		need            apitoken.Need
+	}{
+		{"nothing", plain, newRequest("/"), apitoken.AnyToken()},
+		{"the default scheme, which is foreign now", plain, newRequest("/", "apiToken "+goodToken.text), apitoken.AnyToken()},
+		{"the default parameter, which is another's now", plain, newRequest("/?apiToken=" + goodToken.text), apitoken.AnyToken()},
+		{"the parameter in another case", plain, newRequest("/?API_KEY=" + goodToken.text), apitoken.AnyToken()},
+		{"the beginning of the scheme", plain, newRequest("/", "Api "+goodToken.text), apitoken.AnyToken()},
+		{"malformed", plain + `, error="invalid_request"`, newRequest("/", "Api-Key"), apitoken.AnyToken()},
+		{"not valid", plain + `, error="invalid_token"`, newRequest("/", "Api-Key "+expiredToken.text), apitoken.AnyToken()},
+		{"not enough", plain + `, error="insufficient_scope", scope="devices:write"`, newRequest("/", "Api-Key "+goodToken.text), apitoken.All(wireWrite)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, s := askGuard(t, g.Guard(c.need), c.r)
+			assert.Zero(t, s.called())
+			assert.Equal(t, []string{c.challenge}, a.header["Www-Authenticate"])
+		})
+	}
+}
+
+func TestBearerCanBeAcceptedBesideAndTheChallengeNamesWhatWasPresented(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.AcceptBearer = true })
+	for _, field := range []string{"Bearer ", "bearer ", "BEARER ", "apiToken "} {
+		a, s := g.ask(t, newRequest("/", field+goodToken.text))
+		mustAccept(t, a, s, goodToken.id)
+	}
+	for _, c := range []struct{ name, target, field, challenge string }{
+		{"nothing", "/", "", `apiToken realm="api"`},
+		{"Basic", "/", "Basic x", `apiToken realm="api"`},
+		{"not valid", "/", "Bearer " + expiredToken.text, `Bearer realm="api", error="invalid_token"`},
+		{"not valid, ours", "/", "apiToken " + expiredToken.text, `apiToken realm="api", error="invalid_token"`},
+		{"not valid, in the query", "/?apiToken=" + expiredToken.text, "", `apiToken realm="api", error="invalid_token"`},
+		{"malformed", "/", "Bearer", `Bearer realm="api", error="invalid_request"`},
+		{"malformed, ours", "/", "apiToken", `apiToken realm="api", error="invalid_request"`},
+		{"a JWT", "/", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.", `Bearer realm="api", error="invalid_token"`},
+		{"not enough", "/", "Bearer " + lackingToken.text, `Bearer realm="api", error="insufficient_scope", scope="devices:read"`},
+		{"beside a parameter", "/?apiToken=" + goodToken.text, "Bearer " + goodToken.text, `Bearer realm="api", error="invalid_request"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRequest(c.target)
+			if c.field != "" {
+				r.Header.Set("Authorization", c.field)
+			}
+			a, s := g.ask(t, r)
+			assert.Zero(t, s.called())
+			assert.Equal(t, []string{c.challenge}, a.header["Www-Authenticate"])
+		})
+	}
+	a, s := g.ask(t, newRequest("/", "Bearer "+goodToken.text, "apiToken "+goodToken.text))
+	assert.Zero(t, s.called())
+	assert.Equal(t, `Bearer realm="api", error="invalid_request"`, a.header.Get("WWW-Authenticate"), "one challenge, of the first that is ours")
+	a, s = g.ask(t, newRequest("/", "Basic x", "Bearer "+goodToken.text))
+	assert.Zero(t, s.called())
+	assert.Equal(t, `Bearer realm="api", error="invalid_request"`, a.header.Get("WWW-Authenticate"))
+}
+
+func TestBearerCanBeTheOnlyScheme(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.Scheme, c.AcceptBearer = "bearer", true })
+	a, s := g.ask(t, newRequest("/", "Bearer "+goodToken.text))
+	mustAccept(t, a, s, goodToken.id)
+	a, s = g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+	assert.Zero(t, s.called())
+	assert.Equal(t, []string{`bearer realm="api"`}, a.header["Www-Authenticate"])
+}
+
+// Whatever New accepts as the name of the parameter means the same to us as to
+// url.ParseQuery, or the token would stay where others find it.
+func TestEveryParameterThatNewAcceptsIsComparedDecoded(t *testing.T) {
+	for _, name := range []string{"api_key", "api-key", "api.key", "api~key", "k", "*", "api+key", "api%20key", "%61", "a&b", "#"} {
+		t.Run(name, func(t *testing.T) {
+			_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: newRig(t).store, Parameter: name})
+			if err != nil {
+				assert.ErrorContains(t, err, "Config.Parameter")
+				return
+			}
+			g := newRig(t, func(c *apitoken.Config) { c.Parameter = name })
+			for _, spelling := range []string{name, url.QueryEscape(name), everyByteEscaped(name)} {
+				r := newRequest("/?" + strings.ReplaceAll(spelling, "#", "%23") + "=" + goodToken.text)
+				named := r.URL.Query().Has(name)
+				a, s := g.ask(t, r)
+				if named {
+					mustAccept(t, a, s, goodToken.id)
+					assert.Empty(t, s.request.URL.RawQuery)
+				} else {
+					mustRefuse(t, a, s, asksForToken, "")
+				}
+			}
+		})
+	}
+}
+
+func everyByteEscaped(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		fmt.Fprintf(&b, "%%%02X", s[i])
+	}
+	return b.String()
+}
+
+func TestAnOuterHandlerStillHasItsOwnRequest(t *testing.T) {
+	g := newRig(t)
+	type key struct{}
+	outer := newRequest("/?apiToken=" + goodToken.text)
+	outer = outer.WithContext(context.WithValue(outer.Context(), key{}, "value"))
+	body := bytes.NewBufferString("body")
+	outer.Body = io.NopCloser(body)
+	outer.SetPathValue("id", "7")
+	clean := g.Scrub(outer)
+	require.NotSame(t, outer, clean)
+	assert.NotSame(t, outer.URL, clean.URL)
+	assert.Equal(t, "value", clean.Context().Value(key{}))
+	assert.Equal(t, "7", clean.PathValue("id"))
+	assert.Equal(t, outer.Body, clean.Body)
+	assert.Equal(t, outer.Header, clean.Header)
+}

@@ -1,0 +1,85 @@
+package apitoken
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Info is what people see of a token. It is a copy: changing it changes nothing.
+type Info struct {
+	ID          string
+	Version     int64 // for Update.IfVersion
+	Environment string
+	Owner       string
+	Name        string
+	Description string
+
+	Permissions []Permission // assigned and known, in the order of the catalogue
+	Unknown     []string     // assigned names that the catalogue no longer knows; they grant nothing
+
+	Status        Status // at the moment it was read, under the policy of the Config
+	DeactivatedAt time.Time
+	DeactivatedBy string
+
+	CreatedAt time.Time
+	CreatedBy string
+	ChangedAt time.Time
+	ExpiresAt time.Time // zero: never. A policy may end it sooner, see Manager.Explain.
+	NotBefore time.Time // zero: valid from the start
+	Networks  []netip.Prefix
+
+	Hint       string    // how the text of the token begins, "" for a foreign one
+	Revealable bool      // Manager.Reveal can show it to its owner
+	Rotation   *Rotation // nil unless an old secret is still valid
+
+	UseRecorded bool      // whether the store records when tokens are used
+	LastUses    []LastUse // by secret and transport, the newest first
+
+	History []Change // the last 16, the newest first
+}
+
+// A LastUse says when a token was last used by one transport.
+type LastUse struct {
+	At   time.Time
+	From netip.Addr // zero where it is not known
+	Via  Transport
+	Old  bool // with an older secret than the newest
+}
+
+// LastUsed returns the newest of LastUses, zero if the token was never used.
+func (in *Info) LastUsed() LastUse {
+	if len(in.LastUses) == 0 {
+		return LastUse{}
+	}
+	return in.LastUses[0]
+}
+
+func (a *Authority) info(e *entry) *Info {
+	rec, now := e.rec.clone(), a.now()
+	newest := rec.Secrets[0]
+	in := &Info{
+		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
+		Name: rec.Name, Description: rec.Description,
+		Permissions: slices.Clone(e.known), Unknown: e.unknown(),
+		Status: a.policy.status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
+		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
+		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
+		Revealable: len(newest.Sealed) > 0, UseRecorded: a.uses != nil, History: rec.History,
+	}
+	if !newest.Foreign {
+		in.Hint = a.grammar.prefix + rec.ID
+	}
+	if rec.rotating(now) {
+		in.Rotation = &Rotation{OldValidUntil: rec.Secrets[1].ValidUntil}
+	}
+	for _, u := range rec.Uses {
+		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Transport, !bytes.Equal(u.Digest, newest.Digest)})
+		if in.Rotation != nil && bytes.Equal(u.Digest, rec.Secrets[1].Digest) && u.At.After(in.Rotation.OldLastUsedAt) {
+			in.Rotation.OldLastUsedAt = u.At
+		}
+	}
+	slices.SortStableFunc(in.LastUses, func(a, b LastUse) int { return b.At.Compare(a.At) })
+	return in
+}

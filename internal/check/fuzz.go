@@ -1,0 +1,69 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+)
+
+var fuzz = stage{"fuzz", func(w *workspace, r *results) {
+	budget := cmp.Or(os.Getenv("FUZZTIME"), "30s")
+	targets, err := fuzzTargets(w)
+	if err != nil {
+		r.check("listing the fuzz targets", err)
+	}
+	for _, t := range targets {
+		out, err := w.command(w.root.Dir, "go", "test", "-run=^$", "-fuzz=^"+t.Test+"$", "-fuzztime="+budget, t.Package).CombinedOutput()
+		if err != nil && !lateStop(out) {
+			fmt.Fprintf(r.out, "%s\nFAIL  %s: %v\n", out, r.name(t), err)
+			r.record(t, failed)
+			continue
+		}
+		fmt.Fprintf(r.out, "ok    %s: %s\n", r.name(t), executions(out))
+		r.record(t, passed)
+	}
+}}
+
+// fuzzTargets finds the fuzz targets of all modules.
+func fuzzTargets(w *workspace) (targets []testID, err error) {
+	out, err := w.command(w.root.Dir, "go", "test", "-json", "-list=^Fuzz", "work").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", withStderr(err), out)
+	}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var e event
+		if err := d.Decode(&e); err == io.EOF {
+			return targets, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if e.Action == "output" && strings.HasPrefix(e.Output, "Fuzz") {
+			targets = append(targets, testID{e.Package, strings.TrimSpace(e.Output)})
+		}
+	}
+}
+
+// lateStop tells a failure that is none: at the end of its time the fuzzer may
+// take its own deadline for an error of the target (golang/go#75804, until Go
+// 1.27). A target that fails leaves its input.
+func lateStop(out []byte) bool {
+	return bytes.Contains(out, []byte("\n    context deadline exceeded\n")) &&
+		!bytes.Contains(out, []byte("Failing input written to")) &&
+		!bytes.Contains(out, []byte("panic:"))
+}
+
+var progress = regexp.MustCompile(`elapsed: .*, execs: \d+`)
+
+// executions is the last that the fuzzer said of its progress.
+func executions(out []byte) string {
+	all := progress.FindAll(out, -1)
+	if len(all) == 0 {
+		return "no executions reported"
+	}
+	return string(all[len(all)-1])
+}

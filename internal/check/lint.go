@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+var lint = stage{"lint", func(w *workspace, r *results) {
+	r.check("gofmt", gofmt(w))
+	r.check("go vet", quiet(w.command(w.root.Dir, "go", "vet", "work")))
+	r.check("staticcheck", staticcheck(w))
+	for _, m := range append(w.modules, w.tools()) {
+		// Tidy by its own go.mod alone: the workspace would hide what is missing.
+		r.check("go mod tidy in "+w.name(m.Path), quiet(w.alone(m.Dir, "go", "mod", "tidy", "-diff")))
+	}
+}}
+
+// tools is the module with the tools, which is not in go.work, so that their
+// dependencies do not choose the versions that everything else is tested with.
+func (w *workspace) tools() module {
+	return module{w.root.Path + "/tools", filepath.Join(w.root.Dir, "tools")}
+}
+
+func gofmt(w *workspace) error {
+	goroot, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return withStderr(err)
+	}
+	tool := filepath.Join(strings.TrimSpace(string(goroot)), "bin", "gofmt")
+	return quiet(w.command(w.root.Dir, tool, "-l", "."))
+}
+
+func staticcheck(w *workspace) error {
+	// "go tool -n" builds the tool and says where it is. Run by "go tool"
+	// itself it would not see the workspace, as -modfile and go.work exclude
+	// each other.
+	tool, err := w.alone(w.root.Dir, "go", "tool", "-modfile="+filepath.Join(w.tools().Dir, "go.mod"), "-n", "staticcheck").Output()
+	if err != nil {
+		return withStderr(err)
+	}
+	return quiet(w.command(w.root.Dir, strings.TrimSpace(string(tool)), "work"))
+}
+
+// quiet runs a command that has nothing to say if all is well. On standard
+// error, a go command that succeeds may tell of downloads.
+func quiet(cmd *exec.Cmd) error {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("%w\n%s%s", err, stderr.Bytes(), out)
+	}
+	if len(out) > 0 {
+		return errors.New("\n" + string(out))
+	}
+	return nil
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// results collects what became of every test. A test that runs in several
+// stages counts once: it failed if it failed anywhere, else it passed if it
+// passed anywhere, else it was skipped.
+type results struct {
+	out      io.Writer
+	root     string // path of the root module, left out of names
+	outcomes map[testID]outcome
+	reasons  map[testID]string // what a skipped test said
+	failures int               // how often something failed, in all stages
+}
+
+// A testID names a test, with Test empty a package, and without a package a
+// check of another kind.
+type testID struct{ Package, Test string }
+
+type outcome int
+
+const (
+	skipped outcome = iota + 1
+	passed
+	failed
+)
+
+func newResults(out io.Writer, root string) *results {
+	return &results{out: out, root: root, outcomes: map[testID]outcome{}, reasons: map[testID]string{}}
+}
+
+func (r *results) record(id testID, o outcome) {
+	r.outcomes[id] = max(r.outcomes[id], o)
+	if o == failed {
+		r.failures++
+	}
+}
+
+// check records what a check other than a test came to, and prints it.
+func (r *results) check(name string, err error) {
+	if err != nil {
+		fmt.Fprintf(r.out, "FAIL  %s: %v\n", name, err)
+		r.record(testID{Test: name}, failed)
+		return
+	}
+	fmt.Fprintf(r.out, "ok    %s\n", name)
+	r.record(testID{Test: name}, passed)
+}
+
+// skip records that a check other than a test was left out, and what it needs.
+func (r *results) skip(check, needs string) {
+	r.record(testID{Test: check}, skipped)
+	r.reasons[testID{Test: check}] = needs
+}
+
+// An event is a line of "go test -json", see "go doc test2json" and "go help buildjson".
+type event struct {
+	Action, Package, ImportPath, Test, Output, FailedBuild string
+	Elapsed                                                float64
+}
+
+// A pkg is a package whose tests are running.
+type pkg struct {
+	output         map[string][]string // by test; "" is the package's own
+	failures       []string            // output of tests that failed
+	tests, skipped int
+	failed         bool // a test failed
+}
+
+// gotest runs a "go test -json" command, records what each test came to, and
+// prints a line for each package and all output of failures.
+func (r *results) gotest(cmd *exec.Cmd) {
+	before := r.failures
+	cmd.Stderr = r.out
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		r.check("go test", err)
+		return
+	}
+	if err := r.read(stdout); err != nil {
+		r.check("reading what go test -json prints", err)
+	}
+	if err := cmd.Wait(); err != nil && r.failures == before {
+		r.check("go test in "+cmd.Dir, err)
+	}
+}
+
+func (r *results) read(stdout io.Reader) error {
+	packages := map[string]*pkg{}
+	for d := json.NewDecoder(stdout); ; {
+		var e event
+		if err := d.Decode(&e); err == io.EOF {
+			return nil
+		} else if err != nil {
+			io.Copy(io.Discard, stdout) // or the command would not end
+			return err
+		}
+		p := packages[e.Package]
+		if p == nil {
+			p = &pkg{output: map[string][]string{}}
+			packages[e.Package] = p
+		}
+		r.event(p, e)
+	}
+}
+
+func (r *results) event(p *pkg, e event) {
+	id := testID{e.Package, e.Test}
+	switch {
+	case e.Action == "build-output":
+		fmt.Fprint(r.out, e.Output)
+	case e.Action == "output":
+		p.output[e.Test] = append(p.output[e.Test], e.Output)
+	case e.Test != "":
+		switch e.Action {
+		case "fail":
+			r.record(id, failed)
+			p.failures = append(p.failures, p.output[e.Test]...)
+			p.failed = true
+		case "pass":
+			r.record(id, passed)
+		case "skip":
+			r.record(id, skipped)
+			r.reasons[id] = reason(p.output[e.Test])
+			p.skipped++
+		default:
+			return
+		}
+		p.tests++
+		delete(p.output, e.Test)
+	case e.Action == "pass":
+		left := ""
+		if p.skipped > 0 {
+			left = fmt.Sprintf(", %d skipped", p.skipped)
+		}
+		fmt.Fprintf(r.out, "ok    %6.1f s  %s: %d tests%s\n", e.Elapsed, shorten(r.root, e.Package), p.tests, left)
+	case e.Action == "fail":
+		// Tests that did not end, as after a panic or a timeout, left output
+		// behind, and so did the package itself.
+		for _, test := range slices.Sorted(maps.Keys(p.output)) {
+			p.failures = append(p.failures, p.output[test]...)
+		}
+		for _, line := range p.failures {
+			if !strings.HasPrefix(line, "=== ") {
+				fmt.Fprint(r.out, line)
+			}
+		}
+		fmt.Fprintf(r.out, "FAIL  %6.1f s  %s\n", e.Elapsed, shorten(r.root, e.Package))
+		if !p.failed { // it did not build, or ended otherwise
+			r.record(id, failed)
+		}
+	}
+}
+
+var logged = regexp.MustCompile(`^\s+[^\s:]+\.go:\d+: (.*)`)
+
+// reason finds the message of t.Skip, the last that a skipped test logs.
+func reason(output []string) string {
+	for _, line := range slices.Backward(output) {
+		if m := logged.FindStringSubmatch(line); m != nil {
+			return m[1]
+		}
+	}
+	return ""
+}
+
+// requireTests fails for modules of which there is nothing, not even a failure:
+// nobody would miss their tests.
+func (r *results) requireTests(modules []module) {
+	for _, m := range modules {
+		ran := false
+		for id := range r.outcomes {
+			ran = ran || moduleOf(id.Package, modules) == m.Path
+		}
+		if !ran {
+			r.check("the tests of "+shorten(r.root, m.Path), errors.New("there are none"))
+		}
+	}
+}
+
+// moduleOf finds the module of a package: the longest path that begins the package's.
+func moduleOf(pkg string, modules []module) (path string) {
+	for _, m := range modules {
+		if (pkg == m.Path || strings.HasPrefix(pkg, m.Path+"/")) && len(m.Path) > len(path) {
+			path = m.Path
+		}
+	}
+	return path
+}
+
+func (r *results) count(o outcome) (n int) {
+	for _, got := range r.outcomes {
+		if got == o {
+			n++
+		}
+	}
+	return n
+}
+
+// close prints what was left out, what failed and, alone on the last line, the
+// counts. It reports whether all is well. A skip has to say what it needs; if
+// strict, it fails all the same.
+func (r *results) close(strict bool) bool {
+	left := map[string][]string{}
+	for id, o := range r.outcomes {
+		if o != skipped {
+			continue
+		}
+		why := r.reasons[id]
+		if !strings.HasPrefix(why, "needs ") {
+			why = fmt.Sprintf("%q (a skip has to begin with \"needs \")", why)
+			r.outcomes[id] = failed
+		} else if strict {
+			r.outcomes[id] = failed
+		}
+		left[why] = append(left[why], r.name(id))
+	}
+	for i, why := range slices.Sorted(maps.Keys(left)) {
+		if i == 0 {
+			fmt.Fprint(r.out, "\nskipped:\n")
+		}
+		fmt.Fprintf(r.out, "  %s\n", why)
+		for _, name := range slices.Sorted(slices.Values(left[why])) {
+			fmt.Fprintf(r.out, "      %s\n", name)
+		}
+	}
+	if strict && len(left) > 0 {
+		fmt.Fprint(r.out, "with APITOKEN_REQUIRE_SERVERS=1 these are failures\n")
+	}
+
+	var failures []string
+	for id, o := range r.outcomes {
+		if o == failed {
+			failures = append(failures, r.name(id))
+		}
+	}
+	if failures != nil {
+		fmt.Fprintf(r.out, "\nfailed:\n  %s\n", strings.Join(slices.Sorted(slices.Values(failures)), "\n  "))
+	}
+	fmt.Fprintf(r.out, "\n%d passed, %d failed, %d skipped\n", r.count(passed), r.count(failed), r.count(skipped))
+	return failures == nil
+}
+
+func (r *results) name(id testID) string {
+	if id.Package == "" {
+		return id.Test
+	}
+	return strings.TrimSpace(shorten(r.root, id.Package) + " " + id.Test)
+}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+)
+
+var workspaceTests = stage{"all modules together", func(w *workspace, r *results) {
+	args := []string{"test", "-json", "-count=1"}
+	if err := raceDetector(w); err == nil {
+		args = append(args, "-race")
+	} else {
+		r.skip("the race detector", "needs a C compiler (Debian: gcc libc6-dev)")
+	}
+	r.gotest(w.command(w.root.Dir, "go", append(args, "work")...))
+}}
+
+// raceDetector tries to link a program with the race detector, which takes cgo,
+// a C compiler and a platform that has it.
+func raceDetector(w *workspace) error {
+	dir, err := os.MkdirTemp("", "check")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	return quiet(w.command(w.root.Dir, "go", "build", "-race", "-buildvcs=false", "-o", filepath.Join(dir, "check"), "./internal/check"))
+}
+
+var moduleTests = stage{"each module alone", func(w *workspace, r *results) {
+	for _, m := range w.modules {
+		r.check("go build in "+w.name(m.Path), quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./...")))
+		r.check("go vet in "+w.name(m.Path), quiet(w.alone(m.Dir, "go", "vet", "./...")))
+		r.gotest(w.alone(m.Dir, "go", "test", "-json", "-count=1", "-short", "./..."))
+	}
+}}

@@ -1,0 +1,175 @@
+package apitoken
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// List says which tokens to list. The zero List is the actor's own, by name.
+type List struct {
+	// Owner is the user whose tokens to list; "" means the actor. AllOwners
+	// lists everybody's. Others than his own need ManageOthers.
+	Owner     string
+	AllOwners bool
+
+	Status     Status // "" for all
+	Permission string // only tokens with this one assigned
+	Text       string // a prefix of the ID, the owner, or a word of the name
+
+	Order      Order // "" means ByName
+	Descending bool
+
+	Limit  int    // per page, 1 to 200; 0 means 50
+	Cursor string // Tokens.Next of the page before, with the same List otherwise
+}
+
+// Tokens is one page of a list.
+type Tokens struct {
+	Tokens []*Info
+	Next   string // the Cursor of the next page, "" at the end
+	Count  int    // how many there are in all, up to MaxCount
+	More   bool   // there are more than Count
+}
+
+// Limits of a page.
+const (
+	maxLimit     = 200
+	defaultLimit = 50
+)
+
+// List returns one page of tokens. A token that is created or changed while one
+// pages may be missed or come twice; every other one comes exactly once.
+func (m *Manager) List(ctx context.Context, l List) (*Tokens, error) {
+	if err := m.authorize(); err != nil {
+		return nil, err
+	}
+	q, err := m.query(l)
+	if err != nil {
+		return nil, err
+	}
+	entries, page, err := m.page(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	out := &Tokens{Count: page.Count, More: page.More}
+	for _, e := range entries {
+		out.Tokens = append(out.Tokens, m.a.info(e))
+	}
+	if page.Next != nil {
+		out.Next = m.a.cursor(q, *page.Next)
+	}
+	return out, nil
+}
+
+// page reads a page from the store and checks it.
+func (m *Manager) page(ctx context.Context, q Query) ([]*entry, Page, error) {
+	page, err := storeCall(ctx, m.a, func(ctx context.Context) (Page, error) { return m.a.store.List(ctx, q) })
+	if err != nil {
+		return nil, Page{}, unavailable(err)
+	}
+	var entries []*entry
+	for _, rec := range page.Records {
+		e, err := m.a.compile(rec.ID, rec)
+		if err == nil && (rec.Environment != q.Environment || q.Owner != "" && rec.Owner != q.Owner) {
+			err = errors.New("apitoken: the store listed a token that was not asked for")
+		}
+		if err != nil {
+			return nil, Page{}, unavailable(err)
+		}
+		entries = append(entries, e)
+	}
+	return entries, page, nil
+}
+
+func (m *Manager) query(l List) (Query, error) {
+	owner := cmp.Or(l.Owner, m.actor.User)
+	if l.AllOwners {
+		if l.Owner != "" {
+			return Query{}, &FieldError{"owner", "does not go with all owners"}
+		}
+		owner = ""
+	}
+	if owner != m.actor.User && !m.actor.ManageOthers {
+		return Query{}, &ForbiddenError{Rule: "you may not see the tokens of others"}
+	}
+	switch l.Status {
+	case "", StatusActive, StatusInactive, StatusExpired, StatusPending:
+	default:
+		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired or pending", l.Status)}
+	}
+	order := cmp.Or(l.Order, ByName)
+	switch order {
+	case ByName, ByCreated, ByExpires, ByLastUsed:
+	default:
+		return Query{}, &FieldError{"sort", fmt.Sprintf("%.40q is not name, created, expires or last_used", l.Order)}
+	}
+	if l.Limit < 0 || l.Limit > maxLimit {
+		return Query{}, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
+	}
+	q := Query{
+		Environment: m.actor.Environment, Owner: owner, Status: l.Status, At: micro(m.a.now()),
+		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
+		Limit: cmp.Or(l.Limit, defaultLimit),
+	}
+	if l.Cursor != "" {
+		after, err := m.a.openCursor(q, l.Cursor)
+		if err != nil {
+			return Query{}, err
+		}
+		q.After = &after
+	}
+	return q, nil
+}
+
+// A cursor is a position with a checksum over it and the query it belongs to,
+// so that it cannot be continued with another one. It carries no authority: the
+// environment and the owners that a list may show are those of the actor, and a
+// made-up cursor would only start his own list elsewhere.
+const cursorSum = 16
+
+func (a *Authority) cursor(q Query, p Position) string {
+	e := encoder{}
+	e.text(&p.Name)
+	e.time(&p.Time)
+	e.text(&p.ID)
+	return base64Text.EncodeToString(append(a.cursorSum(q, e.b), e.b...))
+}
+
+func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
+	wrong := &FieldError{"cursor", "does not belong to this list"}
+	if len(cursor) > 4096 {
+		return Position{}, wrong
+	}
+	raw, err := base64Text.DecodeString(cursor)
+	if err != nil || strings.ContainsAny(cursor, "\r\n") || len(raw) < cursorSum {
+		return Position{}, wrong
+	}
+	sum, raw := raw[:cursorSum], raw[cursorSum:]
+	if subtle.ConstantTimeCompare(sum, a.cursorSum(q, raw)) != 1 {
+		return Position{}, wrong
+	}
+	var p Position
+	d := decoder{b: raw}
+	d.text(&p.Name)
+	d.time(&p.Time)
+	d.text(&p.ID)
+	if d.failed || len(d.b) != 0 {
+		return Position{}, wrong
+	}
+	return p, nil
+}
+
+func (a *Authority) cursorSum(q Query, position []byte) []byte {
+	e := encoder{b: []byte("apitoken cursor 1\x00")}
+	for _, s := range []string{a.grammar.prefix, q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
+		e.text(&s)
+	}
+	e.flag(&q.Descending)
+	sum := sha256.Sum256(append(e.b, position...))
+	return sum[:cursorSum]
+}

@@ -1,0 +1,193 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// A Policy bounds the life of all tokens, also of those that were generated
+// before it; zero fields do not.
+type Policy struct {
+	// MaxLifetime is how long a token can be used from its creation on.
+	MaxLifetime time.Duration
+
+	// MaxIdle is how long a token stays usable without being used.
+	MaxIdle time.Duration
+}
+
+// minIdle is far above the minute by which records of use may be behind.
+const minIdle = time.Hour
+
+// expiry returns from when on the policy or the record refuses a token.
+func (p Policy) expiry(rec *Record) time.Time {
+	end := rec.ExpiresAt
+	if p.MaxLifetime > 0 {
+		if most := rec.CreatedAt.Add(p.MaxLifetime); end.IsZero() || most.Before(end) {
+			end = most
+		}
+	}
+	return end
+}
+
+// idle reports whether a token was not used for too long.
+func (p Policy) idle(rec *Record, now time.Time) bool {
+	if p.MaxIdle <= 0 {
+		return false
+	}
+	since := rec.CreatedAt
+	if used := rec.LastUsed(); used.After(since) {
+		since = used
+	}
+	return now.Sub(since) >= p.MaxIdle
+}
+
+// refuses returns the reason why a token cannot be used at a moment, "" if it
+// can.
+func (p Policy) refuses(rec *Record, now time.Time) Reason {
+	end := p.expiry(rec)
+	switch {
+	case rec.Status != StatusActive:
+		return ErrDeactivated
+	case !end.IsZero() && !now.Before(end):
+		return ErrExpired
+	case p.idle(rec, now):
+		return ErrIdle
+	case now.Before(rec.NotBefore):
+		return ErrNotYetValid
+	}
+	return ""
+}
+
+// status is StatusAt under the policy.
+func (p Policy) status(rec *Record, now time.Time) Status {
+	switch p.refuses(rec, now) {
+	case ErrDeactivated:
+		return StatusInactive
+	case ErrExpired, ErrIdle:
+		return StatusExpired
+	case ErrNotYetValid:
+		return StatusPending
+	}
+	return StatusActive
+}
+
+// An Impact says whom a policy would stop.
+type Impact struct {
+	Tokens []*Info  // oldest first
+	Owners []string // of these, sorted
+}
+
+// PreviewPolicy returns the tokens of the environment that could no longer be
+// used if p were in force, and can be used, or will be, as things are. It needs
+// ManageOthers and reads all tokens of the environment.
+func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) {
+	if err := m.authorize(); err != nil {
+		return nil, err
+	}
+	if !m.actor.ManageOthers {
+		return nil, &ForbiddenError{Rule: "you may not see the tokens of others"}
+	}
+	if p.MaxLifetime < 0 || p.MaxIdle < 0 {
+		return nil, &FieldError{"policy", "is negative"}
+	}
+	now := m.a.now()
+	impact := new(Impact)
+	stops := func(p Policy, e *entry) bool {
+		reason := p.refuses(&e.rec, now)
+		return reason != "" && reason != ErrNotYetValid
+	}
+	q := Query{Environment: m.actor.Environment, Order: ByCreated, Limit: maxLimit}
+	for {
+		entries, page, err := m.page(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if stops(p, e) && !stops(m.a.policy, e) {
+				impact.Tokens = append(impact.Tokens, m.a.info(e))
+				impact.Owners = append(impact.Owners, e.rec.Owner)
+			}
+		}
+		if page.Next == nil {
+			break
+		}
+		q.After = page.Next
+	}
+	slices.Sort(impact.Owners)
+	impact.Owners = slices.Compact(impact.Owners)
+	return impact, nil
+}
+
+// An Explanation says what would happen to a request and why.
+type Explanation struct {
+	// Reasons are all that stand against it; the client would be answered by
+	// the first. None: the handler would be called.
+	Reasons []Reason
+
+	ExpiresAt time.Time    // by the token and the policy; zero: never
+	Effective []Permission // assigned, and what the owner has now
+
+	MissingFromToken []string // required, but not assigned
+	MissingFromOwner []string // required, but not the owner's
+
+	// Err is why Config.OwnerPermissions could not say what the owner has.
+	Err error
+}
+
+// Explain says what would happen now to a request with the newest secret of a
+// token, on a route with this need, from this address; the zero address leaves
+// networks out of account.
+func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.Addr) (*Explanation, error) {
+	e, err := m.visible(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := need.check(m.a.catalogue); err != nil {
+		return nil, &FieldError{"need", err.Error()}
+	}
+	now := m.a.now()
+	x := &Explanation{ExpiresAt: m.a.policy.expiry(&e.rec)}
+	against := func(r Reason, applies bool) {
+		if applies {
+			x.Reasons = append(x.Reasons, r)
+		}
+	}
+	against(ErrDeactivated, e.rec.Status != StatusActive)
+	against(ErrExpired, !x.ExpiresAt.IsZero() && !now.Before(x.ExpiresAt))
+	against(ErrIdle, m.a.policy.idle(&e.rec, now))
+	against(ErrNotYetValid, now.Before(e.rec.NotBefore))
+	against(ErrNetwork, from.IsValid() && !e.allows(from.Unmap()))
+
+	owner, limited, err := m.a.ownerPermissions(ctx, &e.rec)
+	effective := e.perms
+	if limited {
+		effective = e.perms.and(owner)
+		x.MissingFromOwner = need.missing(owner)
+	}
+	x.MissingFromToken = need.missing(e.perms)
+	x.Effective = Token{e: e, x: &extra{perms: effective, limited: true}}.Permissions()
+	switch {
+	case errors.Is(err, ErrNoOwner):
+		against(ErrNoOwner, true)
+	case err != nil:
+		against(ErrUnavailable, true)
+		x.Err = err
+	default:
+		against(ErrPermission, limited && owner.empty() || !need.metBy(effective))
+	}
+	if len(x.Reasons) == 0 || need.match == matchAny && need.metBy(effective) {
+		x.MissingFromToken, x.MissingFromOwner = nil, nil
+	}
+	return x, nil
+}
+
+// notBefore returns a moment as it is stored, if it can be one.
+func notBefore(t time.Time) (time.Time, error) {
+	if t.After(lastMoment) || !t.IsZero() && t.Year() < 1970 {
+		return time.Time{}, &FieldError{"not_before", "lies outside the years 1970 to 9999"}
+	}
+	return micro(t), nil
+}

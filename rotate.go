@@ -1,0 +1,203 @@
+package apitoken
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"time"
+)
+
+// Errors of [Manager.Rotate], [Manager.EndOverlap] and [Manager.Reveal].
+var (
+	// ErrRotating: the old secret of an earlier rotation is still valid.
+	// EndOverlap ends that.
+	ErrRotating = errors.New("apitoken: the token is being rotated already")
+
+	// ErrAlreadyRotated: a rotation with this idempotency key has been made,
+	// and its secret cannot be shown again.
+	ErrAlreadyRotated = errors.New("apitoken: the token was rotated with this idempotency key before")
+
+	// ErrNotRotating: there is no old secret to keep.
+	ErrNotRotating = errors.New("apitoken: the token is not being rotated")
+
+	// ErrNotKept: the secret was not kept, so that it cannot be shown.
+	ErrNotKept = errors.New("apitoken: the secret was not kept")
+)
+
+// A Rotation is what people see of a rotation while both secrets are valid.
+type Rotation struct {
+	OldValidUntil time.Time
+	OldLastUsedAt time.Time // zero: not used, or not recorded
+}
+
+// Rotate gives an active token of the actor's own a new secret; ID, name and
+// permissions stay. The old secret remains valid for the overlap, 0 to end it
+// at once, but never longer than the token. Meanwhile Rotate is [ErrRotating].
+//
+// The idempotency key, "" for none, up to 255 bytes, protects a caller who does
+// not know whether his first attempt succeeded: with the key of a rotation that
+// was made, Rotate changes nothing. It returns the secret of that rotation if
+// Config.SealKeys are set, and otherwise ErrAlreadyRotated.
+func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, idempotencyKey string) (*Info, Secret, error) {
+	if overlap < 0 {
+		return nil, Secret{}, &FieldError{"overlap", "is negative"}
+	}
+	if len(idempotencyKey) > 255 {
+		return nil, Secret{}, &FieldError{"idempotency_key", "is longer than 255 bytes"}
+	}
+	var key []byte
+	if idempotencyKey != "" {
+		key = digestBytes(idempotencyKey)
+	}
+	if err := m.authorize(); err != nil {
+		return nil, Secret{}, err
+	}
+	_, secret := m.a.grammar.mint()
+	repeated := false
+	info, err := m.change(ctx, actionRotate, id, 0, func(m *Manager, rec *Record, before *entry, now time.Time) ([]string, error) {
+		switch {
+		case !m.owns(before):
+			return nil, &ForbiddenError{Rule: "only its owner may rotate a token"}
+		case m.a.policy.refuses(rec, now) != "":
+			return nil, &ForbiddenError{Rule: "only an active token can be rotated"}
+		}
+		if err := m.mayGrant(before.known); err != nil {
+			return nil, err
+		}
+		if i := rec.rotatedWith(key); i == 0 {
+			repeated = true
+			return nil, nil
+		} else if i > 0 {
+			return nil, ErrAlreadyRotated
+		}
+		if rec.rotating(now) {
+			return nil, ErrRotating
+		}
+		old := rec.Secrets[0]
+		s, err := m.a.secretRecord(rec, secret, false, now)
+		if err != nil {
+			return nil, err
+		}
+		if !s.CreatedAt.After(old.CreatedAt) { // the clock was set back
+			s.CreatedAt = old.CreatedAt.Add(time.Microsecond)
+		}
+		s.IdempotencyKey = key
+		old.ValidUntil = micro(now.Add(overlap))
+		if !rec.ExpiresAt.IsZero() && old.ValidUntil.After(rec.ExpiresAt) {
+			old.ValidUntil = rec.ExpiresAt
+		}
+		rec.Secrets = []SecretRecord{s, old}
+		return []string{"secret"}, nil
+	})
+	if err == nil && repeated {
+		shown, err := m.Reveal(ctx, id)
+		if errors.Is(err, ErrNotKept) {
+			err = ErrAlreadyRotated
+		}
+		return info, shown, err
+	}
+	if err != nil {
+		return nil, Secret{}, err
+	}
+	return info, NewSecret(m.a.grammar.text(id, secret)), nil
+}
+
+// rotatedWith returns the index of the secret that was made by a rotation with
+// this idempotency key, -1 if there is none.
+func (r *Record) rotatedWith(key []byte) int {
+	for i, s := range r.Secrets {
+		if len(key) == sha256.Size && subtle.ConstantTimeCompare(s.IdempotencyKey, key) == 1 {
+			return i
+		}
+	}
+	return -1
+}
+
+// rotating reports whether two secrets are valid.
+func (r *Record) rotating(now time.Time) bool {
+	return len(r.Secrets) == 2 && now.Before(r.Secrets[1].ValidUntil)
+}
+
+// Keep says which secret remains when an overlap is ended.
+type Keep string
+
+// The secrets of a rotation.
+const (
+	KeepNew Keep = "new"
+	KeepOld Keep = "old" // takes the rotation back
+)
+
+// EndOverlap ends the overlap of a rotation of the actor's own token: only one
+// of its secrets stays valid, for as long as the token. That way nobody is
+// locked out who rotated and never got to see the new secret. What is so
+// already stays; else without a rotation it is ErrNotRotating.
+func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*Info, error) {
+	if keep != KeepNew && keep != KeepOld {
+		return nil, &FieldError{"keep", `is neither "new" nor "old"`}
+	}
+	return m.change(ctx, actionEndOverlap, id, 0, func(m *Manager, rec *Record, before *entry, now time.Time) ([]string, error) {
+		if !m.owns(before) {
+			return nil, &ForbiddenError{Rule: "only its owner may end the rotation of a token"}
+		}
+		if len(rec.Secrets) < 2 {
+			return nil, ErrNotRotating
+		}
+		first, second := &rec.Secrets[0], &rec.Secrets[1]
+		keptOld := first.CreatedAt.Before(second.CreatedAt) // by an earlier call
+		switch {
+		case !rec.rotating(now) && keptOld == (keep == KeepOld):
+			return nil, nil
+		case !rec.rotating(now):
+			return nil, ErrNotRotating
+		}
+		if keep == KeepOld {
+			if err := m.mayGrant(before.known); err != nil {
+				return nil, err
+			}
+			*first, *second = *second, *first
+			first.ValidUntil = time.Time{}
+		}
+		second.ValidUntil = now
+		second.SealedKey, second.Sealed = "", nil
+		return []string{"secret"}, nil
+	})
+}
+
+// Reveal shows the newest secret of the actor's own token again. It is
+// ErrNotKept unless Config.SealKeys were set when the token was made. Each
+// reveal is audited and observed like a change.
+func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
+	e, err := m.visible(ctx, id)
+	if err == nil {
+		err = m.mayReveal(e)
+	}
+	var text string
+	if err == nil {
+		text, err = m.a.openSecret(&e.rec, &e.rec.Secrets[0])
+	}
+	ev := m.event(actionReveal, id, e, e)
+	if err == nil {
+		err = m.audit(ctx, ev)
+	}
+	m.observe(ctx, ev, err)
+	if err != nil {
+		return Secret{}, err
+	}
+	if !e.rec.Secrets[0].Foreign {
+		text = m.a.grammar.text(id, text)
+	}
+	return NewSecret(text), nil
+}
+
+// mayReveal checks that the actor may see the secret. One who came by API token
+// would otherwise come away with a better one.
+func (m *Manager) mayReveal(e *entry) error {
+	if !m.owns(e) {
+		return &ForbiddenError{Rule: "only its owner may see the secret of a token"}
+	}
+	if !m.actor.Token.IsZero() {
+		return m.mayGrant(e.known)
+	}
+	return nil
+}

@@ -1,0 +1,293 @@
+package apitoken
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// Two things are sealed, under keys of their own.
+//
+// A row, with Config.Keys: HMAC-SHA-256 over the canonical encoding of the
+// record, so that who can write the database but has no key can neither make a
+// token nor change one. It cannot tell an older version of the same row from
+// the newest, nor that a row was deleted.
+//
+// A secret, with Config.SealKeys: XChaCha20-Poly1305 under a random nonce, with
+// what identifies the row and the secret as additional data, so that it opens
+// only where it was put.
+const (
+	rowContext    = "apitoken row 1\x00"
+	secretContext = "apitoken secret 1\x00"
+)
+
+// A ring is a list of keys, the newest first.
+type ring []Key
+
+func (r ring) find(id string) (Key, bool) {
+	i := slices.IndexFunc(r, func(k Key) bool { return k.id == id })
+	if i < 0 {
+		return Key{}, false
+	}
+	return r[i], true
+}
+
+// check reports keys that are not usable or share an ID.
+func (r ring) check() error {
+	for i, k := range r {
+		switch {
+		case k.reveal == nil:
+			return errors.New("contains the zero Key; use NewKey")
+		case slices.ContainsFunc(r[:i], func(o Key) bool { return o.id == k.id }):
+			return fmt.Errorf("contains two keys with the ID %q", k.id)
+		}
+	}
+	return nil
+}
+
+// missing says which keys in use the ring lacks, and how much needs them.
+func (r ring) missing(inUse map[string]int, what string) error {
+	var lacking, present []string
+	for _, id := range slices.Sorted(maps.Keys(inUse)) {
+		if _, ok := r.find(id); !ok && inUse[id] > 0 {
+			lacking = append(lacking, fmt.Sprintf("%q (%d %s)", id, inUse[id], what))
+		}
+	}
+	if lacking == nil {
+		return nil
+	}
+	for _, k := range r {
+		present = append(present, fmt.Sprintf("%q (%d)", k.id, inUse[k.id]))
+	}
+	return fmt.Errorf("lacks keys that are in use: %s; it has %s",
+		strings.Join(lacking, ", "), orDefault(strings.Join(present, ", "), "none"))
+}
+
+// sealed returns the entry of a record that is about to be written, sealed
+// under the newest key.
+func (a *Authority) sealed(rec Record) (*entry, error) {
+	rec.SealKey, rec.Seal = "", nil
+	if len(a.config.Keys) > 0 {
+		rec.SealKey = a.config.Keys[0].id
+		rec.Seal = rowSeal(a.config.Keys[0], rec)
+	}
+	return a.compile(rec.ID, rec)
+}
+
+// checkSeal verifies the seal of a record that was read.
+func (a *Authority) checkSeal(rec Record) error {
+	if len(a.config.Keys) == 0 {
+		return nil
+	}
+	key, ok := ring(a.config.Keys).find(rec.SealKey)
+	switch {
+	case rec.SealKey == "":
+		return errors.New("without seal")
+	case !ok:
+		return fmt.Errorf("sealed under the key %.40q, which is not in Config.Keys", rec.SealKey)
+	case !hmac.Equal(rec.Seal, rowSeal(key, rec)):
+		return errors.New("with a broken seal: it was changed by someone without the key")
+	}
+	return nil
+}
+
+func rowSeal(key Key, rec Record) []byte {
+	h := hmac.New(sha256.New, []byte(key.reveal()))
+	h.Write([]byte(rowContext))
+	encoded, _ := rec.MarshalBinary() // never fails
+	h.Write(encoded)
+	return h.Sum(nil)
+}
+
+// sealSecret keeps a secret in s, if there are keys for that.
+func (a *Authority) sealSecret(rec *Record, s *SecretRecord, secret string) error {
+	if len(a.config.SealKeys) == 0 {
+		return nil
+	}
+	key := a.config.SealKeys[0]
+	aead, err := chacha20poly1305.NewX([]byte(key.reveal()))
+	if err != nil {
+		return err
+	}
+	nonce := random(aead.NonceSize())
+	s.SealedKey = key.id
+	s.Sealed = aead.Seal(nonce, nonce, []byte(secret), secretData(rec, s))
+	return nil
+}
+
+// openSecret returns a secret that was kept.
+func (a *Authority) openSecret(rec *Record, s *SecretRecord) (string, error) {
+	if len(s.Sealed) == 0 {
+		return "", ErrNotKept
+	}
+	key, ok := ring(a.config.SealKeys).find(s.SealedKey)
+	if !ok {
+		return "", unavailable(fmt.Errorf("apitoken: the secret is sealed under the key %.40q, which is not in Config.SealKeys", s.SealedKey))
+	}
+	aead, err := chacha20poly1305.NewX([]byte(key.reveal()))
+	if err != nil {
+		return "", unavailable(err)
+	}
+	if len(s.Sealed) < aead.NonceSize() {
+		return "", unavailable(errors.New("apitoken: the sealed secret is too short"))
+	}
+	nonce, box := s.Sealed[:aead.NonceSize()], s.Sealed[aead.NonceSize():]
+	secret, err := aead.Open(nil, nonce, box, secretData(rec, s))
+	if err != nil || string(digestBytes(string(secret))) != string(s.Digest) {
+		return "", unavailable(errors.New("apitoken: the sealed secret was changed, or is of another token"))
+	}
+	return string(secret), nil
+}
+
+// secretData is what a sealed secret is bound to.
+func secretData(rec *Record, s *SecretRecord) []byte {
+	e := encoder{b: []byte(secretContext)}
+	for _, t := range []string{s.SealedKey, rec.ID, rec.Environment, rec.Owner} {
+		e.text(&t)
+	}
+	e.bytes(&s.Digest)
+	e.flag(&s.Foreign)
+	return e.b
+}
+
+// Reseal says how to re-key; see [Authority.Reseal].
+type Reseal struct {
+	// AdoptUnsealed also seals rows that have no seal, which trusts whoever
+	// wrote them: for the one time when Config.Keys are introduced.
+	AdoptUnsealed bool
+
+	// After is the ID to continue after, "" to begin.
+	After string
+
+	// Progress is told after each batch of at most 256 tokens.
+	Progress func(ResealProgress)
+}
+
+// ResealProgress says how far a Reseal has come.
+type ResealProgress struct {
+	Seen     int    // tokens looked at
+	Resealed int    // of them, those that needed it
+	Refused  int    // left alone: the seal is broken or missing, or a key is
+	Last     string // ID of the last token looked at, for Reseal.After
+}
+
+// Reseal brings all rows and kept secrets under the newest keys of Config.Keys
+// and Config.SealKeys, so that older ones can be removed. Whatever is under the
+// newest already is left alone: a run that broke off is continued by another.
+// It needs a Store that is a [Scanner]. The error says if tokens were refused.
+func (a *Authority) Reseal(ctx context.Context, how Reseal) (ResealProgress, error) {
+	p := ResealProgress{Last: how.After}
+	err := a.reseal(ctx, how, &p)
+	if err == nil && p.Refused > 0 {
+		err = fmt.Errorf("apitoken: %d tokens could not be resealed", p.Refused)
+	}
+	if a.ready() {
+		_ = a.observe(ctx, Event{Time: a.now(), Action: actionReseal, Err: err})
+	}
+	return p, err
+}
+
+const resealBatch = 256
+
+func (a *Authority) reseal(ctx context.Context, how Reseal, p *ResealProgress) error {
+	if !a.ready() {
+		return unavailable(errors.New("apitoken: the Authority was not made by New"))
+	}
+	scanner, ok := a.store.(Scanner)
+	if !ok {
+		return errors.New("apitoken: the store is no Scanner, so that it cannot be resealed")
+	}
+	for {
+		batch, err := storeCall(ctx, a, func(ctx context.Context) ([]Record, error) {
+			return scanner.Scan(ctx, p.Last, resealBatch)
+		})
+		if err != nil {
+			return unavailable(err)
+		}
+		for _, rec := range batch {
+			if err := a.resealOne(ctx, rec, how.AdoptUnsealed, p); err != nil {
+				return err
+			}
+			p.Seen++
+			p.Last = rec.ID
+		}
+		if how.Progress != nil {
+			how.Progress(*p)
+		}
+		if len(batch) < resealBatch {
+			return nil
+		}
+	}
+}
+
+func (a *Authority) resealOne(ctx context.Context, rec Record, adopt bool, p *ResealProgress) error {
+	for range maxTries {
+		next, err := a.rekeyed(rec, adopt)
+		if err != nil {
+			p.Refused++
+			_ = a.observe(ctx, Event{Time: a.now(), Action: actionReseal, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
+			return nil
+		}
+		if next == nil {
+			return nil
+		}
+		_, err = storeCall(ctx, a, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, a.store.Replace(ctx, next.rec)
+		})
+		switch {
+		case err == nil:
+			p.Resealed++
+			return nil
+		case errors.Is(err, ErrNotFound):
+			return nil // deleted meanwhile
+		case !errors.Is(err, ErrConflict):
+			return unavailable(err)
+		}
+		rec, err = storeCall(ctx, a, func(ctx context.Context) (Record, error) { return a.store.Get(ctx, rec.ID) })
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return unavailable(err)
+		}
+	}
+	return ErrConflict
+}
+
+// rekeyed returns the next version of a record under the newest keys, nil if it
+// is there already.
+func (a *Authority) rekeyed(rec Record, adopt bool) (*entry, error) {
+	if !adopt || rec.SealKey != "" {
+		if _, err := a.compile(rec.ID, rec); err != nil {
+			return nil, err
+		}
+	}
+	next := rec.clone()
+	stale := len(a.config.Keys) > 0 && rec.SealKey != a.config.Keys[0].id
+	for i := range next.Secrets {
+		s := &next.Secrets[i]
+		if s.SealedKey == "" || len(a.config.SealKeys) == 0 || s.SealedKey == a.config.SealKeys[0].id {
+			continue
+		}
+		text, err := a.openSecret(&rec, s)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.sealSecret(&next, s, text); err != nil {
+			return nil, err
+		}
+		stale = true
+	}
+	if !stale {
+		return nil, nil
+	}
+	next.Version++
+	return a.sealed(next)
+}
