@@ -278,6 +278,12 @@ func (a *Authority) Close() error {
 	return a.uses.close()
 }
 
+// Catalogue returns the catalogue of the Config.
+func (a *Authority) Catalogue() *Catalogue { return a.catalogue }
+
+// Policy returns the policy of the Config.
+func (a *Authority) Policy() Policy { return a.policy }
+
 // Stats are counts since New.
 type Stats struct {
 	// UsesDropped is how many uses of tokens were not recorded, because the

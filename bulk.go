@@ -1,0 +1,76 @@
+package apitoken
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// maxBulk bounds how many tokens one Bulk names.
+const maxBulk = 200
+
+// Bulk says what to do to many tokens.
+type Bulk struct {
+	Action string   // "activate", "deactivate" or "delete"
+	IDs    []string // 1 to 200 of them
+}
+
+// A BulkError is why a Bulk stopped, and at which token.
+type BulkError struct {
+	ID  string
+	Err error
+}
+
+// Error returns the ID and the text of the error.
+func (e *BulkError) Error() string { return fmt.Sprintf("%v (token %.40q)", e.Err, e.ID) }
+
+// Unwrap returns the error.
+func (e *BulkError) Unwrap() error { return e.Err }
+
+// Bulk activates, deactivates or deletes many tokens. First it checks whether
+// all of that is allowed; if not, nothing is done and the error is a
+// [BulkError] that names the first refusal. Then it does one after the other
+// and returns the IDs of those it has done; on an error, a [BulkError], the
+// rest is left, and the same Bulk again finishes it: what is so already, also a
+// token that is gone when it is to be deleted, counts as done.
+func (m *Manager) Bulk(ctx context.Context, b Bulk) (done []string, err error) {
+	var do func(id string) error
+	var rule edit
+	switch b.Action {
+	case actionActivate:
+		do = func(id string) error { _, err := m.Activate(ctx, id); return err }
+		rule = Update{Active: new(true)}.edit
+	case actionDeactivate:
+		do = func(id string) error { _, err := m.Deactivate(ctx, id); return err }
+		rule = Update{Active: new(false)}.edit
+	case actionDelete:
+		do = func(id string) error {
+			if err := m.Delete(ctx, id); err != ErrNotFound {
+				return err
+			}
+			return nil
+		}
+		rule = func(*Manager, *Record, *entry, time.Time) ([]string, error) { return nil, nil }
+	default:
+		return nil, &FieldError{"action", fmt.Sprintf("%.40q is not activate, deactivate or delete", b.Action)}
+	}
+	if len(b.IDs) < 1 || len(b.IDs) > maxBulk {
+		return nil, &FieldError{"ids", fmt.Sprintf("has %d IDs, not 1 to %d", len(b.IDs), maxBulk)}
+	}
+	for _, id := range b.IDs {
+		_, _, _, err := m.prepare(ctx, b.Action, id, 0, rule)
+		if err == ErrNotFound && b.Action == actionDelete {
+			err = nil
+		}
+		if err != nil {
+			return nil, &BulkError{id, err}
+		}
+	}
+	for _, id := range b.IDs {
+		if err := do(id); err != nil {
+			return done, &BulkError{id, err}
+		}
+		done = append(done, id)
+	}
+	return done, nil
+}
