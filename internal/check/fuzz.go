@@ -29,23 +29,29 @@ var fuzz = stage{"fuzz", func(w *workspace, r *results) {
 	}
 }}
 
-// fuzzTargets finds the fuzz targets of all modules.
+// fuzzTargets finds the fuzz targets of all modules. With an error come those
+// of the packages that build.
 func fuzzTargets(w *workspace) (targets []testID, err error) {
-	out, err := w.command(w.root.Dir, "go", "test", "-json", "-list=^Fuzz", "work").Output()
-	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", withStderr(err), out)
-	}
+	out, failure := w.command(w.root.Dir, "go", "test", "-json", "-list=^Fuzz", "work").Output()
+	var said strings.Builder // of packages that do not build
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var e event
 		if err := d.Decode(&e); err == io.EOF {
-			return targets, nil
+			break
 		} else if err != nil {
-			return nil, err
+			return targets, err
 		}
-		if e.Action == "output" && strings.HasPrefix(e.Output, "Fuzz") {
+		switch {
+		case e.Action == "build-output":
+			said.WriteString(e.Output)
+		case e.Action == "output" && strings.HasPrefix(e.Output, "Fuzz"):
 			targets = append(targets, testID{e.Package, strings.TrimSpace(e.Output)})
 		}
 	}
+	if failure != nil {
+		return targets, fmt.Errorf("%w\n%s", withStderr(failure), &said)
+	}
+	return targets, nil
 }
 
 // lateStop tells a failure that is none: at the end of its time the fuzzer may

@@ -561,6 +561,50 @@ func (s Suite) TestActivatingTheActiveAndDeactivatingTheInactiveChangeNothing(t 
 	require.Empty(t, w.events)
 }
 
+func (s Suite) TestAnUpdateToWhatIsThereAlreadyChangesNothing(t *testing.T) {
+	w := s.newWorld(t)
+	info, _ := w.generate(w.ada, func(g *apitoken.Generate) {
+		g.Expiry = apitoken.In(time.Hour)
+		g.Networks = prefixes("10.0.0.0/8")
+	})
+	w.events = nil
+	for who, actor := range map[string]apitoken.Actor{"the owner": w.ada, "an administrator": w.admin} {
+		got, err := w.auth.As(actor).Update(t.Context(), info.ID, apitoken.Update{
+			Name: new(info.Name), Description: new(""), Active: new(true), Permissions: new(info.Permissions),
+			Expiry: apitoken.At(info.ExpiresAt), NotBefore: new(time.Time{}), Networks: new(prefixes("10.1.2.3/8")),
+			IfVersion: info.Version,
+		})
+		require.NoError(t, err, who)
+		require.Equal(t, info, got, who)
+	}
+	require.Empty(t, w.events)
+}
+
+func (s Suite) TestWhatSomeoneElseDeletedMeanwhileIsNotFound(t *testing.T) {
+	racing := &racingStore{Store: s.open(t)}
+	w := s.newWorld(t, func(c *apitoken.Config) { c.Store = racing })
+	info, _ := w.generate(w.ada)
+	racing.deleteFirst = true
+	w.events = nil
+	require.Equal(t, apitoken.ErrNotFound, w.auth.As(w.ada).Delete(t.Context(), info.ID))
+	require.Empty(t, w.events, "who was faster has told the observer")
+}
+
+// A racingStore has somebody else delete a token just before we do.
+type racingStore struct {
+	apitoken.Store
+	deleteFirst bool
+}
+
+func (s *racingStore) Delete(ctx context.Context, id string) error {
+	if s.deleteFirst {
+		if err := s.Store.Delete(ctx, id); err != nil {
+			return err
+		}
+	}
+	return s.Store.Delete(ctx, id)
+}
+
 func (s Suite) TestNamesTheCatalogueNoLongerKnowsGrantNothingAreShownAndCanOnlyBeKeptOrRemoved(t *testing.T) {
 	w := s.newWorld(t)
 	info, secret := w.generate(w.ada)
