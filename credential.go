@@ -164,24 +164,55 @@ func fromQuery(query, parameter string) credential {
 		c.text = text
 		c.fault = faultIn(text, faultEmpty)
 	}
-	if c.via != "" && c.fault == "" {
-		if _, err := url.ParseQuery(query); err != nil {
-			c.fault = faultQuery
-		}
+	if c.via != "" && c.fault == "" && !parses(query) {
+		c.fault = faultQuery
 	}
 	return c
+}
+
+// parses reports whether url.ParseQuery takes a query, without building what it
+// builds.
+func parses(query string) bool {
+	if strings.Contains(query, ";") {
+		return false
+	}
+	for {
+		i := strings.IndexByte(query, '%')
+		if i < 0 {
+			return true
+		}
+		if len(query) < i+3 || !isHex(query[i+1]) || !isHex(query[i+2]) {
+			return false
+		}
+		query = query[i+3:]
+	}
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
 // withoutParameter returns a query without the parameter; the rest keeps its
 // order and spelling.
 func withoutParameter(query, parameter string) string {
-	var kept []string
+	var kept strings.Builder
+	copied, end := 0, 0 // query[copied:end] is to be kept
+	found, last := false, false
 	for pair := range pairs(query) {
-		if _, ours := cutParameter(pair, parameter); !ours {
-			kept = append(kept, pair)
+		if _, last = cutParameter(pair, parameter); last {
+			kept.WriteString(query[copied:end])
+			copied, found = end+len(pair)+1, true
 		}
+		end += len(pair) + 1 // with the ampersand
 	}
-	return strings.Join(kept, "&")
+	switch {
+	case !found:
+		return query
+	case last: // the ampersand before it goes, too
+		return strings.TrimSuffix(kept.String(), "&")
+	}
+	kept.WriteString(query[copied:])
+	return kept.String()
 }
 
 // pairs yields the parts of a query between ampersands.

@@ -3,12 +3,14 @@ package apitoken_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -112,10 +114,12 @@ func TestScrubKeepsAnEmptyPartAndWhatIsBeforeIt(t *testing.T) {
 		{"/p?q?apiToken=x&apiToken=y", "q?apiToken=x&apiToken=y", "/p?q?apiToken=x", "q?apiToken=x"},
 		{"/outer?apiToken=x", "a=1", "/outer", "a=1"}, // an outer handler rewrote the URL
 		{"/outer", "apiToken=x&a=1", "/outer", "a=1"},
+		{"/outer?", "apiToken=x&a=1", "/outer?", "a=1"},
 		{"", "apiToken=x", "", ""}, // a request that no server read
 	} {
 		r := newRequest("/p?" + c.query)
 		r.RequestURI = c.uri
+		r.URL.ForceQuery = true // a lone question mark would give the token's place away
 		clean := g.Scrub(r)
 		assert.Equal(t, c.wantQuery, clean.URL.RawQuery)
 		assert.Equal(t, c.wantURI, clean.RequestURI)
@@ -131,6 +135,12 @@ func TestScrubbingTwiceIsScrubbingOnce(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, goodToken.id, tok.ID())
 	assert.Equal(t, apitoken.InQuery, g.event(t).Transport)
+
+	r.RequestURI = "/?a=1&apiToken=" + goodToken.text // restored by a handler between
+	r = g.Scrub(r)
+	assert.Equal(t, "/?a=1", r.RequestURI)
+	_, err = g.Check(r, apitoken.All(wireRead))
+	assert.NoError(t, err, "it is still the one token")
 }
 
 func TestVerdictsOnAHiddenTokenAreThoseOnAnOpenOne(t *testing.T) {
@@ -292,6 +302,26 @@ func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
 	}
 }
 
+func TestLettersOfASchemeFoldAndNothingElseDoes(t *testing.T) {
+	const letters, others = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "09!#$%&'*+-.^_`|~"
+	for _, scheme := range []string{letters + others, strings.ToLower(letters) + others} {
+		g := newRig(t, func(c *apitoken.Config) { c.Scheme = scheme })
+		for _, spelling := range []string{scheme, swapCase(scheme), strings.ToUpper(scheme), strings.ToLower(scheme)} {
+			a, s := g.ask(t, newRequest("/", spelling+" "+goodToken.text))
+			mustAccept(t, a, s, goodToken.id)
+		}
+		for i := range scheme {
+			other := scheme[:i] + string(rune(scheme[i]^0x20)) + scheme[i+1:] // what sets letters apart by case
+			if strings.EqualFold(other, scheme) {
+				continue
+			}
+			a, s := g.ask(t, newRequest("/", other+" "+goodToken.text))
+			assert.Equal(t, 401, a.status, other)
+			assert.Zero(t, s.called(), other)
+		}
+	}
+}
+
 func TestBearerCanBeAcceptedBesideAndTheChallengeNamesWhatWasPresented(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.AcceptBearer = true })
 	for _, field := range []string{"Bearer ", "bearer ", "BEARER ", "apiToken "} {
@@ -369,6 +399,34 @@ func everyByteEscaped(s string) string {
 		fmt.Fprintf(&b, "%%%02X", s[i])
 	}
 	return b.String()
+}
+
+// HideQueryToken stands before everything else, so anybody can make it work.
+func TestAHugeQueryCostsNoMoreMemoryThanItIsLong(t *testing.T) {
+	g := newRig(t)
+	const mib = 1 << 20
+	for _, c := range []struct {
+		name, query string
+		most        uint64 // bytes allocated
+	}{
+		{"ampersands", strings.Repeat("&", mib), mib / 16},
+		{"pairs", strings.Repeat("a&", mib/2), mib / 16},
+		{"ampersands and a token", "apiToken=" + goodToken.text + strings.Repeat("&", mib), 4 * mib},
+		{"pairs and a token", strings.Repeat("a&", mib/2) + "apiToken=" + goodToken.text, 4 * mib},
+		{"escaped names and a token", strings.Repeat("%61%61%61%61%61%61%61%61&", mib/25) + "apiToken=" + goodToken.text, 8 * mib},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := bare(c.query, nil)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			clean := g.Scrub(r)
+			_, err := g.Check(clean, apitoken.AnyToken())
+			runtime.ReadMemStats(&after)
+			assert.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, c.most, "bytes allocated")
+			assert.NotContains(t, clean.URL.RawQuery, "apiToken")
+			assert.Equal(t, strings.Contains(c.query, "apiToken"), !errors.Is(err, apitoken.ErrNoToken))
+		})
+	}
 }
 
 func TestAnOuterHandlerStillHasItsOwnRequest(t *testing.T) {

@@ -153,9 +153,10 @@ func TestAStoreThatHangsIs503AfterTheTimeout(t *testing.T) {
 				release := make(chan struct{})
 				defer close(release)
 				g := newRig(t, func(config *apitoken.Config) { config.StoreTimeout = c.timeout })
-				var deadline time.Time
+				told := make(chan time.Time, 1)
 				g.store.get = func(ctx context.Context, _ string) (apitoken.Record, error) {
-					deadline, _ = ctx.Deadline()
+					deadline, _ := ctx.Deadline()
+					told <- deadline
 					<-release // whatever ctx says
 					return goodToken.record(wireRead), nil
 				}
@@ -163,7 +164,7 @@ func TestAStoreThatHangsIs503AfterTheTimeout(t *testing.T) {
 				a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
 				mustRefuse(t, a, s, unavailable, "")
 				assert.Equal(t, c.expect, time.Since(start))
-				assert.Equal(t, start.Add(c.expect), deadline, "the store is told")
+				assert.Equal(t, start.Add(c.expect), <-told, "the store is told")
 				assert.ErrorIs(t, g.event(t).Err, context.DeadlineExceeded)
 			})
 		})
@@ -228,6 +229,20 @@ func TestAClientThatGoesAwayDoesNotCancelTheStore(t *testing.T) {
 		assert.ErrorIs(t, atEnd, context.DeadlineExceeded)
 		assert.Equal(t, 2*time.Second, time.Since(start), "until its own deadline")
 	})
+}
+
+func TestTheContextOfALookUpEndsWithIt(t *testing.T) {
+	g := newRig(t)
+	told := make(chan context.Context, 1)
+	g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+		told <- ctx
+		return g.store.Store.Get(ctx, id)
+	}
+	a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+	mustAccept(t, a, s, goodToken.id)
+	ctx := <-told
+	<-ctx.Done()
+	assert.ErrorIs(t, ctx.Err(), context.Canceled)
 }
 
 func TestAClientThatIsGoneAlreadyDoesNotReachTheStore(t *testing.T) {

@@ -36,31 +36,29 @@ func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Route
 // the need. It panics where [Authority.Guard] or the mux does, and without a
 // description.
 func (rt *Routes) Handle(pattern, description string, need Need, h http.Handler) {
-	guarded := rt.a.Guard(need)(h)
-	rt.add(pattern, description, string(need.match), names(need.perms))
-	rt.mux.Handle(pattern, guarded)
+	rt.add(pattern, description, string(need.match), names(need.perms), rt.a.Guard(need)(h))
 }
 
 // Open registers a handler that needs no token.
 func (rt *Routes) Open(pattern, description string, h http.Handler) {
-	rt.add(pattern, description, "open", []string{})
-	rt.mux.Handle(pattern, h)
+	rt.add(pattern, description, "open", []string{}, h)
 }
 
-func (rt *Routes) add(pattern, description, match string, permissions []string) {
+func (rt *Routes) add(pattern, description, match string, permissions []string, h http.Handler) {
 	if description == "" {
 		panic("apitoken: " + caller() + ": route " + pattern + " has no description")
 	}
-	method, path, found := strings.Cut(pattern, " ")
-	if !found {
-		method, path = "", pattern
+	rt.mux.Handle(pattern, h) // panics on a pattern that it does not take
+	method, path := "", pattern
+	if i := strings.IndexAny(pattern, " \t"); i >= 0 { // as http.ServeMux does
+		method, path = pattern[:i], strings.TrimLeft(pattern[i:], " \t")
 	}
-	rt.table = append(rt.table, Route{method, strings.TrimLeft(path, " \t"), permissions, match, description})
+	rt.table = append(rt.table, Route{method, path, permissions, match, description})
 }
 
 // Table returns what was registered, in order.
 func (rt *Routes) Table() []Route {
-	table := slices.Clone(rt.table)
+	table := append([]Route{}, rt.table...)
 	for i := range table {
 		table[i].Permissions = slices.Clone(table[i].Permissions)
 	}

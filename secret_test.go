@@ -165,10 +165,8 @@ func TestSecretsAndKeysAreNeverShown(t *testing.T) {
 	for name, v := range values {
 		t.Run(name, func(t *testing.T) {
 			for how, shown := range everyWayToShow(v) {
-				t.Run(how, func(t *testing.T) {
-					assertShowsNothingOf(t, shown, secretText)
-					assertShowsNothingOf(t, shown, string(secretKeyBytes))
-				})
+				assertShowsNothingOf(t, how+": "+shown, secretText)
+				assertShowsNothingOf(t, how+": "+shown, string(secretKeyBytes))
 			}
 		})
 	}
