@@ -24,8 +24,9 @@ type Config struct {
 	Identify func(*http.Request) (apitoken.Actor, error)
 
 	// IdentifyToken returns the actor for whom an API token may use the JSON
-	// API; the field Token of the actor is set by the API. Without it API tokens
-	// can be used for "self" only. An error is answered with 403.
+	// API. He has to be of the token's environment; his field Token is set by
+	// the API. Without IdentifyToken, API tokens can be used for "self" only. An
+	// error is answered with 403, one that wraps apitoken.ErrUnavailable with 503.
 	IdentifyToken func(*http.Request, apitoken.Token) (apitoken.Actor, error)
 
 	// SignIn answers requests for the web page of somebody who is not signed
@@ -34,6 +35,19 @@ type Config struct {
 
 	// Routes are what a token can be explained against on the web page.
 	Routes []apitoken.Route
+
+	// Service is the name of the service, and Home the address that it leads to
+	// on the web page, to get back from it. Both are optional.
+	Service string
+	Home    string
+
+	// Scheme is that of the apitoken.Config, for the lines that the web page
+	// gives to be copied; "" means "apiToken".
+	Scheme string
+
+	// Failed is told why a request is answered with 503, which clients are not:
+	// the error may name hosts and files.
+	Failed func(*http.Request, error)
 }
 
 // ErrNotSignedIn is what Config.Identify returns when nobody is signed in.
@@ -43,6 +57,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Authority == nil:
 		return errors.New("manage: Config.Authority is missing")
+	case c.Authority.Catalogue() == nil:
+		return errors.New("manage: Config.Authority was not made by apitoken.New")
 	case c.Identify == nil:
 		return errors.New("manage: Config.Identify is missing: nobody could be told from anybody else")
 	}

@@ -1,0 +1,249 @@
+package manage
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// What the operations do. None of them decides who may do what: that is up to
+// apitoken.Manager.
+
+func (c *apiCall) get() (any, error) { return c.token(c.manager().Get(c.r.Context(), c.id)) }
+
+func (c *apiCall) delete() (any, error) { return nil, c.manager().Delete(c.r.Context(), c.id) }
+
+// token answers with a token.
+func (c *apiCall) token(in *apitoken.Info, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	c.w.Header().Set("ETag", apiETag(in.Version))
+	return newAPIToken(in), nil
+}
+
+// tokenAndSecret answers with a token that has just got a secret.
+func (c *apiCall) tokenAndSecret(in *apitoken.Info, secret apitoken.Secret, err error) (any, error) {
+	token, err := c.token(in, err)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Token  any    `json:"token"`
+		Secret string `json:"secret"`
+	}{token, secret.Reveal()}, nil
+}
+
+func (c *apiCall) reveal() (any, error) {
+	secret, err := c.manager().Reveal(c.r.Context(), c.id)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Secret string `json:"secret"`
+	}{secret.Reveal()}, nil
+}
+
+func (c *apiCall) permissions() (any, error) {
+	type permission struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+		Group       string `json:"group"`
+		Grantable   bool   `json:"grantable"`
+	}
+	list := []permission{}
+	for _, p := range c.config.Authority.Catalogue().All() {
+		grantable := slices.Contains(c.actor.Grants, p) && (c.actor.Token.IsZero() || c.actor.Token.Has(p))
+		list = append(list, permission{p.Name(), p.Description(), p.Group(), grantable})
+	}
+	return map[string]any{"permissions": list}, nil
+}
+
+func (c *apiCall) list() (any, error) {
+	l, err := apiList(c.query)
+	if err != nil {
+		return nil, err
+	}
+	page, err := c.manager().List(c.r.Context(), l)
+	if err != nil {
+		return nil, err
+	}
+	tokens := []*apiToken{}
+	for _, in := range page.Tokens {
+		tokens = append(tokens, newAPIToken(in))
+	}
+	return struct {
+		Tokens    []*apiToken `json:"tokens"`
+		Next      *string     `json:"next"`
+		Count     int         `json:"count"`
+		CountMore bool        `json:"count_more"`
+	}{tokens, apiText(page.Next), page.Count, page.More}, nil
+}
+
+// An apiNewToken is the body of a request to generate a token.
+type apiNewToken struct {
+	Name            string          `json:"name"`
+	Description     *string         `json:"description"`
+	Permissions     jsonStrings     `json:"permissions"`
+	ExpiresIn       *jsonDuration   `json:"expires_in"`
+	ExpiresAt       *jsonTime       `json:"expires_at"`
+	Never           *jsonTrue       `json:"never"`
+	NotBefore       *jsonTimeOrNull `json:"not_before"`
+	AllowedNetworks *jsonNetworks   `json:"allowed_networks"`
+}
+
+func (c *apiCall) generate(b *apiNewToken) (any, error) {
+	g := apitoken.Generate{
+		Name: b.Name, Description: jsonOr(b.Description),
+		NotBefore: time.Time(jsonOr(b.NotBefore)), Networks: jsonOr(b.AllowedNetworks),
+	}
+	var member string
+	var err error
+	if g.Expiry, member, err = apiExpiry(b.ExpiresIn, b.ExpiresAt, b.Never); err != nil {
+		return nil, err
+	}
+	if member == "" {
+		return nil, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"}
+	}
+	if g.Permissions, _, err = c.lookUp(b.Permissions, nil); err != nil {
+		return nil, err
+	}
+	in, secret, err := c.manager().Generate(c.r.Context(), g)
+	if err == nil {
+		// Relative to the URL that the client has asked, whatever prefixes were
+		// added and taken off on its way here.
+		c.w.Header().Set("Location", "tokens/"+in.ID)
+		c.status = http.StatusCreated
+	}
+	return c.tokenAndSecret(in, secret, apiSaid(err, "expiry", member))
+}
+
+// An apiUpdate is the body of a request to change a token.
+type apiUpdate struct {
+	Active          *bool           `json:"active"`
+	Name            *string         `json:"name"`
+	Description     *string         `json:"description"`
+	Permissions     *jsonStrings    `json:"permissions"`
+	ExpiresAt       *jsonTime       `json:"expires_at"`
+	Never           *jsonTrue       `json:"never"`
+	NotBefore       *jsonTimeOrNull `json:"not_before"`
+	AllowedNetworks *jsonNetworks   `json:"allowed_networks"`
+}
+
+func (c *apiCall) update(b *apiUpdate) (any, error) {
+	u := apitoken.Update{
+		Active: b.Active, Name: b.Name, Description: b.Description,
+		NotBefore: (*time.Time)(b.NotBefore), Networks: (*[]netip.Prefix)(b.AllowedNetworks),
+	}
+	var member string
+	var err error
+	if u.IfVersion, err = c.ifVersion(); err != nil {
+		return nil, err
+	}
+	if u.Expiry, member, err = apiExpiry(nil, b.ExpiresAt, b.Never); err != nil {
+		return nil, err
+	}
+	if b.Permissions != nil {
+		before := func() (*apitoken.Info, error) { return c.manager().Get(c.r.Context(), c.id) }
+		known, unknown, err := c.lookUp(*b.Permissions, before)
+		if err != nil {
+			return nil, err
+		}
+		u.Permissions, u.Unknown = &known, unknown
+	}
+	in, err := c.manager().Update(c.r.Context(), c.id, u)
+	if u.IfVersion != 0 && errors.Is(err, apitoken.ErrConflict) {
+		return nil, apiStaleVersion.problem("The token no longer has the version that If-Match names.")
+	}
+	return c.token(in, apiSaid(err, "expiry", member))
+}
+
+// apiExpiry returns the one expiry that was given and the member that says it,
+// "" if there is none.
+func apiExpiry(in *jsonDuration, at *jsonTime, never *jsonTrue) (e apitoken.Expiry, member string, err error) {
+	say := func(m string, expiry apitoken.Expiry) {
+		if member != "" {
+			err = &apitoken.FieldError{Field: m, Problem: "does not go with " + member}
+			return
+		}
+		e, member = expiry, m
+	}
+	if in != nil {
+		say("expires_in", apitoken.In(time.Duration(*in)))
+	}
+	if at != nil {
+		say("expires_at", apitoken.At(time.Time(*at)))
+	}
+	if never != nil {
+		say("never", apitoken.Never())
+	}
+	return e, member, err
+}
+
+// apiSaid puts the name by which the client knows a field into an error.
+func apiSaid(err error, field, member string) error {
+	if f, ok := errors.AsType[*apitoken.FieldError](err); ok && f.Field == field && !errors.Is(err, apitoken.ErrUnavailable) {
+		return &apitoken.FieldError{Field: member, Problem: f.Problem}
+	}
+	return err
+}
+
+// lookUp finds permissions by name. Names that the catalogue does not know are
+// returned apart if the token has them already, which before says.
+func (c *apiCall) lookUp(names []string, before func() (*apitoken.Info, error)) (known []apitoken.Permission, unknown []string, err error) {
+	var had *apitoken.Info
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		p, err := c.config.Authority.Catalogue().Lookup(name)
+		if err == nil {
+			known = append(known, p...)
+			continue
+		}
+		if before != nil && had == nil {
+			var gone error
+			if had, gone = before(); gone != nil {
+				return nil, nil, gone
+			}
+		}
+		if had == nil || !slices.Contains(had.Unknown, name) {
+			return nil, nil, err
+		}
+		unknown = append(unknown, name)
+	}
+	return known, unknown, nil
+}
+
+type apiRotate struct {
+	Overlap jsonDuration `json:"overlap"`
+}
+
+func (c *apiCall) rotate(b *apiRotate) (any, error) {
+	in, secret, err := c.manager().Rotate(c.r.Context(), c.id, time.Duration(b.Overlap), c.r.Header.Get("Idempotency-Key"))
+	return c.tokenAndSecret(in, secret, apiSaid(err, "idempotency_key", "Idempotency-Key"))
+}
+
+type apiEndOverlap struct {
+	Keep string `json:"keep"`
+}
+
+func (c *apiCall) endOverlap(b *apiEndOverlap) (any, error) {
+	return c.token(c.manager().EndOverlap(c.r.Context(), c.id, apitoken.Keep(b.Keep)))
+}
+
+type apiBulk struct {
+	Action string      `json:"action"`
+	IDs    jsonStrings `json:"ids"`
+}
+
+func (c *apiCall) bulk(b *apiBulk) (any, error) {
+	done, err := c.manager().Bulk(c.r.Context(), apitoken.Bulk{Action: b.Action, IDs: b.IDs})
+	if stopped, ok := errors.AsType[*apitoken.BulkError](err); ok {
+		p := apiProblemOf(stopped.Err)
+		p.ID, p.Done, p.Failed, p.cause = stopped.ID, apiStrings(done), b.IDs[len(done):], err
+		return nil, p
+	}
+	return map[string][]string{"done": done}, err
+}
