@@ -158,6 +158,12 @@ func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+func TestAnAuthorityTellsItsCatalogueAndItsPolicy(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxLifetime, c.MaxIdle = memory.New(), 48*time.Hour, 24*time.Hour })
+	assert.Same(t, &wire, g.Catalogue())
+	assert.Equal(t, apitoken.Policy{MaxLifetime: 48 * time.Hour, MaxIdle: 24 * time.Hour}, g.Policy())
+}
+
 // Functions of the application.
 
 func TestTheEnvironmentOfTheRequestDecides(t *testing.T) {

@@ -401,6 +401,26 @@ func everyByteEscaped(s string) string {
 	return b.String()
 }
 
+func TestAQueryThatNamesTheParameterParsesIfNetURLSaysSo(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.Observe = nil })
+	others := []string{"", "=", "a", "%", "%4", "a=%", "a=%4", "%41", "a=%41%", "a=%41%4", "a=%25zz", "a=%%41", "a=%41%42", "a=%u0041", "a=+", "a b", "a;b", "%3B", "é", "\xff"}
+	for c := range 256 {
+		b := string([]byte{byte(c)})
+		others = append(others, "a=%"+b+"0", "%0"+b, "a=%"+b, b)
+	}
+	for _, other := range others {
+		if strings.HasPrefix(other, "&") {
+			continue
+		}
+		for _, query := range []string{"apiToken=" + goodToken.text + "&" + other, other + "&apiToken=" + goodToken.text} {
+			_, notParsed := url.ParseQuery(query)
+			_, err := g.Check(bare(query, nil), apitoken.AnyToken())
+			assert.Equal(t, notParsed != nil, errors.Is(err, apitoken.ErrMalformed), "%q", query)
+			assert.Equal(t, notParsed == nil, err == nil, "%q", query)
+		}
+	}
+}
+
 // HideQueryToken stands before everything else, so anybody can make it work.
 func TestAHugeQueryCostsNoMoreMemoryThanItIsLong(t *testing.T) {
 	g := newRig(t)

@@ -497,10 +497,10 @@ func ExampleLogEvents() {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /devices", auth.Require(readDevices)(http.HandlerFunc(hello)))
-	call(mux, "/devices", apitoken.Secret{})
+	call(mux, "/devices", apitoken.NewSecret("acme_nonsense"))
 	// Output:
-	// level=INFO msg="api token use refused" action=use pattern="GET /devices" address=192.0.2.1 reason=no_token
-	// 401 apiToken realm="api"
+	// level=INFO msg="api token use refused" action=use pattern="GET /devices" transport=header address=192.0.2.1 reason=unknown_token
+	// 401 apiToken realm="api", error="invalid_token"
 }
 
 // Behind a proxy, the address of a client is in X-Forwarded-For. Only what a

@@ -63,7 +63,7 @@ func (a *Authority) info(e *entry) *Info {
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
 		Permissions: slices.Clone(e.known), Unknown: e.unknown(),
-		Status: a.policy.status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
+		Status: a.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
 		Revealable: len(newest.Sealed) > 0, UseRecorded: a.uses != nil, History: rec.History,

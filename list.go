@@ -3,10 +3,11 @@ package apitoken
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -97,6 +98,11 @@ func (m *Manager) query(l List) (Query, error) {
 	if owner != m.actor.User && !m.actor.ManageOthers {
 		return Query{}, &ForbiddenError{Rule: "you may not see the tokens of others"}
 	}
+	for field, text := range map[string]string{"owner": owner, "q": l.Text, "permission": l.Permission} {
+		if err := checkText(text, 0, maxName); err != nil {
+			return Query{}, &FieldError{field, err.Error()}
+		}
+	}
 	switch l.Status {
 	case "", StatusActive, StatusInactive, StatusExpired, StatusPending:
 	default:
@@ -112,7 +118,7 @@ func (m *Manager) query(l List) (Query, error) {
 		return Query{}, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
 	}
 	q := Query{
-		Environment: m.actor.Environment, Owner: owner, Status: l.Status, At: micro(m.a.now()),
+		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.policy, At: micro(m.a.now()),
 		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
 		Limit: cmp.Or(l.Limit, defaultLimit),
 	}
@@ -127,7 +133,8 @@ func (m *Manager) query(l List) (Query, error) {
 }
 
 // A cursor is a position with a checksum over it and the query it belongs to,
-// so that it cannot be continued with another one. It carries no authority: the
+// so that it cannot be continued with another one; with Config.Keys under the
+// newest of them, and only of the form that we make. It carries no authority: the
 // environment and the owners that a list may show are those of the actor, and a
 // made-up cursor would only start his own list elsewhere.
 const cursorSum = 16
@@ -137,7 +144,11 @@ func (a *Authority) cursor(q Query, p Position) string {
 	e.text(&p.Name)
 	e.time(&p.Time)
 	e.text(&p.ID)
-	return base64Text.EncodeToString(append(a.cursorSum(q, e.b), e.b...))
+	var key Key
+	if len(a.config.Keys) > 0 {
+		key = a.config.Keys[0]
+	}
+	return base64Text.EncodeToString(append(a.cursorSum(key, q, e.b), e.b...))
 }
 
 func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
@@ -150,7 +161,11 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 		return Position{}, wrong
 	}
 	sum, raw := raw[:cursorSum], raw[cursorSum:]
-	if subtle.ConstantTimeCompare(sum, a.cursorSum(q, raw)) != 1 {
+	keys := a.config.Keys
+	if len(keys) == 0 {
+		keys = []Key{{}} // then it is a checksum
+	}
+	if !slices.ContainsFunc(keys, func(k Key) bool { return hmac.Equal(sum, a.cursorSum(k, q, raw)) }) {
 		return Position{}, wrong
 	}
 	var p Position
@@ -158,18 +173,24 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 	d.text(&p.Name)
 	d.time(&p.Time)
 	d.text(&p.ID)
-	if d.failed || len(d.b) != 0 {
+	if d.failed || len(d.b) != 0 || !validID(p.ID) || checkText(p.Name, 0, 2*maxName) != nil {
 		return Position{}, wrong
 	}
 	return p, nil
 }
 
-func (a *Authority) cursorSum(q Query, position []byte) []byte {
+func (a *Authority) cursorSum(key Key, q Query, position []byte) []byte {
 	e := encoder{b: []byte("apitoken cursor 1\x00")}
 	for _, s := range []string{a.grammar.prefix, q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
 		e.text(&s)
 	}
 	e.flag(&q.Descending)
-	sum := sha256.Sum256(append(e.b, position...))
-	return sum[:cursorSum]
+	var secret string
+	if key.reveal != nil {
+		secret = key.reveal()
+	}
+	h := hmac.New(sha256.New, []byte(secret))
+	h.Write(e.b)
+	h.Write(position)
+	return h.Sum(nil)[:cursorSum]
 }

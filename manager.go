@@ -374,7 +374,7 @@ func (m *Manager) authorize() error {
 func (m *Manager) mayGrant(perms []Permission) error {
 	var denied []string
 	for _, p := range perms {
-		if !slices.Contains(m.actor.Grants, p) || !m.actor.Token.IsZero() && !m.actor.Token.Has(p) {
+		if !m.grantable(p) && !slices.Contains(denied, p.Name()) {
 			denied = append(denied, p.Name())
 		}
 	}
@@ -382,6 +382,19 @@ func (m *Manager) mayGrant(perms []Permission) error {
 		return &ForbiddenError{"you may not grant what you do not have", denied}
 	}
 	return nil
+}
+
+func (m *Manager) grantable(p Permission) bool {
+	return slices.Contains(m.actor.Grants, p) && (m.actor.Token.IsZero() || m.actor.Token.Has(p))
+}
+
+// Grantable returns the permissions that the actor may give to tokens, in the
+// order of the catalogue.
+func (m *Manager) Grantable() []Permission {
+	if m.authorize() != nil {
+		return nil
+	}
+	return slices.DeleteFunc(m.a.catalogue.All(), func(p Permission) bool { return !m.grantable(p) })
 }
 
 // storedNames returns the sorted names of permissions of our catalogue, and of

@@ -38,6 +38,9 @@ type permission struct {
 	defined           string // file:line
 }
 
+// maxUnknown bounds how many names Lookup makes suggestions for.
+const maxUnknown = 10
+
 // maxPermissionName is the longest name of a permission, in bytes.
 const maxPermissionName = 128
 
@@ -73,7 +76,7 @@ func (c *Catalogue) Define(name, description string) Permission {
 
 // Lookup finds permissions by name, for lists that come from configuration or
 // from a request. It returns them in the order of names, or an error that
-// names every unknown one and suggests what may have been meant.
+// names the unknown ones, up to ten, and suggests what may have been meant.
 func (c *Catalogue) Lookup(names ...string) ([]Permission, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +85,7 @@ func (c *Catalogue) Lookup(names ...string) ([]Permission, error) {
 	for _, name := range names {
 		if p, ok := c.byName[name]; ok {
 			found = append(found, Permission{p})
-		} else {
+		} else if len(unknown) < maxUnknown {
 			unknown = append(unknown, fmt.Sprintf("%.140q%s", name, c.suggest(name)))
 		}
 	}

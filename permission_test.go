@@ -201,9 +201,9 @@ func TestLookupNamesWhatIsUnknownAndWhatMayHaveBeenMeant(t *testing.T) {
 // The oracle: all that one insertion, deletion, substitution or exchange of
 // neighbours makes of a short word.
 func TestShortNamesAreSuggestedForWordsOneEditAway(t *testing.T) {
-	const alphabet = "ab"
+	const alphabet = "abc"
 	words := []string{""}
-	for i := 0; len(words[i]) < 4; i++ {
+	for i := 0; len(words[i]) < 3; i++ {
 		for _, c := range alphabet {
 			words = append(words, words[i]+string(c))
 		}

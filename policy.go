@@ -61,9 +61,10 @@ func (p Policy) refuses(rec *Record, now time.Time) Reason {
 	return ""
 }
 
-// status is StatusAt under the policy.
-func (p Policy) status(rec *Record, now time.Time) Status {
-	switch p.refuses(rec, now) {
+// Status returns the status of a token at a moment: as Record.StatusAt, and
+// expired also if the policy ends it or it was not used for too long.
+func (p Policy) Status(rec *Record, at time.Time) Status {
+	switch p.refuses(rec, at) {
 	case ErrDeactivated:
 		return StatusInactive
 	case ErrExpired, ErrIdle:

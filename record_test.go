@@ -2,6 +2,7 @@ package apitoken_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -324,6 +325,42 @@ func TestEncodingDoesNotChangeARecordAndDecodingSharesNothingWithItsInput(t *tes
 		b[i] ^= 0xff
 	}
 	assert.Equal(t, without(filled()), got)
+}
+
+// A store may return memory that it shares with others, as a cache would.
+func TestAChangeDoesNotWriteIntoWhatTheStoreReturned(t *testing.T) {
+	g := newRig(t)
+	shared := exampleRecord()
+	shared.Owner, shared.Environment, shared.Permissions = "ada", "production", []string{"devices:read", "devices:write"}
+	shared.Status, shared.DeactivatedAt, shared.DeactivatedBy = apitoken.StatusActive, time.Time{}, ""
+	shared.Secrets[1].ValidUntil = farOff
+	shared.Uses = []apitoken.Use{{ID: shared.ID, Digest: shared.Secrets[0].Digest, Transport: apitoken.InHeader, At: longAgo}}
+	before := shared
+	before.Permissions, before.Networks, before.Secrets = slices.Clone(shared.Permissions), slices.Clone(shared.Networks), slices.Clone(shared.Secrets)
+	before.History, before.Uses = slices.Clone(shared.History), slices.Clone(shared.Uses)
+	g.store.get = func(context.Context, string) (apitoken.Record, error) { return shared, nil }
+	m := g.As(ada)
+	for name, change := range map[string]func() error{
+		"rename": func() error { _, err := m.Update(t.Context(), shared.ID, apitoken.Update{Name: new("x")}); return err },
+		"permissions": func() error {
+			_, err := m.Update(t.Context(), shared.ID, apitoken.Update{Permissions: &[]apitoken.Permission{wireReports}})
+			return err
+		},
+		"networks": func() error {
+			_, err := m.Update(t.Context(), shared.ID, apitoken.Update{Networks: &[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+			return err
+		},
+		"deactivate": func() error { _, err := m.Deactivate(t.Context(), shared.ID); return err },
+		"keep old":   func() error { _, err := m.EndOverlap(t.Context(), shared.ID, apitoken.KeepOld); return err },
+		"keep new":   func() error { _, err := m.EndOverlap(t.Context(), shared.ID, apitoken.KeepNew); return err },
+	} {
+		require.ErrorIs(t, change(), apitoken.ErrNotFound, name) // the store below does not have it
+		require.Equal(t, before, shared, name)
+	}
+	info, err := m.Get(t.Context(), shared.ID)
+	require.NoError(t, err)
+	info.Networks[0], info.History[0].By = netip.Prefix{}, "x"
+	require.Equal(t, before, shared, "what people see is a copy")
 }
 
 // What stores share: statuses, terms, uses, positions.

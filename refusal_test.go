@@ -230,7 +230,7 @@ func TestLogEventsWritesALinePerEvent(t *testing.T) {
 		"pattern": "GET /devices", "transport": "query", "address": "192.0.2.9", "missing": []any{"devices:write"}, "reason": "missing_permission",
 	}, line(eventOf(apitoken.All(wireRead, wireWrite), newRequest("/?apiToken="+goodToken.text))))
 	assert.Equal(t, map[string]any{
-		"level": "INFO", "msg": "api token use refused", "action": "use", "pattern": "GET /devices", "address": "192.0.2.9", "reason": "no_token",
+		"level": "DEBUG", "msg": "api token use refused", "action": "use", "pattern": "GET /devices", "address": "192.0.2.9", "reason": "no_token",
 	}, line(eventOf(apitoken.AnyToken(), newRequest("/"))))
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, errors.New("down") }
 	assert.Equal(t, map[string]any{

@@ -237,10 +237,10 @@ func TestASecretIsRevealedAsItWas(t *testing.T) {
 }
 
 func TestAPlaceholderIsNotReadBackAsASecret(t *testing.T) {
-	var s apitoken.Secret
-	assert.Error(t, json.Unmarshal([]byte(`"[secret]"`), &s))
-	assert.Empty(t, s.Reveal())
-	assert.Error(t, json.Unmarshal([]byte(`"`+secretText+`"`), &s), "secrets do not come in by accident either")
+	var in struct{ Secret apitoken.Secret }
+	assert.Error(t, json.Unmarshal([]byte(`{"Secret":"[secret]"}`), &in))
+	assert.Empty(t, in.Secret.Reveal())
+	assert.Error(t, json.Unmarshal([]byte(`{"Secret":"`+secretText+`"}`), &in), "secrets do not come in by accident either")
 }
 
 func TestSecretsAndKeysAreNotComparable(t *testing.T) {

@@ -194,15 +194,7 @@ const (
 // StatusAt returns the status at the moment t. A token is expired from
 // ExpiresAt on and pending before NotBefore.
 func (r *Record) StatusAt(t time.Time) Status {
-	switch {
-	case r.Status != StatusActive:
-		return StatusInactive
-	case !r.ExpiresAt.IsZero() && !t.Before(r.ExpiresAt):
-		return StatusExpired
-	case t.Before(r.NotBefore):
-		return StatusPending
-	}
-	return StatusActive
+	return Policy{}.Status(r, t)
 }
 
 // LastUsed returns when the token was last used, zero for never.
@@ -268,8 +260,9 @@ const (
 type Query struct {
 	Environment string // required
 	Owner       string
-	Status      Status
-	At          time.Time // the moment for Status; required with it
+	Status      Status    // as Policy.Status(record, At) has it
+	Policy      Policy    // for Status
+	At          time.Time // for Status, and required with it
 	Permission  string    // among Record.Permissions
 	Text        string    // a prefix of one of Record.Terms
 	Order       Order     // required

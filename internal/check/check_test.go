@@ -136,6 +136,14 @@ func TestEveryFuzzTargetOfEveryModuleIsFoundAndFuzzed(t *testing.T) {
 	assert.Contains(t, out.String(), "Failing input written to")
 }
 
+func TestAFuzzRunThatDidNotBeginIsAFailure(t *testing.T) {
+	t.Setenv("FUZZTIME", "1ns")
+	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc FuzzA(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n"})
+	fuzz.run(w, r)
+	assert.False(t, r.close(false), out)
+	assert.Contains(t, out.String(), "nothing was fuzzed in FUZZTIME=1ns")
+}
+
 func TestTheFuzzerMissingItsOwnDeadlineIsNoFailure(t *testing.T) {
 	const late = "fuzz: elapsed: 3s, execs: 40 (0/sec)\n--- FAIL: FuzzA (3.20s)\n    context deadline exceeded\nFAIL\n"
 	assert.True(t, lateStop([]byte(late)))

@@ -19,12 +19,16 @@ var fuzz = stage{"fuzz", func(w *workspace, r *results) {
 	}
 	for _, t := range targets {
 		out, err := w.command(w.root.Dir, "go", "test", "-run=^$", "-fuzz=^"+t.Test+"$", "-fuzztime="+budget, t.Package).CombinedOutput()
-		if err != nil && !lateStop(out) {
+		done := executions(out)
+		if err == nil && done == "" {
+			err = fmt.Errorf("nothing was fuzzed in FUZZTIME=%s", budget)
+		}
+		if err != nil && !(lateStop(out) && done != "") {
 			fmt.Fprintf(r.out, "%s\nFAIL  %s: %v\n", out, r.name(t), err)
 			r.record(t, failed)
 			continue
 		}
-		fmt.Fprintf(r.out, "ok    %s: %s\n", r.name(t), executions(out))
+		fmt.Fprintf(r.out, "ok    %s: %s\n", r.name(t), done)
 		r.record(t, passed)
 	}
 }}
@@ -63,13 +67,14 @@ func lateStop(out []byte) bool {
 		!bytes.Contains(out, []byte("panic:"))
 }
 
-var progress = regexp.MustCompile(`elapsed: .*, execs: \d+`)
+var progress = regexp.MustCompile(`elapsed: .*, execs: [1-9]\d*`)
 
-// executions is the last that the fuzzer said of its progress.
+// executions is the last that the fuzzer said of its progress, "" if it did not
+// get beyond the inputs that it had.
 func executions(out []byte) string {
 	all := progress.FindAll(out, -1)
 	if len(all) == 0 {
-		return "no executions reported"
+		return ""
 	}
 	return string(all[len(all)-1])
 }

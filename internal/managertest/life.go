@@ -409,6 +409,28 @@ func (s Suite) TestATokenThatIsNotUsedForTooLongIsRefused(t *testing.T) {
 	require.Equal(t, "Config.MaxIdle", fieldOf(err), "a store that does not record use")
 }
 
+func (s Suite) TestAListJudgesTheStatusByThePolicyLikeEverythingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := s.open(t)
+		before := s.newWorldOn(t, store)
+		before.generate(before.ada)
+		w := s.newWorldOn(t, store, func(c *apitoken.Config) { c.MaxLifetime = 48 * time.Hour; c.MaxIdle = 24 * time.Hour })
+		count := func(status apitoken.Status) int {
+			page, err := w.auth.As(w.ada).List(t.Context(), apitoken.List{Status: status})
+			require.NoError(t, err)
+			for _, tok := range page.Tokens {
+				require.Equal(t, status, tok.Status)
+			}
+			return page.Count
+		}
+		require.Equal(t, 1, count(apitoken.StatusActive))
+		require.Equal(t, 0, count(apitoken.StatusExpired))
+		time.Sleep(24 * time.Hour)
+		require.Equal(t, 0, count(apitoken.StatusActive))
+		require.Equal(t, 1, count(apitoken.StatusExpired))
+	})
+}
+
 func (s Suite) TestAPolicyCanBePreviewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)

@@ -451,6 +451,45 @@ func (s Suite) TestNobodyGeneratesWhatHeDoesNotHave(t *testing.T) {
 	require.ErrorAs(t, err, &forbidden, "one that came by API token holds no more than that")
 }
 
+func (s Suite) TestGrantableIsWhatCanBeGranted(t *testing.T) {
+	w := s.newWorld(t)
+	require.Equal(t, []apitoken.Permission{w.read, w.write}, w.auth.As(w.ada).Grantable())
+	require.Equal(t, []apitoken.Permission{w.write}, w.auth.As(s.byToken(w, w.ada, w.write)).Grantable())
+	require.Empty(t, w.auth.As(apitoken.Actor{}).Grantable())
+	twice := []apitoken.Permission{w.reports, w.reports}
+	_, _, err := w.auth.As(w.ada).Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: twice, Expiry: apitoken.Never()})
+	var forbidden *apitoken.ForbiddenError
+	require.ErrorAs(t, err, &forbidden)
+	require.Equal(t, []string{"reports:read"}, forbidden.Permissions)
+}
+
+func (s Suite) TestListsRefuseTextsThatNothingCanHave(t *testing.T) {
+	w := s.newWorld(t)
+	for _, text := range []string{"a\x00b", "\xff", strings.Repeat("x", 201)} {
+		for field, l := range map[string]apitoken.List{"owner": {Owner: text}, "q": {Text: text}, "permission": {Permission: text}} {
+			_, err := w.auth.As(w.admin).List(t.Context(), l)
+			require.Equal(t, field, fieldOf(err), "%q: %v", text, err)
+		}
+	}
+}
+
+func (s Suite) TestCursorsOutliveTheKeyTheyWereMadeWith(t *testing.T) {
+	store := s.open(t)
+	old := s.newWorldOn(t, store, sealing(t, "a"))
+	for range 3 {
+		old.generate(old.ada)
+	}
+	l := apitoken.List{Limit: 1}
+	page, err := old.auth.As(old.ada).List(t.Context(), l)
+	require.NoError(t, err)
+	l.Cursor = page.Next
+	_, err = s.newWorldOn(t, store, sealing(t, "b", "a")).auth.As(old.ada).List(t.Context(), l)
+	require.NoError(t, err)
+	without := s.newWorldOn(t, struct{ apitoken.Store }{store})
+	_, err = without.auth.As(old.ada).List(t.Context(), l)
+	require.Equal(t, "cursor", fieldOf(err), "made by somebody with a key, for somebody without")
+}
+
 func (s Suite) TestNarrowingNeedsNoPermissions(t *testing.T) {
 	w := s.newWorld(t)
 	for who, narrow := range map[string]apitoken.Actor{

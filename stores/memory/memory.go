@@ -134,7 +134,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 func matches(rec *apitoken.Record, q apitoken.Query) bool {
 	return rec.Environment == q.Environment &&
 		(q.Owner == "" || rec.Owner == q.Owner) &&
-		(q.Status == "" || rec.StatusAt(q.At) == q.Status) &&
+		(q.Status == "" || q.Policy.Status(rec, q.At) == q.Status) &&
 		(q.Permission == "" || slices.Contains(rec.Permissions, q.Permission)) &&
 		(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(t string) bool { return strings.HasPrefix(t, q.Text) }))
 }

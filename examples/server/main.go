@@ -1,0 +1,157 @@
+// Server is a small service whose API is protected by API tokens, from end to
+// end: permissions and routes (routes.go), what the handlers do with a token
+// (devices.go), generating tokens (demo.go), users who sign in (users.go), and how both manage
+// tokens (management.go).
+//
+//	go run ./examples/server
+//
+// prints users, API tokens and curl lines to try. It keeps the tokens in
+// apitoken.db and password hashes and keys in apitoken-demo.json, in the
+// working directory.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "server:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) (err error) {
+	addr, storeURL, err := parseFlags(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// Listen first: when the port is taken, nothing has been made yet.
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	kept, err := findSecrets()
+	if err != nil {
+		return err
+	}
+	// A signal that comes early has to wait, so that nothing is made by half.
+	starting := context.WithoutCancel(ctx)
+	store, err := openStore(starting, storeURL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	first, err := isEmpty(starting, store)
+	if err != nil {
+		return err
+	}
+	if kept == nil {
+		if kept, err = makeSecrets(first); err != nil {
+			return err
+		}
+	}
+
+	keys, err := kept.keyring()
+	if err != nil {
+		return err
+	}
+	auth, err := apitoken.New(apitoken.Config{
+		Prefix:      "demo",
+		Permissions: &catalogue,
+		Store:       store,
+		Keys:        keys.rows,    // who can write the database, but has not these, cannot make a token
+		SealKeys:    keys.secrets, // users can see the secrets of their tokens again
+		Observe:     apitoken.LogEvents(slog.New(slog.NewTextHandler(os.Stderr, nil))),
+	})
+	if err != nil {
+		return fmt.Errorf("%w (a database belongs to the %s or the DEMO_PASSWORD it was made with)", err, secretsFile())
+	}
+	defer func() { err = errors.Join(err, auth.Close()) }()
+
+	url := "http://" + listener.Addr().String()
+	handler, err := newHandler(auth, newSignIn(kept.Passwords))
+	if err != nil {
+		return err
+	}
+	greeting := "listening on " + url + "\n" + kept.source + "\n"
+	if first {
+		tokens, err := generateDemoTokens(starting, auth)
+		if err != nil {
+			return err
+		}
+		greeting += introduction(url, kept, tokens)
+	}
+	// One write, because scripts read the first line and close the pipe.
+	if _, err := io.WriteString(os.Stdout, greeting); err != nil {
+		return err
+	}
+	return serve(ctx, listener, handler)
+}
+
+func parseFlags(args []string) (addr, storeURL string, err error) {
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	flags.StringVar(&addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; with port 0 on a free one")
+	flags.StringVar(&storeURL, "store", "sqlite:apitoken.db", "keep tokens in `STORE`: sqlite:PATH or memory:")
+	flags.SetOutput(io.Discard) // main prints the error
+	err = flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		flags.SetOutput(os.Stdout)
+		flags.Usage()
+	case err == nil && flags.NArg() > 0:
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case err == nil && addr == "":
+		err = errors.New("-addr is empty")
+	}
+	return addr, storeURL, err
+}
+
+// shutdownTime is how long requests that are running may take to end.
+const shutdownTime = 10 * time.Second
+
+// serve answers requests until ctx is done and those that came before have
+// been answered.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	wait, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	if err := server.Shutdown(wait); err != nil {
+		slog.Warn("requests were cut off", "after", shutdownTime)
+		server.Close()
+	}
+	return nil
+}

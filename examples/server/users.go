@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/apitoken-go/apitoken"
+)
+
+// users are those who can sign in. To the library a user is an Actor: who he
+// is, what he may grant to his tokens, and whether he manages those of others.
+// A real service would have them in its own database.
+var users = []apitoken.Actor{
+	{User: "ada", Environment: "demo", Grants: []apitoken.Permission{readDevices, writeDevices}},
+	{User: "grace", Environment: "demo", Grants: []apitoken.Permission{readDevices, readReports}},
+	{User: "admin", Environment: "demo", Grants: everything, ManageOthers: true},
+	{User: "eve", Environment: "other", Grants: everything, ManageOthers: true},
+}
+
+var everything = []apitoken.Permission{readDevices, writeDevices, readReports, adminReports}
+
+// userNamed returns a user, and the zero Actor, who may do nothing, if there is
+// none of this name.
+func userNamed(name string) apitoken.Actor {
+	if i := slices.IndexFunc(users, func(a apitoken.Actor) bool { return a.User == name }); i >= 0 {
+		return users[i]
+	}
+	return apitoken.Actor{}
+}
+
+// signIn signs users in and out, with a session cookie.
+type signIn struct {
+	sessions  *scs.SessionManager
+	passwords map[string]password
+	nobody    password
+	slots     chan struct{} // one for each password that is being checked
+}
+
+func newSignIn(passwords map[string]password) *signIn {
+	sessions := scs.New()
+	sessions.Lifetime = 12 * time.Hour
+	sessions.Cookie.HttpOnly = true
+	sessions.Cookie.SameSite = http.SameSiteLaxMode
+	sessions.HashTokenInStore = true
+	return &signIn{sessions, passwords, newPassword(""), make(chan struct{}, maxChecks)}
+}
+
+// page prepares a handler for sessions. Requests of other sites that change
+// something are refused: browsers would send the cookie along.
+func (s *signIn) page(h http.Handler) http.Handler {
+	tls := *s.sessions
+	tls.Cookie.Secure = true
+	plain, secure := s.sessions.LoadAndSave(h), tls.LoadAndSave(h)
+	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil {
+			secure.ServeHTTP(w, r)
+		} else {
+			plain.ServeHTTP(w, r)
+		}
+	}))
+}
+
+// user returns who is signed in, the zero Actor if nobody is.
+func (s *signIn) user(r *http.Request) apitoken.Actor {
+	return userNamed(s.sessions.GetString(r.Context(), "user"))
+}
+
+func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if r.ParseForm() != nil {
+		http.Error(w, "malformed form", http.StatusBadRequest)
+		return
+	}
+	name := r.PostForm.Get("user")
+	good, err := s.check(r.Context(), name, r.PostForm.Get("password"))
+	switch {
+	case err != nil:
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	case !good:
+		http.Error(w, "wrong user or password", http.StatusUnauthorized)
+		return
+	}
+	// A new session ID, lest somebody who knew the old one is signed in too.
+	if err := s.sessions.RenewToken(r.Context()); err != nil {
+		http.Error(w, "no session", http.StatusInternalServerError)
+		return
+	}
+	s.sessions.Put(r.Context(), "user", name)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (s *signIn) logout(w http.ResponseWriter, r *http.Request) {
+	if err := s.sessions.Destroy(r.Context()); err != nil {
+		http.Error(w, "still signed in", http.StatusInternalServerError)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// Checking a password takes 19 MiB, by design. So few are checked at once; the
+// others wait, but not for long.
+const (
+	maxChecks = 4
+	maxWait   = 5 * time.Second
+)
+
+func (s *signIn) check(ctx context.Context, user, text string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	case <-ctx.Done():
+		return false, errors.New("too many sign-ins at once")
+	}
+	// For an unknown user the same work is done, so that the time does not
+	// tell which users there are.
+	p, known := s.passwords[user]
+	if !known {
+		p = s.nobody
+	}
+	return p.is(text) && known, nil
+}

@@ -1,0 +1,257 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// Create implements [apitoken.Store].
+func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
+	if err := check(&rec); err != nil {
+		return wrap(err)
+	}
+	return s.write(ctx, func(ctx context.Context, w *writer) error { return create(ctx, w, &rec) })
+}
+
+func create(ctx context.Context, w *writer, rec *apitoken.Record) error {
+	var token int64
+	err := w.row(ctx, insert, values(*rec)...).Scan(&token)
+	if errors.Is(err, sql.ErrNoRows) {
+		return apitoken.ErrExists
+	}
+	if err != nil {
+		return err
+	}
+	return index(ctx, w, token, &apitoken.Record{}, rec)
+}
+
+var insert = func() string {
+	var names []string
+	for _, c := range columns {
+		names = append(names, c.name)
+	}
+	return `INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `) VALUES (?` + strings.Repeat(", ?", len(names)-1) +
+		`) ON CONFLICT (id) DO NOTHING RETURNING token`
+}()
+
+// Replace implements [apitoken.Store].
+func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
+	if err := check(&rec); err != nil {
+		return wrap(err)
+	}
+	return s.write(ctx, func(ctx context.Context, w *writer) error {
+		old, token, err := current(ctx, w, rec.ID)
+		switch {
+		case err != nil:
+			return err
+		case old.Version != rec.Version-1:
+			return apitoken.ErrConflict
+		}
+		// Only what differs, to leave the indexes of the rest alone.
+		var set []string
+		var args []any
+		was, is := values(old), values(rec)
+		for i, col := range columns {
+			if !col.touch && !reflect.DeepEqual(was[i], is[i]) {
+				set, args = append(set, col.name+" = ?"), append(args, is[i])
+			}
+		}
+		res, err := w.conn.ExecContext(ctx, `UPDATE apitoken_tokens SET `+strings.Join(set, ", ")+` WHERE token = ? AND version = ?`,
+			append(args, token, old.Version)...)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n != 1 {
+			return fmt.Errorf("%d rows were replaced: %w", n, err)
+		}
+		return index(ctx, w, token, &old, &rec)
+	})
+}
+
+// Delete implements [apitoken.Store].
+func (s *Store) Delete(ctx context.Context, id string) error {
+	return s.write(ctx, func(ctx context.Context, w *writer) error {
+		res, err := w.exec(ctx, `DELETE FROM apitoken_tokens WHERE id = ?`, id)
+		if err != nil {
+			return err
+		}
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(err, apitoken.ErrNotFound)
+		}
+		return nil
+	})
+}
+
+// Touch implements [apitoken.Toucher].
+func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
+	if len(uses) == 0 {
+		return wrap(ctx.Err())
+	}
+	byToken := make(map[string][]apitoken.Use)
+	for _, u := range uses {
+		byToken[u.ID] = append(byToken[u.ID], u)
+	}
+	return s.write(ctx, func(ctx context.Context, w *writer) error {
+		for id, uses := range byToken {
+			rec, token, err := current(ctx, w, id)
+			if errors.Is(err, apitoken.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			changed := false
+			for _, u := range uses {
+				changed = rec.AddUse(u) || changed
+			}
+			if !changed {
+				continue
+			}
+			_, err = w.exec(ctx, `UPDATE apitoken_tokens SET uses = ?, last_used_at = ?, last_used_key = ? WHERE token = ?`,
+				usesJSON(rec.Uses), micros(rec.LastUsed()), rec.LastUsed().UnixMicro(), token)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// current reads a record in the transaction that is to change it.
+func current(ctx context.Context, w *writer, id string) (rec apitoken.Record, token int64, err error) {
+	row := w.row(ctx, `SELECT `+selected+`, t.token FROM apitoken_tokens t WHERE t.id = ?`, id)
+	rec, err = scan(row, &token)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = apitoken.ErrNotFound
+	}
+	return rec, token, err
+}
+
+// index makes the tables of permissions and terms say of a token what they
+// must when its record, which was old, is rec.
+func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Record) error {
+	for _, side := range []struct {
+		table, column string
+		was, is       []string
+	}{
+		{"apitoken_permissions", "permission", old.Permissions, rec.Permissions},
+		{"apitoken_terms", "term", terms(old), terms(rec)},
+	} {
+		moved := old.Environment != rec.Environment
+		for _, v := range side.was {
+			if moved || !slices.Contains(side.is, v) {
+				if _, err := w.exec(ctx, `DELETE FROM `+side.table+` WHERE token = ? AND `+side.column+` = ?`, token, v); err != nil {
+					return err
+				}
+			}
+		}
+		for _, v := range side.is {
+			if moved || !slices.Contains(side.was, v) {
+				if _, err := w.exec(ctx, `INSERT OR IGNORE INTO `+side.table+` (token, `+side.column+`, environment) VALUES (?, ?, ?)`,
+					token, v, rec.Environment); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// terms returns the terms of a record but for its name, which is indexed as it
+// is. (Terms are cut, but not where a text to search for would notice.)
+func terms(rec *apitoken.Record) []string {
+	return slices.DeleteFunc(rec.Terms(), func(t string) bool { return strings.HasPrefix(rec.NameKey(), t) })
+}
+
+// A writer is the connection for writes, with the statements that it has
+// prepared.
+type writer struct {
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+func (w *writer) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
+	stmt, ok := w.stmts[query]
+	if !ok {
+		var err error
+		if stmt, err = w.conn.PrepareContext(ctx, query); err != nil {
+			return nil, err
+		}
+		w.stmts[query] = stmt
+	}
+	return stmt, nil
+}
+
+func (w *writer) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	stmt, err := w.prepared(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.ExecContext(ctx, args...)
+}
+
+func (w *writer) row(ctx context.Context, query string, args ...any) scanner {
+	stmt, err := w.prepared(ctx, query)
+	if err != nil {
+		return noRow{err}
+	}
+	return stmt.QueryRowContext(ctx, args...)
+}
+
+type noRow struct{ err error }
+
+func (r noRow) Scan(...any) error { return r.err }
+
+// write runs f in a transaction of the writer, and commits what it did unless
+// it returns an error.
+func (s *Store) write(ctx context.Context, f func(context.Context, *writer) error) error {
+	select {
+	case _, open := <-s.writing:
+		if !open {
+			return errClosed
+		}
+	case <-ctx.Done():
+		return wrap(ctx.Err())
+	}
+	defer func() { s.writing <- struct{}{} }()
+	return wrap(transact(ctx, s.writer.conn, func(ctx context.Context) error { return f(ctx, &s.writer) }))
+}
+
+var errClosed = errors.New("sqlite: the store is closed")
+
+// transact runs f in a transaction. It waits for the lock no longer than ctx;
+// what follows takes no time to speak of, and is not broken off, so that the
+// outcome is known.
+func transact(ctx context.Context, c *sql.Conn, f func(context.Context) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := c.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return err
+	}
+	whole := context.WithoutCancel(ctx)
+	done := false
+	defer func() {
+		if !done { // also when f panics
+			c.ExecContext(whole, `ROLLBACK`)
+		}
+	}()
+	if err := f(whole); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := c.ExecContext(whole, `COMMIT`); err != nil {
+		return err
+	}
+	done = true
+	return nil
+}

@@ -1,0 +1,139 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// maxTerm is how long a term of Record.Terms is at most, in bytes.
+const maxTerm = 64
+
+// List implements [apitoken.Store].
+func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
+	by, ok := orderings[q.Order]
+	if !ok {
+		return apitoken.Page{}, fmt.Errorf("sqlite: no order %.40q", q.Order)
+	}
+	if err := s.enter(ctx); err != nil {
+		return apitoken.Page{}, err
+	}
+	defer s.leave()
+	if len(q.Text) > maxTerm {
+		return apitoken.Page{}, nil
+	}
+	// One transaction, so that page and count are of the same moment.
+	tx, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return apitoken.Page{}, wrap(err)
+	}
+	defer tx.Rollback()
+	l := lister{ctx, tx, q, by, filters(q)}
+	page, err := l.page()
+	return page, wrap(err)
+}
+
+// An ordering is how a list is ordered: by a column, ties by ID, and with the
+// index over both.
+type ordering struct{ key, index string }
+
+var orderings = map[apitoken.Order]ordering{
+	apitoken.ByName:     {"name_key", "apitoken_by_name"},
+	apitoken.ByCreated:  {"created_at", "apitoken_by_created"},
+	apitoken.ByExpires:  {"expires_key", "apitoken_by_expires"},
+	apitoken.ByLastUsed: {"last_used_key", "apitoken_by_last_used"},
+}
+
+// A lister answers one query.
+type lister struct {
+	ctx     context.Context
+	tx      *sql.Tx
+	q       apitoken.Query
+	by      ordering
+	filters []filter
+}
+
+func (l *lister) page() (page apitoken.Page, err error) {
+	n, err := l.rarest(max(few, apitoken.MaxCount))
+	if err != nil {
+		return page, err
+	}
+	recs, err := l.find(n)
+	if err != nil {
+		return page, err
+	}
+	if page.Records = recs; len(recs) > l.q.Limit {
+		page.Records = recs[:l.q.Limit]
+		next := recs[l.q.Limit-1].Position(l.q.Order)
+		page.Next = &next
+	}
+	// A single filter has been counted already.
+	if len(l.filters) != 1 || l.filters[0].repeats {
+		if n, err = l.count(n); err != nil {
+			return page, err
+		}
+	}
+	page.Count, page.More = min(n, apitoken.MaxCount), n > apitoken.MaxCount
+	return page, nil
+}
+
+// rarest puts the filter first that lets through least, and returns how many
+// tokens these are, or more than enough.
+func (l *lister) rarest(enough int) (least int, err error) {
+	for i, f := range l.filters {
+		n, err := l.number(cat(lit(`SELECT count(*) FROM (SELECT 1 FROM `), f.rows, lit(` LIMIT ?)`, enough+1)))
+		if err != nil {
+			return 0, err
+		}
+		if i == 0 || n < least {
+			least = n
+			l.filters[0], l.filters[i] = l.filters[i], l.filters[0]
+		}
+		if n < few/10 {
+			break
+		}
+	}
+	return least, nil
+}
+
+// count returns how many tokens match, or more than MaxCount. The rarest filter
+// lets through n.
+func (l *lister) count(n int) (int, error) {
+	count := func(c clause) (int, error) {
+		return l.number(cat(lit(`SELECT count(*) FROM (`), c, lit(` LIMIT ?)`, apitoken.MaxCount+1)))
+	}
+	switch len(l.filters) {
+	case 0:
+		return count(lit(`SELECT 1 FROM apitoken_tokens INDEXED BY apitoken_by_created WHERE environment = ?`, l.q.Environment))
+	case 1:
+		return count(cat(lit(`SELECT DISTINCT d.token FROM `), l.filters[0].rows))
+	}
+	// Most often some of those that one filter lets through suffice.
+	found, err := count(l.matching(`t.token`, cat(l.filters[0].rows, lit(` LIMIT ?`, maxWalk))))
+	if err != nil || found > apitoken.MaxCount || n <= min(few, maxWalk) {
+		return found, err
+	}
+	return count(l.gathered())
+}
+
+// gathered selects the tokens that match, by gathering what each filter lets
+// through.
+func (l *lister) gathered() clause {
+	c := cat(lit(`SELECT DISTINCT d.token FROM `), l.filters[0].rows)
+	for _, f := range l.filters[1:] {
+		c = cat(c, lit(` AND d.token IN (SELECT d.token FROM `), f.rows, lit(`)`))
+	}
+	return c
+}
+
+func (l *lister) records(c clause) ([]apitoken.Record, error) {
+	rows, err := l.tx.QueryContext(l.ctx, c.text, c.args...)
+	return all(rows, err)
+}
+
+func (l *lister) number(c clause) (n int, err error) {
+	err = l.tx.QueryRowContext(l.ctx, c.text, c.args...).Scan(&n)
+	return n, err
+}

@@ -1,0 +1,116 @@
+package sqlite
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/stores/storetest"
+)
+
+// The conformance of lists once more, but where every filter lets through more
+// than a few tokens, and walks give up early or late.
+func TestEveryWayToAPageIsRight(t *testing.T) {
+	defer func(f, m, w int) { few, many, maxWalk = f, m, w }(few, many, maxWalk)
+	for _, bounds := range [][3]int{{0, 0, 1}, {0, 0, 10_000}, {0, 30, 40}, {40, 1000, 3}} {
+		few, many, maxWalk = bounds[0], bounds[1], bounds[2]
+		t.Run(fmt.Sprint("walk ", maxWalk), func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) apitoken.Store {
+				_, name, _ := strings.Cut(t.Name(), "/walk")
+				for _, about := range []string{"List", "Status", "Position", "Paging", "Filter"} {
+					if strings.Contains(name, about) {
+						return mustOpen(t, newPath(t))
+					}
+				}
+				t.Skip("not about lists")
+				return nil
+			})
+		})
+	}
+}
+
+func TestNoListReadsAWholeTable(t *testing.T) {
+	s := mustOpen(t, newPath(t))
+	tx, err := s.readers.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	plan := func(c clause) string {
+		rows, err := tx.Query(`EXPLAIN QUERY PLAN `+c.text, c.args...)
+		if err != nil {
+			t.Fatalf("%v in %s", err, c.text)
+		}
+		defer rows.Close()
+		var all strings.Builder
+		for rows.Next() {
+			var id, parent, unused int
+			var line string
+			if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(&all, line)
+		}
+		return all.String()
+	}
+	for order, by := range orderings {
+		for _, descending := range []bool{false, true} {
+			for _, after := range []*apitoken.Position{nil, {ID: "x"}} {
+				base := apitoken.Query{Environment: "e", Order: order, Descending: descending, After: after, Limit: 50}
+				bare := lister{q: base, by: by}
+				walks := []clause{bare.sliced()}
+				searches := []clause{}
+				for bits := 1; bits < 1<<6; bits++ {
+					q := base
+					if bits&1 != 0 {
+						q.Owner = "o"
+					}
+					if bits&2 != 0 {
+						q.Permission = "p"
+					}
+					if bits&4 != 0 {
+						q.Text = "t"
+					}
+					q.Status = []apitoken.Status{
+						"", apitoken.StatusActive, apitoken.StatusExpired, apitoken.StatusPending, apitoken.StatusInactive,
+					}[min(bits>>3, 4)]
+					if bits == 61 {
+						q.Policy = apitoken.Policy{MaxLifetime: 1, MaxIdle: 1}
+					}
+					l := lister{q: q, by: by, filters: filters(q)}
+					if len(l.filters) == 0 {
+						continue
+					}
+					for _, f := range l.filters {
+						if p := plan(cat(lit(`SELECT d.token FROM `), f.rows)); q.Policy.MaxIdle == 0 && strings.Contains(p, "USING INDEX") {
+							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.rows.text, p)
+						}
+					}
+					walks = append(walks, l.walked())
+					searches = append(searches, l.sorted(), l.swept(), l.gathered(), l.matching(`t.token`, l.filters[0].rows))
+					if order == apitoken.ByName && q.Text != "" {
+						searches = append(searches, l.merged())
+					}
+				}
+				for _, c := range walks {
+					p := plan(c)
+					if !strings.Contains(p, "SEARCH t USING INDEX "+by.index+" (environment=?") ||
+						after != nil && !strings.Contains(p, "("+by.key+",id)") || strings.Contains(p, "TEMP B-TREE") {
+						t.Fatalf("a walk in order sorts, or does not begin at the position:\n%s\n%s", c.text, p)
+					}
+				}
+				for _, c := range searches {
+					p := plan(c)
+					for line := range strings.Lines(p) {
+						// What is gathered in a subquery may be scanned.
+						table, scanned := strings.CutPrefix(line, "SCAN ")
+						if scanned && !strings.Contains(p, "CO-ROUTINE "+table) || strings.Contains(line, "AUTOMATIC") {
+							t.Fatalf("a search reads a whole table:\n%s\n%s", c.text, p)
+						}
+					}
+				}
+			}
+		}
+	}
+}

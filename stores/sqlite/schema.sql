@@ -1,0 +1,103 @@
+-- Tokens, one row each, and what makes lists of them fast.
+--
+-- Times are microseconds since 1970 in UTC, NULL for none. Lists of texts and
+-- of structures are JSON. Whoever edits rows by hand must also count version
+-- up, or the change is overwritten or not noticed.
+
+CREATE TABLE apitoken_tokens (
+	token       INTEGER PRIMARY KEY, -- for the tables below; never leaves the database
+	id          TEXT NOT NULL UNIQUE,
+	version     INTEGER NOT NULL CHECK (version >= 1),
+	environment TEXT NOT NULL CHECK (environment <> ''),
+	owner       TEXT NOT NULL CHECK (owner <> ''),
+	name        TEXT NOT NULL,
+	description TEXT NOT NULL,
+	permissions TEXT NOT NULL CHECK (json_type(permissions) = 'array'),
+
+	status         TEXT NOT NULL CHECK (status IN ('active', 'inactive')),
+	deactivated_at INTEGER,
+	deactivated_by TEXT NOT NULL,
+
+	created_at INTEGER NOT NULL,
+	created_by TEXT NOT NULL,
+	changed_at INTEGER,
+	expires_at INTEGER, -- NULL: never
+	not_before INTEGER, -- NULL: valid from the start
+	networks   TEXT NOT NULL CHECK (json_type(networks) = 'array'),
+
+	-- The secret, and the one before it during and after a rotation.
+	digest             BLOB NOT NULL CHECK (length(digest) = 32),
+	secret_foreign     INTEGER NOT NULL CHECK (secret_foreign IN (0, 1)),
+	secret_created_at  INTEGER,
+	secret_valid_until INTEGER,
+	idempotency_key    BLOB CHECK (length(idempotency_key) = 32),
+	sealed_key         TEXT NOT NULL,
+	sealed             BLOB,
+
+	old_digest          BLOB CHECK (length(old_digest) = 32),
+	old_foreign         INTEGER NOT NULL CHECK (old_foreign IN (0, 1)),
+	old_created_at      INTEGER,
+	old_valid_until     INTEGER,
+	old_idempotency_key BLOB CHECK (length(old_idempotency_key) = 32),
+	old_sealed_key      TEXT NOT NULL,
+	old_sealed          BLOB,
+
+	history  TEXT NOT NULL CHECK (json_type(history) = 'array'),
+	seal_key TEXT NOT NULL,
+	seal     BLOB CHECK (length(seal) = 32),
+
+	-- Written by Touch only.
+	uses         TEXT NOT NULL CHECK (json_type(uses) = 'array'),
+	last_used_at INTEGER, -- the newest of uses
+
+	-- What lists are ordered by: with never-expiring last, as the largest
+	-- integer, and never-used first, as the zero time. These are no generated
+	-- columns, as no index with one of those would cover a query.
+	name_key      TEXT NOT NULL, -- the name in lower case
+	expires_key   INTEGER NOT NULL CHECK (expires_key = ifnull(expires_at, 9223372036854775807)),
+	last_used_key INTEGER NOT NULL CHECK (last_used_key = ifnull(last_used_at, -62135596800000000)),
+
+	CHECK (old_digest IS NOT NULL OR old_foreign = 0 AND old_sealed_key = '' AND
+		coalesce(old_created_at, old_valid_until, old_idempotency_key, old_sealed) IS NULL)
+) STRICT;
+
+CREATE INDEX apitoken_by_name      ON apitoken_tokens (environment, name_key, id);
+CREATE INDEX apitoken_by_created   ON apitoken_tokens (environment, created_at, id);
+CREATE INDEX apitoken_by_expires   ON apitoken_tokens (environment, expires_key, id);
+CREATE INDEX apitoken_by_last_used ON apitoken_tokens (environment, last_used_key, id);
+
+CREATE INDEX apitoken_by_owner      ON apitoken_tokens (environment, owner);
+CREATE INDEX apitoken_by_status     ON apitoken_tokens (environment, status, expires_key, not_before, created_at);
+CREATE INDEX apitoken_by_not_before ON apitoken_tokens (environment, not_before, status, expires_key, created_at) WHERE not_before IS NOT NULL;
+
+CREATE INDEX apitoken_by_seal_key       ON apitoken_tokens (seal_key) WHERE seal_key <> '';
+CREATE INDEX apitoken_by_sealed_key     ON apitoken_tokens (sealed_key) WHERE sealed_key <> '';
+CREATE INDEX apitoken_by_old_sealed_key ON apitoken_tokens (old_sealed_key) WHERE old_sealed_key <> '';
+
+-- The permissions of each token. The key answers whether a token has one, the
+-- index which tokens have it; likewise below.
+CREATE TABLE apitoken_permissions (
+	token       INTEGER NOT NULL,
+	permission  TEXT NOT NULL,
+	environment TEXT NOT NULL,
+	PRIMARY KEY (token, permission)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX apitoken_by_permission ON apitoken_permissions (environment, permission);
+
+-- The texts of which a search may be a prefix, in lower case: the ID, the owner,
+-- and the name from its second word on. (For the name itself see name_key.)
+CREATE TABLE apitoken_terms (
+	token       INTEGER NOT NULL,
+	term        TEXT NOT NULL,
+	environment TEXT NOT NULL,
+	PRIMARY KEY (token, term)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX apitoken_by_term ON apitoken_terms (environment, term);
+
+-- Also when rows are deleted by hand.
+CREATE TRIGGER apitoken_deleted AFTER DELETE ON apitoken_tokens BEGIN
+	DELETE FROM apitoken_permissions WHERE token = old.token;
+	DELETE FROM apitoken_terms WHERE token = old.token;
+END;

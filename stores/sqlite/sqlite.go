@@ -1,0 +1,386 @@
+// Package sqlite keeps tokens in an SQLite database: a file of their own, or
+// some tables in the database that an application has anyway. It needs no cgo.
+//
+//	store, err := sqlite.Open(ctx, "tokens.db")
+//	if err != nil {
+//		...
+//	}
+//	defer store.Close()
+//
+// A change that was acknowledged is on the disk (write-ahead log, synchronous =
+// FULL), and every handle of the file sees it, in this and other processes. The
+// file must be on a disk of this machine: SQLite's locks do not work over a
+// network.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	modernc "modernc.org/sqlite"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// A Store keeps tokens in an SQLite database. It implements [apitoken.Store],
+// [apitoken.Toucher], [apitoken.Scanner] and [apitoken.KeyLister].
+//
+// Reads run beside each other and beside a write; writes come one by one, each
+// as one transaction. Every record must be valid UTF-8 throughout.
+type Store struct {
+	readers *sql.DB
+	get     *sql.Stmt // on readers
+	reading chan struct{}
+
+	// patient returns the context for a read that takes no time once it has a
+	// connection. See Open.
+	patient func(context.Context) context.Context
+
+	writing chan struct{} // holds one element while nobody writes
+	writer  writer
+
+	writers *sql.DB // of which writer is the one connection; nil if Use was given the database
+}
+
+var (
+	_ apitoken.Store     = (*Store)(nil)
+	_ apitoken.Toucher   = (*Store)(nil)
+	_ apitoken.Scanner   = (*Store)(nil)
+	_ apitoken.KeyLister = (*Store)(nil)
+)
+
+// maxReading bounds how many reads run at once.
+const maxReading = 16
+
+// Open opens the database file at path, which it creates, readable by its owner
+// alone, if it does not exist. Other tables in it are left alone.
+//
+// It refuses what is not an SQLite database, a database that cannot be written,
+// and tables made by a later version of this package.
+func Open(ctx context.Context, path string) (*Store, error) {
+	s, err := open(ctx, path)
+	switch resultCode(err) {
+	case codeNotADB:
+		err = errNotADatabase
+	case codeReadOnly:
+		err = errors.New("it cannot be written")
+	case codeCantOpen:
+		err = fmt.Errorf("it, or its directory, cannot be read and written: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: opening %s: %w", path, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, path string) (_ *Store, err error) {
+	if err := createFile(path); err != nil {
+		return nil, err
+	}
+	path, err = filepath.Abs(path) // the working directory may change
+	if err != nil {
+		return nil, err
+	}
+	s := newStore()
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+
+	const settings = "_pragma=busy_timeout(5000)&_pragma=cache_size(-16000)" // milliseconds, and 16 MB
+	if s.writers, err = pool(path, settings); err != nil {
+		return nil, err
+	}
+	if s.writer.conn, err = s.writers.Conn(ctx); err != nil {
+		return nil, err
+	}
+	if err := checkDatabase(ctx, s.writer.conn); err != nil {
+		return nil, err
+	}
+	if err := writeAhead(ctx, s.writer.conn); err != nil {
+		return nil, err
+	}
+	if err := s.prepareWriter(ctx); err != nil {
+		return nil, err
+	}
+	if s.readers, err = pool(path, settings+"&_pragma=query_only(1)"); err != nil {
+		return nil, err
+	}
+	s.readers.SetMaxIdleConns(maxReading)
+	s.readers.SetConnMaxIdleTime(time.Minute)
+
+	// Nobody else uses these connections, so that a point read does not wait,
+	// and watching the context would cost more than the read.
+	s.patient = context.WithoutCancel
+	return s, s.prepareReaders(ctx)
+}
+
+// Use keeps the tokens in a database of the application, in tables whose names
+// begin with "apitoken_". It never closes db; call Close before you do.
+//
+// The database must be in WAL mode (PRAGMA journal_mode = WAL, once), be a file
+// and have the encoding UTF-8. Use takes a connection of db for itself, to write
+// with settings of its own; db must allow for more than that one. It is meant
+// for the driver modernc.org/sqlite.
+func Use(ctx context.Context, db *sql.DB) (*Store, error) {
+	s, err := use(ctx, db)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	return s, nil
+}
+
+func use(ctx context.Context, db *sql.DB) (_ *Store, err error) {
+	if db.Stats().MaxOpenConnections == 1 {
+		return nil, errors.New("the database allows one connection (SetMaxOpenConns); one is needed for writing and at least one for reading")
+	}
+	s := newStore()
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if s.writer.conn, err = db.Conn(ctx); err != nil {
+		return nil, err
+	}
+	if err := checkDatabase(ctx, s.writer.conn); err != nil {
+		return nil, err
+	}
+	if err := checkShared(ctx, s.writer.conn); err != nil {
+		return nil, err
+	}
+	if _, err := s.writer.conn.ExecContext(ctx, `PRAGMA busy_timeout = 5000; PRAGMA query_only = OFF`); err != nil {
+		return nil, err
+	}
+	if err := s.prepareWriter(ctx); err != nil {
+		return nil, err
+	}
+	s.readers = db
+	s.patient = func(ctx context.Context) context.Context { return ctx }
+	return s, s.prepareReaders(ctx)
+}
+
+func newStore() *Store {
+	s := &Store{reading: make(chan struct{}, maxReading), writing: make(chan struct{}, 1)}
+	s.writer.stmts = make(map[string]*sql.Stmt)
+	s.writing <- struct{}{}
+	return s
+}
+
+func pool(path, settings string) (*sql.DB, error) {
+	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: settings}
+	connector, err := modernc.NewConnector(name.String())
+	if err != nil {
+		return nil, err
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// prepareWriter makes the writing connection ready: nothing that it commits can
+// be lost, and the tables are there.
+func (s *Store) prepareWriter(ctx context.Context) error {
+	// On macOS, only fullfsync makes a disk write what it has cached.
+	_, err := s.writer.conn.ExecContext(ctx, `
+		PRAGMA synchronous = FULL;
+		PRAGMA fullfsync = ON;
+		PRAGMA checkpoint_fullfsync = ON`)
+	if err != nil {
+		return err
+	}
+	var synchronous int
+	if err := s.writer.conn.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
+		return err
+	}
+	if synchronous < 2 {
+		return fmt.Errorf("the database does not take synchronous = FULL, but stays at %d: a crash could undo acknowledged changes", synchronous)
+	}
+	return migrate(ctx, s.writer.conn)
+}
+
+func (s *Store) prepareReaders(ctx context.Context) (err error) {
+	s.get, err = s.readers.PrepareContext(ctx, `SELECT `+selected+` FROM apitoken_tokens t WHERE t.id = ?`)
+	return err
+}
+
+// Close releases what the store holds, after the write that runs. It does not
+// close a database given to [Use].
+func (s *Store) Close() error {
+	if _, ok := <-s.writing; !ok {
+		return nil
+	}
+	close(s.writing)
+	var errs []error
+	if s.get != nil {
+		errs = append(errs, s.get.Close())
+	}
+	if s.writers != nil && s.readers != nil {
+		errs = append(errs, s.readers.Close())
+	}
+	for _, stmt := range s.writer.stmts {
+		errs = append(errs, stmt.Close()) // or else the connection stays open
+	}
+	if s.writer.conn != nil {
+		// Its settings are ours, so that nobody else shall get it.
+		err := s.writer.conn.Raw(func(any) error { return driver.ErrBadConn })
+		if !errors.Is(err, driver.ErrBadConn) && !errors.Is(err, sql.ErrConnDone) {
+			errs = append(errs, err)
+		}
+	}
+	if s.writers != nil {
+		errs = append(errs, s.writers.Close()) // the last, which tidies up the log
+	}
+	return wrap(errors.Join(errs...))
+}
+
+// creating is held while a file is created: closing a file takes away all the
+// locks that this process has on it, also those of a handle that another
+// goroutine opened meanwhile. For the same reason no file that exists is opened
+// here to look at it; that is left to the engine.
+var creating sync.Mutex
+
+// smallest is the size of the smallest database that is not empty, in bytes.
+// The engine takes what is shorter for an empty one.
+const smallest = 512
+
+var errNotADatabase = errors.New("it is not an SQLite database")
+
+// createFile refuses a path that cannot be a database, in words that the engine
+// does not have, and creates a file that does not exist.
+func createFile(path string) error {
+	switch {
+	case path == "":
+		return errors.New("the path is empty")
+	case path == ":memory:":
+		return errors.New("this is for files; to keep tokens in memory use the package stores/memory")
+	case strings.HasPrefix(path, "file:"):
+		return errors.New("a path is expected, not a URI; for a database with settings of your own call Use")
+	}
+	creating.Lock()
+	defer creating.Unlock()
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return errors.New("it is a directory")
+	case err == nil && info.Size() > 0 && info.Size() < smallest:
+		return errNotADatabase
+	case err == nil:
+		return nil
+	}
+	if dir := filepath.Dir(path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("the directory %s does not exist", dir)
+		}
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist): // another process was faster
+		return nil
+	case err != nil:
+		var cause *fs.PathError
+		if errors.As(err, &cause) {
+			err = cause.Err // the path is said already
+		}
+		return fmt.Errorf("it cannot be created: %w", err)
+	}
+	return file.Close()
+}
+
+// checkDatabase refuses a database in which records would not be what they are,
+// before anything is changed in it.
+func checkDatabase(ctx context.Context, c *sql.Conn) error {
+	var encoding, file string
+	if err := c.QueryRowContext(ctx, `PRAGMA encoding`).Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding != "UTF-8" {
+		return fmt.Errorf("the database has the encoding %s, in which texts have another order; it must be UTF-8", encoding)
+	}
+	if err := c.QueryRowContext(ctx, `SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&file); err != nil {
+		return err
+	}
+	if file == "" {
+		return errors.New("the database is in memory; to keep tokens in memory use the package stores/memory")
+	}
+	_, err := schemaVersion(ctx, c)
+	return err
+}
+
+// writeAhead puts the database into WAL mode, in which it stays.
+func writeAhead(ctx context.Context, c *sql.Conn) error {
+	for {
+		var mode string
+		err := c.QueryRowContext(ctx, `PRAGMA journal_mode = WAL`).Scan(&mode)
+		switch {
+		case err == nil && mode == "wal":
+			return nil
+		case err == nil:
+			return fmt.Errorf("the database does not take journal_mode = WAL, but stays at %q", mode)
+		case resultCode(err) != codeBusy:
+			return err
+		}
+		// Someone else is opening it, for which the engine does not wait here.
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// checkShared refuses a database of the application in a mode in which
+// acknowledged changes could be lost, or reads would wait for writes.
+func checkShared(ctx context.Context, c *sql.Conn) error {
+	var mode string
+	if err := c.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("the database has journal_mode = %s; it must be WAL (PRAGMA journal_mode = WAL, once)", mode)
+	}
+	// Whoever moves the log into the file does so with his own setting.
+	var synchronous int
+	if err := c.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
+		return err
+	}
+	if synchronous == 0 {
+		return errors.New("connections of the database have synchronous = OFF, so that a crash could undo acknowledged changes or damage the file")
+	}
+	return nil
+}
+
+// Result codes of the engine.
+const (
+	codeBusy     = 5
+	codeReadOnly = 8
+	codeCantOpen = 14
+	codeNotADB   = 26
+)
+
+// resultCode returns the primary result code of an error of the engine, 0 for
+// every other error.
+func resultCode(err error) int {
+	var e *modernc.Error
+	if errors.As(err, &e) {
+		return e.Code() & 0xff
+	}
+	return 0
+}
+
+// wrap marks the errors of the engine as such.
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("sqlite: %w", err)
+}
