@@ -45,8 +45,8 @@ func newHandler(auth *apitoken.Authority, signIn *signIn) (http.Handler, error) 
 	if err != nil {
 		return nil, err
 	}
-	routes.Open("/manage/api/", "Manage API tokens: the JSON API, which checks who is asking", http.StripPrefix("/manage/api", signIn.page(api)))
-	routes.Open("/manage/", "Manage API tokens: the web page, which checks who is signed in", signIn.page(page))
+	routes.Open("/manage/api/", "Manage API tokens: the JSON API, which checks who is asking", http.StripPrefix("/manage/api", signIn.session(api)))
+	routes.Open("/manage/", "Manage API tokens: the web page, which checks who is signed in", signIn.session(page))
 
 	// Outermost: a token in the query shall reach no log, and no redirect of
 	// the mux.

@@ -52,16 +52,21 @@ func newSignIn(passwords map[string]password) *signIn {
 // page prepares a handler for sessions. Requests of other sites that change
 // something are refused: browsers would send the cookie along.
 func (s *signIn) page(h http.Handler) http.Handler {
+	return http.NewCrossOriginProtection().Handler(s.session(h))
+}
+
+// session prepares a handler that looks after requests of other sites itself.
+func (s *signIn) session(h http.Handler) http.Handler {
 	tls := *s.sessions
 	tls.Cookie.Secure = true
 	plain, secure := s.sessions.LoadAndSave(h), tls.LoadAndSave(h)
-	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil {
 			secure.ServeHTTP(w, r)
 		} else {
 			plain.ServeHTTP(w, r)
 		}
-	}))
+	})
 }
 
 // user returns who is signed in, the zero Actor if nobody is.

@@ -28,7 +28,11 @@ func cat(parts ...clause) clause {
 type filter struct {
 	rows    clause // from which d.token are the tokens that it lets through, by an index
 	repeats bool   // rows may have a token more than once
-	test    clause // whether it lets t through; not by EXISTS, of which the engine makes a join, in any order
+
+	// test says whether it lets t through, of which token is an expression that
+	// is had without t. It is not by EXISTS, of which the engine makes a join,
+	// in any order.
+	test func(token string) clause
 }
 
 // filters returns the restrictions of q, first those that let through little in
@@ -38,7 +42,7 @@ func filters(q apitoken.Query) []filter {
 	if q.Owner != "" {
 		list = append(list, filter{
 			rows: lit(`apitoken_tokens d INDEXED BY apitoken_by_owner WHERE d.environment = ? AND d.owner = ?`, q.Environment, q.Owner),
-			test: lit(`t.owner = ?`, q.Owner),
+			test: func(string) clause { return lit(`t.owner = ?`, q.Owner) },
 		})
 	}
 	if q.Text != "" {
@@ -47,16 +51,19 @@ func filters(q apitoken.Query) []filter {
 				lit(`(SELECT token FROM `), termRows(q), lit(` UNION ALL SELECT token FROM apitoken_tokens INDEXED BY apitoken_by_name
 					WHERE environment = ? AND name_key >= ? AND name_key < ?) d WHERE TRUE`, q.Environment, q.Text, textEnd(q))),
 			repeats: true,
-			test: lit(`(t.name_key >= ? AND t.name_key < ? OR
-				(SELECT TRUE FROM apitoken_terms e WHERE e.token = t.token AND e.term >= ? AND e.term < ? LIMIT 1))`,
-				q.Text, textEnd(q), q.Text, textEnd(q)),
+			test: func(token string) clause {
+				return lit(`((SELECT TRUE FROM apitoken_terms e WHERE e.token = `+token+` AND e.term >= ? AND e.term < ? LIMIT 1)
+					OR t.name_key >= ? AND t.name_key < ?)`, q.Text, textEnd(q), q.Text, textEnd(q))
+			},
 		})
 	}
 	if q.Permission != "" {
 		list = append(list, filter{
 			rows: lit(`apitoken_permissions d INDEXED BY apitoken_by_permission WHERE d.environment = ? AND d.permission = ?`,
 				q.Environment, q.Permission),
-			test: lit(`(SELECT TRUE FROM apitoken_permissions e WHERE e.token = t.token AND e.permission = ? LIMIT 1)`, q.Permission),
+			test: func(token string) clause {
+				return lit(`(SELECT TRUE FROM apitoken_permissions e WHERE e.token = `+token+` AND e.permission = ? LIMIT 1)`, q.Permission)
+			},
 		})
 	}
 	if q.Status != "" {
@@ -66,7 +73,7 @@ func filters(q apitoken.Query) []filter {
 		}
 		list = append(list, filter{
 			rows: cat(lit(`apitoken_tokens d INDEXED BY `+index+` WHERE d.environment = ? AND `, q.Environment), statusIs("d", q)),
-			test: statusIs("t", q),
+			test: func(string) clause { return statusIs("t", q) },
 		})
 	}
 	return list

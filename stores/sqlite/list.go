@@ -71,7 +71,7 @@ func (l *lister) page() (page apitoken.Page, err error) {
 	}
 	// A single filter has been counted already.
 	if len(l.filters) != 1 || l.filters[0].repeats {
-		if n, err = l.count(n); err != nil {
+		if n, err = l.count(); err != nil {
 			return page, err
 		}
 	}
@@ -98,34 +98,20 @@ func (l *lister) rarest(enough int) (least int, err error) {
 	return least, nil
 }
 
-// count returns how many tokens match, or more than MaxCount. The rarest filter
-// lets through n.
-func (l *lister) count(n int) (int, error) {
-	count := func(c clause) (int, error) {
-		return l.number(cat(lit(`SELECT count(*) FROM (`), c, lit(` LIMIT ?)`, apitoken.MaxCount+1)))
-	}
-	switch len(l.filters) {
-	case 0:
-		return count(lit(`SELECT 1 FROM apitoken_tokens INDEXED BY apitoken_by_created WHERE environment = ?`, l.q.Environment))
-	case 1:
-		return count(cat(lit(`SELECT DISTINCT d.token FROM `), l.filters[0].rows))
-	}
-	// Most often some of those that one filter lets through suffice.
-	found, err := count(l.matching(`t.token`, cat(l.filters[0].rows, lit(` LIMIT ?`, maxWalk))))
-	if err != nil || found > apitoken.MaxCount || n <= min(few, maxWalk) {
-		return found, err
-	}
-	return count(l.gathered())
+// count returns how many tokens match, or more than MaxCount.
+func (l *lister) count() (int, error) {
+	return l.number(cat(lit(`SELECT count(*) FROM (`), l.found(), lit(` LIMIT ?)`, apitoken.MaxCount+1)))
 }
 
-// gathered selects the tokens that match, by gathering what each filter lets
-// through.
-func (l *lister) gathered() clause {
-	c := cat(lit(`SELECT DISTINCT d.token FROM `), l.filters[0].rows)
-	for _, f := range l.filters[1:] {
-		c = cat(c, lit(` AND d.token IN (SELECT d.token FROM `), f.rows, lit(`)`))
+// found selects something once for each token that matches.
+func (l *lister) found() clause {
+	switch len(l.filters) {
+	case 0:
+		return lit(`SELECT 1 FROM apitoken_tokens INDEXED BY apitoken_by_created WHERE environment = ?`, l.q.Environment)
+	case 1:
+		return cat(lit(`SELECT DISTINCT d.token FROM `), l.filters[0].rows)
 	}
-	return c
+	return l.matching(`f.token`)
 }
 
 func (l *lister) records(c clause) ([]apitoken.Record, error) {

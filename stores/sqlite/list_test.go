@@ -13,7 +13,7 @@ import (
 // than a few tokens, and walks give up early or late.
 func TestEveryWayToAPageIsRight(t *testing.T) {
 	defer func(f, m, w int) { few, many, maxWalk = f, m, w }(few, many, maxWalk)
-	for _, bounds := range [][3]int{{0, 0, 1}, {0, 0, 10_000}, {0, 30, 40}, {40, 1000, 3}} {
+	for _, bounds := range [][3]int{{0, 0, 1}, {0, 0, 10_000}, {40, 80, 30}} {
 		few, many, maxWalk = bounds[0], bounds[1], bounds[2]
 		t.Run(fmt.Sprint("walk ", maxWalk), func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) apitoken.Store {
@@ -87,8 +87,8 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.rows.text, p)
 						}
 					}
-					walks = append(walks, l.walked())
-					searches = append(searches, l.sorted(), l.swept(), l.gathered(), l.matching(`t.token`, l.filters[0].rows))
+					walks = append(walks, l.walked(), l.swept())
+					searches = append(searches, l.sorted(), l.found())
 					if order == apitoken.ByName && q.Text != "" {
 						searches = append(searches, l.merged())
 					}

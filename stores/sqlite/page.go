@@ -7,17 +7,15 @@ import "github.com/apitoken-go/apitoken"
 //
 // Without filters, an index has the tokens of an environment in the order asked
 // for, and the page is a slice of it. If one of the filters lets through at most
-// few tokens, these are sorted. Else many tokens match, and whoever walks that
-// index in order soon meets enough of them.
-//
-// Unless what matches is not spread evenly over the order: where the first
-// maxWalk tokens do not make a page, and a filter lets through at most many,
-// these are sorted; at last the whole index is swept. These take time in
-// proportion to the tokens of the environment.
+// few tokens, these are sorted. If it lets through very many, whoever walks that
+// index in order soon meets enough of them, unless they all come late: then, and
+// where they are not so many, they are gathered first, and the index is swept
+// for them. That takes time in proportion to the tokens of the environment, but
+// little for each.
 var (
 	few     = 2000
 	many    = 20_000
-	maxWalk = 5000
+	maxWalk = 1000
 )
 
 // find returns the page, and one record more. The rarest filter lets through n.
@@ -37,19 +35,15 @@ func (l *lister) find(n int) ([]apitoken.Record, error) {
 			return l.records(l.merged())
 		}
 	}
-	recs, err := l.records(l.walked())
-	if err != nil || len(recs) > l.q.Limit {
-		return recs, err
-	}
-	onward, err := l.number(cat(lit(`SELECT count(*) FROM (`), l.inOrder(`1`), lit(` LIMIT 1 OFFSET ?)`, maxWalk)))
-	if err != nil || onward == 0 { // that was all
-		return recs, err
-	}
-	if n, err = l.rarest(many); err != nil {
+	n, err := l.rarest(many)
+	if err != nil {
 		return nil, err
 	}
-	if n <= many {
-		return l.records(l.sorted())
+	if n > many {
+		recs, err := l.records(l.walked())
+		if err != nil || len(recs) > l.q.Limit {
+			return recs, err
+		}
 	}
 	return l.records(l.swept())
 }
@@ -61,7 +55,7 @@ func (l *lister) sliced() clause {
 
 // sorted selects it by sorting what the first filter lets through.
 func (l *lister) sorted() clause {
-	return l.ofTokens(l.first(cat(l.matching(`t.token, t.`+l.by.key+`, t.id`, l.filters[0].rows), l.after())))
+	return l.ofTokens(l.first(cat(l.matching(`t.token, t.`+l.by.key+`, t.id`), l.after())))
 }
 
 // merged selects it, in a list by name with a text alone, from the names that
@@ -110,41 +104,42 @@ func (l *lister) ofTokens(tokens ...clause) clause {
 // without saying so, which would have all of them read and sorted: a cross join
 // keeps the order of what is left of it.
 func (l *lister) walked() clause {
-	return cat(
-		lit(`SELECT `+selected+` FROM (SELECT t.token FROM (`),
-		l.inOrder(`t.token, t.name_key, t.owner, t.status, t.created_at, t.expires_key, t.not_before, t.last_used_key`), lit(` LIMIT ?) t WHERE TRUE`, maxWalk),
-		l.tests(l.filters), lit(` LIMIT ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, l.q.Limit+1))
-}
-
-// swept selects it from all tokens in order, without a look at any that is not
-// on the page: what each filter lets through is gathered first.
-func (l *lister) swept() clause {
-	var sets clause
-	for _, f := range l.filters {
-		sets = cat(sets, lit(` AND +t.token IN (SELECT d.token FROM `), f.rows, lit(`)`))
+	columns := `t.token, t.name_key` // and no more than needed, to stay in the index
+	if l.q.Owner != "" {
+		columns += `, t.owner`
+	}
+	if l.q.Status != "" {
+		columns += `, t.status, t.created_at, t.expires_key, t.not_before, t.last_used_key`
 	}
 	return cat(
-		lit(`SELECT `+selected+` FROM (`), l.inOrder(`t.token`, sets),
+		lit(`SELECT `+selected+` FROM (SELECT t.token FROM (`), l.inOrder(columns), lit(` LIMIT ?) t WHERE TRUE`, maxWalk),
+		tests(l.filters, "t.token"), lit(` LIMIT ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, l.q.Limit+1))
+}
+
+// swept selects it from all tokens in order that the first filter lets through,
+// which are gathered first.
+func (l *lister) swept() clause {
+	return cat(
+		lit(`SELECT `+selected+` FROM (`),
+		l.inOrder(`t.token`, lit(` AND +t.token IN (SELECT d.token FROM `), l.filters[0].rows, lit(`)`), tests(l.filters[1:], "t.token")),
 		lit(` LIMIT ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, l.q.Limit+1))
 }
 
-// matching selects columns of the tokens t among rows, which are of the first
-// filter, that the other filters let through as well.
-func (l *lister) matching(columns string, rows clause) clause {
+// matching selects columns of the tokens t that match, found by the first filter.
+func (l *lister) matching(columns string) clause {
 	distinct := ""
 	if l.filters[0].repeats {
 		distinct = "DISTINCT "
 	}
 	return cat(
-		lit(`SELECT `+distinct+columns+` FROM (SELECT d.token FROM `), rows,
-		lit(`) f CROSS JOIN apitoken_tokens t ON t.token = f.token WHERE t.environment = ?`, l.q.Environment),
-		l.tests(l.filters[1:]))
+		lit(`SELECT `+distinct+columns+` FROM (SELECT d.token FROM `), l.filters[0].rows,
+		lit(`) f CROSS JOIN apitoken_tokens t ON t.token = f.token WHERE TRUE`), tests(l.filters[1:], "f.token"))
 }
 
-func (l *lister) tests(filters []filter) clause {
+func tests(filters []filter, token string) clause {
 	var all clause
 	for _, f := range filters {
-		all = cat(all, lit(` AND `), f.test)
+		all = cat(all, lit(` AND `), f.test(token))
 	}
 	return all
 }
