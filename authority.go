@@ -112,8 +112,9 @@ type Config struct {
 	// means 2 seconds.
 	StoreTimeout time.Duration
 
-	// MaxLookups is how many look-ups of tokens may run in the store at once;
-	// others wait for one to end, at most for StoreTimeout. 0 means 64.
+	// MaxLookups is how many look-ups of tokens may run in the store at once,
+	// and how many calls of OwnerPermissions; others wait for one to end, at
+	// most for StoreTimeout or OwnerTimeout. 0 means 64.
 	MaxLookups int
 }
 
@@ -279,10 +280,20 @@ func (a *Authority) Close() error {
 }
 
 // Catalogue returns the catalogue of the Config.
-func (a *Authority) Catalogue() *Catalogue { return a.catalogue }
+func (a *Authority) Catalogue() *Catalogue {
+	if !a.ready() {
+		return nil
+	}
+	return a.catalogue
+}
 
 // Policy returns the policy of the Config.
-func (a *Authority) Policy() Policy { return a.policy }
+func (a *Authority) Policy() Policy {
+	if !a.ready() {
+		return Policy{}
+	}
+	return a.policy
+}
 
 // Stats are counts since New.
 type Stats struct {

@@ -162,6 +162,8 @@ func TestAnAuthorityTellsItsCatalogueAndItsPolicy(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxLifetime, c.MaxIdle = memory.New(), 48*time.Hour, 24*time.Hour })
 	assert.Same(t, &wire, g.Catalogue())
 	assert.Equal(t, apitoken.Policy{MaxLifetime: 48 * time.Hour, MaxIdle: 24 * time.Hour}, g.Policy())
+	assert.Zero(t, g.Stats())
+	assert.Zero(t, newRig(t).Stats(), "also with a store that records no use")
 }
 
 // Functions of the application.

@@ -59,6 +59,7 @@ type codec interface {
 	flag(*bool)
 	time(*time.Time)
 	length(n int) int // of a list; n when writing
+	broken() bool     // nothing more can be read
 }
 
 // visit shows the fields of r to c in their canonical order.
@@ -84,7 +85,8 @@ func (r *Record) visit(c codec) {
 			text = p.String()
 		}
 		c.text(&text)
-		if q, err := netip.ParsePrefix(text); err == nil {
+		// A write only when reading: others may be encoding the same record.
+		if q, err := netip.ParsePrefix(text); err == nil && q != *p {
 			*p = q
 		}
 	})
@@ -112,6 +114,9 @@ func list[E any](c codec, l *[]E, visit func(*E)) {
 		*l = nil
 	}
 	for i := range n {
+		if c.broken() {
+			return
+		}
 		if i == len(*l) {
 			*l = append(*l, *new(E))
 		}
@@ -143,6 +148,8 @@ func (e *encoder) time(t *time.Time) {
 	}
 }
 
+func (e *encoder) broken() bool { return false }
+
 type decoder struct {
 	b      []byte
 	failed bool
@@ -150,6 +157,8 @@ type decoder struct {
 
 // fail makes all that follows read as zero.
 func (d *decoder) fail() { d.b, d.failed = nil, true }
+
+func (d *decoder) broken() bool { return d.failed }
 
 func (d *decoder) length(int) int {
 	n, k := binary.Uvarint(d.b)

@@ -131,7 +131,7 @@ func (a *Authority) body(r *http.Request, ref *Refusal) (contentType, body strin
 			body = string(b)
 		}()
 		if err == nil {
-			return contentType, body
+			return orDefault(contentType, "text/plain; charset=utf-8"), body
 		}
 	}
 	doc, _ := json.Marshal(ref.problem) // of texts and a number

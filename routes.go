@@ -24,6 +24,7 @@ type Route struct {
 	Pattern     string   `json:"pattern"`
 	Permissions []string `json:"permissions"`
 	Match       string   `json:"match"` // "all" or "any" of Permissions, any "token", or "open"
+	HeaderOnly  bool     `json:"header_only,omitempty"`
 	Description string   `json:"description"`
 }
 
@@ -36,24 +37,23 @@ func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Route
 // the need. It panics where [Authority.Guard] or the mux does, and without a
 // description.
 func (rt *Routes) Handle(pattern, description string, need Need, h http.Handler) {
-	rt.add(pattern, description, string(need.match), names(need.perms), rt.a.Guard(need)(h))
+	rt.add(Route{"", pattern, names(need.perms), string(need.match), need.headerOnly, description}, rt.a.Guard(need)(h))
 }
 
 // Open registers a handler that needs no token.
 func (rt *Routes) Open(pattern, description string, h http.Handler) {
-	rt.add(pattern, description, "open", []string{}, h)
+	rt.add(Route{"", pattern, []string{}, "open", false, description}, h)
 }
 
-func (rt *Routes) add(pattern, description, match string, permissions []string, h http.Handler) {
-	if description == "" {
-		panic("apitoken: " + caller() + ": route " + pattern + " has no description")
+func (rt *Routes) add(r Route, h http.Handler) {
+	if r.Description == "" {
+		panic("apitoken: " + caller() + ": route " + r.Pattern + " has no description")
 	}
-	rt.mux.Handle(pattern, h) // panics on a pattern that it does not take
-	method, path := "", pattern
-	if i := strings.IndexAny(pattern, " \t"); i >= 0 { // as http.ServeMux does
-		method, path = pattern[:i], strings.TrimLeft(pattern[i:], " \t")
+	rt.mux.Handle(r.Pattern, h)                          // panics on a pattern that it does not take
+	if i := strings.IndexAny(r.Pattern, " \t"); i >= 0 { // as http.ServeMux does
+		r.Method, r.Pattern = r.Pattern[:i], strings.TrimLeft(r.Pattern[i:], " \t")
 	}
-	rt.table = append(rt.table, Route{method, path, permissions, match, description})
+	rt.table = append(rt.table, r)
 }
 
 // Table returns what was registered, in order.
