@@ -41,7 +41,7 @@
 // Secrets have 256 random bits and only their SHA-256 is stored; whoever reads
 // the store cannot make requests. A token in the clear can be used by whoever
 // sees it: serve over TLS, and prefer the header, as the query ends up in logs
-// and histories. The store is trusted to keep records and not to answer with
-// another's, which is checked; time is the local clock's. A request that is in
-// its handler when the token is deactivated finishes.
+// and histories. What a store answers is checked; that it keeps what it has
+// acknowledged is taken on trust. Time is the local clock's. A request that is
+// in its handler when the token is deactivated finishes. SECURITY.md says more.
 package apitoken
