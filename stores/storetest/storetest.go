@@ -149,7 +149,7 @@ func (x *trial) create(recs ...apitoken.Record) {
 	x.ok(together(min(len(recs), 8), func(i int) error {
 		for ; i < len(recs); i += 8 {
 			if err := x.Create(x.ctx, clone(recs[i])); err != nil {
-				return fmt.Errorf("Create of %q: %w", recs[i].ID, err)
+				return fmt.Errorf("creating %q: %w", recs[i].ID, err)
 			}
 		}
 		return nil
