@@ -66,6 +66,8 @@ Users, their passwords, and what they may give to API tokens:
   {{- range .Grants}} {{.}}{{end}}{{if .ManageOthers}}; manages the tokens of others{{end}}
 {{- end}}
 
+They sign in at {{.URL}}/ and manage API tokens at {{.URL}}/manage/
+
 API tokens, valid for 90 days:
 
   {{.Tokens.Reader.Reveal}}  of ada: devices:read

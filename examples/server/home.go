@@ -27,7 +27,7 @@ var homePage = template.Must(template.New("home").Parse(`<!DOCTYPE html>
 <p>A service whose API is protected by API tokens.</p>
 {{if .User -}}
 <form method="post" action="/logout">
-<p>Signed in as {{.User}}. <button>Sign out</button></p>
+<p>Signed in as {{.User}}. <a href="/manage/">Manage API tokens</a> <button>Sign out</button></p>
 </form>
 {{- else -}}
 <form method="post" action="/login">
