@@ -16,7 +16,8 @@ import (
 //
 // A Store never sees a secret, only the SHA-256 digest of one. It compares
 // strings byte by byte ("abc", "ABC" and "abc " are three IDs) and keeps times
-// to the microsecond. Once Create, Replace or Delete has returned nil, every
+// to the microsecond. It may refuse texts that are not UTF-8 or contain a NUL,
+// which no record of a Manager does; it does not change them. Once Create, Replace or Delete has returned nil, every
 // later Get on any handle of the same data sees the change, also after a crash.
 //
 // Get reports a missing record with an error that wraps [ErrNotFound]; Create,
@@ -28,7 +29,7 @@ import (
 //
 // The package stores/storetest checks an implementation.
 type Store interface {
-	// Create adds a record, or reports ErrExists.
+	// Create adds a record, Uses included, or reports ErrExists.
 	Create(ctx context.Context, rec Record) error
 
 	// Get returns the record with exactly this ID, or ErrNotFound.
@@ -42,7 +43,8 @@ type Store interface {
 	// Delete removes a record, or reports ErrNotFound.
 	Delete(ctx context.Context, id string) error
 
-	// List returns one page of the records that match q.
+	// List returns one page of the records that match q. An Order that it does
+	// not know is an error.
 	List(ctx context.Context, q Query) (Page, error)
 }
 

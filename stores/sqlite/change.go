@@ -233,16 +233,17 @@ func transact(ctx context.Context, c *sql.Conn, f func(context.Context) error) (
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := c.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
-		return err
-	}
 	whole := context.WithoutCancel(ctx)
 	done := false
 	defer func() {
-		if !done { // also when f panics
+		// Also when f panics, and when ctx ends just as BEGIN has begun.
+		if !done {
 			c.ExecContext(whole, `ROLLBACK`)
 		}
 	}()
+	if _, err := c.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return err
+	}
 	if err := f(whole); err != nil {
 		return err
 	}

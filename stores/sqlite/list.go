@@ -69,8 +69,11 @@ func (l *lister) page() (page apitoken.Page, err error) {
 		next := recs[l.q.Limit-1].Position(l.q.Order)
 		page.Next = &next
 	}
-	// A single filter has been counted already.
-	if len(l.filters) != 1 || l.filters[0].repeats {
+	switch {
+	case l.q.After == nil && page.Next == nil: // that is all
+		n = len(recs)
+	case len(l.filters) == 1 && !l.filters[0].repeats: // n is it
+	default:
 		if n, err = l.count(); err != nil {
 			return page, err
 		}

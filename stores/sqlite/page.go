@@ -7,15 +7,16 @@ import "github.com/apitoken-go/apitoken"
 //
 // Without filters, an index has the tokens of an environment in the order asked
 // for, and the page is a slice of it. If one of the filters lets through at most
-// few tokens, these are sorted. If it lets through very many, whoever walks that
-// index in order soon meets enough of them, unless they all come late: then, and
-// where they are not so many, they are gathered first, and the index is swept
-// for them. That takes time in proportion to the tokens of the environment, but
-// little for each.
+// few tokens, these are sorted. Else whoever walks that index in order most often
+// meets enough of them soon: by shortWalk, or if they are many, by longWalk.
+// Where not, what a filter lets through is gathered, and the index is swept for
+// it. That takes time in proportion to the tokens of the environment, but little
+// for each.
 var (
-	few     = 2000
-	many    = 20_000
-	maxWalk = 1000
+	few       = 2000
+	many      = 20_000
+	shortWalk = 250
+	longWalk  = 2500
 )
 
 // find returns the page, and one record more. The rarest filter lets through n.
@@ -35,14 +36,22 @@ func (l *lister) find(n int) ([]apitoken.Record, error) {
 			return l.records(l.merged())
 		}
 	}
-	n, err := l.rarest(many)
-	if err != nil {
+	recs, err := l.records(l.walked(shortWalk))
+	if err != nil || len(recs) > l.q.Limit {
+		return recs, err
+	}
+	if n, err = l.rarest(many); err != nil {
 		return nil, err
 	}
 	if n > many {
-		recs, err := l.records(l.walked())
+		recs, err = l.records(l.walked(longWalk))
 		if err != nil || len(recs) > l.q.Limit {
 			return recs, err
+		}
+		if len(l.filters) > 1 { // which of them is worth a closer look
+			if _, err = l.rarest(10 * many); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return l.records(l.swept())
@@ -97,13 +106,13 @@ func (l *lister) ofTokens(tokens ...clause) clause {
 	for _, t := range tokens[1:] {
 		c = cat(c, lit(` UNION ALL `), t)
 	}
-	return cat(lit(`SELECT `+selected+` FROM apitoken_tokens t WHERE t.token IN (`), c, lit(`)`), l.order(), lit(` LIMIT ?`, l.q.Limit+1))
+	return cat(lit(`SELECT `+selected+` FROM apitoken_tokens t NOT INDEXED WHERE t.token IN (`), c, lit(`)`), l.order(), lit(` LIMIT ?`, l.q.Limit+1))
 }
 
-// walked selects it from the first maxWalk tokens in order. It is in that order
+// walked selects it from the first tokens in order, as many as steps. It is in that order
 // without saying so, which would have all of them read and sorted: a cross join
 // keeps the order of what is left of it.
-func (l *lister) walked() clause {
+func (l *lister) walked(steps int) clause {
 	columns := `t.token, t.name_key` // and no more than needed, to stay in the index
 	if l.q.Owner != "" {
 		columns += `, t.owner`
@@ -112,7 +121,7 @@ func (l *lister) walked() clause {
 		columns += `, t.status, t.created_at, t.expires_key, t.not_before, t.last_used_key`
 	}
 	return cat(
-		lit(`SELECT `+selected+` FROM (SELECT t.token FROM (`), l.inOrder(columns), lit(` LIMIT ?) t WHERE TRUE`, maxWalk),
+		lit(`SELECT `+selected+` FROM (SELECT t.token FROM (`), l.inOrder(columns), lit(` LIMIT ?) t WHERE TRUE`, steps),
 		tests(l.filters, "t.token"), lit(` LIMIT ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, l.q.Limit+1))
 }
 

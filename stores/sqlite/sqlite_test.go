@@ -597,6 +597,24 @@ func TestALockedDatabaseIsWaitedForNoLongerThanTheContext(t *testing.T) {
 	mustCreate(t, s, record("new 0"))
 }
 
+func TestAContextThatEndsAtAnyMomentLeavesTheStoreUsable(t *testing.T) {
+	s := mustOpen(t, newPath(t))
+	for i := range 300 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			time.Sleep(time.Duration(i%100) * 2 * time.Microsecond)
+			cancel()
+		}()
+		rec := record(fmt.Sprint("token ", i))
+		err := s.Create(ctx, rec)
+		cancel()
+		if there := version(t, s, rec.ID) == 1; there != (err == nil) {
+			t.Fatalf("Create returned %v; the record is there: %v", err, there)
+		}
+	}
+	mustCreate(t, s, record("token"))
+}
+
 // together runs f n times at once and returns an error if any is not nil.
 func together(n int, f func(i int) error) error {
 	var wg sync.WaitGroup
