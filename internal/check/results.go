@@ -224,19 +224,19 @@ func (r *results) close(strict bool) bool {
 			continue
 		}
 		why := r.reasons[id]
-		if why == "" || strict && strings.HasPrefix(why, "needs ") {
+		if why == "" || strict && needs(why) {
 			r.outcomes[id] = failed
 		}
-		why = cmp.Or(why, "without a message")
+		why = cmp.Or(why, silent)
 		left[why] = append(left[why], r.name(id))
 	}
-	for i, why := range slices.Sorted(maps.Keys(left)) {
-		if i == 0 {
-			fmt.Fprint(r.out, "\nskipped:\n")
-		}
-		fmt.Fprintf(r.out, "  %s\n", why)
-		for _, name := range slices.Sorted(slices.Values(left[why])) {
-			fmt.Fprintf(r.out, "      %s\n", name)
+	if len(left) > 0 {
+		fmt.Fprint(r.out, "\nskipped:\n")
+	}
+	for _, why := range slices.Sorted(maps.Keys(left)) {
+		fmt.Fprintf(r.out, "  %s: %d\n", why, len(left[why]))
+		if needs(why) || why == silent {
+			fmt.Fprintf(r.out, "      %s\n", strings.Join(slices.Sorted(slices.Values(left[why])), "\n      "))
 		}
 	}
 
@@ -252,6 +252,11 @@ func (r *results) close(strict bool) bool {
 	fmt.Fprintf(r.out, "\n%d passed, %d failed, %d skipped\n", r.count(passed), r.count(failed), r.count(skipped))
 	return failures == nil
 }
+
+// silent stands for the message of a skip that has none.
+const silent = "without a message"
+
+func needs(why string) bool { return strings.HasPrefix(why, "needs ") }
 
 func (r *results) name(id testID) string {
 	if id.Package == "" {
