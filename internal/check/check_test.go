@@ -95,6 +95,16 @@ func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
 	assert.Contains(t, out.String(), "\n6 passed, 0 failed, 0 skipped\n", "two tests, and build and vet of two modules")
 }
 
+func TestWhatATestNeedsIsNotForgottenWhereItIsSkippedForBeingLong(t *testing.T) {
+	const code = "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes minutes\")\n\t}\n\tt.Skip(\"needs a moon\")\n}\n"
+	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code})
+	r.gotest(w.command(w.root.Dir, "go", "test", "-json", "work"))
+	moduleTests.run(w, r)
+	assert.False(t, r.close(true))
+	assert.Contains(t, out.String(), "needs a moon: 1\n      root TestA\n")
+	assert.NotContains(t, out.String(), "takes minutes")
+}
+
 func TestATestThatFailsInEveryStageIsOneFailure(t *testing.T) {
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Fail() }\n"})
 	for range 2 {

@@ -135,7 +135,9 @@ func (r *results) event(p *pkg, e event) {
 			r.record(id, passed)
 		case "skip":
 			r.record(id, skipped)
-			r.reasons[id] = reason(p.output[e.Test])
+			if !needs(r.reasons[id]) { // -short has another reason for the same test
+				r.reasons[id] = reason(p.output[e.Test])
+			}
 			p.skipped++
 		default:
 			return
@@ -216,7 +218,8 @@ func (r *results) count(o outcome) (n int) {
 //
 // A skip whose message begins with "needs " is for want of something on this
 // machine; if strict, it fails. One with another message does not apply, as a
-// case of a suite to a store without that ability. One that says nothing fails.
+// case of a suite to a store without that ability, and is only counted. One
+// that says nothing fails.
 func (r *results) close(strict bool) bool {
 	left := map[string][]string{}
 	for id, o := range r.outcomes {
