@@ -294,6 +294,37 @@ func (s Suite) TestAnActorThatIsNobodyMayDoNothing(t *testing.T) {
 	require.True(t, w.works(secret))
 }
 
+func (s Suite) TestAnAuthorityThatNewDidNotMakeDoesNothing(t *testing.T) {
+	w := s.newWorld(t)
+	info, _ := w.generate(w.ada)
+	for what, auth := range map[string]*apitoken.Authority{"nil": nil, "zero": {}} {
+		none := &world{t: t, auth: auth, read: w.read}
+		for name, err := range attempts(none, w.ada, info.ID) {
+			require.ErrorIs(t, err, apitoken.ErrUnavailable, "%s: %s", what, name)
+		}
+		m := auth.As(w.admin)
+		_, _, err := m.Rotate(t.Context(), info.ID, 0, "")
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
+		_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepNew)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
+		_, err = m.Reveal(t.Context(), info.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
+		_, err = m.Import(t.Context(), apitoken.Import{})
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
+		_, err = m.Explain(t.Context(), info.ID, apitoken.AnyToken(), netip.Addr{})
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
+		_, err = m.PreviewPolicy(t.Context(), apitoken.Policy{})
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
+		_, err = m.Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{info.ID}})
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
+		_, err = auth.Reseal(t.Context(), apitoken.Reseal{})
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
+		require.Empty(t, m.Grantable())
+		require.NoError(t, auth.Close())
+	}
+	require.Equal(t, info.Version, w.stored(info.ID).Version)
+}
+
 // attempts tries everything that a Manager can do to a token and returns the
 // errors by name.
 func attempts(w *world, actor apitoken.Actor, id string) map[string]error {
