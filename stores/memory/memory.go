@@ -3,10 +3,13 @@
 package memory
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -19,11 +22,69 @@ import (
 // use. Lists take time in proportion to all its tokens.
 type Store struct {
 	mu      sync.RWMutex
-	records map[string]apitoken.Record
+	rows    map[string]row
+	watches map[*watch]struct{}
+}
+
+// A row is a record as a database would keep it: it shares no memory with anyone,
+// and there is little in it for the garbage collector to follow.
+type row struct {
+	record []byte // Record.MarshalBinary
+	seal   []byte
+	uses   []use
+}
+
+// A use is an [apitoken.Use] of the row's token.
+type use struct {
+	digest    [sha256.Size]byte
+	transport apitoken.Transport
+	at        int64 // microseconds since 1970
+	address   netip.Addr
+}
+
+func encode(rec apitoken.Record) (row, error) {
+	b, err := rec.MarshalBinary()
+	if err != nil {
+		return row{}, err
+	}
+	r := row{record: bytes.Clone(b), seal: fresh(rec.Seal)}
+	return r, r.setUses(rec.Uses)
+}
+
+func (r *row) setUses(uses []apitoken.Use) error {
+	r.uses = make([]use, len(uses))
+	for i, u := range uses {
+		if len(u.Digest) != sha256.Size {
+			return fmt.Errorf("memory: a use has a digest of %d bytes", len(u.Digest))
+		}
+		r.uses[i] = use{[sha256.Size]byte(u.Digest), u.Transport, u.At.UnixMicro(), u.Address}
+	}
+	return nil
+}
+
+func (r row) decode() (apitoken.Record, error) {
+	var rec apitoken.Record
+	if err := rec.UnmarshalBinary(r.record); err != nil {
+		return rec, err
+	}
+	rec.Seal = fresh(r.seal)
+	for _, u := range r.uses {
+		rec.Uses = append(rec.Uses, apitoken.Use{
+			ID: rec.ID, Digest: bytes.Clone(u.digest[:]), Transport: u.transport, At: time.UnixMicro(u.at).UTC(), Address: u.address,
+		})
+	}
+	return rec, nil
 }
 
 // New returns an empty Store.
 func New() *Store { return &Store{} }
+
+// Format writes how many tokens are stored, for every verb, and nothing of them.
+func (s *Store) Format(f fmt.State, _ rune) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	fmt.Fprintf(f, "memory.Store(%d tokens)", len(s.rows))
+}
 
 // Create implements [apitoken.Store].
 func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
@@ -32,13 +93,18 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.records[rec.ID]; ok {
+	if _, ok := s.rows[rec.ID]; ok {
 		return apitoken.ErrExists
 	}
-	if s.records == nil {
-		s.records = make(map[string]apitoken.Record)
+	r, err := encode(rec)
+	if err != nil {
+		return err
 	}
-	s.records[rec.ID] = copied(rec)
+	if s.rows == nil {
+		s.rows = make(map[string]row)
+	}
+	s.rows[rec.ID] = r
+	s.changed(rec.ID)
 	return nil
 }
 
@@ -49,11 +115,11 @@ func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	rec, ok := s.records[id]
+	r, ok := s.rows[id]
 	if !ok {
 		return apitoken.Record{}, apitoken.ErrNotFound
 	}
-	return copied(rec), nil
+	return r.decode()
 }
 
 // Replace implements [apitoken.Store].
@@ -63,16 +129,24 @@ func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old, ok := s.records[rec.ID]
-	switch {
-	case !ok:
+	before, ok := s.rows[rec.ID]
+	if !ok {
 		return apitoken.ErrNotFound
-	case old.Version != rec.Version-1:
+	}
+	old, err := before.decode()
+	if err != nil {
+		return err
+	}
+	if old.Version != rec.Version-1 {
 		return apitoken.ErrConflict
 	}
-	rec = copied(rec)
 	rec.Uses = old.Uses
-	s.records[rec.ID] = rec
+	r, err := encode(rec)
+	if err != nil {
+		return err
+	}
+	s.rows[rec.ID] = r
+	s.changed(rec.ID)
 	return nil
 }
 
@@ -83,10 +157,11 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.records[id]; !ok {
+	if _, ok := s.rows[id]; !ok {
 		return apitoken.ErrNotFound
 	}
-	delete(s.records, id)
+	delete(s.rows, id)
+	s.changed(id)
 	return nil
 }
 
@@ -103,7 +178,11 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var found []apitoken.Record
-	for _, rec := range s.records {
+	for _, r := range s.rows {
+		rec, err := r.decode()
+		if err != nil {
+			return apitoken.Page{}, err
+		}
 		if matches(&rec, q) {
 			found = append(found, rec)
 		}
@@ -121,9 +200,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 			return direction*compare(q.Order, rec.Position(q.Order), *q.After) <= 0
 		})
 	}
-	for _, rec := range found[:min(q.Limit, len(found))] {
-		page.Records = append(page.Records, copied(rec))
-	}
+	page.Records = slices.Clone(found[:min(q.Limit, len(found))])
 	if len(found) > q.Limit {
 		next := page.Records[q.Limit-1].Position(q.Order)
 		page.Next = &next
@@ -157,9 +234,19 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range uses {
-		u.Digest = fresh(u.Digest)
-		if rec, ok := s.records[u.ID]; ok && rec.AddUse(u) {
-			s.records[u.ID] = rec
+		r, ok := s.rows[u.ID]
+		if !ok {
+			continue
+		}
+		rec, err := r.decode()
+		if err != nil {
+			return err
+		}
+		if rec.AddUse(u) {
+			if err := r.setUses(rec.Uses); err != nil {
+				return err
+			}
+			s.rows[u.ID] = r
 		}
 	}
 	return nil
@@ -172,14 +259,18 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	ids := slices.Sorted(maps.Keys(s.records))
+	ids := slices.Sorted(maps.Keys(s.rows))
 	i, found := slices.BinarySearch(ids, after)
 	if found {
 		i++
 	}
 	var page []apitoken.Record
 	for _, id := range ids[i:min(i+limit, len(ids))] {
-		page = append(page, copied(s.records[id]))
+		rec, err := s.rows[id].decode()
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, rec)
 	}
 	return page, nil
 }
@@ -189,7 +280,11 @@ func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, e
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	seals, secrets = make(map[string]int), make(map[string]int)
-	for _, rec := range s.records {
+	for _, r := range s.rows {
+		rec, err := r.decode()
+		if err != nil {
+			return nil, nil, err
+		}
 		if rec.SealKey != "" {
 			seals[rec.SealKey]++
 		}
@@ -202,42 +297,9 @@ func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, e
 	return seals, secrets, ctx.Err()
 }
 
-// copied returns a record that shares no memory with rec, and none that an
-// engine with columns would not give back: no empty slices, no monotonic clock.
-func copied(rec apitoken.Record) apitoken.Record {
-	rec.Permissions = fresh(rec.Permissions)
-	rec.Networks = fresh(rec.Networks)
-	rec.Secrets = fresh(rec.Secrets)
-	for i := range rec.Secrets {
-		sec := &rec.Secrets[i]
-		sec.Digest, sec.IdempotencyKey, sec.Sealed = fresh(sec.Digest), fresh(sec.IdempotencyKey), fresh(sec.Sealed)
-		sec.CreatedAt, sec.ValidUntil = micro(sec.CreatedAt), micro(sec.ValidUntil)
-	}
-	rec.History = fresh(rec.History)
-	for i := range rec.History {
-		rec.History[i].At, rec.History[i].Fields = micro(rec.History[i].At), fresh(rec.History[i].Fields)
-	}
-	rec.Seal = fresh(rec.Seal)
-	rec.Uses = fresh(rec.Uses)
-	for i := range rec.Uses {
-		rec.Uses[i].At, rec.Uses[i].Digest = micro(rec.Uses[i].At), fresh(rec.Uses[i].Digest)
-	}
-	for _, t := range []*time.Time{&rec.DeactivatedAt, &rec.CreatedAt, &rec.ChangedAt, &rec.ExpiresAt, &rec.NotBefore} {
-		*t = micro(*t)
-	}
-	return rec
-}
-
 func fresh[E any](s []E) []E {
 	if len(s) == 0 {
 		return nil
 	}
 	return slices.Clone(s)
-}
-
-func micro(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Time{}
-	}
-	return t.UTC().Round(0).Truncate(time.Microsecond)
 }

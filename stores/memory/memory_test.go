@@ -1,7 +1,10 @@
 package memory_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/stores/memory"
@@ -19,5 +22,65 @@ func TestTheZeroStoreIsReady(t *testing.T) {
 	}
 	if _, err := store.Get(t.Context(), "token"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestMemoryIsAWatcher(t *testing.T) {
+	storetest.RunWatch(t, func(*testing.T) storetest.Nodes {
+		store := memory.New()
+		return storetest.Nodes{Open: func(*testing.T) apitoken.Store { return store }}
+	})
+}
+
+// A slowFeed does not return from its first Changed until that is done.
+type slowFeed struct {
+	until func()
+	calls chan string
+}
+
+func (f *slowFeed) Interval() time.Duration { return time.Hour }
+func (f *slowFeed) Current(time.Time)       {}
+func (f *slowFeed) Reset()                  { f.calls <- "Reset" }
+func (f *slowFeed) Changed(ids ...string) {
+	f.calls <- fmt.Sprint("Changed ", len(ids))
+	if f.until != nil {
+		f.until()
+		f.until = nil
+	}
+}
+
+func TestChangesThatNobodyTakesAreDroppedForAReset(t *testing.T) {
+	for _, c := range []struct {
+		n    int
+		then []string
+	}{
+		{10_000, []string{"Changed 10000"}},
+		{10_001, []string{"Reset", "Changed 1"}},
+		{35_000, []string{"Reset", "Changed 5000"}},
+	} {
+		store := memory.New()
+		create := func(id string) {
+			if err := store.Create(t.Context(), apitoken.Record{ID: id}); err != nil {
+				t.Error(err)
+			}
+		}
+		feed := &slowFeed{calls: make(chan string, 100), until: func() {
+			for i := range c.n {
+				create(fmt.Sprint("token ", i))
+			}
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- store.Watch(ctx, feed) }()
+		said := []string{<-feed.calls}
+		create("first")
+		for range 1 + len(c.then) {
+			said = append(said, <-feed.calls)
+		}
+		if want := append([]string{"Reset", "Changed 1"}, c.then...); fmt.Sprint(said) != fmt.Sprint(want) {
+			t.Errorf("with %d changes, the feed is told %q, not %q", c.n, said, want)
+		}
+		cancel()
+		<-done
 	}
 }

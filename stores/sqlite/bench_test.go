@@ -219,3 +219,19 @@ func BenchmarkChange(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkLook times what a Watch does every 50 ms when there is nothing new.
+func BenchmarkLook(b *testing.B) {
+	s, _ := stocked(b, *tokens)
+	log, err := s.readers.PrepareContext(b.Context(), logged)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	last := int64(*tokens)
+	for b.Loop() {
+		if ids, lost, err := read(s.patient(b.Context()), log, &last); ids != nil || lost || err != nil {
+			b.Fatal(ids, lost, err)
+		}
+	}
+}

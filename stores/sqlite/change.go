@@ -221,7 +221,11 @@ func (s *Store) write(ctx context.Context, f func(context.Context, *writer) erro
 		return wrap(ctx.Err())
 	}
 	defer func() { s.writing <- struct{}{} }()
-	return wrap(transact(ctx, s.writer.conn, func(ctx context.Context) error { return f(ctx, &s.writer) }))
+	err := transact(ctx, s.writer.conn, func(ctx context.Context) error { return f(ctx, &s.writer) })
+	if err == nil {
+		s.wake()
+	}
+	return wrap(err)
 }
 
 var errClosed = errors.New("sqlite: the store is closed")

@@ -101,10 +101,10 @@ func statusIs(row string, q apitoken.Query) clause {
 	}
 	ends := []end{{`$.expires_key`, q.At.UnixMicro()}}
 	if life := q.Policy.MaxLifetime; life > 0 {
-		ends = append(ends, end{`$.created_at`, q.At.Add(-life).UnixMicro()})
+		ends = append(ends, end{`$.created_at`, q.At.UnixMicro() - life.Microseconds()})
 	}
 	if idle := q.Policy.MaxIdle; idle > 0 {
-		ends = append(ends, end{`max($.created_at, $.last_used_key)`, q.At.Add(-idle).UnixMicro()})
+		ends = append(ends, end{`max($.created_at, $.last_used_key)`, q.At.UnixMicro() - idle.Microseconds()})
 	}
 	ended, alive := lit(`FALSE`), lit(`TRUE`)
 	for _, e := range ends {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strconv"
+	"strings"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -33,16 +35,32 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	return recs, wrap(err)
 }
 
-// KeysInUse implements [apitoken.KeyLister].
+// keysQuery goes from each key in an index to the next one.
+var keysQuery = func() string {
+	var parts []string
+	for which, column := range []string{"seal_key", "sealed_key", "old_sealed_key"} {
+		parts = append(parts, strings.NewReplacer("WHICH", strconv.Itoa(min(which, 1)), "COLUMN", column, "MOST", strconv.Itoa(apitoken.MaxCount)).Replace(`
+		SELECT * FROM (
+			WITH RECURSIVE keys(key) AS (
+				SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN <> ''
+				UNION ALL
+				SELECT (SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN > key AND COLUMN <> '') FROM keys WHERE key IS NOT NULL
+			)
+			SELECT WHICH, key, (SELECT count(*) FROM (SELECT 1 FROM apitoken_tokens WHERE COLUMN = key AND COLUMN <> '' LIMIT MOST))
+			FROM keys WHERE key IS NOT NULL)`))
+	}
+	return strings.Join(parts, " UNION ALL ")
+}()
+
+// KeysInUse implements [apitoken.KeyLister]. It counts up to [apitoken.MaxCount]
+// of each kind: to count all would take the longer the more tokens there are, and
+// a node asks when it starts.
 func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, nil, err
 	}
 	defer s.leave()
-	rows, err := s.readers.QueryContext(ctx, `
-		SELECT 0, seal_key, count(*) FROM apitoken_tokens WHERE seal_key <> '' GROUP BY seal_key
-		UNION ALL SELECT 1, sealed_key, count(*) FROM apitoken_tokens WHERE sealed_key <> '' GROUP BY sealed_key
-		UNION ALL SELECT 1, old_sealed_key, count(*) FROM apitoken_tokens WHERE old_sealed_key <> '' GROUP BY old_sealed_key`)
+	rows, err := s.readers.QueryContext(ctx, keysQuery)
 	if err != nil {
 		return nil, nil, wrap(err)
 	}

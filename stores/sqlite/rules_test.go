@@ -12,7 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 )
 
-func TestManager(t *testing.T) {
+func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
 	managertest.Run(t, func(t *testing.T) apitoken.Store {
 		store, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "tokens.db"))
 		require.NoError(t, err)

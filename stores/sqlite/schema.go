@@ -11,9 +11,12 @@ import (
 //go:embed schema.sql
 var schema1 string
 
+//go:embed schema2.sql
+var schema2 string
+
 // migrations lead from one version of the schema to the next; the first makes
 // version 1 of nothing. What was released is never edited.
-var migrations = []string{schema1}
+var migrations = []string{schema1, schema2}
 
 // errSchema is what every refusal of a schema wraps.
 var errSchema = errors.New("the tables of the tokens cannot be used")

@@ -8,7 +8,9 @@
 //	defer store.Close()
 //
 // A change that was acknowledged is on the disk (write-ahead log, synchronous =
-// FULL), and every handle of the file sees it, in this and other processes. The
+// FULL), and every handle of the file sees it, in this and other processes. A
+// log in the database, written by triggers, says what changed, so that a node
+// which answers from memory follows changes by other processes and by hand. The
 // file must be on a disk of this machine: SQLite's locks do not work over a
 // network.
 package sqlite
@@ -33,7 +35,8 @@ import (
 )
 
 // A Store keeps tokens in an SQLite database. It implements [apitoken.Store],
-// [apitoken.Toucher], [apitoken.Scanner] and [apitoken.KeyLister].
+// [apitoken.Toucher], [apitoken.Scanner], [apitoken.KeyLister] and
+// [apitoken.Watcher].
 //
 // Reads run beside each other and beside a write; writes come one by one, each
 // as one transaction. Every record must be valid UTF-8 throughout.
@@ -50,6 +53,11 @@ type Store struct {
 	writer  writer
 
 	writers *sql.DB // of which writer is the one connection; nil if Use was given the database
+
+	mu       sync.Mutex
+	watches  map[*watch]struct{}
+	watching sync.WaitGroup
+	closed   bool
 }
 
 var (
@@ -57,6 +65,7 @@ var (
 	_ apitoken.Toucher   = (*Store)(nil)
 	_ apitoken.Scanner   = (*Store)(nil)
 	_ apitoken.KeyLister = (*Store)(nil)
+	_ apitoken.Watcher   = (*Store)(nil)
 )
 
 // maxReading bounds how many reads run at once.
@@ -174,6 +183,7 @@ func use(ctx context.Context, db *sql.DB) (_ *Store, err error) {
 func newStore() *Store {
 	s := &Store{reading: make(chan struct{}, maxReading), writing: make(chan struct{}, 1)}
 	s.writer.stmts = make(map[string]*sql.Stmt)
+	s.watches = make(map[*watch]struct{})
 	s.writing <- struct{}{}
 	return s
 }
@@ -190,11 +200,14 @@ func pool(path, settings string) (*sql.DB, error) {
 // prepareWriter makes the writing connection ready: nothing that it commits can
 // be lost, and the tables are there.
 func (s *Store) prepareWriter(ctx context.Context) error {
-	// On macOS, only fullfsync makes a disk write what it has cached.
+	// On macOS, only fullfsync makes a disk write what it has cached. What a
+	// statement may have to undo would go into a temporary file, which takes
+	// longer than all the rest.
 	_, err := s.writer.conn.ExecContext(ctx, `
 		PRAGMA synchronous = FULL;
 		PRAGMA fullfsync = ON;
-		PRAGMA checkpoint_fullfsync = ON`)
+		PRAGMA checkpoint_fullfsync = ON;
+		PRAGMA temp_store = MEMORY`)
 	if err != nil {
 		return err
 	}
@@ -220,6 +233,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	close(s.writing)
+	s.endWatches()
 	var errs []error
 	if s.get != nil {
 		errs = append(errs, s.get.Close())

@@ -10,6 +10,9 @@
 //		})
 //	}
 //
+// A store that is an [apitoken.Watcher] is checked by [RunWatch] as well, with
+// several handles of the same data and faults in between.
+//
 // What [apitoken.Store] leaves to the implementation is not checked. There are
 // two such liberties: a text with a zero byte or with bytes that are not UTF-8
 // may be refused, as long as it is never altered or cut; and a page may be

@@ -1,0 +1,153 @@
+package postgres
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// Each change is one statement, and so one transaction and one round trip. What
+// follows from it the trigger does, in the same transaction. See schema.sql.
+
+// Create implements [apitoken.Store].
+func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
+	if err := check(&rec); err != nil {
+		return wrap(err)
+	}
+	n, err := s.exec(ctx, insert, append(values(rec), lastUsed(rec.LastUsed()))...)
+	if err == nil && n == 0 {
+		err = apitoken.ErrExists
+	}
+	return wrap(err)
+}
+
+var insert = func() string {
+	var names, vals []string
+	for i, c := range columns {
+		names, vals = append(names, c.name), append(vals, placeholder(i+1, c.kind))
+	}
+	return `WITH made AS (INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `) SELECT ` + strings.Join(vals, ", ") +
+		` WHERE ` + durable + ` ON CONFLICT (id) DO NOTHING RETURNING id, environment)
+		INSERT INTO apitoken_last_used (id, environment, last_used_at)
+		SELECT id, environment, ` + placeholder(len(columns)+1, "timestamptz") + ` FROM made
+		ON CONFLICT (id) DO UPDATE SET environment = excluded.environment, last_used_at = excluded.last_used_at` // what someone has left there
+}()
+
+// Replace implements [apitoken.Store].
+func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
+	if err := check(&rec); err != nil {
+		return wrap(err)
+	}
+	n, err := s.exec(ctx, update, values(rec)[:len(replaced)]...)
+	if err != nil || n > 0 {
+		return wrap(err)
+	}
+	// It had another version, or was not there. Which of them, is asked now: had
+	// it been asked before, the record could have been deleted meanwhile.
+	var there bool
+	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM apitoken_tokens WHERE id = $1::text) AND `+onPrimary, rec.ID).Scan(&there)
+	switch {
+	case err != nil:
+		return wrap(err)
+	case there:
+		return wrap(apitoken.ErrConflict)
+	}
+	return wrap(apitoken.ErrNotFound)
+}
+
+var update = func() string {
+	var set []string
+	var id, version string
+	for i, c := range replaced {
+		switch p := placeholder(i+1, c.kind); c.name {
+		case "id":
+			id = p
+		case "version":
+			version = p
+			fallthrough
+		default:
+			set = append(set, c.name+" = "+p)
+		}
+	}
+	return `UPDATE apitoken_tokens SET ` + strings.Join(set, ", ") + ` WHERE id = ` + id + ` AND version = ` + version + ` - 1 AND ` + durable
+}()
+
+// Delete implements [apitoken.Store].
+func (s *Store) Delete(ctx context.Context, id string) error {
+	if !valid(id) {
+		return wrap(apitoken.ErrNotFound)
+	}
+	n, err := s.exec(ctx, `DELETE FROM apitoken_tokens WHERE id = $1::text AND `+durable, id)
+	if err == nil && n == 0 {
+		err = apitoken.ErrNotFound
+	}
+	return wrap(err)
+}
+
+func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64, err error) {
+	tag, err := s.pool.Exec(ctx, query, args...)
+	return tag.RowsAffected(), err
+}
+
+// Touch implements [apitoken.Toucher]. It does not wait for the disk: a crash of
+// the server can undo what was written within the last second.
+func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
+	byToken := make(map[string][]apitoken.Use)
+	for _, u := range uses {
+		if valid(u.ID) && valid(string(u.Transport)) {
+			byToken[u.ID] = append(byToken[u.ID], u)
+		}
+	}
+	if len(byToken) == 0 {
+		return wrap(ctx.Err())
+	}
+	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginTouch})
+	if err != nil {
+		return wrap(err)
+	}
+	defer tx.Rollback(ctx)
+	if err := s.touch(ctx, tx, byToken); err != nil {
+		return wrap(err)
+	}
+	return wrap(tx.Commit(ctx))
+}
+
+// beginTouch says, besides, that the trigger has nothing to do, as only uses are
+// written. Someone who changes many tokens by hand may hold what Touch waits for,
+// and the other way round; it is not his change that shall fail, which is what the
+// server may do after a second (deadlock_timeout).
+const beginTouch = `BEGIN ISOLATION LEVEL READ COMMITTED;
+	SET LOCAL synchronous_commit = off; SET LOCAL apitoken.touch = 'on'; SET LOCAL lock_timeout = 500`
+
+func (s *Store) touch(ctx context.Context, tx pgx.Tx, uses map[string][]apitoken.Use) error {
+	// In the order of their IDs, so that nodes do not wait for each other.
+	recs, err := s.records(ctx, tx, `SELECT `+selected+` FROM apitoken_tokens t
+		WHERE t.id = ANY($1::text[]) ORDER BY t.id FOR NO KEY UPDATE`, slices.Sorted(maps.Keys(uses)))
+	if err != nil {
+		return err
+	}
+	var ids, lists []string
+	var last []pgtype.Timestamptz
+	for _, rec := range recs {
+		newer := false
+		for _, u := range uses[rec.ID] {
+			newer = rec.AddUse(u) || newer
+		}
+		if newer {
+			ids, lists, last = append(ids, rec.ID), append(lists, usesJSON(rec.Uses)), append(last, lastUsed(rec.LastUsed()))
+		}
+	}
+	if ids == nil {
+		return nil
+	}
+	_, err = tx.Exec(ctx, `WITH new AS (SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[]) n (id, uses, at)),
+		ordered AS (UPDATE apitoken_last_used l SET last_used_at = new.at FROM new WHERE l.id = new.id)
+		UPDATE apitoken_tokens t SET uses = new.uses::jsonb FROM new WHERE t.id = new.id`, ids, lists, last)
+	return err
+}

@@ -1,0 +1,130 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/stores/storetest"
+)
+
+// The conformance of lists once more, but where every filter lets through more
+// than a few tokens, and walks give up early or late.
+func TestEveryWayToAPageIsRight(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes a minute")
+	}
+	defer func(f, m, s, l int) { few, many, shortWalk, longWalk = f, m, s, l }(few, many, shortWalk, longWalk)
+	few = 0
+	url := testserver.PostgresDatabase(t)
+	for _, c := range []struct {
+		name              string
+		many, short, long int
+	}{
+		{"walks", 0, 20, 60}, {"sweep", 100_000, 1, 0}, {"all of them", 80, 20, 60},
+	} {
+		many, shortWalk, longWalk = c.many, c.short, c.long
+		t.Run(c.name, func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) apitoken.Store {
+				_, name, _ := strings.Cut(t.Name(), "/")
+				for _, about := range []string{"List", "Status", "Position", "Paging", "Filter"} {
+					if strings.Contains(name, about) {
+						s, err := Open(t.Context(), inSchema(t, url))
+						if err != nil {
+							t.Fatal(err)
+						}
+						return s
+					}
+				}
+				t.Skip("not about lists")
+				return nil
+			})
+		})
+	}
+}
+
+func TestNoListReadsAWholeTable(t *testing.T) {
+	s := stocked(t, 3000)
+	tx, err := s.pool.BeginTx(t.Context(), pgx.TxOptions{BeginQuery: beginList})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(t.Context())
+	plan := func(c clause) string {
+		t.Helper()
+		rows, err := tx.Query(t.Context(), `EXPLAIN `+c.sql(), c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("%v in %s", err, c.text)
+		}
+		p := strings.Join(lines, "\n")
+		if strings.Contains(p, "Seq Scan") {
+			t.Fatalf("a table is read as a whole:\n%s\n%s", c.text, p)
+		}
+		return p
+	}
+	indexes := map[apitoken.Order]string{
+		apitoken.ByName: "apitoken_by_name", apitoken.ByCreated: "apitoken_by_created",
+		apitoken.ByExpires: "apitoken_by_expires", apitoken.ByLastUsed: "apitoken_by_last_used",
+	}
+	inOrder := func(c clause, order apitoken.Order, after bool) {
+		t.Helper()
+		p := plan(c)
+		if !strings.Contains(p, " using "+indexes[order]) || strings.Contains(p, "Sort") || after && !strings.Contains(p, "Index Cond: ((environment = 'production'::text) AND (ROW(") {
+			t.Fatalf("a walk in order sorts, or does not begin at the position:\n%s\n%s", c.text, p)
+		}
+	}
+	for order, key := range orderings {
+		for _, descending := range []bool{false, true} {
+			for _, after := range []*apitoken.Position{nil, {Name: "k", Time: today, ID: "x"}} {
+				base := apitoken.Query{Environment: "production", Order: order, Descending: descending, After: after, At: today, Limit: 50}
+				bare := lister{q: base, key: key}
+				inOrder(cat(bare.inOrder(selected), limit(51)), order, after != nil)
+				for bits := 1; bits < 1<<6; bits++ {
+					q := base
+					if bits&1 != 0 {
+						q.Owner = "machine"
+					}
+					if bits&2 != 0 {
+						q.Permission = "one-in:2"
+					}
+					if bits&4 != 0 {
+						q.Text = "test"
+					}
+					q.Status = []apitoken.Status{
+						"", apitoken.StatusActive, apitoken.StatusExpired, apitoken.StatusPending, apitoken.StatusInactive,
+					}[min(bits>>3, 4)]
+					if bits == 61 {
+						q.Status, q.Policy = apitoken.StatusActive, apitoken.Policy{MaxLifetime: 1, MaxIdle: 1}
+					}
+					l := lister{q: q, key: key, filters: filters(q)}
+					if len(l.filters) == 0 {
+						continue
+					}
+					for _, f := range l.filters {
+						p := plan(cat(lit(`SELECT count(*) FROM (SELECT FROM `), f.rows, limit(10), lit(`) d`)))
+						if q.Policy.MaxIdle == 0 && !strings.Contains(p, "Index Only Scan") {
+							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.rows.text, p)
+						}
+					}
+					if order == apitoken.ByExpires && q.Status != "" {
+						plan(l.walked(limit(shortWalk))) // of a part, which may be so small that any way is right
+					} else {
+						inOrder(l.walked(limit(shortWalk)), order, after != nil)
+					}
+					if p := plan(l.swept()); !strings.Contains(p, "hashed SubPlan") || !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") {
+						t.Fatalf("a sweep sorts, or reads rows besides the index:\n%s", p)
+					}
+					plan(l.sorted())
+					plan(l.matching(`t.id`))
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,226 @@
+// Package postgres keeps tokens in a PostgreSQL database, in tables whose names
+// begin with "apitoken_". It needs PostgreSQL 13 or later, and uses pgx.
+//
+// In the pool that an application has:
+//
+//	store, err := postgres.New(ctx, pool)
+//
+// or in one of its own:
+//
+//	store, err := postgres.Open(ctx, "postgres://user@host/database")
+//	if err != nil {
+//		...
+//	}
+//	defer store.Close()
+//
+// A change that was acknowledged is on the disk of the primary, whatever
+// synchronous_commit is set to. Replicas are never read. Changes by any node,
+// and by hand, reach all nodes.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// A Store keeps tokens in a PostgreSQL database. It implements [apitoken.Store]
+// and all its companions. Every record must be valid UTF-8 without NUL.
+type Store struct {
+	pool     *pgxpool.Pool
+	own      bool // Close closes it
+	inBinary []any
+	warnings []string
+
+	life context.Context // until Close
+	end  context.CancelFunc
+}
+
+var (
+	_ apitoken.Store     = (*Store)(nil)
+	_ apitoken.Toucher   = (*Store)(nil)
+	_ apitoken.Scanner   = (*Store)(nil)
+	_ apitoken.KeyLister = (*Store)(nil)
+	_ apitoken.Watcher   = (*Store)(nil)
+)
+
+// Times that a pool of Open allows for. To wait for an answer a request has
+// Config.StoreTimeout.
+const (
+	connectTimeout   = 5 * time.Second
+	statementTimeout = 30 * time.Second
+)
+
+// Open connects to a database with a pool of its own, and makes or updates the
+// tables. The URL, or keyword/value string, is what [pgxpool.ParseConfig] reads.
+// It may name several servers, of which the primary is taken.
+//
+// No error of Open contains the URL, as that may contain a password.
+func Open(ctx context.Context, url string) (*Store, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		// What that error quotes is not worth the risk.
+		return nil, errors.New("postgres: the URL is not valid (it is not shown, as it may contain a password); expected is postgres://user@host:5432/database")
+	}
+	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > time.Minute {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	if _, said := config.ConnConfig.RuntimeParams["statement_timeout"]; !said {
+		config.AfterConnect = limitStatements
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	s, err := New(ctx, pool)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	s.own = true
+	return s, nil
+}
+
+// limitStatements sets statement_timeout. A pooler would refuse it as a
+// parameter of the connection, and pass a SET on to others.
+func limitStatements(ctx context.Context, conn *pgx.Conn) error {
+	if direct, err := isDirect(ctx, conn); err != nil || !direct {
+		return err
+	}
+	_, err := conn.Exec(ctx, fmt.Sprintf(`SET statement_timeout = %d`, statementTimeout.Milliseconds()))
+	return err
+}
+
+// isDirect reports whether a connection leads to a server process, and not to a
+// pooler that lends one for the time of a transaction: poolers make up the
+// process ID that they tell a client.
+func isDirect(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	var pid uint32
+	err := conn.QueryRow(ctx, `SELECT pg_backend_pid()::bigint`).Scan(&pid)
+	return pid == conn.PgConn().PID(), err
+}
+
+// New keeps the tokens in the database of a pool of the application, which stays
+// its own: Close does not close it. The tables are made, or updated, in the first
+// schema of the search path.
+//
+// It refuses replicas, tables made by a later version of this package, databases
+// that are not in UTF-8, and servers before version 13. For what it lets pass
+// with doubts see [Store.Warnings].
+func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
+	s := &Store{pool: pool, inBinary: inBinary(pool.Config().ConnConfig)}
+	s.life, s.end = context.WithCancel(context.Background())
+	if err := s.inspect(ctx); err != nil {
+		return nil, wrap(err)
+	}
+	if err := migrate(ctx, pool); err != nil {
+		return nil, wrap(err)
+	}
+	return s, nil
+}
+
+// Close ends every Watch, and closes the pool of [Open].
+func (s *Store) Close() error {
+	s.end()
+	if s.own {
+		s.pool.Close()
+	}
+	return nil
+}
+
+// Warnings says what is wrong with the setup, in sentences for an operator: what
+// the server may lose, and what takes longer than it could. It is what was found
+// at the start.
+func (s *Store) Warnings() []string { return s.warnings }
+
+// inspect looks at how the server is set up.
+func (s *Store) inspect(ctx context.Context) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	direct, err := isDirect(ctx, conn.Conn())
+	if err != nil {
+		return err
+	}
+	var (
+		recovery, fsync, fullPages, ordinary bool
+		version                              int
+		encoding                             string
+	)
+	err = conn.QueryRow(ctx, `
+		SELECT pg_is_in_recovery(), current_setting('server_version_num')::int, current_setting('server_encoding'),
+			current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
+			current_setting('default_transaction_isolation') = 'read committed'`,
+	).Scan(&recovery, &version, &encoding, &fsync, &fullPages, &ordinary)
+	switch {
+	case err != nil:
+		return err
+	case recovery:
+		return errors.New(replica)
+	case version < 130000:
+		return fmt.Errorf("the server has version %d; 13 is the first that can be used", version/10000)
+	case encoding != "UTF8":
+		return fmt.Errorf("the database has the encoding %s; it must be UTF8", encoding)
+	}
+	if !fsync || !fullPages {
+		s.warn("fsync or full_page_writes is off: a crash of the machine can undo acknowledged changes, also deactivations, and damage the database")
+	}
+	if !ordinary {
+		s.warn("default_transaction_isolation is not read committed: changes of one token at the same time can fail as unavailable, where they would be refused as conflicts")
+	}
+	if !direct {
+		s.warn("the connection leads through a pooler, where notifications cannot be relied on: other nodes' changes are found by polling alone")
+	}
+	return s.checkDurable(ctx, conn.Conn())
+}
+
+func (s *Store) warn(sentence string) { s.warnings = append(s.warnings, sentence) }
+
+// durable is true, and makes the transaction wait at its end until what it wrote
+// is on the disk, and on that of synchronous replicas if there are any. It is part of
+// every statement that changes a token.
+const durable = `(SELECT CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN TRUE
+	ELSE set_config('synchronous_commit', 'on', true) = 'on' END)`
+
+// checkDurable refuses a server on which that has no effect.
+func (s *Store) checkDurable(ctx context.Context, conn *pgx.Conn) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		var done bool
+		var setting string
+		if err := tx.QueryRow(ctx, `SELECT `+durable).Scan(&done); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, `SHOW synchronous_commit`).Scan(&setting); err != nil {
+			return err
+		}
+		if setting != "on" && setting != "remote_apply" {
+			return fmt.Errorf("synchronous_commit stays at %q: a crash could undo acknowledged changes", setting)
+		}
+		return nil
+	})
+}
+
+var errText = errors.New("postgres: the text is not valid UTF-8 without NUL")
+
+// wrap marks the errors of the engine as such.
+func wrap(err error) error {
+	var e *pgconn.PgError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e) && e.Code == "22P02" && strings.Contains(e.Message, replica):
+		return errors.New("postgres: " + replica)
+	}
+	return fmt.Errorf("postgres: %w", err)
+}

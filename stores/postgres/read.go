@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// onPrimary is true on a server that takes writes, and an error on a replica,
+// which may not know of a change that was acknowledged. It is part of every
+// statement that reads, as a pool, a pooler or a name can lead to another server
+// at any time. As a subquery it is computed once, before the first row is looked
+// for.
+const onPrimary = `(SELECT (CASE WHEN pg_is_in_recovery() THEN '` + replica + `' ELSE 'true' END)::boolean)`
+
+const replica = "the server is a replica (in recovery)"
+
+var getQuery = `SELECT ` + selected + ` FROM apitoken_tokens t WHERE t.id = $1::text AND ` + onPrimary
+
+// Get implements [apitoken.Store].
+func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
+	if !valid(id) {
+		return apitoken.Record{}, wrap(apitoken.ErrNotFound)
+	}
+	recs, err := s.records(ctx, s.pool, getQuery, id)
+	if err != nil {
+		return apitoken.Record{}, wrap(err)
+	}
+	if len(recs) == 0 {
+		return apitoken.Record{}, wrap(apitoken.ErrNotFound)
+	}
+	return recs[0], nil
+}
+
+// Scan implements [apitoken.Scanner].
+func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
+	if !valid(after) {
+		return nil, errText
+	}
+	recs, err := s.records(ctx, s.pool, `SELECT `+selected+` FROM apitoken_tokens t
+		WHERE t.id > $1::text AND `+onPrimary+` ORDER BY t.id LIMIT $2::int`, after, limit)
+	return recs, wrap(err)
+}
+
+// keysQuery goes from each key in an index to the next one.
+var keysQuery = func() string {
+	var parts []string
+	for _, column := range []string{"seal_key", "sealed_key", "old_sealed_key"} {
+		parts = append(parts, strings.NewReplacer("COLUMN", column, "MOST", strconv.Itoa(apitoken.MaxCount)).Replace(`(
+		WITH RECURSIVE keys(key) AS (
+			SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN <> ''
+			UNION ALL
+			SELECT (SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN > key AND COLUMN <> '') FROM keys WHERE key IS NOT NULL
+		)
+		SELECT 'COLUMN', key, (SELECT count(*) FROM (SELECT FROM apitoken_tokens WHERE COLUMN = key AND COLUMN <> '' LIMIT MOST) counted)
+		FROM keys WHERE key IS NOT NULL AND `+onPrimary+`)`))
+	}
+	return strings.Join(parts, " UNION ALL ")
+}()
+
+// KeysInUse implements [apitoken.KeyLister]. It counts up to
+// [apitoken.MaxCount] of each kind: to count all would take the longer the more
+// tokens there are, and a node asks when it starts.
+func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
+	rows, err := s.pool.Query(ctx, keysQuery)
+	if err != nil {
+		return nil, nil, wrap(err)
+	}
+	seals, secrets = make(map[string]int), make(map[string]int)
+	var column, key string
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&column, &key, &n}, func() error {
+		if column == "seal_key" {
+			seals[key] += n
+		} else {
+			secrets[key] += n
+		}
+		return nil
+	})
+	return seals, secrets, wrap(err)
+}
+
+// records returns those that a query finds.
+func (s *Store) records(ctx context.Context, db querier, query string, args ...any) ([]apitoken.Record, error) {
+	rows, err := db.Query(ctx, query, append(s.inBinary, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var recs []apitoken.Record
+	for rows.Next() {
+		rec, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		recs = append(recs, rec)
+	}
+	return recs, rows.Err()
+}
+
+// A querier is a pool or a transaction.
+type querier interface {
+	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
+}
+
+// inBinary returns what asks for rows in binary form: options in front of the
+// arguments of a query. Two modes, for poolers, have text only; where they are the default,
+// the mode is another one that poolers stand.
+func inBinary(config *pgx.ConnConfig) []any {
+	options := []any{pgx.QueryResultFormats{pgx.BinaryFormatCode}}
+	switch config.DefaultQueryExecMode {
+	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
+		mode := pgx.QueryExecModeDescribeExec // takes one more round trip
+		if config.DescriptionCacheCapacity > 0 {
+			mode = pgx.QueryExecModeCacheDescribe
+		}
+		options = append(options, mode)
+	}
+	return slices.Clip(options) // it is appended to, from many goroutines
+}

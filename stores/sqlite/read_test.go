@@ -1,0 +1,51 @@
+package sqlite
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+func TestAStartDoesNotCountAllTokens(t *testing.T) {
+	path := newPath(t)
+	s := mustOpen(t, path)
+	rec := record("a token")
+	rec.SealKey, rec.Seal = "k", make([]byte, 32)
+	rec.Secrets[0].SealedKey, rec.Secrets[0].Sealed = "s", []byte("sealed")
+	mustCreate(t, s, rec)
+	db := database(t, path)
+	var columns string
+	if err := db.QueryRow(`SELECT group_concat(name) FROM pragma_table_info('apitoken_tokens')`).Scan(&columns); err != nil {
+		t.Fatal(err)
+	}
+	others := strings.NewReplacer("token,", "NULL,", "id,", "'copy ' || i,", ",seal_key,", ",'l',").Replace(columns)
+	if _, err := db.Exec(`INSERT INTO apitoken_tokens (`+columns+`)
+		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+		SELECT `+others+` FROM apitoken_tokens, n`, 3*apitoken.MaxCount); err != nil {
+		t.Fatal(err)
+	}
+	seals, secrets, err := s.KeysInUse(t.Context())
+	if want := map[string]int{"k": 1, "l": apitoken.MaxCount}; err != nil || !maps.Equal(seals, want) {
+		t.Errorf("KeysInUse: %v, %v; want %v", seals, err, want)
+	}
+	if want := map[string]int{"s": apitoken.MaxCount}; !maps.Equal(secrets, want) {
+		t.Errorf("KeysInUse: %v; want %v", secrets, want)
+	}
+	plan, err := db.Query(`EXPLAIN QUERY PLAN ` + keysQuery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plan.Close()
+	for plan.Next() {
+		var id, parent, unused int
+		var step string
+		if err := plan.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(step, "SCAN apitoken_tokens") {
+			t.Errorf("the plan has %q", step)
+		}
+	}
+}

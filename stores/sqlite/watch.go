@@ -1,0 +1,148 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// A watch is a Watch that runs.
+type watch struct {
+	wake   chan struct{} // has room for one
+	cancel context.CancelCauseFunc
+}
+
+// maxPause is the longest time between two looks into the log of changes, and
+// so what it takes until a change made by another process is noticed.
+const maxPause = 50 * time.Millisecond
+
+// Watch implements [apitoken.Watcher]. It is told of changes made by s itself,
+// and looks for those made by others, hand edits included, every 50 ms. It reads
+// only, so that nobody who writes makes it wait; with [Use] it borrows a
+// connection of the database each time. It ends when s is closed.
+func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w := &watch{make(chan struct{}, 1), cancel}
+	if !s.addWatch(w) {
+		return errClosed
+	}
+	defer s.removeWatch(w)
+	err := s.follow(ctx, feed, w.wake)
+	if context.Cause(ctx) == errClosed {
+		return errClosed
+	}
+	return wrap(err)
+}
+
+// logged selects the log from an entry on, which is the last that was read.
+const logged = `SELECT change, id FROM apitoken_changes WHERE change >= ? ORDER BY change`
+
+// follow passes on what is added to the log of changes.
+func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan struct{}) error {
+	log, err := s.readers.PrepareContext(s.patient(ctx), logged)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	lost := true
+	var last int64
+	for ctx.Err() == nil {
+		if lost {
+			row := s.readers.QueryRowContext(s.patient(ctx), `SELECT ifnull(max(change), 0) FROM apitoken_changes`)
+			if err := row.Scan(&last); err != nil {
+				return err
+			}
+			feed.Reset()
+		}
+		now := time.Now() // what is acknowledged earlier will be read
+		var ids []string
+		if ids, lost, err = read(s.patient(ctx), log, &last); err != nil {
+			return err
+		}
+		if lost {
+			continue
+		}
+		if len(ids) > 0 {
+			feed.Changed(ids...)
+		}
+		feed.Current(now)
+		select {
+		case <-wake:
+		case <-time.After(min(feed.Interval()/2, maxPause)):
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+// read reads the IDs that follow *last, and moves that on. Entries are lost if
+// they do not join up with it.
+func read(ctx context.Context, log *sql.Stmt, last *int64) (ids []string, lost bool, err error) {
+	rows, err := log.QueryContext(ctx, *last)
+	if err != nil {
+		return nil, false, err
+	}
+	defer rows.Close()
+	joined := *last == 0 // or else the entry *last is the first again
+	for rows.Next() {
+		var change int64
+		var id string
+		if err := rows.Scan(&change, &id); err != nil {
+			return nil, false, err
+		}
+		switch {
+		case !joined && change == *last:
+			joined = true
+		case joined && change == *last+1:
+			ids, *last = append(ids, id), change
+		default:
+			return nil, true, nil
+		}
+	}
+	return ids, !joined, rows.Err()
+}
+
+// addWatch reports whether s is open.
+func (s *Store) addWatch(w *watch) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.watches[w] = struct{}{}
+	s.watching.Add(1)
+	return true
+}
+
+func (s *Store) removeWatch(w *watch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.watches, w)
+	s.watching.Done()
+}
+
+// wake has all who watch look for changes.
+func (s *Store) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.watches {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// endWatches ends all that run, and lets none begin.
+func (s *Store) endWatches() {
+	s.mu.Lock()
+	s.closed = true
+	for w := range s.watches {
+		w.cancel(errClosed)
+	}
+	s.mu.Unlock()
+	s.watching.Wait()
+}

@@ -1,0 +1,78 @@
+package valkey
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// Reindex makes the indexes fit the records, which it reads from end to end.
+// It is for after a failover in a cluster, where the node of an index and that
+// of a record can lose different changes, after a backup was restored, and after
+// records were written or removed by hand: a token that has no entries can be
+// used, but is on no list. The service may run meanwhile.
+//
+// What does not belong into the indexes of keys (see [Store.KeysInUse]) is gone
+// after ten minutes.
+func (s *Store) Reindex(ctx context.Context) error {
+	primaries, err := s.primaries(ctx)
+	if err != nil {
+		return wrap(err)
+	}
+	for _, node := range primaries {
+		for cursor := uint64(0); ; {
+			page, err := node.Do(ctx, node.B().Scan().Cursor(cursor).Match(recordPrefix+"*").Count(chunk).Build()).AsScanEntry()
+			if err != nil {
+				return wrap(err)
+			}
+			if err := s.reindex(ctx, page.Elements); err != nil {
+				return wrap(err)
+			}
+			if cursor = page.Cursor; cursor == 0 {
+				break
+			}
+		}
+	}
+	for n := range shards {
+		for _, key := range []string{shardBase(n) + byID, shardBase(n) + byKey} {
+			// What does not fit is noted on the way.
+			l := lister{Store: s, ctx: ctx}
+			if _, err := l.walk(key, "", false, chunk, func(apitoken.Record) bool { return true }); err != nil {
+				return wrap(err)
+			}
+		}
+	}
+	return nil
+}
+
+// reindex writes the entries of the records under these keys.
+func (s *Store) reindex(ctx context.Context, keys []string) error {
+	var ids []string
+	for _, key := range keys {
+		if id, ok := strings.CutSuffix(strings.TrimPrefix(key, recordPrefix), "}"); ok {
+			ids = append(ids, id)
+		}
+	}
+	found, err := s.read(ctx, ids...)
+	if err != nil {
+		return err
+	}
+	var calls []call
+	for i := range ids {
+		for _, entries := range byBase(found[i].entriesIfAny()) {
+			c := call{script: &addScript}
+			for _, e := range entries {
+				c.keys, c.args = append(c.keys, e.key), append(c.args, e.member)
+			}
+			calls = append(calls, c)
+		}
+	}
+	for i, result := range s.run(ctx, calls...) {
+		if err := result.Error(); err != nil {
+			return fmt.Errorf("indexing %s: %w", calls[i].keys[0], err)
+		}
+	}
+	return nil
+}
