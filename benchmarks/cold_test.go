@@ -1,0 +1,176 @@
+//go:build unix
+
+package benchmarks
+
+import (
+	"context"
+	"database/sql"
+	"net/http"
+	"path/filepath"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/valkey-io/valkey-go"
+	_ "modernc.org/sqlite"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/stores/postgres"
+	"github.com/apitoken-go/apitoken/stores/sqlite"
+	valkeystore "github.com/apitoken-go/apitoken/stores/valkey"
+)
+
+// An engine is what keeps tokens. Its function makes an empty database.
+type engine struct {
+	name string
+	open func(testing.TB) database
+}
+
+type database struct {
+	store apitoken.Store
+
+	// read is a bare read from the record of a token, through the driver that the
+	// store uses: as little as whoever writes that by hand could do.
+	read bareRead
+
+	// exec executes a statement, where there is SQL. What it writes may be lost in
+	// a crash.
+	exec func(ctx context.Context, query string) error
+
+	// names returns the names of the columns of a token.
+	names func(ctx context.Context) ([]string, error)
+}
+
+type bareRead func(ctx context.Context, id string) error
+
+// engines are all that are measured.
+var engines = []engine{
+	{"sqlite", openSQLite},
+	{"postgres", openPostgres},
+	{"valkey", openValkey},
+}
+
+func openSQLite(t testing.TB) database {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	store := must(sqlite.Open(t.Context(), path))
+	cleanup(t, store.Close)
+	db := must(sql.Open("sqlite", path))
+	cleanup(t, db.Close)
+	stmt := must(db.PrepareContext(t.Context(), "SELECT digest FROM apitoken_tokens WHERE id = ?"))
+	bulk := must(sql.Open("sqlite", "file:"+path+"?_pragma=synchronous(off)&_pragma=cache_size(-200000)"))
+	bulk.SetMaxOpenConns(1)
+	cleanup(t, bulk.Close)
+	return database{
+		store: store,
+		read: func(ctx context.Context, id string) error {
+			var digest []byte
+			return stmt.QueryRowContext(ctx, id).Scan(&digest)
+		},
+		exec: func(ctx context.Context, query string) error {
+			_, err := bulk.ExecContext(ctx, query)
+			return err
+		},
+		names: func(ctx context.Context) ([]string, error) {
+			rows, err := db.QueryContext(ctx, "SELECT * FROM apitoken_tokens LIMIT 0")
+			if err != nil {
+				return nil, err
+			}
+			defer rows.Close()
+			return rows.Columns()
+		},
+	}
+}
+
+func openPostgres(t testing.TB) database {
+	url := testserver.PostgresDatabase(t)
+	store := must(postgres.Open(t.Context(), url))
+	cleanup(t, store.Close)
+	pool := must(pgxpool.New(t.Context(), url))
+	t.Cleanup(pool.Close)
+	return database{
+		store: store,
+		read: func(ctx context.Context, id string) error {
+			var digest []byte
+			return pool.QueryRow(ctx, "SELECT digest FROM apitoken_tokens WHERE id = $1", id).Scan(&digest)
+		},
+		exec: func(ctx context.Context, query string) error {
+			_, err := pool.Exec(ctx, query)
+			return err
+		},
+		names: func(ctx context.Context) (names []string, err error) {
+			rows, err := pool.Query(ctx, "SELECT * FROM apitoken_tokens LIMIT 0")
+			if err != nil {
+				return nil, err
+			}
+			defer rows.Close()
+			for _, column := range rows.FieldDescriptions() {
+				names = append(names, column.Name)
+			}
+			return names, nil
+		},
+	}
+}
+
+func openValkey(t testing.TB) database {
+	addr := testserver.Redis(t).Addr()
+	store := must(valkeystore.Open(t.Context(), "redis://"+addr))
+	cleanup(t, store.Close)
+	client := must(valkey.NewClient(valkey.ClientOption{InitAddress: []string{addr}, DisableCache: true}))
+	t.Cleanup(client.Close)
+	return database{store: store, read: func(ctx context.Context, id string) error {
+		_, err := client.Do(ctx, client.B().Get().Key("apitoken:{"+id+"}").Build()).AsBytes()
+		return err
+	}}
+}
+
+// must ends the test if something could not be opened.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// coldTokens is how many tokens are in the database. Each is written on its own
+// before, as its owner generates it.
+const coldTokens = 1000
+
+// BenchmarkCold is a request with a valid token when nothing may be kept in
+// memory, beside a bare read from the same record, and a Get of the store alone.
+func BenchmarkCold(b *testing.B) {
+	for _, e := range engines {
+		b.Run("store="+e.name, func(b *testing.B) {
+			forget(b)
+			d := e.open(b)
+			s, err := newLibraryOver(NewWork(min(coldTokens, *stored)), d.store, apitoken.ReadAlways, Accepted)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ids := make([]string, len(s.Tokens))
+			for i, token := range s.Tokens {
+				ids[i] = token[len("acme_"):][:idLen]
+			}
+			each := func(read bareRead) func(*testing.B) {
+				return func(b *testing.B) {
+					b.ReportAllocs()
+					for i := 0; b.Loop(); i++ {
+						if err := read(b.Context(), ids[i%len(ids)]); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+			}
+			b.Run("impl=bare", each(d.read))
+			b.Run("impl=get", each(func(ctx context.Context, id string) error {
+				_, err := d.store.Get(ctx, id)
+				return err
+			}))
+			b.Run("impl=apitoken", func(b *testing.B) {
+				present(b, s.Client(Allowed), s.Rotation(s.Tokens), http.StatusOK)
+			})
+			if err := s.Close(); err != nil {
+				b.Error(err)
+			}
+		})
+	}
+}
