@@ -1,0 +1,418 @@
+//go:build linux
+
+package crash
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/stores/postgres"
+	"github.com/apitoken-go/apitoken/stores/sqlite"
+	"github.com/apitoken-go/apitoken/stores/valkey"
+)
+
+var cycles = flag.Int("cycles", 4, "how often each is killed")
+
+// How many workers there are, how long they wait for the store, and how long the
+// checks do.
+const (
+	workers = 4
+	hasty   = time.Second
+	patient = 30 * time.Second
+)
+
+type store interface {
+	apitoken.Store
+	Close() error
+}
+
+func open(ctx context.Context, address string) (store, error) {
+	switch scheme, _, _ := strings.Cut(address, ":"); scheme {
+	case "postgres":
+		return postgres.Open(ctx, address)
+	case "redis":
+		return valkey.Open(ctx, address)
+	}
+	return sqlite.Open(ctx, address)
+}
+
+// This test program is also the application that is killed.
+const child = "APITOKEN_CRASH_CHILD"
+
+func TestMain(m *testing.M) {
+	address := os.Getenv(child)
+	if address == "" {
+		os.Exit(m.Run())
+	}
+	if err := application(address); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func application(address string) error {
+	ctx := context.Background()
+	st, err := open(ctx, address)
+	if err != nil {
+		return err
+	}
+	if text := os.Getenv(child + "_FILE_SIZE"); text != "" {
+		n, _ := strconv.ParseUint(text, 10, 64)
+		signal.Ignore(syscall.SIGXFSZ) // then the write fails
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+			return err
+		}
+	}
+	s, err := newService(st, patient)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	say := func(n note) {
+		line, _ := json.Marshal(n)
+		mu.Lock()
+		defer mu.Unlock()
+		os.Stdout.Write(append(line, '\n'))
+	}
+	failed := make(chan error, workers)
+	for w := range workers {
+		go func() { failed <- s.work(ctx, w, nil, say) }()
+	}
+	err = <-failed
+	for range workers - 1 { // the disk is full for all of them
+		<-failed
+	}
+	return err
+}
+
+// start starts the application, and takes down what it says. The channel is
+// closed when its output ends.
+func start(t *testing.T, address string, l *ledger, env ...string) (*exec.Cmd, <-chan struct{}, *strings.Builder) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), child+"="+address), env...)
+	stderr := new(strings.Builder)
+	cmd.Stderr = stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	first, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		var once sync.Once
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var n note
+			if err := json.Unmarshal(lines.Bytes(), &n); err != nil {
+				return // cut off
+			}
+			l.write(n)
+			once.Do(func() { close(first) })
+		}
+	}()
+	select {
+	case <-first:
+	case <-ended:
+	case <-time.After(time.Minute):
+	}
+	return cmd, ended, stderr
+}
+
+// awaitTheDead waits until a server has done with the connections of who was
+// killed: it may still make the change that came last, which nobody awaits.
+func awaitTheDead(t *testing.T, address string) {
+	t.Helper()
+	if !strings.HasPrefix(address, "postgres:") {
+		return
+	}
+	conn, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		var others int
+		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`).Scan(&others)
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("%d connections are open (%v)", others, err)
+		}
+		if others == 0 {
+			return
+		}
+	}
+}
+
+func mustCheck(t *testing.T, address string, l *ledger, all bool) {
+	t.Helper()
+	awaitTheDead(t, address)
+	st, err := open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	s, err := newService(st, patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.auth.Close()
+	for _, w := range l.check(t.Context(), s, all) {
+		t.Error(w)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	l.checkList(t, s)
+}
+
+// checkList compares the list with the ledger: whatever else is there was being
+// generated.
+func (l *ledger) checkList(t *testing.T, s *service) {
+	t.Helper()
+	live := map[string]bool{}
+	for _, k := range l.tokens {
+		if !k.deleted {
+			live[k.id] = true
+		}
+	}
+	cursor, others := "", 0
+	for {
+		page, err := s.manager().List(t.Context(), apitoken.List{Limit: 100, Cursor: cursor})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, info := range page.Tokens {
+			if !live[info.ID] {
+				others++
+				// Nobody has seen its secret; it would be counted in every cycle.
+				if err := s.manager().Delete(t.Context(), info.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			delete(live, info.ID)
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if len(live) > 0 {
+		t.Fatalf("%d tokens are in no list", len(live))
+	}
+	if others > l.unborn {
+		t.Fatalf("%d tokens are in the list that nobody generated", others-l.unborn)
+	}
+	// Lists stay short: what is checked is in the ledger.
+	for i, k := range l.tokens {
+		if !k.deleted && i < len(l.tokens)-100 {
+			if err := s.manager().Delete(t.Context(), k.id); err != nil {
+				t.Fatal(err)
+			}
+			k.deleted = true
+		}
+	}
+}
+
+func report(t *testing.T, l *ledger, began time.Time) {
+	t.Helper()
+	t.Logf("%d cycles in %v: %d operations were acknowledged on %d tokens, %d under way; 0 lost, 0 revived",
+		*cycles, time.Since(began).Round(time.Second), l.acks, len(l.tokens), l.pendings)
+	if l.acks < *cycles {
+		t.Error("hardly anything was acknowledged")
+	}
+}
+
+func TestAnApplicationThatIsKilledLosesNothing(t *testing.T) {
+	for name, address := range map[string]func(t *testing.T) string{
+		"sqlite":   func(t *testing.T) string { return filepath.Join(t.TempDir(), "tokens.db") },
+		"postgres": func(t *testing.T) string { return testserver.PostgresDatabase(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			address, began := address(t), time.Now()
+			l := new(ledger)
+			for range *cycles {
+				l.begin()
+				cmd, ended, stderr := start(t, address, l)
+				time.Sleep(rand.N(250 * time.Millisecond))
+				cmd.Process.Kill()
+				<-ended
+				if err := cmd.Wait(); err == nil || cmd.ProcessState.Exited() {
+					t.Fatalf("the application was not killed: %v\n%s", cmd.ProcessState, stderr)
+				}
+				mustCheck(t, address, l, false)
+			}
+			mustCheck(t, address, l, true)
+			report(t, l, began)
+		})
+	}
+}
+
+// A server is one that can be killed and started again.
+type server interface {
+	Kill()
+	Restart(t testing.TB)
+}
+
+func TestAServerThatIsKilledLosesNothing(t *testing.T) {
+	for name, start := range map[string]func(t *testing.T) (server, string){
+		"postgres": func(t *testing.T) (server, string) {
+			s := testserver.Postgres(t)
+			return s, s.Database(t)
+		},
+		"redis": func(t *testing.T) (server, string) {
+			s := testserver.Redis(t)
+			u := url.URL{Scheme: "redis", Host: s.Addr()}
+			return s, u.String()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, address := start(t)
+			began := time.Now()
+			l := new(ledger)
+			for range *cycles {
+				l.begin()
+				st, err := open(t.Context(), address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := newService(st, hasty)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stop := make(chan struct{})
+				var wg sync.WaitGroup
+				for w := range workers {
+					wg.Go(func() { _ = s.work(t.Context(), w, stop, l.write) })
+				}
+				time.Sleep(50*time.Millisecond + rand.N(250*time.Millisecond))
+				server.Kill()
+				close(stop)
+				wg.Wait()
+				s.auth.Close()
+				st.Close()
+				server.Restart(t)
+				mustCheck(t, address, l, false)
+			}
+			mustCheck(t, address, l, true)
+			report(t, l, began)
+		})
+	}
+}
+
+// A disk that is full is a write that fails, here because files may not grow.
+func TestAFullDiskFailsChangesAndLosesNothing(t *testing.T) {
+	address := filepath.Join(t.TempDir(), "tokens.db")
+	l := new(ledger)
+	l.begin()
+	st, err := open(t.Context(), address) // makes the tables
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.Close()
+	for _, size := range []int{200_000, 300_000, 400_000} {
+		l.begin()
+		cmd, ended, stderr := start(t, address, l, fmt.Sprint(child, "_FILE_SIZE=", size))
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Error("the disk is never full")
+			cmd.Process.Kill()
+			<-ended
+		}
+		cmd.Wait()
+		if text := stderr.String(); !strings.Contains(text, "apitoken: unavailable") {
+			t.Errorf("the application ended with %q", text)
+		}
+		mustCheck(t, address, l, true)
+	}
+	if l.acks < 10 {
+		t.Errorf("only %d operations were acknowledged", l.acks)
+	}
+}
+
+// Whoever puts another file in the place of an open one does not change what the
+// application that has it open decides. What that acknowledges from then on goes to a file
+// without a name, and to a log that is taken for that of the other one.
+func TestAFileThatIsReplacedUnderneathIsNotMixedWithTheOpenOne(t *testing.T) {
+	dir := t.TempDir()
+	address, other := filepath.Join(dir, "tokens.db"), filepath.Join(dir, "other.db")
+	st, err := open(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	s, err := newService(st, patient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	generated := func() (string, apitoken.Presented) {
+		info, secret, err := s.manager().Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ID, apitoken.Presented{Secret: secret}
+	}
+	id, presented := generated()
+	empty, err := open(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty.Close()
+	if err := os.Rename(other, address); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.auth.Verify(t.Context(), presented, apitoken.All(s.read)); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.manager().Deactivate(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.auth.Verify(t.Context(), presented, apitoken.All(s.read)); !errors.Is(err, apitoken.ErrDeactivated) {
+		t.Errorf("a deactivation was acknowledged, and the token's error is %v", err)
+	}
+	var ids []string
+	for range 300 { // until the log begins anew, over what is only in the old file
+		id, _ := generated()
+		ids = append(ids, id)
+	}
+	s.auth.Close()
+	if err := st.Close(); err != nil {
+		t.Error(err)
+	}
+	found := 0
+	next, err := open(t.Context(), address)
+	if err == nil {
+		defer next.Close()
+		for _, id := range ids {
+			if _, err := next.Get(t.Context(), id); err == nil {
+				found++
+			}
+		}
+	}
+	t.Logf("the next process finds %d of %d tokens (%v)", found, len(ids), err)
+	if found == len(ids) {
+		t.Error("nothing is lost to the next process: the documentation says otherwise")
+	}
+}

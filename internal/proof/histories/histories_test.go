@@ -1,0 +1,209 @@
+//go:build unix
+
+package histories
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/stores/memory"
+	"github.com/apitoken-go/apitoken/stores/postgres"
+	"github.com/apitoken-go/apitoken/stores/sqlite"
+	"github.com/apitoken-go/apitoken/stores/valkey"
+)
+
+var ops = flag.Int64("ops", 20_000, "how many verifications to check for each store")
+
+var stores = []struct {
+	name string
+	open func(t *testing.T) apitoken.Store
+}{
+	{"memory", func(*testing.T) apitoken.Store { return memory.New() }},
+	{"sqlite", func(t *testing.T) apitoken.Store {
+		s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "tokens.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}},
+	{"postgres", func(t *testing.T) apitoken.Store {
+		s, err := postgres.Open(t.Context(), testserver.PostgresDatabase(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}},
+	{"redis", func(t *testing.T) apitoken.Store {
+		u := url.URL{Scheme: "redis", Host: testserver.Redis(t).Addr()}
+		s, err := valkey.Open(t.Context(), u.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}},
+}
+
+func newAuthority(t *testing.T, store apitoken.Store, catalogue *apitoken.Catalogue, edit func(*apitoken.Config)) *apitoken.Authority {
+	config := apitoken.Config{
+		Prefix: "acme", Permissions: catalogue, Store: store, StoreTimeout: 30 * time.Second,
+		MaxStale: 1000 * time.Hour, // nothing becomes fresh by getting old
+	}
+	edit(&config)
+	a, err := apitoken.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	return a
+}
+
+func newService(t *testing.T, store apitoken.Store, edit func(*apitoken.Config)) *service {
+	catalogue := new(apitoken.Catalogue)
+	read := catalogue.Define("devices:read", "See devices")
+	a := newAuthority(t, store, catalogue, edit)
+	return &service{change: a, verify: a, read: read}
+}
+
+// What a node has acknowledged it enforces at once, on its own: there is no feed,
+// and a lease of 1000 hours.
+func TestNothingStaleIsAccepted(t *testing.T) {
+	const perRound = 500_000
+	for _, s := range stores {
+		t.Run(s.name, func(t *testing.T) {
+			sv := newService(t, unwatched{s.open(t)}, func(c *apitoken.Config) { c.CacheEntries = tokens - 2 })
+			start := time.Now()
+			var checked, changes, stale int
+			seen := map[outcome]int{}
+			for left := *ops; left > 0; left -= perRound {
+				for _, history := range sv.run(t.Context(), 4, 3, min(left, perRound), 0) {
+					wrong, err := check(history)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, w := range wrong {
+						if stale++; stale <= 5 {
+							t.Error(w)
+						}
+					}
+					for _, o := range history {
+						if o.kind == verify {
+							checked++
+							seen[o.outcome]++
+						} else {
+							changes++
+						}
+					}
+				}
+			}
+			t.Logf("%d verifications checked beside %d changes in %v: %d stale; %s", checked, changes, time.Since(start).Round(time.Second), stale, fmt.Sprint(seen))
+			for _, o := range []outcome{accepted, sawInactive, sawRetired} {
+				if seen[o] == 0 {
+					t.Errorf("nobody ever got %q", o)
+				}
+			}
+		})
+	}
+}
+
+// The same by Porcupine, in histories of a size that it can judge.
+func TestHistoriesAreLinearizable(t *testing.T) {
+	for _, s := range stores {
+		t.Run(s.name, func(t *testing.T) {
+			sv := newService(t, unwatched{s.open(t)}, func(c *apitoken.Config) { c.CacheEntries = tokens - 2 })
+			judge(t, sv, 5)
+		})
+	}
+}
+
+// And by a store that fails: changes of which nobody knows whether they were made
+// may be made at any time, but what was acknowledged holds.
+func TestHistoriesAreLinearizableWhenTheStoreFails(t *testing.T) {
+	for _, s := range stores {
+		t.Run(s.name, func(t *testing.T) {
+			store := faulty{unwatched{s.open(t)}, 12, 30 * time.Millisecond, new(atomic.Int64)}
+			sv := newService(t, store, func(c *apitoken.Config) { c.CacheEntries, c.StoreTimeout = tokens-2, 15*time.Millisecond })
+			lost := judge(t, sv, 10)
+			t.Logf("%d calls of the store failed", store.failed.Load())
+			if store.failed.Load() == 0 || lost == 0 {
+				t.Error("nothing failed")
+			}
+		})
+	}
+}
+
+// judge returns how many operations came to no answer.
+func judge(t *testing.T, sv *service, rounds int) (lost int) {
+	t.Helper()
+	var checked, undecided int
+	for range rounds {
+		for _, history := range sv.run(t.Context(), 3, 2, 1000, time.Millisecond) {
+			for _, o := range history {
+				checked++
+				if o.outcome == unknown || o.outcome == nothing {
+					lost++
+				}
+			}
+			switch linearizable(history, 20*time.Second) {
+			case porcupine.Illegal:
+				t.Errorf("no order explains this history of one token: %v", history)
+			case porcupine.Unknown:
+				undecided++
+			}
+		}
+	}
+	t.Logf("%d operations, of which %d came to no answer; %d histories were too much for Porcupine", checked, lost, undecided)
+	if undecided > 2 {
+		t.Errorf("Porcupine could not decide about %d histories", undecided)
+	}
+	return lost
+}
+
+// The control: both checkers must find a cache wrong of which that is known.
+func TestTheNaiveCacheIsCaught(t *testing.T) {
+	catalogue := new(apitoken.Catalogue)
+	read := catalogue.Define("devices:read", "See devices")
+	store := memory.New()
+	cache := &naive{Store: slow{unwatched{store}, 200 * time.Microsecond}, cache: map[string]apitoken.Record{}}
+	sv := &service{read: read}
+	sv.change = newAuthority(t, invalidating{store, cache}, catalogue, func(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways })
+	sv.verify = newAuthority(t, cache, catalogue, func(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways })
+
+	var histories, exact, byPorcupine int
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	for (exact < 3 || byPorcupine < 3) && ctx.Err() == nil {
+		for _, history := range sv.run(ctx, 3, 2, 1000, time.Millisecond) {
+			histories++
+			stale, err := check(history)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(stale) > 0 {
+				exact++
+			}
+			if linearizable(history, 20*time.Second) == porcupine.Illegal {
+				byPorcupine++
+			}
+			if (len(stale) > 0) != (linearizable(history, 20*time.Second) == porcupine.Illegal) {
+				t.Errorf("the checkers do not agree: %v", stale)
+			}
+		}
+	}
+	t.Logf("of %d histories the exact checker found %d wrong, Porcupine %d", histories, exact, byPorcupine)
+	if exact == 0 || byPorcupine == 0 {
+		t.Error("the checkers find nothing")
+	}
+}

@@ -1,0 +1,173 @@
+// Package histories shows that a node enforces what it has acknowledged: workers
+// change and verify the same tokens at the same time, each operation notes when
+// it was called and when it returned, and what they saw is checked for an order
+// that explains it (linearizability, Herlihy and Wing 1990).
+//
+// Two checkers look: an exact one that uses the versions of tokens, fast enough
+// for any number of operations, and Porcupine, which knows nothing of versions
+// and also takes changes whose outcome is unknown.
+package histories
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+type kind uint8
+
+const (
+	verify kind = iota
+	generate
+	activate
+	deactivate
+	rotate  // the old secret is refused from now on
+	overlap // rotate, and both are good
+	keepNew
+	keepOld
+	remove
+)
+
+func (k kind) String() string {
+	return [...]string{"verify", "generate", "activate", "deactivate", "rotate", "rotate with overlap", "keep new", "keep old", "delete"}[k]
+}
+
+// An outcome is what a caller was told.
+type outcome uint8
+
+const (
+	done     outcome = iota // changed, or so already
+	accepted                // verify: the rest are refusals, and why
+	sawUnknown
+	sawWrong
+	sawRetired
+	sawInactive
+	sawNotFound // changes: the rest are why not
+	sawForbidden
+	sawRotating
+	sawNotRotating
+	unknown // nobody knows whether it was changed
+	nothing // nothing was learnt
+)
+
+func (o outcome) String() string {
+	return [...]string{"done", "accepted", "unknown token", "wrong secret", "retired secret", "deactivated",
+		"not found", "forbidden", "rotating", "not rotating", "outcome unknown", "no answer"}[o]
+}
+
+// An op is one operation on a token. Call and ret are of a clock that ticks with
+// each operation.
+type op struct {
+	call, ret int64
+	version   int64 // that a change made or found
+	kind      kind
+	outcome   outcome
+	secret    int16 // presented, or made: secrets are numbered by their token
+}
+
+func (o op) String() string {
+	return fmt.Sprintf("[%d %d] %v secret %d: %v, version %d", o.call, o.ret, o.kind, o.secret, o.outcome, o.version)
+}
+
+const never = math.MaxInt64
+
+// A state is what a token is at one moment, as far as operations see it.
+type state struct {
+	deleted  bool
+	inactive bool
+	current  int16
+	old      int16 // -1: none
+	overlap  bool  // old is good, too
+	kept     kind  // of the last overlap that was ended: keepNew or keepOld
+}
+
+var fresh = state{old: -1, kept: keepNew}
+
+// sees returns what an operation sees of a token in this state.
+func (s state) sees(k kind, secret int16) outcome {
+	switch {
+	case s.deleted && k == verify:
+		return sawUnknown
+	case s.deleted:
+		return sawNotFound
+	}
+	switch k {
+	case verify:
+		switch {
+		case secret != s.current && secret != s.old:
+			return sawWrong
+		case secret == s.old && !s.overlap:
+			return sawRetired
+		case s.inactive:
+			return sawInactive
+		}
+		return accepted
+	case rotate, overlap:
+		switch {
+		case s.inactive:
+			return sawForbidden
+		case s.overlap:
+			return sawRotating
+		}
+	case keepNew, keepOld:
+		switch {
+		case s.old < 0, !s.overlap && s.kept != k:
+			return sawNotRotating
+		}
+	}
+	return done
+}
+
+// after returns the state after a change that is done.
+func (s state) after(k kind, secret int16) state {
+	switch k {
+	case activate:
+		s.inactive = false
+	case deactivate:
+		s.inactive = true
+	case rotate, overlap:
+		s.old, s.current, s.overlap, s.kept = s.current, secret, k == overlap, keepNew
+	case keepNew, keepOld:
+		if s.overlap && k == keepOld {
+			s.old, s.current, s.kept = s.current, s.old, keepOld
+		}
+		s.overlap = false
+	case remove:
+		s.deleted = true
+	}
+	return s
+}
+
+// outcomeOf reads the error of an operation.
+func outcomeOf(k kind, err error) outcome {
+	_, forbidden := errors.AsType[*apitoken.ForbiddenError](err)
+	switch {
+	case err == nil && k == verify:
+		return accepted
+	case err == nil:
+		return done
+	case errors.Is(err, apitoken.ErrUnavailable) && k == verify, errors.Is(err, apitoken.ErrConflict):
+		return nothing
+	case errors.Is(err, apitoken.ErrUnavailable):
+		return unknown
+	case errors.Is(err, apitoken.ErrUnknownToken):
+		return sawUnknown
+	case errors.Is(err, apitoken.ErrWrongSecret):
+		return sawWrong
+	case errors.Is(err, apitoken.ErrRetired):
+		return sawRetired
+	case errors.Is(err, apitoken.ErrDeactivated):
+		return sawInactive
+	case errors.Is(err, apitoken.ErrNotFound):
+		return sawNotFound
+	case errors.Is(err, apitoken.ErrRotating):
+		return sawRotating
+	case errors.Is(err, apitoken.ErrNotRotating):
+		return sawNotRotating
+	case forbidden:
+		return sawForbidden
+	}
+	panic(fmt.Sprintf("%v: %v", k, err))
+}

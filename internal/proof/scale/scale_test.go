@@ -1,0 +1,215 @@
+//go:build unix
+
+// Package scale measures what docs/scale.md calculates with, on private servers:
+//
+//	go test -run '^$' -bench . ./internal/proof/scale
+package scale
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/stores/postgres"
+)
+
+var (
+	catalogue apitoken.Catalogue
+	use       = catalogue.Define("use", "Use the service")
+	owner     = apitoken.Actor{User: "ada", Environment: "scale", Grants: []apitoken.Permission{use}}
+)
+
+// A rig is a PostgreSQL with some tokens.
+type rig struct {
+	url   string
+	store *postgres.Store
+	auth  *apitoken.Authority
+	ids   []string
+}
+
+func newRig(t testing.TB, tokens int, settings ...string) *rig {
+	r := &rig{url: testserver.Postgres(t, settings...).URL("postgres")}
+	var err error
+	if r.store, err = postgres.Open(t.Context(), r.url); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.store.Close() })
+	r.auth, err = apitoken.New(apitoken.Config{Prefix: "scale", Permissions: &catalogue, Store: r.store, MaxStale: apitoken.ReadAlways})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.auth.Close() })
+	for range tokens {
+		info, _, err := r.auth.As(owner).Generate(t.Context(), apitoken.Generate{
+			Name: "Scale", Permissions: []apitoken.Permission{use}, Expiry: apitoken.Never(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.ids = append(r.ids, info.ID)
+	}
+	return r
+}
+
+// BenchmarkRead is a look-up that memory cannot answer, by as many at once as
+// the pool has connections.
+func BenchmarkRead(b *testing.B) {
+	r := newRig(b, 100)
+	b.SetParallelism(4)
+	before := serverTime(b, r)
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			if _, err := r.store.Get(context.Background(), r.ids[i%len(r.ids)]); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64((serverTime(b, r)-before).Microseconds())/float64(b.N), "server-µs/op")
+}
+
+// BenchmarkFeed is what nodes that watch an idle log cost the server: time of its
+// processors per node and second, at a MaxStale of one second.
+func BenchmarkFeed(b *testing.B) {
+	for _, nodes := range []int{10, 100} {
+		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
+			r := newRig(b, 1, "max_connections=200")
+			watch(b, r, nodes, nil)
+			before, began := serverTime(b, r), time.Now()
+			for b.Loop() {
+				time.Sleep(time.Second)
+			}
+			spent := float64((serverTime(b, r) - before).Microseconds())
+			b.ReportMetric(spent/float64(nodes)/time.Since(began).Seconds(), "server-µs/node/s")
+		})
+	}
+}
+
+// BenchmarkChange is a change of a token until all nodes have heard of it.
+func BenchmarkChange(b *testing.B) {
+	for _, nodes := range []int{10, 100} {
+		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
+			r := newRig(b, 1, "max_connections=200")
+			heard := make(chan struct{}, 10*nodes)
+			var change atomic.Int64
+			watch(b, r, nodes, func() func() {
+				var last int64
+				return func() { // a change comes twice, as a notification and in the log
+					if now := change.Load(); now != last {
+						last = now
+						heard <- struct{}{}
+					}
+				}
+			})
+			before := serverTime(b, r)
+			active := true
+			for b.Loop() {
+				change.Add(1)
+				var err error
+				if active = !active; active {
+					_, err = r.auth.As(owner).Activate(b.Context(), r.ids[0])
+				} else {
+					_, err = r.auth.As(owner).Deactivate(b.Context(), r.ids[0])
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				for range nodes {
+					<-heard
+				}
+			}
+			b.ReportMetric(float64((serverTime(b, r)-before).Microseconds())/float64(b.N), "server-µs/op")
+		})
+	}
+}
+
+// BenchmarkUse writes that tokens were used, a thousand at once.
+func BenchmarkUse(b *testing.B) {
+	const batch = 1000
+	r := newRig(b, batch)
+	uses := make([]apitoken.Use, batch)
+	for i, id := range r.ids {
+		rec, err := r.store.Get(b.Context(), id)
+		if err != nil {
+			b.Fatal(err)
+		}
+		uses[i] = apitoken.Use{ID: id, Digest: rec.Secrets[0].Digest, Transport: apitoken.InHeader}
+	}
+	before, at := serverTime(b, r), time.Now().UTC().Truncate(time.Microsecond)
+	for b.Loop() {
+		at = at.Add(time.Minute)
+		for i := range uses {
+			uses[i].At = at
+		}
+		if err := r.store.Touch(b.Context(), uses); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((serverTime(b, r)-before).Microseconds())/float64(b.N)/batch, "server-µs/use")
+}
+
+// watch has as many nodes follow the changes, and returns when all do.
+func watch(t testing.TB, r *rig, nodes int, changed func() func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var begun, running sync.WaitGroup
+	for range nodes {
+		begun.Add(1)
+		running.Go(func() {
+			f := &feed{begun: sync.OnceFunc(begun.Done), changed: func() {}}
+			if changed != nil {
+				f.changed = changed()
+			}
+			if err := r.store.Watch(ctx, f); ctx.Err() == nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); running.Wait() })
+	begun.Wait()
+}
+
+// A feed is that of a node with a MaxStale of one second.
+type feed struct{ begun, changed func() }
+
+func (f *feed) Reset()                  {}
+func (f *feed) Current(time.Time)       { f.begun() }
+func (f *feed) Interval() time.Duration { return time.Second / 4 }
+func (f *feed) Changed(...string)       { f.changed() }
+
+// serverTime returns what the server's processes have used of the processors.
+func serverTime(t testing.TB, r *rig) time.Duration {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	rows, _ := conn.Query(t.Context(), `SELECT pid FROM pg_stat_activity`)
+	pids, err := pgx.CollectRows(rows, pgx.RowTo[int])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/proc/self/schedstat"); err != nil {
+		t.Skip("needs /proc/self/schedstat (Linux)")
+	}
+	var sum time.Duration
+	for _, pid := range pids {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid)) // nothing, if it has just ended
+		spent, _, _ := strings.Cut(string(stat), " ")
+		ns, _ := strconv.Atoi(spent)
+		sum += time.Duration(ns)
+	}
+	return sum
+}
