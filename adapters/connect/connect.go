@@ -1,0 +1,72 @@
+// Package apitokenconnect guards handlers of [connectrpc.com/connect], and
+// refuses in the protocol of the client: Connect, gRPC or gRPC-Web.
+//
+//	path, handler := devicesv1connect.NewDeviceServiceHandler(devices{})
+//	mux.Handle(devicesv1connect.DeviceServiceGetProcedure, apitokenconnect.Guard(auth, apitoken.All(readDevices))(handler))
+//
+// The whole program is in examples/connect of the repository.
+package apitokenconnect
+
+import (
+	"errors"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/admit"
+)
+
+// Guard is [apitoken.Authority.Guard] for handlers of Connect. Register the
+// handler of a service once for each procedure, with what that needs: so no
+// procedure is open, since those that are not registered do not exist.
+//
+// A request without a valid token is refused with the code unauthenticated, one
+// whose token lacks a permission with permission_denied, one that is malformed
+// with invalid_argument, and one that cannot be judged now with unavailable. The
+// header has the fields of the refusal, WWW-Authenticate among them.
+// Requests of none of the protocols get the answer of apitoken.
+//
+// This is a middleware and no interceptor, so that nothing is read of a body
+// whose sender is not known. The options are those of the handler that matter
+// for errors, such as connect.WithRequireConnectProtocolHeader.
+func Guard(auth *apitoken.Authority, need apitoken.Need, options ...connect.HandlerOption) func(http.Handler) http.Handler {
+	guard, protocols := auth.Guard(need), connect.NewErrorWriter(options...)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			admitted, answer := admit.Request(guard, r)
+			switch {
+			case admitted != nil:
+				answer.SendTo(w)
+				next.ServeHTTP(w, admitted)
+			case protocols.IsSupported(r):
+				// As fields of the header in every protocol: authentication
+				// must not be in a trailer (RFC 9110 section 6.5.1).
+				for name, values := range answer.Header() {
+					if name != "Content-Type" {
+						w.Header()[name] = values
+					}
+				}
+				protocols.Write(w, r, connect.NewError(code(answer.Status()), errors.New(answer.Message())))
+			default:
+				answer.SendTo(w)
+			}
+		})
+	}
+}
+
+// code returns what a status of HTTP is to Connect. What is malformed is invalid
+// whatever the state of the system, as the specification has it of
+// invalid_argument, and no other token would help, as unauthenticated would
+// suggest. In Connect's own protocol all four have the HTTP status they come from.
+func code(status int) connect.Code {
+	switch status {
+	case http.StatusBadRequest:
+		return connect.CodeInvalidArgument
+	case http.StatusUnauthorized:
+		return connect.CodeUnauthenticated
+	case http.StatusForbidden:
+		return connect.CodePermissionDenied
+	}
+	return connect.CodeUnavailable
+}

@@ -1,0 +1,18 @@
+module github.com/apitoken-go/apitoken/adapters/connect
+
+go 1.26.0
+
+require (
+	connectrpc.com/connect v1.21.1
+	github.com/apitoken-go/apitoken v0.1.0
+	github.com/stretchr/testify v1.12.1
+	google.golang.org/protobuf v1.36.12
+)
+
+require (
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace github.com/apitoken-go/apitoken => ../..

@@ -1,0 +1,102 @@
+// Package apitokenfiber guards routes of [github.com/gofiber/fiber/v3].
+//
+//	app := fiber.New()
+//	app.Use(apitokenfiber.HideQueryToken(auth))
+//	app.Get("/devices/:id", apitokenfiber.Guard(auth, apitoken.All(readDevices)), device)
+//
+// The whole program is in examples/fiber of the repository.
+package apitokenfiber
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/gofiber/fiber/v3"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/admit"
+)
+
+// Guard returns a handler that lets requests on to the next one only if their
+// token meets the need, and otherwise answers as [apitoken.Authority.Guard]
+// does. It panics where that does.
+//
+// The handlers that follow find the token with apitoken.FromContext(c.Context()),
+// and the query without the parameter. The functions of [apitoken.Config] that
+// take an http.Request get one without a body.
+func Guard(auth *apitoken.Authority, need apitoken.Need) fiber.Handler {
+	guard := auth.Guard(need)
+	return func(c fiber.Ctx) error {
+		r, err := request(c)
+		if err != nil {
+			return err
+		}
+		admitted, answer := admit.Request(guard, r)
+		for name, values := range answer.Header() {
+			c.Response().Header.Del(name)
+			for _, v := range values {
+				c.Response().Header.Add(name, v)
+			}
+		}
+		if admitted == nil {
+			return c.Status(answer.Status()).Send(answer.Body())
+		}
+		pass(c, r, admitted)
+		return c.Next()
+	}
+}
+
+// HideQueryToken takes the query parameter out of requests and hands it on to
+// Guard. Use it first: before logs of requests, which would write the token.
+func HideQueryToken(auth *apitoken.Authority) fiber.Handler {
+	return func(c fiber.Ctx) error {
+		r, err := request(c)
+		if err != nil {
+			return err
+		}
+		pass(c, r, auth.Scrub(r))
+		return c.Next()
+	}
+}
+
+// pass puts what became of a request into fiber's.
+func pass(c fiber.Ctx, before, after *http.Request) {
+	c.SetContext(after.Context())
+	if after.RequestURI != before.RequestURI {
+		c.Request().SetRequestURI(after.RequestURI)
+	}
+}
+
+// request makes an http.Request of the lines that fasthttp has received. It
+// takes the target of the request as it was sent, since fasthttp parses it
+// otherwise than net/http does, and keeps fields that were sent twice: whatever
+// is read of both must be read as by net/http. All strings are copies, because
+// fasthttp uses its memory again.
+func request(c fiber.Ctx) (*http.Request, error) {
+	in := &c.Request().Header
+	target := string(in.RequestURI())
+	u, err := url.ParseRequestURI(target)
+	if err != nil {
+		return nil, fiber.NewError(fiber.StatusBadRequest, "malformed request target")
+	}
+	r := &http.Request{
+		Method:     string(in.Method()),
+		URL:        u,
+		RequestURI: target,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     make(http.Header),
+		Body:       http.NoBody,
+		Host:       string(in.Host()),
+		RemoteAddr: c.RequestCtx().RemoteAddr().String(), // not c.IP, which may be a header
+		TLS:        c.RequestCtx().TLSConnectionState(),
+	}
+	for name, value := range in.All() {
+		r.Header.Add(string(name), string(value))
+	}
+	if route := c.Route(); route != nil {
+		r.Pattern = route.Method + " " + route.Path // for events, as http.ServeMux has it
+	}
+	return r.WithContext(c.Context()), nil
+}

@@ -1,0 +1,191 @@
+// Package apitokengrpc guards the methods of a [google.golang.org/grpc] server.
+//
+//	guard := apitokengrpc.New(auth, map[string]apitoken.Need{
+//		devicesv1.DeviceService_Get_FullMethodName: apitoken.All(readDevices),
+//	})
+//	server := grpc.NewServer(grpc.UnaryInterceptor(guard.Unary), grpc.StreamInterceptor(guard.Stream))
+//	devicesv1.RegisterDeviceServiceServer(server, devices{})
+//	err := guard.Check(server)
+//
+// The whole program is in examples/grpc of the repository.
+package apitokengrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/admit"
+)
+
+// A Guard decides about calls. Clients present the token as metadata
+// "authorization: apiToken <token>", and handlers find it with
+// [apitoken.FromContext].
+//
+// A call is judged as the HTTP/2 request that it is, so that schemes, doubled
+// metadata, and the functions of [apitoken.Config] that take a request mean here
+// what they mean there: its Host is the call's authority, its header the
+// metadata, its RemoteAddr the peer, its Pattern the full name of the method.
+//
+// A call without a valid token is refused with Unauthenticated, one whose token
+// lacks a permission with PermissionDenied, one whose metadata is malformed with
+// InvalidArgument, and one that cannot be judged now with Unavailable. The
+// trailer has the challenge, as www-authenticate.
+//
+// A stream is judged when it begins. [apitoken.Authority.Recheck] judges anew.
+type Guard struct {
+	guards map[string]func(http.Handler) http.Handler
+	open   map[string]bool
+}
+
+// New returns a Guard for methods by their full names, "/package.Service/Method".
+// Those in open need no token. Methods that are in neither are refused. New
+// panics on a need that no token can meet, and on a method that is in both.
+func New(auth *apitoken.Authority, needs map[string]apitoken.Need, open ...string) *Guard {
+	g := &Guard{make(map[string]func(http.Handler) http.Handler), make(map[string]bool)}
+	for method, need := range needs {
+		g.guards[method] = auth.Guard(need)
+	}
+	for _, method := range open {
+		if g.guards[method] != nil {
+			panic("apitokengrpc: " + method + " is open and has a need")
+		}
+		g.open[method] = true
+	}
+	return g
+}
+
+// Check reports methods of a server that the Guard would refuse because it does
+// not know them, and methods of the Guard that the server does not have. Call it
+// when all services are registered.
+func (g *Guard) Check(server interface {
+	GetServiceInfo() map[string]grpc.ServiceInfo
+}) error {
+	served := make(map[string]bool)
+	var mistakes []error
+	for service, info := range server.GetServiceInfo() {
+		for _, m := range info.Methods {
+			method := "/" + service + "/" + m.Name
+			served[method] = true
+			if g.guards[method] == nil && !g.open[method] {
+				mistakes = append(mistakes, fmt.Errorf("apitokengrpc: %s has no need and is not open", method))
+			}
+		}
+	}
+	for _, method := range append(slices.Collect(maps.Keys(g.guards)), slices.Collect(maps.Keys(g.open))...) {
+		if !served[method] {
+			mistakes = append(mistakes, fmt.Errorf("apitokengrpc: the server has no %s", method))
+		}
+	}
+	slices.SortFunc(mistakes, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(mistakes...)
+}
+
+// Unary is a [grpc.UnaryServerInterceptor].
+func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, trailer, err := g.admit(ctx, info.FullMethod)
+	if err != nil {
+		grpc.SetTrailer(ctx, trailer)
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+// Stream is a [grpc.StreamServerInterceptor].
+func (g *Guard) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, trailer, err := g.admit(stream.Context(), info.FullMethod)
+	if err != nil {
+		stream.SetTrailer(trailer)
+		return err
+	}
+	return handler(srv, &serverStream{stream, ctx})
+}
+
+type serverStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *serverStream) Context() context.Context { return s.ctx }
+
+// admit returns the context for the handler, or why there is to be none.
+func (g *Guard) admit(ctx context.Context, method string) (context.Context, metadata.MD, error) {
+	guard := g.guards[method]
+	switch {
+	case guard != nil:
+	case g.open[method]:
+		return ctx, nil, nil
+	default:
+		return ctx, nil, status.Error(codes.PermissionDenied, "This method is not served to anyone.")
+	}
+	admitted, answer := admit.Request(guard, request(ctx, method))
+	if admitted != nil {
+		return admitted.Context(), nil, nil
+	}
+	var trailer metadata.MD
+	if challenge := answer.Header().Get("WWW-Authenticate"); challenge != "" {
+		trailer = metadata.Pairs("www-authenticate", challenge)
+	}
+	return ctx, trailer, status.Error(code(answer.Status()), answer.Message())
+}
+
+// code returns what a status of HTTP is to gRPC. What is malformed is so
+// "regardless of the state of the system", as gRPC says of InvalidArgument, and
+// no other token would help, as Unauthenticated would suggest.
+func code(status int) codes.Code {
+	switch status {
+	case http.StatusBadRequest:
+		return codes.InvalidArgument
+	case http.StatusUnauthorized:
+		return codes.Unauthenticated
+	case http.StatusForbidden:
+		return codes.PermissionDenied
+	}
+	return codes.Unavailable
+}
+
+// request makes the HTTP request of a call.
+func request(ctx context.Context, method string) *http.Request {
+	r := &http.Request{
+		Method:     http.MethodPost,
+		URL:        &url.URL{Path: method},
+		RequestURI: method,
+		Pattern:    method,
+		Proto:      "HTTP/2.0",
+		ProtoMajor: 2,
+		Header:     make(http.Header),
+		Body:       http.NoBody,
+	}
+	md, _ := metadata.FromIncomingContext(ctx)
+	for name, values := range md {
+		if name == ":authority" {
+			r.Host = strings.Join(values, "")
+			continue
+		}
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		r.Header[name] = append(r.Header[name], values...)
+	}
+	if p, ok := peer.FromContext(ctx); ok {
+		if p.Addr != nil {
+			r.RemoteAddr = p.Addr.String()
+		}
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			r.TLS = &info.State
+		}
+	}
+	return r.WithContext(ctx)
+}

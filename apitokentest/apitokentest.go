@@ -1,0 +1,90 @@
+// Package apitokentest is for tests of services that use apitoken.
+//
+//	func TestDevices(t *testing.T) {
+//		auth := apitokentest.New(t, &catalogue)
+//		h := newHandler(auth)
+//
+//		r := apitokentest.Request("GET", "/devices", apitokentest.Token(t, auth, readDevices))
+//		w := httptest.NewRecorder()
+//		h.ServeHTTP(w, r)
+//		...
+//	}
+//
+// [CheckRoutes] finds routes that somebody forgot to protect.
+package apitokentest
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/stores/memory"
+)
+
+// New returns an Authority without any tokens, whose store is in memory. It is
+// closed when the test ends.
+//
+// A test of what a [apitoken.Config] says makes the Authority itself; the other
+// functions take any.
+func New(t testing.TB, c *apitoken.Catalogue) *apitoken.Authority {
+	t.Helper()
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: c, Store: memory.New()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := auth.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return auth
+}
+
+// Owner is the user that tokens of [Token] belong to. Their environment is
+// [apitoken.DefaultEnvironment].
+const Owner = "tester"
+
+// Token generates a token with exactly these permissions, which may be none, and
+// returns its text. It expires an hour later.
+func Token(t testing.TB, auth *apitoken.Authority, perms ...apitoken.Permission) string {
+	t.Helper()
+	return TokenOf(t, auth, Owner, apitoken.DefaultEnvironment, perms...)
+}
+
+// TokenOf is [Token] for another owner or environment.
+func TokenOf(t testing.TB, auth *apitoken.Authority, owner, environment string, perms ...apitoken.Permission) string {
+	t.Helper()
+	all := auth.Catalogue().All()
+	if len(all) == 0 {
+		t.Fatal("apitokentest: the catalogue is empty")
+	}
+	// A Manager generates no token without any permission, but may take one's
+	// last away.
+	first := perms
+	if len(first) == 0 {
+		first = all[:1]
+	}
+	m := auth.As(apitoken.Actor{User: owner, Environment: environment, Grants: first})
+	info, secret, err := m.Generate(t.Context(), apitoken.Generate{
+		Name: t.Name(), Permissions: first, Expiry: apitoken.In(time.Hour),
+	})
+	if err == nil && len(perms) == 0 {
+		_, err = m.Update(t.Context(), info.ID, apitoken.Update{Permissions: &[]apitoken.Permission{}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret.Reveal()
+}
+
+// Request returns a request for a handler, like [httptest.NewRequest], with the
+// token in the Authorization field; without one if token is "".
+func Request(method, target, token string) *http.Request {
+	r := httptest.NewRequest(method, target, nil)
+	if token != "" {
+		r.Header.Set("Authorization", "apiToken "+token)
+	}
+	return r
+}

@@ -1,0 +1,268 @@
+// Package openapi writes what routes require into the OpenAPI document of a
+// service: the security schemes of apitoken, and for each operation the
+// permissions that the token needs, out of the table that [apitoken.Routes]
+// enforces.
+//
+//	document, err := openapi.Merge(document, "/api", openapi.Schemes{}, routes.Table())
+package openapi
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// The names of the security schemes.
+const (
+	Header = "apiToken"      // in the Authorization field
+	Query  = "apiTokenQuery" // in the query
+)
+
+// Schemes says what the service accepts: the fields are those of
+// [apitoken.Config]. The zero value is its defaults.
+type Schemes struct {
+	Scheme       string
+	Parameter    string
+	NoQueryToken bool
+}
+
+// Components returns the security schemes, by name, for the member
+// components.securitySchemes.
+func (s Schemes) Components() map[string]any {
+	scheme := cmp.Or(s.Scheme, "apiToken")
+	all := map[string]any{Header: map[string]any{
+		"type":        "http",
+		"scheme":      scheme,
+		"description": "`Authorization: " + scheme + " <token>`",
+	}}
+	if !s.NoQueryToken {
+		all[Query] = map[string]any{
+			"type":        "apiKey",
+			"in":          "query",
+			"name":        cmp.Or(s.Parameter, "apiToken"),
+			"description": "For clients that cannot send the header. What is in a URL ends up in logs and histories.",
+		}
+	}
+	return all
+}
+
+// Security returns the member security of the operation of a route: one of its
+// elements has to be satisfied. It is empty, not nil, for a route that is open.
+//
+// The permissions are named as the roles of OpenAPI 3.1. Before 3.1 no names may
+// stand there; [Merge] leaves them out of such documents.
+func (s Schemes) Security(r apitoken.Route) []map[string][]string {
+	security := []map[string][]string{}
+	alternatives := [][]string{append([]string{}, r.Permissions...)}
+	switch r.Match {
+	case "open":
+		return security
+	case "any":
+		alternatives = nil
+		for _, p := range r.Permissions {
+			alternatives = append(alternatives, []string{p})
+		}
+	}
+	for _, perms := range alternatives {
+		security = append(security, map[string][]string{Header: perms})
+		if !s.NoQueryToken && !r.HeaderOnly {
+			security = append(security, map[string][]string{Query: perms})
+		}
+	}
+	return security
+}
+
+// Sentence says in words what a route requires.
+func Sentence(r apitoken.Route) string {
+	names := "`" + strings.Join(r.Permissions, "`, `") + "`"
+	sentence := ""
+	switch {
+	case r.Match == "open":
+		return "Requires no API token."
+	case r.Match == "any" && len(r.Permissions) > 1:
+		sentence = "Requires an API token with one of the permissions " + names
+	case len(r.Permissions) > 1:
+		sentence = "Requires an API token with the permissions " + names
+	case len(r.Permissions) == 1:
+		sentence = "Requires an API token with the permission " + names
+	default:
+		sentence = "Requires an API token"
+	}
+	if r.HeaderOnly {
+		sentence += ", in the Authorization field"
+	}
+	return sentence + "."
+}
+
+// Merge returns an OpenAPI document, in JSON, with the security schemes and, in
+// every operation that it has, security and a last line of the description that
+// says the same. What was there of that is replaced; all else stays, but for the
+// order of members. Routes that the document does not describe are left out.
+//
+// It is an error if the document has an operation that is in no route of the
+// table, or that is not in its path but elsewhere: what it requires is not known.
+// The paths of the document are compared
+// to the patterns of the routes, the names of variables included and the servers
+// of the document aside; base is what patterns begin with and paths do not, such
+// as "/api", "" for nothing.
+func Merge(document []byte, base string, s Schemes, table []apitoken.Route) ([]byte, error) {
+	d := json.NewDecoder(bytes.NewReader(document))
+	d.UseNumber()
+	var doc map[string]any
+	if err := d.Decode(&doc); err != nil {
+		return nil, fmt.Errorf("openapi: %w", err)
+	}
+	if err := MergeInto(doc, base, s, table); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	err := e.Encode(doc)
+	return out.Bytes(), err
+}
+
+// MergeInto is [Merge] for a document that is in memory, as [json.Unmarshal]
+// makes it. With an error, the document is as it was.
+func MergeInto(doc map[string]any, base string, s Schemes, table []apitoken.Route) error {
+	version, _ := doc["openapi"].(string)
+	if !strings.HasPrefix(version, "3.") {
+		return fmt.Errorf("openapi: version %.20q of the document is not 3.x", version)
+	}
+	components, ok := member(doc, "components")
+	if !ok {
+		return errors.New("openapi: components of the document is no object")
+	}
+	schemes, ok := member(components, "securitySchemes")
+	if !ok {
+		return errors.New("openapi: components.securitySchemes of the document is no object")
+	}
+	type change struct {
+		operation map[string]any
+		route     apitoken.Route
+	}
+	var changes []change
+	var mistakes []error
+	paths, _ := doc["paths"].(map[string]any)
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		item, _ := paths[path].(map[string]any)
+		for _, elsewhere := range []string{"$ref", "additionalOperations"} {
+			if item[elsewhere] != nil {
+				mistakes = append(mistakes, fmt.Errorf("openapi: %s of the document has %s, where operations are not looked for", path, elsewhere))
+			}
+		}
+		for _, method := range methods {
+			operation, ok := item[method].(map[string]any)
+			if !ok {
+				continue
+			}
+			route, ok := find(table, strings.ToUpper(method), base+path)
+			if !ok {
+				mistakes = append(mistakes, fmt.Errorf("openapi: %s %s of the document is in no route", strings.ToUpper(method), path))
+				continue
+			}
+			changes = append(changes, change{operation, route})
+		}
+	}
+	if mistakes != nil {
+		return errors.Join(mistakes...)
+	}
+	for _, c := range changes {
+		security := s.Security(c.route)
+		if strings.HasPrefix(version, "3.0") {
+			security = withoutNames(security)
+		}
+		c.operation["security"] = security
+		description, _ := c.operation["description"].(string)
+		c.operation["description"] = withSentence(description, Sentence(c.route))
+	}
+	maps.Copy(schemes, s.Components())
+	components["securitySchemes"] = schemes
+	doc["components"] = components
+	return nil
+}
+
+// methods are the operations of a path, in the order in which mistakes are told.
+var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"}
+
+// member returns an object in another, a new one if there is none.
+func member(in map[string]any, name string) (map[string]any, bool) {
+	if in[name] == nil {
+		return make(map[string]any), true
+	}
+	object, ok := in[name].(map[string]any)
+	return object, ok
+}
+
+// find returns the route that serves a path of a document.
+func find(table []apitoken.Route, method, path string) (found apitoken.Route, ok bool) {
+	for _, r := range table {
+		if Path(r.Pattern) != path {
+			continue
+		}
+		switch r.Method {
+		case method:
+			return r, true
+		case "", "*": // a route of this method comes before it
+			found, ok = r, true
+		case "GET":
+			if method == "HEAD" && !ok {
+				found, ok = r, true
+			}
+		}
+	}
+	return found, ok
+}
+
+// Path returns the path of an OpenAPI document for a pattern of a route:
+// without host, {$}, and what follows the name of a variable.
+func Path(pattern string) string {
+	if i := strings.IndexByte(pattern, '/'); i > 0 {
+		pattern = pattern[i:]
+	}
+	pattern = strings.TrimSuffix(pattern, "{$}")
+	return strings.ReplaceAll(pattern, "...}", "}")
+}
+
+// withoutNames returns security without permissions: elements that are the same
+// then are one.
+func withoutNames(security []map[string][]string) []map[string][]string {
+	plain := []map[string][]string{}
+	seen := make(map[string]bool)
+	for _, requirement := range security {
+		for name := range requirement {
+			if !seen[name] {
+				seen[name] = true
+				plain = append(plain, map[string][]string{name: {}})
+			}
+		}
+	}
+	return plain
+}
+
+// withSentence returns a description that ends with the sentence, in the place
+// of one that was put there before.
+func withSentence(description, sentence string) string {
+	kept := description
+	if i := strings.LastIndex(description, "\n\n"); i >= 0 && isSentence(description[i+2:]) {
+		kept = description[:i]
+	} else if isSentence(description) {
+		kept = ""
+	}
+	if kept == "" {
+		return sentence
+	}
+	return kept + "\n\n" + sentence
+}
+
+func isSentence(s string) bool {
+	return strings.HasPrefix(s, "Requires an API token") || s == "Requires no API token."
+}
