@@ -148,7 +148,7 @@ func TestTheTableOfPermissionsIsOpenAndListsEveryRoute(t *testing.T) {
 		"GET /api/reports any reports:read reports:admin",
 		"GET /api/whoami token",
 		"GET /api/permissions open",
-		"GET /healthz open",
+		"GET /healthz open", "GET /metrics open",
 		"GET /{$} open",
 		"POST /login open",
 		"POST /logout open",

@@ -1,13 +1,23 @@
 // Server is a small service whose API is protected by API tokens, from end to
 // end: permissions and routes (routes.go), what the handlers do with a token
-// (devices.go), generating tokens (demo.go), users who sign in (users.go), and how both manage
-// tokens (management.go).
+// (devices.go), generating tokens (demo.go), users who sign in (users.go), how both manage
+// tokens (management.go), and metrics (metrics.go).
 //
 //	go run ./examples/server
 //
 // prints users, API tokens and curl lines to try. It keeps the tokens in
 // apitoken.db and password hashes and keys in apitoken-demo.json, in the
-// working directory.
+// working directory. Any number of nodes share the tokens in a server:
+//
+//	go run ./examples/server -store postgres://user@host/database
+//	go run ./examples/server -store redis://host:6379
+//
+// They share the users and the keys too if they have the same
+// apitoken-demo.json, or the same DEMO_PASSWORD in their environment.
+//
+// Whoever operates it manages tokens at a terminal too (token.go):
+//
+//	go run ./examples/server token help
 package main
 
 import (
@@ -32,18 +42,24 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	if err := run(ctx, os.Args[1:]); err != nil {
+		if code, said := errors.AsType[exitCode](err); said {
+			os.Exit(int(code))
+		}
 		fmt.Fprintln(os.Stderr, "server:", strings.ReplaceAll(err.Error(), "\n", "; "))
 		os.Exit(1)
 	}
 }
 
 func run(ctx context.Context, args []string) (err error) {
-	addr, storeURL, err := parseFlags(args)
+	addr, storeURL, publicMetrics, command, err := parseFlags(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	}
 	if err != nil {
 		return err
+	}
+	if command != nil {
+		return tokenCommand(ctx, storeURL, command[1:])
 	}
 	// Listen first: when the port is taken, nothing has been made yet.
 	listener, err := net.Listen("tcp", addr)
@@ -73,25 +89,21 @@ func run(ctx context.Context, args []string) (err error) {
 		}
 	}
 
-	keys, err := kept.keyring()
+	metrics := newMetrics()
+	auth, err := newAuthority(store, kept, metrics.and(apitoken.LogEvents(slog.New(slog.NewTextHandler(os.Stderr, nil)))))
 	if err != nil {
 		return err
 	}
-	auth, err := apitoken.New(apitoken.Config{
-		Prefix:      "demo",
-		Permissions: &catalogue,
-		Store:       store,
-		Keys:        keys.rows,    // who can write the database, but has not these, cannot make a token
-		SealKeys:    keys.secrets, // users can see the secrets of their tokens again
-		Observe:     apitoken.LogEvents(slog.New(slog.NewTextHandler(os.Stderr, nil))),
-	})
-	if err != nil {
-		return fmt.Errorf("%w (a database belongs to the %s or the DEMO_PASSWORD it was made with)", err, secretsFile())
-	}
 	defer func() { err = errors.Join(err, auth.Close()) }()
+	for _, w := range warnings(store) {
+		slog.Warn("the store has doubts", "warning", w)
+	}
 
 	url := "http://" + listener.Addr().String()
-	handler, err := newHandler(auth, newSignIn(kept.Passwords))
+	if !served(listener.Addr(), publicMetrics) {
+		metrics = nil
+	}
+	handler, err := newHandler(auth, newSignIn(kept.Passwords), metrics)
 	if err != nil {
 		return err
 	}
@@ -110,22 +122,50 @@ func run(ctx context.Context, args []string) (err error) {
 	return serve(ctx, listener, handler)
 }
 
-func parseFlags(args []string) (addr, storeURL string, err error) {
+func newAuthority(store database, kept *secrets, observe func(context.Context, apitoken.Event)) (*apitoken.Authority, error) {
+	keys, err := kept.keyring()
+	if err != nil {
+		return nil, err
+	}
+	auth, err := apitoken.New(apitoken.Config{
+		Prefix:        "demo",
+		Permissions:   &catalogue,
+		Store:         store,
+		Keys:          keys.rows,                                      // who can write the database, but has not these, cannot make a token
+		SealKeys:      keys.secrets,                                   // users can see the secrets of their tokens again
+		ForeignTokens: apitoken.ForeignTokens{MinLen: 32, MaxLen: 64}, // for "server token import"
+		Observe:       observe,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w (a database belongs to the %s or the DEMO_PASSWORD it was made with)", err, secretsFile())
+	}
+	return auth, nil
+}
+
+// parseFlags reads the command line. command is "token" and what follows it, nil
+// to serve.
+func parseFlags(args []string) (addr, storeURL string, publicMetrics bool, command []string, err error) {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.StringVar(&addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; with port 0 on a free one")
-	flags.StringVar(&storeURL, "store", "sqlite:apitoken.db", "keep tokens in `STORE`: sqlite:PATH or memory:")
+	flags.StringVar(&storeURL, "store", "sqlite:apitoken.db", "keep tokens in `STORE`: "+storeKinds)
+	flags.BoolVar(&publicMetrics, "metrics", false, "serve /metrics to everyone; without it only if the address is of loopback")
 	flags.SetOutput(io.Discard) // main prints the error
 	err = flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		flags.SetOutput(os.Stdout)
 		flags.Usage()
+		fmt.Println("\nserver [-store STORE] token help  shows how to manage tokens")
+	case err == nil && strings.Contains(flags.Arg(0), "://"):
+		err = errors.New("unexpected argument, a URL (not shown, as it may contain a password); the one of the store follows -store")
+	case err == nil && flags.Arg(0) == "token":
+		command = flags.Args()
 	case err == nil && flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case err == nil && addr == "":
 		err = errors.New("-addr is empty")
 	}
-	return addr, storeURL, err
+	return addr, storeURL, publicMetrics, command, err
 }
 
 // shutdownTime is how long requests that are running may take to end.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -323,14 +324,21 @@ func TestOnASignalRequestsThatRunAreAnswered(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		n := start(t, t.TempDir(), nil)
 		body, more := io.Pipe()
-		req, err := http.NewRequestWithContext(context.Background(), "POST", n.url+"/api/devices", body)
+		reads := make(chan struct{}) // the handler does: then net/http asks for the body
+		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{Got100Continue: func() { close(reads) }})
+		req, err := http.NewRequestWithContext(ctx, "POST", n.url+"/api/devices", body)
 		require.NoError(t, err)
 		req.Header.Set("Authorization", "apiToken "+n.full)
 		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Expect", "100-continue")
 		answered := make(chan answer)
 		go func() { answered <- send(t, req) }()
 		io.WriteString(more, `{"name":`)
-		time.Sleep(200 * time.Millisecond) // until the handler reads
+		select {
+		case <-reads:
+		case a := <-answered:
+			t.Fatal("answered too soon: ", a.StatusCode)
+		}
 
 		require.NoError(t, n.cmd.Process.Signal(signal))
 		assert.Eventually(t, func() bool {

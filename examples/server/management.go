@@ -22,7 +22,8 @@ func newManagement(auth *apitoken.Authority, signIn *signIn, routes []apitoken.R
 			return actor, nil
 		},
 		// A token acts for its owner, with its own permissions at most. It does
-		// not manage the tokens of others, even if its owner does.
+		// not manage the tokens of others, even if its owner does. Where tokens are
+		// given away, ask for a permission here: this one can end its siblings.
 		IdentifyToken: func(r *http.Request, tok apitoken.Token) (apitoken.Actor, error) {
 			actor := userNamed(tok.Owner())
 			if actor.Environment != tok.Environment() {

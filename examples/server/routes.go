@@ -19,7 +19,7 @@ var (
 
 // newHandler returns the service. Every route says what it needs, in the place
 // where it is registered; GET /api/permissions publishes the same table.
-func newHandler(auth *apitoken.Authority, signIn *signIn) (http.Handler, error) {
+func newHandler(auth *apitoken.Authority, signIn *signIn, metrics *metrics) (http.Handler, error) {
 	mux := http.NewServeMux()
 	routes := auth.Routes(mux)
 	devices := newDevices()
@@ -37,6 +37,9 @@ func newHandler(auth *apitoken.Authority, signIn *signIn) (http.Handler, error) 
 
 	routes.Open("GET /api/permissions", "Show which permissions each request requires", routes)
 	routes.Open("GET /healthz", "Answer ok while the service runs", http.HandlerFunc(healthz))
+	if metrics != nil {
+		routes.Open("GET /metrics", "Show metrics for Prometheus", metrics.page(auth))
+	}
 	routes.Open("GET /{$}", "Show the start page", signIn.page(home(routes, signIn)))
 	routes.Open("POST /login", "Sign in: user=...&password=...", signIn.page(http.HandlerFunc(signIn.login)))
 	routes.Open("POST /logout", "Sign out", signIn.page(http.HandlerFunc(signIn.logout)))
@@ -50,7 +53,11 @@ func newHandler(auth *apitoken.Authority, signIn *signIn) (http.Handler, error) 
 
 	// Outermost: a token in the query shall reach no log, and no redirect of
 	// the mux.
-	return auth.HideQueryToken(mux), nil
+	h := auth.HideQueryToken(mux)
+	if metrics != nil {
+		h = metrics.Timed(h)
+	}
+	return h, nil
 }
 
 func healthz(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") }

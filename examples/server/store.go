@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/stores/memory"
+	"github.com/apitoken-go/apitoken/stores/postgres"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
+	"github.com/apitoken-go/apitoken/stores/valkey"
 )
 
 // A database is a store that the server opens and closes itself.
@@ -19,17 +20,35 @@ type database interface {
 	io.Closer
 }
 
+const storeKinds = "sqlite:PATH, memory:, postgres://USER@HOST/DATABASE or redis://HOST:PORT"
+
+// openStore opens what -store names. Its errors do not repeat that, as a URL may
+// contain a password.
 func openStore(ctx context.Context, url string) (database, error) {
-	scheme, rest, _ := strings.Cut(url, ":")
-	switch {
-	case scheme == "sqlite" && rest == "":
-		return nil, errors.New("-store sqlite: lacks the path of the database")
-	case scheme == "sqlite":
+	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
+	case "sqlite":
+		if rest == "" {
+			return nil, errors.New("-store sqlite: lacks the path of the database")
+		}
 		return sqlite.Open(ctx, rest)
-	case url == "memory:":
-		return inMemory{memory.New()}, nil
+	case "memory":
+		if rest == "" && url != "memory" {
+			return inMemory{memory.New()}, nil
+		}
+	case "postgres", "postgresql":
+		return postgres.Open(ctx, url)
+	case "redis", "rediss", "valkey", "valkeys":
+		return valkey.Open(ctx, url)
 	}
-	return nil, fmt.Errorf("-store must be sqlite:PATH or memory: and not %q", url)
+	return nil, errors.New("-store must be " + storeKinds)
+}
+
+// warnings returns what a database says about how it is set up.
+func warnings(db database) []string {
+	if w, ok := db.(interface{ Warnings() []string }); ok {
+		return w.Warnings()
+	}
+	return nil
 }
 
 type inMemory struct{ *memory.Store }

@@ -182,7 +182,7 @@ func TestFewPasswordsAreCheckedAtOnce(t *testing.T) {
 func TestTheCookieIsSecureOverTLS(t *testing.T) {
 	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalogue, Store: memory.New()})
 	require.NoError(t, err)
-	h, err := newHandler(auth, newSignIn(derivedSecrets("secret").Passwords))
+	h, err := newHandler(auth, newSignIn(derivedSecrets("secret").Passwords), nil)
 	require.NoError(t, err)
 	r := httptest.NewRequest("POST", "/login", strings.NewReader("user=ada&password=secret"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

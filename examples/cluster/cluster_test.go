@@ -1,0 +1,67 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken/internal/testserver"
+)
+
+func TestADeactivationReachesTheOtherNodesWithTheFeedAndWithout(t *testing.T) {
+	for _, store := range []string{"postgres", "redis"} {
+		t.Run(store, func(t *testing.T) {
+			var out strings.Builder
+			err := run(t.Context(), []string{"-store", store, "-seconds", "2", "-cut", "1s", "-max-stale", "300ms"}, strings.NewReader(""), &out)
+			if missing := testserver.Missing(""); errors.As(err, &missing) {
+				t.Skip(missing.Error())
+			}
+			require.NoError(t, err, &out)
+			assert.Regexp(t, `feed (up |cut)   with the feed: .*\n`, out.String(), "a line each second")
+			assert.Regexp(t, `(?m)^with(out| the feed)  *[1-9][0-9]*  median `, out.String())
+			assert.Regexp(t, `(?m)^accepted later than MaxStale after the deactivation: 0$`, out.String())
+			assert.Contains(t, out.String(), "feed: cut")
+			assert.NotContains(t, out.String(), "\x1b", "colours are for terminals")
+		})
+	}
+}
+
+func TestAnUnknownStoreIsRefused(t *testing.T) {
+	assert.ErrorContains(t, run(t.Context(), []string{"-store", "mysql"}, nil, new(strings.Builder)), "postgres or redis")
+}
+
+func TestAPictureIsDrawnOverTheOneBefore(t *testing.T) {
+	var out strings.Builder
+	c := &cluster{database: "a database", maxStale: time.Second, feeds: new(killSwitch), began: time.Now()}
+	s := &screen{out: &out, terminal: true}
+	s.draw(c)
+	first := out.String()
+	assert.NotRegexp(t, `\x1b\[[0-9]*A`, first)
+	c.found.add(false, time.Millisecond, false)
+	c.found.add(true, 1005*time.Millisecond, false)
+	c.found.add(true, 3*time.Second, true)
+	s.draw(c)
+	second := strings.TrimPrefix(out.String(), first)
+	up := regexp.MustCompile(`^\x1b\[([0-9]+)A`).FindStringSubmatch(second)
+	require.NotNil(t, up)
+	assert.Equal(t, fmt.Sprint(strings.Count(first, "\n")), up[1])
+	picture := plain(second)
+	assert.Regexp(t, `(?m)^ +≤ 1ms ▏█+ +1 ▏`, picture)
+	assert.Regexp(t, `(?m)^ +≤ 1s ▏ +▏█+ +2`, picture, "an answer may come a little later than MaxStale, and is in time")
+	assert.Regexp(t, `(?m)^ +later ▏ +▏█+ +1`, picture)
+	assert.Contains(t, picture, "after the deactivation: 1")
+}
+
+func TestTheRowsEndWithMaxStale(t *testing.T) {
+	assert.Equal(t, []time.Duration{0, 1e6, 2e6, 5e6, 7e6}, bounds(7*time.Millisecond))
+	assert.Equal(t, []time.Duration{0, 1e6, 2e6, 5e6}, bounds(5*time.Millisecond))
+	assert.Equal(t, []int{2, 1, 1, 4}, found{-1, 0, 1e6, 9e9}.rows(bounds(2*time.Millisecond), 4))
+}

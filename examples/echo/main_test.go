@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/apitoken-go/apitoken/examples/internal/probe"
+)
+
+func TestRequestsAreAnsweredAsEverywhere(t *testing.T) { probe.Run(t, &catalogue, newHandler) }

@@ -1,0 +1,65 @@
+// This program is compiled together with a client that oapi-codegen makes of
+// manage/openapi.json, and uses it: see generated_test.go.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+)
+
+func main() {
+	ctx := context.Background()
+	withToken := func(_ context.Context, r *http.Request) error {
+		r.Header.Set("Authorization", "apiToken "+os.Getenv("API_TOKEN"))
+		return nil
+	}
+	api, err := NewClientWithResponses(os.Getenv("API_URL"), WithRequestEditorFn(withToken))
+	check(err)
+
+	self, err := api.GetSelfWithResponse(ctx)
+	check(err)
+	fmt.Println("self:", self.JSON200.Owner, self.JSON200.Permissions)
+
+	inADay := "24h"
+	made, err := api.GenerateTokenWithResponse(ctx, NewToken{
+		Name: "made by a client", Permissions: self.JSON200.Permissions, ExpiresIn: &inADay,
+	})
+	check(err)
+	id := made.JSON201.Token.Id
+	fmt.Println("generated:", made.JSON201.Token.Name, len(made.JSON201.Secret) > 60, *made.JSON201.Token.Hint != "")
+
+	list, err := api.ListTokensWithResponse(ctx, &ListTokensParams{Q: &id})
+	check(err)
+	fmt.Println("listed:", list.JSON200.Count, list.JSON200.Tokens[0].Id == id)
+
+	active, never := false, TokenUpdateNever(true)
+	etag := made.HTTPResponse.Header.Get("ETag")
+	changed, err := api.UpdateTokenWithResponse(ctx, id, &UpdateTokenParams{IfMatch: &etag}, TokenUpdate{Active: &active})
+	check(err)
+	fmt.Println("updated:", changed.JSON200.Active, changed.JSON200.Status)
+	stale, err := api.UpdateTokenWithResponse(ctx, id, &UpdateTokenParams{IfMatch: &etag}, TokenUpdate{Never: &never})
+	check(err)
+	fmt.Println("stale:", stale.StatusCode(), stale.ApplicationproblemJSON412.Title)
+
+	deleted, err := api.DeleteTokenWithResponse(ctx, id)
+	check(err)
+	fmt.Println("deleted:", deleted.StatusCode())
+	gone, err := api.GetTokenWithResponse(ctx, id)
+	check(err)
+	fmt.Println("gone:", gone.StatusCode(), gone.ApplicationproblemJSON404.Title)
+
+	none, err := NewClientWithResponses(os.Getenv("API_URL"))
+	check(err)
+	refused, err := none.GetSelfWithResponse(ctx)
+	check(err)
+	fmt.Println("refused:", refused.StatusCode(), refused.ApplicationproblemJSON401.Title)
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+}
