@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken/internal/tokenjson"
 )
 
 // described returns a part of openapi.json.
@@ -133,7 +135,7 @@ func TestEveryOperationIsInTheManual(t *testing.T) {
 			assert.Contains(t, string(page), "`"+name+"`")
 		}
 	}
-	for f := range reflect.TypeFor[apiToken]().Fields() {
+	for f := range reflect.TypeFor[tokenjson.Token]().Fields() {
 		assert.Contains(t, string(page), "`"+f.Tag.Get("json")+"`", "a member of a token")
 	}
 }

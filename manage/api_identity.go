@@ -2,7 +2,6 @@ package manage
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/apitoken-go/apitoken"
@@ -54,7 +53,7 @@ func (a *api) identify(r *http.Request, who apiWho) (apitoken.Actor, error) {
 // session asks the service who is signed in. The error is ErrNotSignedIn if
 // that is nobody.
 func (a *api) session(r *http.Request) (apitoken.Actor, error) {
-	actor, err := apiAsk("Config.Identify", func() (apitoken.Actor, error) { return a.config.Identify(r) })
+	actor, err := askActor("Config.Identify", func() (apitoken.Actor, error) { return a.config.Identify(r) })
 	if err == nil && (actor.User == "" || actor.Environment == "") {
 		err = errors.New("manage: Config.Identify returned an actor without user or environment, and no error")
 	}
@@ -67,7 +66,7 @@ func (a *api) bearer(r *http.Request, tok apitoken.Token) (apitoken.Actor, error
 	if a.config.IdentifyToken == nil {
 		return apitoken.Actor{}, no
 	}
-	actor, err := apiAsk("Config.IdentifyToken", func() (apitoken.Actor, error) { return a.config.IdentifyToken(r, tok) })
+	actor, err := askActor("Config.IdentifyToken", func() (apitoken.Actor, error) { return a.config.IdentifyToken(r, tok) })
 	switch {
 	case errors.Is(err, apitoken.ErrUnavailable):
 		return apitoken.Actor{}, err
@@ -80,15 +79,4 @@ func (a *api) bearer(r *http.Request, tok apitoken.Token) (apitoken.Actor, error
 	}
 	actor.Token = tok // whatever the actor may do, he came by this token
 	return actor, nil
-}
-
-// apiAsk calls a function of the service. A panic is an error, after which
-// nothing is known of who makes the request.
-func apiAsk(what string, f func() (apitoken.Actor, error)) (actor apitoken.Actor, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			actor, err = apitoken.Actor{}, fmt.Errorf("manage: %s panicked: %v: %w", what, p, apitoken.ErrUnavailable)
-		}
-	}()
-	return f()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/tokenjson"
 )
 
 // What the operations do. None of them decides who may do what: that is up to
@@ -23,7 +24,7 @@ func (c *apiCall) token(in *apitoken.Info, err error) (any, error) {
 		return nil, err
 	}
 	c.w.Header().Set("ETag", apiETag(in.Version))
-	return newAPIToken(in), nil
+	return tokenjson.New(in), nil
 }
 
 // tokenAndSecret answers with a token that has just got a secret.
@@ -72,16 +73,20 @@ func (c *apiCall) list() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := []*apiToken{}
+	tokens := []*tokenjson.Token{}
 	for _, in := range page.Tokens {
-		tokens = append(tokens, newAPIToken(in))
+		tokens = append(tokens, tokenjson.New(in))
+	}
+	var next *string
+	if page.Next != "" {
+		next = &page.Next
 	}
 	return struct {
-		Tokens    []*apiToken `json:"tokens"`
-		Next      *string     `json:"next"`
-		Count     int         `json:"count"`
-		CountMore bool        `json:"count_more"`
-	}{tokens, apiText(page.Next), page.Count, page.More}, nil
+		Tokens    []*tokenjson.Token `json:"tokens"`
+		Next      *string            `json:"next"`
+		Count     int                `json:"count"`
+		CountMore bool               `json:"count_more"`
+	}{tokens, next, page.Count, page.More}, nil
 }
 
 // An apiNewToken is the body of a request to generate a token.
@@ -242,7 +247,7 @@ func (c *apiCall) bulk(b *apiBulk) (any, error) {
 	done, err := c.manager().Bulk(c.r.Context(), apitoken.Bulk{Action: b.Action, IDs: b.IDs})
 	if stopped, ok := errors.AsType[*apitoken.BulkError](err); ok {
 		p := apiProblemOf(stopped.Err)
-		p.ID, p.Done, p.Failed, p.cause = stopped.ID, apiStrings(done), b.IDs[len(done):], err
+		p.ID, p.Done, p.Failed, p.cause = stopped.ID, append([]string{}, done...), b.IDs[len(done):], err
 		return nil, p
 	}
 	return map[string][]string{"done": done}, err

@@ -6,6 +6,7 @@ package manage
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/apitoken-go/apitoken"
@@ -63,4 +64,15 @@ func (c *Config) check() error {
 		return errors.New("manage: Config.Identify is missing: nobody could be told from anybody else")
 	}
 	return nil
+}
+
+// askActor calls a function of the service. A panic is an error, after which
+// nothing is known of who makes the request.
+func askActor(what string, f func() (apitoken.Actor, error)) (actor apitoken.Actor, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			actor, err = apitoken.Actor{}, fmt.Errorf("manage: %s panicked: %v: %w", what, p, apitoken.ErrUnavailable)
+		}
+	}()
+	return f()
 }

@@ -2,7 +2,7 @@ package manage
 
 import (
 	"errors"
-	"log/slog"
+	"fmt"
 	"net/http"
 	"path"
 	"slices"
@@ -144,7 +144,7 @@ func (ui *ui) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rq := &uiRequest{Request: r, w: w, at: at, now: ui.now()}
-	actor, err := ui.config.Identify(r)
+	actor, err := askActor("Config.Identify", func() (apitoken.Actor, error) { return ui.config.Identify(r) })
 	rq.actor = actor
 	switch {
 	case errors.Is(err, ErrNotSignedIn) && ui.config.SignIn != nil:
@@ -154,7 +154,7 @@ func (ui *ui) serve(w http.ResponseWriter, r *http.Request) {
 		ui.fail(rq, http.StatusUnauthorized, "You are not signed in", "Sign in to manage your API tokens.")
 		return
 	case err != nil:
-		slog.ErrorContext(r.Context(), "apitoken: Config.Identify", "error", err)
+		ui.failed(rq, fmt.Errorf("Config.Identify: %w", err))
 		ui.fail(rq, http.StatusServiceUnavailable, "We can’t tell who you are just now", "Signing in does not work at the moment. Try again in a minute.")
 		return
 	case actor.User == "" || actor.Environment == "":

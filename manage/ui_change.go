@@ -337,6 +337,7 @@ func (ui *ui) bulk(rq *uiRequest) {
 	problem, ok := uiProblemOf(err)
 	if !ok {
 		if len(done) > 0 {
+			ui.failed(rq, err)
 			ui.fail(rq, http.StatusServiceUnavailable, "This stopped halfway",
 				uiCount(len(done), "API token")+" of "+uiNumber(len(ids))+" "+strings.TrimSuffix(action, "e")+"ed. Go back and do the same again to finish it.")
 			return

@@ -161,13 +161,17 @@ func (ui *ui) generateForm(rq *uiRequest) {
 }
 
 // uiAsked is what a form asked for.
-type uiAsked struct{ apitoken.Generate }
+type uiAsked struct {
+	apitoken.Generate
+	end func(created time.Time) time.Time // zero: never
+}
 
 // same reports whether a token is what was asked for.
 func (a uiAsked) same(in *apitoken.Info) bool {
 	lacks := func(p apitoken.Permission) bool { return !slices.Contains(in.Permissions, p) }
 	return in.Name == a.Name && in.Description == a.Description &&
-		len(in.Permissions) == len(a.Permissions) && !slices.ContainsFunc(a.Permissions, lacks)
+		len(in.Permissions) == len(a.Permissions) && !slices.ContainsFunc(a.Permissions, lacks) &&
+		in.ExpiresAt.Equal(a.end(in.CreatedAt)) && in.NotBefore.Equal(a.NotBefore) && slices.Equal(in.Networks, a.Networks)
 }
 
 // asked reads a form. Problems are what it left out or what cannot be read;
@@ -182,21 +186,21 @@ func (ui *ui) asked(q url.Values) (g uiAsked, problems []uiProblem) {
 	case "":
 		wrong("expires", "Choose when the token expires.")
 	case "never":
-		g.Expiry = apitoken.Never()
+		g.Expiry, g.end = apitoken.Never(), func(time.Time) time.Time { return time.Time{} }
 	case "date":
 		end, err := uiEndOf(q.Get("date"))
 		if err != nil {
 			wrong("date", "Enter the date on which the token expires.")
 			break
 		}
-		g.Expiry = apitoken.At(end)
+		g.Expiry, g.end = apitoken.At(end), func(time.Time) time.Time { return end }
 	default:
 		d, ok := uiParseDays(chosen)
 		if !ok {
 			wrong("expires", "Choose one of the expiries.")
 			break
 		}
-		g.Expiry = apitoken.In(d)
+		g.Expiry, g.end = apitoken.In(d), func(created time.Time) time.Time { return created.Add(d) }
 	}
 	if len(q["permission"]) == 0 {
 		wrong("permissions", "Select at least one permission.")

@@ -103,6 +103,9 @@ type uiMessage struct {
 // fail answers with a page that says why there is no other.
 func (ui *ui) fail(rq *uiRequest, status int, heading, text string) {
 	m := &uiMessage{uiPage: ui.newPage(rq, "", heading), Heading: heading, Text: text}
+	if status == http.StatusServiceUnavailable {
+		rq.w.Header().Set("Retry-After", "1")
+	}
 	if m.SignedIn() {
 		m.Link, m.Label = rq.at.base, "My API tokens"
 	}
@@ -119,8 +122,7 @@ func (ui *ui) refuse(rq *uiRequest, err error) {
 		ui.fail(rq, uiStatusOf(err), "This is not possible", p.Text)
 		return
 	}
-	slog.ErrorContext(rq.Context(), "apitoken: "+rq.Method+" of a page", "error", err)
-	rq.w.Header().Set("Retry-After", "5")
+	ui.failed(rq, err)
 	text := "API tokens can’t be read at the moment. Try again in a minute."
 	if rq.Method == http.MethodPost {
 		text = "It is not known whether the change was made. Look before you try again."
@@ -177,4 +179,13 @@ func uiSmallNumber(s string) (n int) {
 		n = 10*n + int(c-'0')
 	}
 	return n
+}
+
+// failed tells the service why a page is answered with 503.
+func (ui *ui) failed(rq *uiRequest, err error) {
+	if ui.config.Failed != nil {
+		ui.config.Failed(rq.Request, err)
+		return
+	}
+	slog.ErrorContext(rq.Context(), "apitoken: "+rq.Method+" of a page", "error", err)
 }

@@ -176,8 +176,14 @@ func (ui *ui) rotate(rq *uiRequest) {
 		ui.alreadyRotated(rq)
 		return
 	}
-	in, secret, err := ui.manager(rq).Rotate(rq.Context(), rq.at.id, overlap, ticket)
-	if err == apitoken.ErrAlreadyRotated { // by another process
+	var in *apitoken.Info
+	var secret apitoken.Secret
+	before, err := ui.manager(rq).Get(rq.Context(), rq.at.id)
+	if err == nil {
+		in, secret, err = ui.manager(rq).Rotate(rq.Context(), rq.at.id, overlap, ticket)
+	}
+	// By another process. Where secrets are kept Rotate returns that one again.
+	if err == apitoken.ErrAlreadyRotated || err == nil && in.Version == before.Version {
 		ui.alreadyRotated(rq)
 		return
 	}

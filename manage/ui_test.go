@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"html"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -228,7 +229,13 @@ func TestUIWhoIsNotSignedInSeesNothing(t *testing.T) {
 	a := s.do("ada", "", nil)
 	a.says(503, "Try again")
 	assert.NotContains(t, a.body, "database down")
+	assert.Equal(t, "1", a.Header.Get("Retry-After"))
 	assert.Equal(t, 1, asked, "a failure is not an invitation to sign in")
+	s.config.Identify = func(*http.Request) (apitoken.Actor, error) { panic("database gone") }
+	s.handler = s.page()
+	a = s.do("ada", "", nil)
+	a.says(503, "Try again")
+	assert.NotContains(t, a.body, "database gone")
 }
 
 func TestUIEveryAnswerIsGuardedAgainstBrowsers(t *testing.T) {
@@ -381,16 +388,17 @@ func TestUIGenerateShowsTheSecretOnceAndMakesOneToken(t *testing.T) {
 	assert.Empty(t, again.secret())
 	assert.Contains(t, again.body, "tokens/"+in.ID)
 
-	changed := url.Values{}
-	for k, v := range form {
-		changed[k] = v
+	for field, value := range map[string]string{
+		"name": "CI of the other project", "expires": "90d", "networks": "192.0.2.0/24", "not_before": "2130-01-31T12:00",
+	} {
+		changed := maps.Clone(form)
+		changed.Set(field, value)
+		mended := s.do("ada", "generate", changed)
+		mended.says(409, "Generate once more if you want another one")
+		assert.Contains(t, mended.body, value)
+		assert.NotEqual(t, form.Get("ticket"), mended.hidden("ticket"), field)
+		assert.Len(t, s.tokens("ada"), 1, field)
 	}
-	changed["name"] = []string{"CI of the other project"}
-	mended := s.do("ada", "generate", changed)
-	mended.says(409, "Generate once more if you want another one")
-	assert.Contains(t, mended.body, `value="CI of the other project"`)
-	assert.NotEqual(t, form.Get("ticket"), mended.hidden("ticket"))
-	assert.Len(t, s.tokens("ada"), 1)
 
 	s.handler = s.page() // behind a load balancer, the form may be sent to another process
 	again = s.do("ada", "generate", form)
@@ -593,8 +601,14 @@ func TestUIWhoMaySeeAndDoWhat(t *testing.T) {
 }
 
 func TestUIShowingASecretIsAskedForEachTime(t *testing.T) {
-	reveals := 0
+	reveals, audit := 0, errors.New("the audit is away")
 	s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) {
+		c.Audit = func(_ context.Context, ev apitoken.Event) error {
+			if ev.Action != "reveal" {
+				return nil
+			}
+			return audit
+		}
 		c.Observe = func(_ context.Context, ev apitoken.Event) {
 			if ev.Action == "reveal" && ev.Err == nil {
 				reveals++
@@ -604,8 +618,10 @@ func TestUIShowingASecretIsAskedForEachTime(t *testing.T) {
 	in := s.generate("ada", "Laptop")
 	at := "tokens/" + in.ID
 	form := url.Values{"ticket": {s.do("ada", at, nil).hidden("ticket")}}
+	s.do("ada", at+"/reveal", form).says(503)
+	audit = nil
 	a := s.do("ada", at+"/reveal", form)
-	a.says(200, "Hide")
+	a.says(200, "Hide") // what failed does not use the form up
 	assert.NotEmpty(t, a.secret())
 	a = s.do("ada", at+"/reveal", form)
 	a.says(200, "Reloading the page does not show the secret again")
@@ -640,7 +656,9 @@ func TestUIRotating(t *testing.T) {
 	version := s.get("ada", in.ID).Version
 
 	s.handler = s.page()
-	s.do("ada", at+"/rotate", form).says(200)
+	a = s.do("ada", at+"/rotate", form)
+	a.says(200, "was rotated already")
+	assert.Empty(t, a.secret(), "though it is kept")
 	assert.Equal(t, version, s.get("ada", in.ID).Version, "another process does not rotate again")
 	s.do("ada", at+"/rotate", nil).says(200, "a rotation is not over yet")
 	s.do("ada", at+"/rotate", url.Values{"overlap": {"0"}, "ticket": {form.Get("ticket") + "x"}}).says(409, "being rotated already")

@@ -105,6 +105,7 @@ func (ui *ui) reveal(rq *uiRequest) {
 	if first {
 		var err error
 		if secret, err = ui.manager(rq).Reveal(rq.Context(), rq.at.id); err != nil {
+			ui.once.came(rq.actor, ticket, "")
 			text, ok := uiProblemOf(err)
 			if !ok {
 				ui.refuse(rq, err)

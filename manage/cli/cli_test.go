@@ -1,0 +1,569 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/cli"
+	"github.com/apitoken-go/apitoken/stores/memory"
+)
+
+// A desk is where an operator sits: a service and its command.
+type desk struct {
+	t         *testing.T
+	catalogue apitoken.Catalogue
+	config    apitoken.Config
+	auth      *apitoken.Authority
+	store     *failingStore
+	ctx       context.Context
+	stdout    interface {
+		Write([]byte) (int, error)
+		String() string
+	}
+}
+
+// failingStore fails to create once it has created as many records as it may.
+type failingStore struct {
+	*memory.Store
+	may int
+}
+
+func (s *failingStore) Create(ctx context.Context, rec apitoken.Record) error {
+	if s.may--; s.may < 0 {
+		return errors.New("the disk is full")
+	}
+	return s.Store.Create(ctx, rec)
+}
+
+func newDesk(t *testing.T) *desk {
+	d := &desk{t: t, ctx: context.Background(), store: &failingStore{memory.New(), 1 << 30}}
+	d.catalogue.Define("devices:read", "See devices")
+	d.catalogue.Define("devices:write", "Change devices")
+	d.catalogue.Define("reports:read", "See reports")
+	d.config = apitoken.Config{
+		Prefix: "acme", Permissions: &d.catalogue, Store: d.store, MaxStale: apitoken.ReadAlways,
+		ForeignTokens: apitoken.ForeignTokens{MinLen: 30, MaxLen: 50},
+	}
+	d.open()
+	return d
+}
+
+func (d *desk) open() {
+	var err error
+	d.auth, err = apitoken.New(d.config)
+	require.NoError(d.t, err)
+	d.t.Cleanup(func() { d.auth.Close() })
+}
+
+// actor knows the operator, and bob, who may do little.
+func (d *desk) actor(_ context.Context, environment, user string) (apitoken.Actor, error) {
+	if environment == "" {
+		environment = apitoken.DefaultEnvironment
+	}
+	switch user {
+	case "":
+		return apitoken.Actor{User: "operator", Environment: environment, Grants: d.catalogue.All(), ManageOthers: true}, nil
+	case "bob":
+		return apitoken.Actor{User: "bob", Environment: environment, Grants: d.catalogue.All()[:1]}, nil
+	}
+	return apitoken.Actor{}, errors.New("there is no such user")
+}
+
+// A result is what a run of the command left.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func (d *desk) run(stdin string, args ...string) result {
+	d.t.Helper()
+	var stdout, stderr bytes.Buffer
+	c := cli.Config{Actor: d.actor, Stdin: strings.NewReader(stdin), Stdout: &stdout, Stderr: &stderr}
+	if d.stdout != nil {
+		c.Stdout = d.stdout
+	}
+	code := cli.Run(d.ctx, d.auth, args, c)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// must runs a command that has to succeed and returns its result.
+func (d *desk) must(args ...string) string {
+	d.t.Helper()
+	r := d.run("", args...)
+	require.Zero(d.t, r.code, r.stderr)
+	return strings.TrimSpace(r.stdout)
+}
+
+// generate returns the text and the ID of a new token.
+func (d *desk) generate(name string, more ...string) (text, id string) {
+	text = d.must(append([]string{"generate", "-name", name, "-permissions", "devices:read", "-expires", "30d"}, more...)...)
+	return text, strings.TrimPrefix(text, "acme_")[:17]
+}
+
+func (d *desk) accepts(text string) error {
+	_, err := d.auth.Verify(context.Background(), apitoken.Presented{Secret: apitoken.NewSecret(text)}, apitoken.AnyToken())
+	return err
+}
+
+// foreign is a token of an earlier system.
+const foreign = "3ac5e9d7f1b24680ace13579bdf02468ab"
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// write makes a file and returns its path.
+func write(t *testing.T, text string) string {
+	path := filepath.Join(t.TempDir(), "tokens.csv")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestTheFirstTokenIsWrittenOnceAndWorks(t *testing.T) {
+	d := newDesk(t)
+	r := d.run("", "generate", "-name", "first", "-all", "-expires", "never")
+	assert.Zero(t, r.code)
+	assert.Regexp(t, `^acme_[0-9A-Za-z]{66}\n$`, r.stdout)
+	text := strings.TrimSpace(r.stdout)
+	assert.NoError(t, d.accepts(text))
+	assert.Regexp(t, `^generated token [0-9A-Za-z]{17} "first" for operator in default: 3 of 3 permissions, never expires\nits secret is on the standard output`, r.stderr)
+	assert.NotContains(t, r.stderr, text[22:])
+	for _, again := range [][]string{{"list"}, {"show", text[5:22]}, {"export"}, {"list", "-json"}, {"export", "-format", "csv"}} {
+		assert.NotContains(t, d.must(again...), text[22:], "%v", again)
+	}
+}
+
+func TestATokenWhoseSecretCouldNotBeWrittenIsGone(t *testing.T) {
+	for _, args := range [][]string{nil, {"-json"}} {
+		d := newDesk(t)
+		d.stdout = brokenPipe{}
+		r := d.run("", append([]string{"generate", "-name", "x", "-all", "-expires", "1h"}, args...)...)
+		assert.Equal(t, 1, r.code)
+		assert.Contains(t, r.stderr, "the token was deleted: broken pipe")
+		d.stdout = nil
+		assert.Empty(t, d.must("list", "-q"))
+	}
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+func (brokenPipe) String() string            { return "" }
+
+func TestAResultThatNobodyCouldReadIsAFailure(t *testing.T) {
+	d := newDesk(t)
+	d.generate("x")
+	d.stdout = brokenPipe{}
+	for _, args := range [][]string{{"list"}, {"list", "-json"}, {"export"}, {"export", "-format", "csv"}, {"permissions"}, {"help"}} {
+		assert.Equal(t, 1, d.run("", args...).code, "%v", args)
+	}
+}
+
+func TestExitCodesAndMessages(t *testing.T) {
+	const secret = "acme_AAAAAAAAAAAAAAAAABBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBCCCCCC"
+	for _, c := range []struct {
+		name    string
+		args    string
+		code    int
+		message string // on stderr, a regular expression
+	}{
+		{"nothing", "", 2, `say what to do\n$`},
+		{"an unknown command", "generat", 2, `^token: there is no such command; try token help\n$`},
+		{"a token as command", secret, 2, `no such command`},
+		{"an unknown flag", "list -al", 2, `^token list: flag provided but not defined: -al; try token list -help`},
+		{"a token as flag", "list -" + secret, 2, `^token list: a flag is wrong`},
+		{"a token as number", "list -limit " + secret, 2, `a flag is wrong`},
+		{"a token as argument", "show " + secret, 2, `that is a token, which is now in the history`},
+		{"a token too many", "list " + secret, 2, `list takes no arguments`},
+		{"no ID", "show", 2, `show needs ID`},
+		{"two IDs where one goes", "show a b", 2, `show takes one ID`},
+		{"an ID that there is not", "show 00000000000000000", 3, `not found`},
+		{"something else than an ID", "deactivate x", 3, `not found\n$`},
+		{"no name", "generate -all -expires 1d", 2, `name is missing`},
+		{"no expiry", "generate -name x -all", 2, `expires is missing: 90d`},
+		{"an expiry that is none", "generate -name x -all -expires " + secret, 2, `expires is not 90d`},
+		{"an expiry too far", "generate -name x -all -expires 106752d", 2, `expires is not 90d`},
+		{"an expiry of the past", "generate -name x -all -expires 2001-01-01T00:00:00Z", 2, `expiry does not lie ahead`},
+		{"no permissions", "generate -name x -expires 1d", 2, `permissions are missing`},
+		{"permissions twice", "generate -name x -expires 1d -all -permissions devices:read", 2, `all does not go with permissions`},
+		{"an unknown permission", "generate -name x -expires 1d -permissions devices:read,devices:raed", 2, `permission 2 of the list is unknown \(did you mean "devices:read"\?\)`},
+		{"a token as permission", "generate -name x -expires 1d -permissions " + secret, 2, `permission 1 of the list is unknown\n$`},
+		{"a token as network", "generate -name x -expires 1d -all -networks " + secret, 2, `networks contain something`},
+		{"what the actor does not have", "generate -name x -expires 1d -permissions reports:read -user bob", 4, `you may not grant what you do not have: reports:read`},
+		{"the tokens of others", "list -owner alice -user bob", 4, `you may not see the tokens of others`},
+		{"an unknown user", "list -user " + secret, 1, `there is no such user`},
+		{"a status that is none", "list -status " + secret[:8], 2, `status "acme_AAA" is not`},
+		{"a negative limit", "list -limit -1", 2, `-limit is negative`},
+		{"a format that is none", "export -format xml", 2, `-format is not jsonl or csv`},
+		{"a file that is none", "import nowhere.csv", 1, `nowhere.csv`},
+		{"an address that is none", "explain 00000000000000000 -from x", 2, `-from is no IP address`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDesk(t)
+			r := d.run("", strings.Fields(c.args)...)
+			assert.Equal(t, c.code, r.code)
+			assert.Empty(t, r.stdout)
+			assert.Regexp(t, c.message, r.stderr)
+			assert.NotContains(t, r.stderr, secret[22:], "the token")
+
+			r = d.run("", append(strings.Fields(c.args), "-json")...)
+			var said struct {
+				Error string
+				Code  int
+			}
+			if c.args == "" || strings.Contains(c.message, "no such command") || strings.Contains(c.message, "flag") {
+				return // -json was not read
+			}
+			require.NoError(t, json.Unmarshal([]byte(r.stderr), &said), r.stderr)
+			assert.Equal(t, c.code, said.Code)
+			assert.Regexp(t, strings.TrimSuffix(strings.TrimPrefix(c.message, "^"), `\n$`), said.Error)
+		})
+	}
+}
+
+func TestAnActorWhoIsNobodyDoesNothing(t *testing.T) {
+	d := newDesk(t)
+	for _, c := range []cli.Config{
+		{},
+		{Actor: func(context.Context, string, string) (apitoken.Actor, error) { return apitoken.Actor{}, nil }},
+	} {
+		var out bytes.Buffer
+		c.Stdout, c.Stderr = &out, &out
+		assert.NotZero(t, cli.Run(d.ctx, d.auth, []string{"list"}, c))
+		assert.NotContains(t, out.String(), "STATUS")
+	}
+}
+
+func TestTokensAreFoundAsTheyAreShown(t *testing.T) {
+	d := newDesk(t)
+	text, id := d.generate("laptop")
+	for _, arg := range []string{id, text[:22], text[:22] + "…", text[:22] + "...", text[:40]} {
+		assert.Contains(t, d.must("show", arg), "laptop", arg)
+	}
+	r := d.run(text+"\n", "show", "-")
+	assert.Contains(t, r.stdout, "laptop", "read from the standard input")
+	for _, in := range []string{"", "acme_", id, foreign, strings.Repeat("x", 4<<10)} {
+		r := d.run(in, "deactivate", "-")
+		assert.Equal(t, 2, r.code, "%.30q", in)
+		assert.Contains(t, r.stderr, "no token that was generated here")
+	}
+}
+
+// A Bulk takes 200.
+func TestAnyNumberOfTokensIsDeactivatedAtOnce(t *testing.T) {
+	d := newDesk(t)
+	for i := range 201 {
+		d.generate(fmt.Sprint("token ", i))
+	}
+	ids := strings.Fields(d.must("list", "-q"))
+	require.Len(t, ids, 201)
+	d.must(append([]string{"deactivate"}, ids...)...)
+	assert.Empty(t, d.must("list", "-q", "-status", "active"))
+}
+
+func TestALeakedTokenIsDeactivatedFromTheStandardInput(t *testing.T) {
+	d := newDesk(t)
+	text, id := d.generate("laptop", "-user", "bob")
+	r := d.run(text, "deactivate", "-")
+	assert.Equal(t, result{0, "deactivated " + id + "\n", ""}, r)
+	assert.ErrorIs(t, d.accepts(text), apitoken.ErrDeactivated)
+	assert.Equal(t, 4, d.run("", "activate", id, "-user", "bob").code, "not his to activate")
+	assert.Equal(t, "activated "+id, d.must("activate", id))
+	assert.NoError(t, d.accepts(text))
+	assert.Equal(t, "deleted "+id, d.must("delete", id))
+	assert.ErrorIs(t, d.accepts(text), apitoken.ErrUnknownToken)
+}
+
+func TestManyTokensAreAllCheckedFirst(t *testing.T) {
+	d := newDesk(t)
+	text, id := d.generate("a")
+	r := d.run("", "deactivate", id, "00000000000000000")
+	assert.Equal(t, 3, r.code)
+	assert.Contains(t, r.stderr, `(token "00000000000000000")`)
+	assert.NoError(t, d.accepts(text), "nothing was done")
+	_, other := d.generate("b")
+	assert.JSONEq(t, fmt.Sprintf(`{"done":[%q,%q]}`, id, other), d.must("deactivate", id, other, "-json"))
+}
+
+func TestListsAreCompleteAndMayBeRestricted(t *testing.T) {
+	d := newDesk(t)
+	for i := range 205 {
+		d.generate(fmt.Sprintf("mine %03d", i))
+	}
+	_, his := d.generate("his", "-user", "bob")
+	assert.Len(t, strings.Fields(d.must("list", "-q")), 206)
+	assert.Len(t, strings.Fields(d.must("list", "-q", "-limit", "203")), 203)
+	assert.Equal(t, his, d.must("list", "-q", "-owner", "bob"))
+	assert.Equal(t, his, d.must("list", "-q", "-text", "his"))
+	assert.Equal(t, his, d.must("list", "-q", "-user", "bob"), "who manages nobody's else sees his own")
+	assert.Empty(t, d.must("list", "-q", "-environment", "other"))
+	assert.Empty(t, d.must("list", "-q", "-permission", "reports:read"))
+	assert.Len(t, strings.Split(d.must("export"), "\n"), 206)
+}
+
+var anID = regexp.MustCompile(`\b[0-9A-Za-z]{17}\b`)
+
+func TestWhatPeopleRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		_, id := d.generate("back\u202eup", "-networks", "192.0.2.0/24 2001:db8::1")
+		time.Sleep(time.Hour)
+		d.must("deactivate", id)
+		for args, want := range map[string]string{
+			"list": `
+ID                 STATUS    OWNER     EXPIRES               LAST USED  NAME
+<ID>  inactive  operator  2000-01-31T00:00:00Z  -          back�up`,
+			"show " + id: `
+ID           <ID>
+name         back�up
+owner        operator
+environment  default
+status       inactive
+deactivated  2000-01-01T01:00:00Z by operator
+permissions  devices:read
+created      2000-01-01T00:00:00Z by operator
+expires      2000-01-31T00:00:00Z
+networks     192.0.2.0/24 2001:db8::1/128
+last used    never
+history      2000-01-01T01:00:00Z deactivate by operator active
+history      2000-01-01T00:00:00Z generate by operator`,
+			"explain " + id + " -permissions reports:read -from 198.51.100.1": `
+it would be refused:
+  deactivated: it is deactivated
+  network: the address is not in its networks
+  missing_permission: permissions are missing
+  the token lacks reports:read
+what it can use: devices:read`,
+			"permissions": `
+devices:read   See devices
+devices:write  Change devices
+reports:read   See reports`,
+			"export -format csv": `
+id,owner,name,description,status,permissions,created_at,expires_at,last_used_at,last_used_from,networks,environment
+<ID>,operator,back` + "\u202e" + `up,,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,,,192.0.2.0/24 2001:db8::1/128,default`,
+		} {
+			assert.Equal(t, strings.TrimSpace(want), anID.ReplaceAllString(d.must(strings.Fields(args)...), "<ID>"), args)
+		}
+		d.must("activate", id)
+		assert.Equal(t, "it would be accepted, expires 2000-01-31T00:00:00Z\nwhat it can use: devices:read", d.must("explain", id, "-permissions", "devices:read reports:read", "-any"))
+	})
+}
+
+func TestJSONIsThatOfTheManagementAPI(t *testing.T) {
+	d := newDesk(t)
+	var made struct {
+		Token  map[string]any
+		Secret string
+	}
+	require.NoError(t, json.Unmarshal([]byte(d.must("generate", "-name", "x", "-all", "-expires", "1d", "-json")), &made))
+	assert.NoError(t, d.accepts(made.Secret))
+	var list struct{ Tokens []map[string]any }
+	require.NoError(t, json.Unmarshal([]byte(d.must("list", "-json")), &list))
+	var shown, exported map[string]any
+	require.NoError(t, json.Unmarshal([]byte(d.must("show", made.Token["id"].(string), "-json")), &shown))
+	require.NoError(t, json.Unmarshal([]byte(d.must("export")), &exported))
+	assert.Equal(t, "x", shown["name"])
+	for _, other := range []map[string]any{list.Tokens[0], exported} {
+		assert.Equal(t, shown["id"], other["id"])
+		assert.Equal(t, shown["permissions"], other["permissions"])
+	}
+	assert.JSONEq(t, `{"accepted":false,"reasons":["missing_permission"],"expires_at":null,"effective_permissions":["devices:read"],"missing_from_token":["reports:read"],"missing_from_owner":[]}`,
+		regexp.MustCompile(`"20[^"]*Z"`).ReplaceAllString(d.must("explain", second(d.generate("y")), "-permissions", "reports:read", "-json"), "null"))
+	assert.Contains(t, d.must("permissions", "-json"), `{"name":"devices:read","description":"See devices"}`)
+	assert.JSONEq(t, `{"tokens":[]}`, d.must("list", "-json", "-environment", "other"))
+}
+
+func second(_, b string) string { return b }
+
+func TestASpreadsheetFindsNoFormulas(t *testing.T) {
+	d := newDesk(t)
+	d.generate(`=HYPERLINK("x")`)
+	assert.Contains(t, d.must("export", "-format", "csv"), `,"'=HYPERLINK(""x"")",`)
+	assert.Contains(t, d.must("export"), `"name":"=HYPERLINK(\"x\")"`)
+}
+
+func TestImportedTokensWork(t *testing.T) {
+	d := newDesk(t)
+	other := strings.Replace(foreign, "3", "4", 1)
+	file := "\ufeffName, owner,permissions,token,sha256,expires\n" +
+		"ci,bob,devices:read devices:write," + foreign + ",,\n" +
+		`"with, comma",,"reports:read",,` + strings.ToUpper(hash(other)) + ",never\n"
+	r := d.run(file, "import", "-", "-expires", "90d")
+	assert.Zero(t, r.code, r.stderr)
+	assert.Equal(t, "line 2: imported <ID>\nline 3: imported <ID>\n", anID.ReplaceAllString(r.stdout, "<ID>"))
+	assert.Equal(t, "2 imported, 0 existed, 0 refused\n", r.stderr)
+	assert.NoError(t, d.accepts(foreign))
+	assert.NoError(t, d.accepts(other))
+	assert.Regexp(t, `active  bob +20`, d.must("list"))
+	assert.Regexp(t, `active  operator +never`, d.must("list"))
+
+	r = d.run("", "import", "-expires", "90d", write(t, file), "-json")
+	assert.Zero(t, r.code, "the same again")
+	assert.Equal(t, `{"line":2,"result":"exists"}`+"\n"+`{"line":3,"result":"exists"}`+"\n", r.stdout)
+	assert.Len(t, strings.Fields(d.must("list", "-q")), 2)
+}
+
+func TestAFileWithAMistakeImportsNothingAndIsNotRepeated(t *testing.T) {
+	good := "ok,bob,devices:read," + foreign + ",\n"
+	for name, c := range map[string]struct{ file, message string }{
+		"empty":                   {"", "the file is empty"},
+		"no header":               {good, "line 1: column 1 is not one of"},
+		"a column twice":          {"name,permissions,token,token\n", "line 1: column 4"},
+		"a column missing":        {"name,token\n", "no column permissions"},
+		"token and hash":          {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read," + foreign + "," + hash("x") + "\n", "line 3: needs a token or a sha256"},
+		"neither":                 {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,,\n", "line 3: needs a token or a sha256"},
+		"a token as hash":         {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,," + foreign + "\n", "line 3: sha256 is not 64"},
+		"a token as permission":   {"name,owner,token,permissions\nx,," + "y," + foreign + "\n", "line 2: permission 1 of the list is unknown"},
+		"a token as expiry":       {"name,permissions,token,expires\nx,devices:read,y," + foreign + "\n", "line 2: expires is not"},
+		"a field too few":         {"name,owner,permissions,token,sha256\n" + good + foreign + "\n", "line 3: wrong number of fields"},
+		"an open quote":           {"name,owner,permissions,token,sha256\n" + good + `"` + foreign + "\n", "on line 3"},
+		"nameless":                {"name,permissions,token\n,devices:read," + foreign + "\n", "line 2: name is missing"},
+		"two lines with mistakes": {"name,permissions,token\n,devices:read," + foreign + "\nx,no," + foreign + "\n", "line 3: permission 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			r := d.run(c.file, "import", "-expires", "90d", "-")
+			assert.Equal(t, 2, r.code)
+			assert.Contains(t, r.stderr, c.message)
+			assert.NotContains(t, r.stderr, foreign[:12])
+			assert.NotContains(t, r.stderr, hash("x")[:12])
+			assert.Empty(t, r.stdout)
+			assert.Empty(t, d.must("list", "-q"))
+		})
+	}
+}
+
+func TestACheckImportsNothing(t *testing.T) {
+	d := newDesk(t)
+	r := d.run("name,permissions,token\nx,devices:read,"+foreign+"\n", "import", "-check", "-expires", "never", "-")
+	assert.Equal(t, result{0, "", "1 lines are good; nothing was imported\n"}, r)
+	assert.Empty(t, d.must("list", "-q"))
+}
+
+// Lines of which the Manager decides that they may not be are reported, and the
+// others imported.
+func TestWhatTheRulesForbidIsReportedByLine(t *testing.T) {
+	d := newDesk(t)
+	file := "name,owner,permissions,token\n" +
+		"a,alice,devices:read," + foreign + "\n" +
+		"b,bob,reports:read," + foreign + "b\n" +
+		"c,bob,devices:read,short\n" +
+		"d,bob,devices:read," + foreign + "d\n"
+	r := d.run(file, "import", "-expires", "never", "-user", "bob", "-")
+	assert.Equal(t, 1, r.code)
+	assert.Equal(t, "line 2: refused you may not import a token for someone else\n"+
+		"line 3: refused you may not grant what you do not have: reports:read\n"+
+		"line 4: refused secret is not of the form that Config.ForeignTokens describes\n"+
+		"line 5: imported <ID>\n", anID.ReplaceAllString(r.stdout, "<ID>"))
+	assert.Contains(t, r.stderr, "1 imported, 0 existed, 3 refused\n")
+	assert.Contains(t, r.stderr, "3 of 4 lines were not imported")
+}
+
+func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
+	file := "name,permissions,token\n"
+	for i := range 3 {
+		file += fmt.Sprintf("x,devices:read,%s%d\n", foreign, i)
+	}
+	t.Run("the store fails", func(t *testing.T) {
+		d := newDesk(t)
+		d.store.may = 1
+		r := d.run(file, "import", "-expires", "never", "-")
+		assert.Equal(t, 5, r.code)
+		assert.Contains(t, r.stdout, "line 2: imported")
+		assert.Contains(t, r.stdout, "line 3: unknown")
+		assert.Contains(t, r.stderr, "broken off at line 3: 1 imported, 0 existed, 0 refused, 2 left; the same file again finishes it")
+		d.store.may = 3 // the first of which exists
+		r = d.run(file, "import", "-expires", "never", "-")
+		assert.Zero(t, r.code)
+		assert.Equal(t, "2 imported, 1 existed, 0 refused\n", r.stderr)
+	})
+	t.Run("it is interrupted", func(t *testing.T) {
+		d := newDesk(t)
+		ctx, cancel := context.WithCancel(d.ctx)
+		d.config.Audit = func(context.Context, apitoken.Event) error { cancel(); return nil } // before the write
+		d.open()
+		d.ctx = ctx
+		r := d.run(file, "import", "-expires", "never", "-")
+		assert.Equal(t, 1, r.code)
+		assert.Regexp(t, `^line 2: imported [0-9A-Za-z]{17}\n$`, r.stdout)
+		assert.Contains(t, r.stderr, "broken off at line 3: 1 imported")
+	})
+}
+
+func TestResealingShowsProgressAndWhatItDid(t *testing.T) {
+	d := newDesk(t)
+	for i := range 300 {
+		d.generate(fmt.Sprint(i))
+	}
+	key, err := apitoken.NewKey("k1", bytes.Repeat([]byte{1}, 32))
+	require.NoError(t, err)
+	d.config.Keys = []apitoken.Key{key}
+	d.open()
+
+	r := d.run("", "reseal")
+	assert.Equal(t, 1, r.code)
+	assert.Contains(t, r.stderr, "300 tokens could not be resealed")
+
+	r = d.run("", "reseal", "-adopt-unsealed")
+	assert.Equal(t, result{0, "done: 300 of 300 tokens resealed\n",
+		"256 tokens looked at, 256 resealed, 0 refused\n300 tokens looked at, 300 resealed, 0 refused\n"}, r)
+
+	assert.Regexp(t, `^\{"seen":300,"resealed":0,"refused":0,"last":"[0-9A-Za-z]{17}"\}$`, d.must("reseal", "-json"))
+	assert.Empty(t, d.run("", "reseal", "-json").stderr)
+
+	ctx, cancel := context.WithCancel(d.ctx)
+	cancel()
+	d.ctx = ctx
+	r = d.run("", "reseal", "-after", "00000000000000000")
+	assert.Equal(t, 5, r.code)
+	assert.Contains(t, r.stderr, "broken off; continue with -after 00000000000000000")
+}
+
+func TestEveryCommandHasHelp(t *testing.T) {
+	d := newDesk(t)
+	all := d.must("help")
+	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "explain", "permissions", "import", "export", "reseal"} {
+		assert.Regexp(t, `(?m)^  `+name+` `, all)
+		r := d.run("", name, "-help")
+		assert.Zero(t, r.code)
+		assert.Contains(t, r.stdout, "usage: token "+name)
+		assert.Contains(t, r.stdout, "-json")
+		assert.Empty(t, r.stderr)
+	}
+	assert.Contains(t, d.must("import", "-help"), "sha256")
+}
+
+// Commands that pages name exist, with their flags.
+func TestWhatThePagesSayCanBeTyped(t *testing.T) {
+	d := newDesk(t)
+	command := regexp.MustCompile(`server token ([a-z][^\n` + "`" + `|)#…$]*)`)
+	found := 0
+	for _, page := range []string{"../../README.md", "../../docs/operating.md", "../../docs/moving-in.md"} {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, m := range command.FindAllStringSubmatch(string(text), -1) {
+			args := strings.Fields(regexp.MustCompile(`"[^"]*"`).ReplaceAllString(m[1], "x"))
+			r := d.run("", append(args, "-help")...)
+			assert.Zero(t, r.code, "%s: %s: %s", page, m[0], r.stderr)
+			found++
+		}
+	}
+	assert.Greater(t, found, 10)
+}

@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/tokenjson"
+)
+
+const importHelp = `
+FILE is CSV, - the standard input. Its first line names the columns, in any order:
+
+  name         what the token is for
+  owner        the user it is to belong to; empty: the actor
+  permissions  names, with spaces or commas between them
+  token        the text of the token; or, instead,
+  sha256       the SHA-256 of that text, 64 hexadecimal digits
+  expires      as with -expires, which serves where this is empty
+  description, networks
+
+First all lines are checked; if one is wrong, nothing is imported. Then one after
+the other is, with a line of report for each. What was imported before is
+"exists": the same file again finishes what was broken off. The service has to
+allow such tokens (Config.ForeignTokens).
+`
+
+func importFlags(k *call, fs *flag.FlagSet) {
+	fs.StringVar(&k.token.expires, "expires", "", "`WHEN` tokens expire whose line does not say it: 90d, 12h, 2030-01-31T12:00:00Z or never")
+	fs.BoolVar(&k.check, "check", false, "check the file, import nothing")
+}
+
+// A row is a line of the file that can be imported.
+type row struct {
+	line int
+	apitoken.Import
+}
+
+func (k *call) importCSV() error {
+	file := k.in
+	if name := k.args[0]; name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		file = f
+	}
+	rows, err := k.read(file)
+	if err != nil {
+		return err
+	}
+	if k.check {
+		k.note("%d lines are good; nothing was imported", len(rows))
+		return nil
+	}
+	imported, existed, wrong := 0, 0, 0
+	for i, r := range rows {
+		err := k.ctx.Err()
+		if err == nil {
+			// Once begun it is finished, so that the report is about all that was done.
+			var in *apitoken.Info
+			in, err = k.m.Import(context.WithoutCancel(k.ctx), r.Import)
+			k.reportLine(r.line, in, err)
+		}
+		switch {
+		case err == nil:
+			imported++
+		case errors.Is(err, apitoken.ErrExists):
+			existed++
+		case k.ctx.Err() != nil || errors.Is(err, apitoken.ErrUnavailable):
+			return fmt.Errorf("broken off at line %d: %d imported, %d existed, %d refused, %d left; the same file again finishes it: %w",
+				r.line, imported, existed, wrong, len(rows)-i, err)
+		default:
+			wrong++
+		}
+	}
+	k.note("%d imported, %d existed, %d refused", imported, existed, wrong)
+	if wrong > 0 {
+		return fmt.Errorf("%d of %d lines were not imported", wrong, len(rows))
+	}
+	return nil
+}
+
+func (k *call) reportLine(line int, in *apitoken.Info, err error) {
+	result, id, problem := "imported", "", ""
+	switch {
+	case err == nil:
+		id = in.ID
+	case errors.Is(err, apitoken.ErrExists):
+		result = "exists"
+	case errors.Is(err, apitoken.ErrUnavailable):
+		result, problem = "unknown", strings.TrimPrefix(err.Error(), "apitoken: ")
+	default:
+		result, problem = "refused", strings.TrimPrefix(err.Error(), "apitoken: ")
+	}
+	if k.json {
+		k.out.line(struct {
+			Line   int    `json:"line"`
+			Result string `json:"result"`
+			ID     string `json:"id,omitempty"`
+			Error  string `json:"error,omitempty"`
+		}{line, result, id, problem})
+		return
+	}
+	fmt.Fprintf(k.out, "line %d: %s %s\n", line, result, cmp.Or(id, problem))
+}
+
+// maxMistakes bounds how many lines an error names.
+const maxMistakes = 20
+
+var columns = []string{"name", "owner", "permissions", "token", "sha256", "expires", "description", "networks"}
+
+// read checks all lines. Its errors name lines and columns, never what is in
+// them.
+func (k *call) read(file io.Reader) (rows []row, err error) {
+	r := csv.NewReader(file)
+	header, err := r.Read()
+	if err != nil {
+		return nil, &usageError{csvMistake(err)}
+	}
+	header[0] = strings.TrimPrefix(header[0], "\ufeff") // as spreadsheets write it
+	at := make(map[string]int)
+	for i, name := range header {
+		name = strings.ToLower(strings.TrimSpace(name))
+		if _, twice := at[name]; twice || !slices.Contains(columns, name) {
+			return nil, &usageError{fmt.Sprintf("line 1: column %d is not one of %s, or is there twice", i+1, strings.Join(columns, ", "))}
+		}
+		at[name] = i
+	}
+	for _, name := range []string{"name", "permissions"} {
+		if _, ok := at[name]; !ok {
+			return nil, &usageError{"line 1: there is no column " + name}
+		}
+	}
+	var mistakes []string
+	for {
+		fields, err := r.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			mistakes = append(mistakes, csvMistake(err))
+			break
+		}
+		cell := func(name string) string {
+			if i, ok := at[name]; ok {
+				return strings.TrimSpace(fields[i])
+			}
+			return ""
+		}
+		line, _ := r.FieldPos(0)
+		imported, err := k.row(cell)
+		if err != nil {
+			mistakes = append(mistakes, fmt.Sprintf("line %d: %v", line, err))
+		}
+		rows = append(rows, row{line, imported})
+	}
+	if n := len(mistakes); n > 0 {
+		if n > maxMistakes {
+			mistakes = append(mistakes[:maxMistakes], fmt.Sprintf("and %d more", n-maxMistakes))
+		}
+		return nil, &usageError{strings.Join(append(mistakes, "nothing was imported"), "\n")}
+	}
+	return rows, nil
+}
+
+func (k *call) row(cell func(string) string) (i apitoken.Import, err error) {
+	f := tokenFlags{
+		name: cell("name"), description: cell("description"), permissions: cell("permissions"),
+		networks: cell("networks"), expires: cmp.Or(cell("expires"), k.token.expires),
+	}
+	if i.Generate, err = f.parse(k); err != nil {
+		return i, err
+	}
+	i.Owner = cell("owner")
+	token, sum := cell("token"), cell("sha256")
+	if (token == "") == (sum == "") {
+		return i, errors.New("needs a token or a sha256, one of them")
+	}
+	if token != "" {
+		i.Secret = apitoken.NewSecret(token)
+		return i, nil
+	}
+	if i.SHA256, err = hex.DecodeString(sum); err != nil || len(i.SHA256) != 32 {
+		return i, errors.New("sha256 is not 64 hexadecimal digits")
+	}
+	return i, nil
+}
+
+// csvMistake is what is wrong with the form of the file.
+func csvMistake(err error) string {
+	if err == io.EOF {
+		return "the file is empty"
+	}
+	return strings.TrimPrefix(err.Error(), "record on ")
+}
+
+func exportFlags(k *call, fs *flag.FlagSet) {
+	fs.StringVar(&k.format, "format", "jsonl", "`FORMAT`: jsonl, a JSON object per line; or csv, for spreadsheets")
+}
+
+// export writes in the order of creation, so that tokens that are added
+// meanwhile do not move others from one page to the next.
+func (k *call) export() error {
+	if !k.actor.ManageOthers {
+		k.note("only tokens of %s: the actor does not manage those of others", shown(k.actor.User))
+	}
+	l := apitoken.List{AllOwners: k.actor.ManageOthers, Order: apitoken.ByCreated}
+	var n int
+	var err error
+	switch k.format {
+	case "jsonl":
+		n, err = k.each(l, 0, func(in *apitoken.Info) { k.out.line(tokenjson.New(in)) })
+	case "csv":
+		w := csv.NewWriter(k.out)
+		_ = w.Write(strings.Split("id,owner,name,description,status,permissions,created_at,expires_at,last_used_at,last_used_from,networks,environment", ","))
+		n, err = k.each(l, 0, func(in *apitoken.Info) { _ = w.Write(cells(in)) })
+		w.Flush() // k.out keeps the error
+	default:
+		return &usageError{"-format is not jsonl or csv"}
+	}
+	if err != nil {
+		return fmt.Errorf("broken off after %d tokens: %w", n, err)
+	}
+	k.note("%d tokens, without secrets", n)
+	return nil
+}
+
+// cells are a token as a line of CSV. A text that a spreadsheet would take for a
+// formula gets an apostrophe in front; JSON has it as it is.
+func cells(in *apitoken.Info) []string {
+	text := func(s string) string {
+		if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
+			return "'" + s
+		}
+		return s
+	}
+	from := ""
+	if u := in.LastUsed(); u.From.IsValid() {
+		from = u.From.String()
+	}
+	var networks []string
+	for _, n := range in.Networks {
+		networks = append(networks, n.String())
+	}
+	return []string{
+		in.ID, text(in.Owner), text(in.Name), text(in.Description), string(in.Status), names(in.Permissions),
+		moment(in.CreatedAt, ""), moment(in.ExpiresAt, "never"), moment(in.LastUsed().At, ""), from,
+		strings.Join(networks, " "), text(in.Environment),
+	}
+}

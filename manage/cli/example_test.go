@@ -1,0 +1,47 @@
+package cli_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/cli"
+	"github.com/apitoken-go/apitoken/stores/memory"
+)
+
+var (
+	catalogue = new(apitoken.Catalogue)
+	_         = catalogue.Define("devices:read", "See devices and their state")
+	_         = catalogue.Define("devices:write", "Add, change and remove devices")
+)
+
+// operator says who acts at the terminal: whoever can open the store may do
+// everything there, or what the user may who is named.
+func operator(_ context.Context, environment, user string) (apitoken.Actor, error) {
+	if environment == "" {
+		environment = apitoken.DefaultEnvironment
+	}
+	if user != "" {
+		return apitoken.Actor{}, fmt.Errorf("there is no user %q", user) // ask the service's table of users
+	}
+	return apitoken.Actor{User: "operator", Environment: environment, Grants: catalogue.All(), ManageOthers: true}, nil
+}
+
+// In main, args are those behind the name of the subcommand, os.Args[2:], and the
+// exit code is for os.Exit.
+func ExampleRun() {
+	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: catalogue, Store: memory.New()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close()
+
+	args := []string{"permissions"}
+	code := cli.Run(context.Background(), auth, args, cli.Config{Actor: operator, Name: "server token"})
+	fmt.Println("exit code", code)
+	// Output:
+	// devices:read   See devices and their state
+	// devices:write  Add, change and remove devices
+	// exit code 0
+}

@@ -1,0 +1,410 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/tokenjson"
+)
+
+func generateFlags(k *call, fs *flag.FlagSet) {
+	fs.StringVar(&k.token.name, "name", "", "what the token is for; required")
+	fs.StringVar(&k.token.description, "description", "", "more about it")
+	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of its permissions, with spaces or commas between them")
+	fs.BoolVar(&k.token.all, "all", false, "all permissions that the actor has")
+	fs.StringVar(&k.token.expires, "expires", "", "`WHEN`: 90d, 12h, 2030-01-31T12:00:00Z or never; required")
+	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` it can be used from; without, from everywhere")
+}
+
+// generate writes the secret, and only that, to the standard output, for
+// TOKEN=$(... generate ...). What was made is said on the standard error.
+func (k *call) generate() error {
+	g, err := k.token.parse(k)
+	if err != nil {
+		return err
+	}
+	in, secret, err := k.m.Generate(k.ctx, g)
+	if err != nil {
+		return err
+	}
+	if k.json {
+		k.out.line(struct {
+			Token  *tokenjson.Token `json:"token"`
+			Secret string           `json:"secret"`
+		}{tokenjson.New(in), secret.Reveal()})
+	} else {
+		fmt.Fprintln(k.out, secret.Reveal())
+	}
+	if k.out.err != nil {
+		return k.takeBack(in)
+	}
+	k.note("generated token %s %q for %s in %s: %d of %d permissions, %s", in.ID, shown(in.Name), shown(in.Owner), shown(in.Environment),
+		len(in.Permissions), len(k.auth.Catalogue().All()), expiry(in.ExpiresAt))
+	k.note("its secret is on the standard output and is not shown again")
+	return nil
+}
+
+// takeBack deletes a token whose secret nobody has seen.
+func (k *call) takeBack(in *apitoken.Info) error {
+	err := k.m.Delete(context.WithoutCancel(k.ctx), in.ID)
+	if err != nil && !errors.Is(err, apitoken.ErrNotFound) {
+		return fmt.Errorf("the secret of token %s could not be written (%w), nor could the token be deleted: %w", in.ID, k.out.err, err)
+	}
+	return fmt.Errorf("the secret could not be written, so the token was deleted: %w", k.out.err)
+}
+
+type listValues struct {
+	owner, status, permission, text, sort string
+	descending, quiet                     bool
+	limit                                 int
+}
+
+func listFlags(k *call, fs *flag.FlagSet) {
+	fs.StringVar(&k.page.owner, "owner", "", "only tokens of this `USER`; without, everybody's whom the actor may see")
+	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired or pending")
+	fs.StringVar(&k.page.permission, "permission", "", "only those with the permission of this `NAME`")
+	fs.StringVar(&k.page.text, "text", "", "only those whose ID, owner or a word of whose name begins with `TEXT`")
+	fs.StringVar(&k.page.sort, "sort", "name", "`ORDER`: name, created, expires or last_used")
+	fs.BoolVar(&k.page.descending, "descending", false, "the other way round")
+	fs.BoolVar(&k.page.quiet, "q", false, "write IDs only")
+	fs.IntVar(&k.page.limit, "limit", 0, "stop after so many; 0: all")
+}
+
+func (k *call) list() error {
+	v := k.page
+	if v.limit < 0 {
+		return &usageError{"-limit is negative"}
+	}
+	l := apitoken.List{
+		Owner: v.owner, AllOwners: v.owner == "" && k.actor.ManageOthers, Status: apitoken.Status(v.status), Permission: v.permission,
+		Text: v.text, Order: apitoken.Order(v.sort), Descending: v.descending,
+	}
+	tokens := []*tokenjson.Token{}
+	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
+	if !k.json && !v.quiet {
+		fmt.Fprintln(t, "ID\tSTATUS\tOWNER\tEXPIRES\tLAST USED\tNAME")
+	}
+	n, err := k.each(l, v.limit, func(in *apitoken.Info) {
+		switch {
+		case k.json:
+			tokens = append(tokens, tokenjson.New(in))
+		case v.quiet:
+			fmt.Fprintln(t, in.ID)
+		default:
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, in.Status, shown(in.Owner), moment(in.ExpiresAt, "never"), moment(in.LastUsed().At, "-"), shown(in.Name))
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("broken off after %d tokens: %w", n, err)
+	}
+	if k.json {
+		k.out.line(struct {
+			Tokens []*tokenjson.Token `json:"tokens"`
+		}{tokens})
+	}
+	return t.Flush()
+}
+
+// each goes through a list page by page, and returns how many tokens it saw.
+func (k *call) each(l apitoken.List, limit int, f func(*apitoken.Info)) (n int, err error) {
+	const most = 200 // per page
+	for {
+		l.Limit = most
+		if limit > 0 {
+			l.Limit = min(most, limit-n)
+		}
+		page, err := k.m.List(k.ctx, l)
+		if err != nil {
+			return n, err
+		}
+		for _, in := range page.Tokens {
+			f(in)
+			n++
+		}
+		if l.Cursor = page.Next; l.Cursor == "" || n == limit || k.out.err != nil {
+			return n, nil
+		}
+	}
+}
+
+func (k *call) show() error {
+	id, err := k.id(k.args[0])
+	if err != nil {
+		return err
+	}
+	in, err := k.m.Get(k.ctx, id)
+	if err != nil {
+		return err
+	}
+	if k.json {
+		k.out.line(tokenjson.New(in))
+		return nil
+	}
+	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(t, "%s\t%s\n", name, shown(value))
+		}
+	}
+	row("ID", in.ID)
+	row("name", in.Name)
+	row("description", in.Description)
+	row("owner", in.Owner)
+	row("environment", in.Environment)
+	row("status", string(in.Status))
+	if !in.DeactivatedAt.IsZero() {
+		row("deactivated", moment(in.DeactivatedAt, "")+" by "+in.DeactivatedBy)
+	}
+	row("permissions", names(in.Permissions))
+	row("unknown", strings.Join(in.Unknown, " "))
+	row("created", moment(in.CreatedAt, "")+" by "+in.CreatedBy)
+	row("expires", moment(in.ExpiresAt, "never"))
+	row("not before", moment(in.NotBefore, ""))
+	var networks []string
+	for _, n := range in.Networks {
+		networks = append(networks, n.String())
+	}
+	row("networks", strings.Join(networks, " "))
+	if in.Rotation != nil {
+		row("old secret", "valid until "+moment(in.Rotation.OldValidUntil, "")+", last used "+moment(in.Rotation.OldLastUsedAt, "never"))
+	}
+	if !in.UseRecorded {
+		row("last used", "not recorded by this store")
+	} else if len(in.LastUses) == 0 {
+		row("last used", "never")
+	}
+	for _, u := range in.LastUses {
+		from, old := "", ""
+		if u.From.IsValid() {
+			from = " from " + u.From.String()
+		}
+		if u.Old {
+			old = ", with an older secret"
+		}
+		row("last used", moment(u.At, "")+" in "+string(u.Via)+from+old)
+	}
+	for _, c := range in.History {
+		row("history", strings.TrimSpace(moment(c.At, "")+" "+c.Action+" by "+c.By+" "+strings.Join(c.Fields, " ")))
+	}
+	return t.Flush()
+}
+
+// bulk activates, deactivates or deletes.
+func (k *call) bulk() error {
+	var all, ids []string
+	for _, arg := range k.args {
+		id, err := k.id(arg)
+		if err != nil {
+			return err
+		}
+		all = append(all, id)
+	}
+	var err error
+	for some := range slices.Chunk(all, 200) { // as many as a Bulk takes
+		var done []string
+		done, err = k.m.Bulk(k.ctx, apitoken.Bulk{Action: k.command, IDs: some})
+		if ids = append(ids, done...); err != nil {
+			break
+		}
+	}
+	if k.json {
+		k.out.line(struct {
+			Done []string `json:"done"`
+		}{append([]string{}, ids...)})
+	} else {
+		for _, id := range ids {
+			fmt.Fprintln(k.out, strings.TrimSuffix(k.command, "e")+"ed", id)
+		}
+	}
+	if err != nil && len(ids) > 0 {
+		return fmt.Errorf("%d of %d tokens are done, the same command again finishes it: %w", len(ids), len(all), err)
+	}
+	return err
+}
+
+func explainFlags(k *call, fs *flag.FlagSet) {
+	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of what the route requires; without, any valid token would do")
+	fs.BoolVar(&k.explainAny, "any", false, "one of the permissions is enough")
+	fs.StringVar(&k.explainFrom, "from", "", "the `ADDRESS` the request comes from; without, networks do not count")
+}
+
+// meanings are what the reasons mean to someone who asks why a token is refused.
+var meanings = map[apitoken.Reason]string{
+	apitoken.ErrDeactivated: "it is deactivated",
+	apitoken.ErrExpired:     "it has expired",
+	apitoken.ErrIdle:        "it was not used for too long",
+	apitoken.ErrNotYetValid: "it is not valid yet",
+	apitoken.ErrNetwork:     "the address is not in its networks",
+	apitoken.ErrNoOwner:     "its owner is not there any more",
+	apitoken.ErrPermission:  "permissions are missing",
+	apitoken.ErrUnavailable: "what its owner may do could not be found out",
+}
+
+func (k *call) explain() error {
+	id, err := k.id(k.args[0])
+	if err != nil {
+		return err
+	}
+	need := apitoken.AnyToken()
+	if list, err := k.lookup(k.token.permissions); err != nil {
+		return err
+	} else if len(list) > 0 {
+		need = apitoken.All(list[0], list[1:]...)
+		if k.explainAny {
+			need = apitoken.Any(list[0], list[1:]...)
+		}
+	}
+	var from netip.Addr
+	if k.explainFrom != "" {
+		if from, err = netip.ParseAddr(k.explainFrom); err != nil {
+			return &usageError{"-from is no IP address"}
+		}
+	}
+	x, err := k.m.Explain(k.ctx, id, need, from)
+	if err != nil {
+		return err
+	}
+	if k.json {
+		var expires *time.Time
+		if !x.ExpiresAt.IsZero() {
+			expires = &x.ExpiresAt
+		}
+		k.out.line(struct {
+			Accepted         bool              `json:"accepted"`
+			Reasons          []apitoken.Reason `json:"reasons"`
+			ExpiresAt        *time.Time        `json:"expires_at"`
+			Effective        []string          `json:"effective_permissions"`
+			MissingFromToken []string          `json:"missing_from_token"`
+			MissingFromOwner []string          `json:"missing_from_owner"`
+		}{len(x.Reasons) == 0, append([]apitoken.Reason{}, x.Reasons...), expires, strings.Fields(names(x.Effective)),
+			append([]string{}, x.MissingFromToken...), append([]string{}, x.MissingFromOwner...)})
+		return nil
+	}
+	if len(x.Reasons) == 0 {
+		fmt.Fprintln(k.out, "it would be accepted,", expiry(x.ExpiresAt))
+	} else {
+		fmt.Fprintln(k.out, "it would be refused:")
+	}
+	for _, r := range x.Reasons {
+		fmt.Fprintf(k.out, "  %s: %s\n", string(r), meanings[r])
+	}
+	for _, name := range x.MissingFromToken {
+		fmt.Fprintln(k.out, "  the token lacks", name)
+	}
+	for _, name := range x.MissingFromOwner {
+		fmt.Fprintln(k.out, "  its owner lacks", name)
+	}
+	fmt.Fprintln(k.out, "what it can use:", cmp.Or(names(x.Effective), "nothing"))
+	if x.Err != nil {
+		return fmt.Errorf("what its owner may do: %w", x.Err)
+	}
+	return nil
+}
+
+func (k *call) permissions() error {
+	type permission struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+	}
+	list := []permission{}
+	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
+	for _, p := range k.auth.Catalogue().All() {
+		list = append(list, permission{p.Name(), p.Description()})
+		if !k.json {
+			fmt.Fprintf(t, "%s\t%s\n", p.Name(), shown(p.Description()))
+		}
+	}
+	if k.json {
+		k.out.line(struct {
+			Permissions []permission `json:"permissions"`
+		}{list})
+	}
+	return t.Flush()
+}
+
+func resealFlags(k *call, fs *flag.FlagSet) {
+	fs.BoolVar(&k.reseals.AdoptUnsealed, "adopt-unsealed", false, "also seal rows without a seal, which trusts whoever wrote them: once, when keys are introduced")
+	fs.StringVar(&k.reseals.After, "after", "", "continue after this `ID`")
+}
+
+func (k *call) reseal() error {
+	k.reseals.Progress = func(p apitoken.ResealProgress) {
+		k.note("%d tokens looked at, %d resealed, %d refused", p.Seen, p.Resealed, p.Refused)
+	}
+	p, err := k.auth.Reseal(k.ctx, k.reseals)
+	if k.json {
+		k.out.line(struct {
+			Seen     int    `json:"seen"`
+			Resealed int    `json:"resealed"`
+			Refused  int    `json:"refused"`
+			Last     string `json:"last"`
+		}{p.Seen, p.Resealed, p.Refused, p.Last})
+	}
+	if err != nil && p.Refused == 0 && p.Last != "" {
+		return fmt.Errorf("broken off; continue with -after %s: %w", p.Last, err)
+	}
+	if err == nil && !k.json {
+		fmt.Fprintf(k.out, "done: %d of %d tokens resealed\n", p.Resealed, p.Seen)
+	}
+	return err
+}
+
+// id returns the ID that an argument stands for: the ID itself, the beginning of
+// a token as it is shown or found, or, with "-", the token that is read from the
+// standard input.
+func (k *call) id(arg string) (string, error) {
+	const idLen, bodyLen = 17, 66 // in what follows the prefix, see docs/scanning.md
+	body := arg
+	if i := strings.LastIndexByte(arg, '_'); i >= 0 {
+		body = strings.TrimRight(arg[i+1:], ".…")
+		if len(body) == bodyLen {
+			return "", &usageError{"that is a token, which is now in the history of the shell; its ID would do, or - to read it from the standard input"}
+		}
+		body = body[:min(len(body), idLen)]
+	}
+	if arg != "-" {
+		return body, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(k.in, 1<<10))
+	if err != nil {
+		return "", fmt.Errorf("reading the token: %w", err)
+	}
+	i := strings.LastIndexByte(string(text), '_')
+	if body = strings.TrimSpace(string(text[i+1:])); i < 0 || len(body) != bodyLen {
+		return "", &usageError{"what was read is no token that was generated here; one that was imported is found by list"}
+	}
+	return body[:idLen], nil
+}
+
+// moment writes a time, or what stands for none.
+func moment(t time.Time, none string) string {
+	if t.IsZero() {
+		return none
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func expiry(t time.Time) string {
+	if t.IsZero() {
+		return "never expires"
+	}
+	return "expires " + moment(t, "")
+}
+
+func names(perms []apitoken.Permission) string {
+	var list []string
+	for _, p := range perms {
+		list = append(list, p.Name())
+	}
+	return strings.Join(list, " ")
+}

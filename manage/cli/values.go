@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// tokenFlags are what to make, as texts: of flags or of a line of CSV. What is
+// wrong with them is said without repeating them, since a secret may have come
+// into the wrong place.
+type tokenFlags struct {
+	name, description, permissions, expires, networks string
+	all                                               bool
+}
+
+func (f *tokenFlags) parse(k *call) (g apitoken.Generate, err error) {
+	g.Name, g.Description = f.name, f.description
+	if g.Name == "" {
+		return g, &usageError{"name is missing"}
+	}
+	if f.all && f.permissions != "" {
+		return g, &usageError{"all does not go with permissions"}
+	}
+	if f.all {
+		g.Permissions = k.m.Grantable()
+	} else if g.Permissions, err = k.lookup(f.permissions); err != nil {
+		return g, err
+	}
+	if len(g.Permissions) == 0 {
+		return g, &usageError{"permissions are missing"}
+	}
+	if g.Expiry, err = parseExpiry(f.expires); err != nil {
+		return g, &usageError{"expires " + err.Error()}
+	}
+	if g.Networks, err = parseNetworks(f.networks); err != nil {
+		return g, &usageError{"networks " + err.Error()}
+	}
+	return g, nil
+}
+
+// words cuts a list at spaces and commas.
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(c rune) bool { return c == ' ' || c == ',' })
+}
+
+// lookup finds permissions by name. It says which one is unknown by its place.
+func (k *call) lookup(list string) ([]apitoken.Permission, error) {
+	var perms []apitoken.Permission
+	for i, name := range words(list) {
+		found, err := k.auth.Catalogue().Lookup(name)
+		if err != nil {
+			problem := fmt.Sprintf("permission %d of the list is unknown", i+1)
+			if _, hint, ok := strings.Cut(err.Error(), " (did you mean "); ok {
+				problem += " (did you mean " + hint
+			}
+			return nil, &usageError{problem}
+		}
+		perms = append(perms, found...)
+	}
+	return perms, nil
+}
+
+// parseExpiry reads "never", a duration ("12h"), whole days of 24 hours ("90d"),
+// or a moment as RFC 3339 writes it.
+func parseExpiry(s string) (apitoken.Expiry, error) {
+	const mostDays = 106_751 // that a time.Duration can hold
+	switch {
+	case s == "":
+		return apitoken.Expiry{}, errors.New("is missing: 90d, 12h, a time such as 2030-01-31T12:00:00Z, or never")
+	case s == "never":
+		return apitoken.Never(), nil
+	}
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 64); err == nil && n <= mostDays {
+			return apitoken.In(time.Duration(n) * 24 * time.Hour), nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return apitoken.In(d), nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return apitoken.At(t), nil
+	}
+	return apitoken.Expiry{}, errors.New("is not 90d, 12h, a time such as 2030-01-31T12:00:00Z, or never")
+}
+
+// parseNetworks reads networks and single addresses.
+func parseNetworks(s string) (list []netip.Prefix, err error) {
+	for _, word := range words(s) {
+		network, err := netip.ParsePrefix(word)
+		if addr, isAddr := netip.ParseAddr(word); isAddr == nil && addr.Zone() == "" {
+			network, err = addr.Prefix(addr.BitLen())
+		}
+		if err != nil {
+			return nil, errors.New("contain something that is neither an address nor a network such as 10.0.0.0/8")
+		}
+		list = append(list, network)
+	}
+	return list, nil
+}
