@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -112,17 +113,39 @@ type Config struct {
 	// means 2 seconds.
 	StoreTimeout time.Duration
 
+	// MaxStale is how old what a node has in memory about a token may be: a
+	// change of a token that was acknowledged, by this node or another, holds
+	// here for every request that begins more than MaxStale later, whatever
+	// fails, and on the node that made it for every request that begins later at
+	// all. Where the Store is a Watcher other nodes hear of it earlier, as a rule
+	// within milliseconds. What is older when the store answers is asked for once
+	// more and then refused with 503, so that MaxStale must be longer than that
+	// takes. 0 means 1 second; see ReadAlways.
+	MaxStale time.Duration
+
+	// CacheEntries is how many tokens are kept in memory, at about 350 bytes
+	// each; 0 means 262,144.
+	CacheEntries int
+
 	// MaxLookups is how many look-ups of tokens may run in the store at once,
 	// and how many calls of OwnerPermissions; others wait for one to end, at
-	// most for StoreTimeout or OwnerTimeout. 0 means 64.
+	// most for StoreTimeout or OwnerTimeout. 0 means 64. A quarter as many more
+	// are kept for tokens that are in memory and have to be read anew, so that a
+	// flood of unknown ones does not keep them waiting.
 	MaxLookups int
 }
 
 // DefaultEnvironment is the environment of services that have only one.
 const DefaultEnvironment = "default"
 
+// ReadAlways is a Config.MaxStale: nothing is kept in memory, and the store is
+// read for every request.
+const ReadAlways time.Duration = -1
+
 // The defaults of a Config.
 const (
+	defaultMaxStale   = time.Second
+	defaultEntries    = 1 << 18
 	defaultScheme     = "apiToken"
 	defaultParameter  = "apiToken"
 	defaultRealm      = "api"
@@ -142,14 +165,22 @@ type Authority struct {
 	schemes     []scheme
 	policy      Policy
 	now         func() time.Time
+	started     time.Time
 	uses        *recorder // nil if the store is no Toucher
+	cache       *cache    // nil with ReadAlways
+	follower    *follower // nil without a cache, or if the store is no Watcher
 
-	lookups, storeGate, owners, auditGate *gate
+	refused tally
+	moves   atomic.Bool // Scrub has moved a token into a context
+
+	lookups, renewals, storeGate, owners, auditGate *gate
 }
 
 // New checks a configuration and makes an [Authority] of it. All mistakes are
-// reported together; each is a [FieldError]. New closes the catalogue and does
-// not change c.
+// reported together; each is a [FieldError]. If there are none, New asks a Store
+// that is a [KeyLister] which keys are in use, for StoreTimeout at most: it fails
+// if the store does, and if a key is missing from Keys or SealKeys, also when
+// those are empty. New closes the catalogue and does not change c.
 func New(c Config) (*Authority, error) {
 	var mistakes []error
 	wrong := func(field, format string, args ...any) {
@@ -183,6 +214,14 @@ func New(c Config) (*Authority, error) {
 		wrong("StoreTimeout", "is negative")
 	}
 	c.StoreTimeout = orDefault(c.StoreTimeout, defaultTimeout)
+	if c.MaxStale < 0 && c.MaxStale != ReadAlways {
+		wrong("MaxStale", "is negative")
+	}
+	c.MaxStale = orDefault(c.MaxStale, defaultMaxStale)
+	if c.CacheEntries < 0 {
+		wrong("CacheEntries", "is negative")
+	}
+	c.CacheEntries = orDefault(c.CacheEntries, defaultEntries)
 	if c.MaxLookups < 0 {
 		wrong("MaxLookups", "is negative")
 	}
@@ -225,10 +264,12 @@ func New(c Config) (*Authority, error) {
 		now:         time.Now,
 
 		lookups:   newGate("the store", c.StoreTimeout, c.MaxLookups),
+		renewals:  newGate("the store", c.StoreTimeout, max(1, c.MaxLookups/4)),
 		storeGate: newGate("the store", c.StoreTimeout, 0),
 		owners:    newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxLookups),
 		auditGate: newGate("Config.Audit", c.StoreTimeout, 0),
 	}
+	a.started = a.now()
 	a.config.Keys, a.config.SealKeys = slices.Clone(c.Keys), slices.Clone(c.SealKeys)
 	if err := a.checkKeys(); err != nil {
 		return nil, err
@@ -241,6 +282,12 @@ func New(c Config) (*Authority, error) {
 	}
 	for _, p := range c.Permissions.close(caller()) {
 		a.permissions[p.name] = p
+	}
+	if c.MaxStale != ReadAlways {
+		a.cache = newCache(c.MaxStale, c.CacheEntries, a.now())
+		if w, ok := c.Store.(Watcher); ok {
+			a.follower = follow(a, w)
+		}
 	}
 	return a, nil
 }
@@ -269,17 +316,26 @@ func (a *Authority) checkKeys() error {
 	return errors.Join(mistakes...)
 }
 
-// Close writes what is still to be recorded about the use of tokens, for at most
-// Config.StoreTimeout. The store stays open: it belongs to whoever opened it.
-// Requests that come later are judged as before, but their use is not recorded.
+// Close ends what runs in the background, and writes what is still to be recorded
+// about the use of tokens; each may take as long as Config.StoreTimeout. The store
+// stays open: it belongs to whoever opened it, and has to be closed after this.
+// Requests that come later are judged as before, but their use is not recorded,
+// and changes on other nodes take as long as Config.MaxStale to be seen.
 func (a *Authority) Close() error {
-	if !a.ready() || a.uses == nil {
+	if !a.ready() {
 		return nil
 	}
-	return a.uses.close()
+	var errs [2]error
+	if a.follower != nil {
+		errs[0] = a.follower.close(a.config.StoreTimeout)
+	}
+	if a.uses != nil {
+		errs[1] = a.uses.close()
+	}
+	return errors.Join(errs[:]...)
 }
 
-// Catalogue returns the catalogue of the Config.
+// Catalogue returns the catalogue of the Config, nil for the zero Authority.
 func (a *Authority) Catalogue() *Catalogue {
 	if !a.ready() {
 		return nil
@@ -287,7 +343,13 @@ func (a *Authority) Catalogue() *Catalogue {
 	return a.catalogue
 }
 
-// Policy returns the policy of the Config.
+// Format writes "apitoken.Authority" and the prefix, for every verb, and nothing
+// of what an Authority holds.
+func (a *Authority) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "apitoken.Authority(%s)", a.config.Prefix)
+}
+
+// Policy returns the policy of the Config: MaxLifetime and MaxIdle.
 func (a *Authority) Policy() Policy {
 	if !a.ready() {
 		return Policy{}
@@ -295,20 +357,62 @@ func (a *Authority) Policy() Policy {
 	return a.policy
 }
 
-// Stats are counts since New.
+// Stats are what operators look at: counts since New, but for the first three.
 type Stats struct {
+	CacheEntries int64 // tokens in memory now
+
+	// Feed is whether changes were reported by the Store; FeedAge is how long ago
+	// everything had been: much more than Config.MaxStale/4 says that the feed
+	// hangs or was lost, and that tokens are read anew after each MaxStale.
+	Feed    bool
+	FeedAge time.Duration
+
+	// Look-ups that went to the store: of tokens that were not in memory, and of
+	// tokens that were, but had become too old.
+	Misses, Expired int64
+
+	Evictions     int64 // of tokens from memory, because there were too many
+	Invalidations int64 // changes of tokens, of this node or reported by the feed
+	Resets        int64 // how often the feed began, which empties the memory
+
+	// Refused counts the refusals, for every reason that there is.
+	Refused map[Reason]int64
+
 	// UsesDropped is how many uses of tokens were not recorded, because the
-	// store was too slow or failed.
-	UsesDropped uint64
+	// store was too slow or failed, or the Authority was closed.
+	UsesDropped int64
 }
 
-// Stats returns what the Authority has counted.
+// Stats returns what the Authority has counted. It is cheap enough to be asked each
+// second. docs/operating.md says what to watch; adapters/prometheus and adapters/otel
+// export it.
 func (a *Authority) Stats() Stats {
 	var s Stats
-	if a.ready() && a.uses != nil {
-		s.UsesDropped = a.uses.dropped.Load()
+	if !a.ready() {
+		return s
+	}
+	if a.uses != nil {
+		s.UsesDropped = int64(a.uses.dropped.Load())
+	}
+	s.Refused = a.refused.counts()
+	c := a.cache
+	if c == nil {
+		return s
+	}
+	s.CacheEntries = c.size.Load()
+	s.Misses, s.Expired, s.Evictions = c.misses.Load(), c.expired.Load(), c.evictions.Load()
+	s.Invalidations, s.Resets = c.invalidations.Load(), c.resets.Load()
+	if current := c.current.Load(); current != nil {
+		s.Feed, s.FeedAge = true, current.age(c.instant(a.now()))
 	}
 	return s
+}
+
+// clock returns a moment as it is judged, in microseconds since 1970: by the wall
+// clock, but no less than has passed by the monotonic one since New, so that a
+// wall clock that is set back brings no expired token back to life.
+func (a *Authority) clock(now time.Time) int64 {
+	return max(now.UnixNano(), a.started.UnixNano()+int64(now.Sub(a.started))) / 1000
 }
 
 func orDefault[T comparable](v, def T) T {

@@ -21,15 +21,21 @@ type BulkError struct {
 	Err error
 }
 
-// Error returns the ID and the text of the error.
-func (e *BulkError) Error() string { return fmt.Sprintf("%v (token %.40q)", e.Err, e.ID) }
+// Error returns the text of the error and the ID.
+func (e *BulkError) Error() string {
+	if !validID(e.ID) { // it may be the text of a token, given by mistake
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%v (token %q)", e.Err, e.ID)
+}
 
 // Unwrap returns the error.
 func (e *BulkError) Unwrap() error { return e.Err }
 
 // Bulk activates, deactivates or deletes many tokens. First it checks whether
 // all of that is allowed; if not, nothing is done and the error is a
-// [BulkError] that names the first refusal. Then it does one after the other
+// [BulkError] that names the first refusal; a [FieldError] if there is no such
+// action, or not 1 to 200 IDs. Then it does one after the other
 // and returns the IDs of those it has done; on an error, a [BulkError], the
 // rest is left, and the same Bulk again finishes it: what is so already, also a
 // token that is gone when it is to be deleted, counts as done.
@@ -50,7 +56,7 @@ func (m *Manager) Bulk(ctx context.Context, b Bulk) (done []string, err error) {
 			}
 			return nil
 		}
-		rule = func(*Manager, *Record, *entry, time.Time) ([]string, error) { return nil, nil }
+		rule = func(m *Manager, _ *Record, r *row, _ time.Time) ([]string, error) { return nil, m.mayDelete(r) }
 	default:
 		return nil, &FieldError{"action", fmt.Sprintf("%.40q is not activate, deactivate or delete", b.Action)}
 	}

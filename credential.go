@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unsafe"
 )
 
 // A credential is what a request presents.
@@ -12,78 +13,125 @@ type credential struct {
 	text   string
 	via    Transport // "" if there was none
 	scheme int       // index of the scheme it was presented with, for the challenge
-	fault  string    // why it is malformed; "" if it is not
+	fault  fault     // why it is malformed
+
+	// The parts of text if that is a token of ours.
+	id, secret string
+	ours       bool
+	hash       uint64 // of the ID, for the cache
 }
 
-// Faults, as clients are told them.
+// take judges the form of the text that was presented.
+func (a *Authority) take(c *credential, text string, empty fault) {
+	c.text = text
+	if id, secret, ok := a.grammar.split(text); ok {
+		if a.cache != nil {
+			c.hash = a.cache.hash(id)
+			a.cache.approach(c.hash)
+		}
+		if a.grammar.intact(text) {
+			c.id, c.secret, c.ours = id, secret, true
+			return
+		}
+	}
+	c.fault = faultIn(text, empty)
+}
+
+// A fault is what makes a credential malformed.
+type fault uint8
+
 const (
-	faultTwoHeaders = "The request has more than one Authorization field."
-	faultTwoParams  = "The query parameter for the API token is given more than once."
-	faultBoth       = "The request has an API token both in the Authorization field and in the query."
-	faultNoToken    = "The authentication scheme is not followed by a space and an API token."
-	faultTooLong    = "The API token is too long."
-	faultSyntax     = "The API token contains a character that is not allowed (RFC 9110 section 11.2, token68)."
-	faultEmpty      = "The query parameter for the API token is empty."
-	faultQuery      = "The query cannot be parsed."
-	faultHeaderOnly = "This resource accepts an API token in the Authorization field only."
+	noFault fault = iota
+	faultTwoHeaders
+	faultTwoParams
+	faultBoth
+	faultNoToken
+	faultTooLong
+	faultSyntax
+	faultEmpty
+	faultQuery
+	faultHeaderOnly
 )
+
+// faultTexts are the faults as clients are told them.
+var faultTexts = [...]string{
+	faultTwoHeaders: "The request has more than one Authorization field.",
+	faultTwoParams:  "The query parameter for the API token is given more than once.",
+	faultBoth:       "The request has an API token both in the Authorization field and in the query.",
+	faultNoToken:    "The authentication scheme is not followed by a space and an API token.",
+	faultTooLong:    "The API token is too long.",
+	faultSyntax:     "The API token contains a character that is not allowed (RFC 9110 section 11.2, token68).",
+	faultEmpty:      "The query parameter for the API token is empty.",
+	faultQuery:      "The query cannot be parsed.",
+	faultHeaderOnly: "This resource accepts an API token in the Authorization field only.",
+}
 
 // credential finds what a request presents: in Authorization fields of our
 // schemes and in the query parameter, and nowhere else.
-func (a *Authority) credential(r *http.Request) credential {
-	header := a.fromHeader(r.Header["Authorization"])
-	if a.config.NoQueryToken {
-		return header
+func (a *Authority) credential(r *http.Request, c *credential) {
+	a.fromHeader(r.Header["Authorization"], c)
+	if a.config.NoQueryToken || r.URL.RawQuery == "" && !a.moves.Load() {
+		return
 	}
-	query := fromQuery(r.URL.RawQuery, a.config.Parameter)
-	if moved, ok := r.Context().Value(movedKey{a}).(*movedContext); ok {
-		if query.via == "" {
-			query = moved.query
-		} else {
-			query = credential{via: InQuery, fault: faultTwoParams}
-		}
-	}
+	query := a.inQuery(r)
 	switch {
 	case query.via == "":
-		return header
-	case header.via == "":
-		return query
+	case c.via == "":
+		*c = query
+	default:
+		*c = credential{via: InHeader, scheme: c.scheme, fault: faultBoth}
 	}
-	return credential{via: InHeader, scheme: header.scheme, fault: faultBoth}
 }
 
 // A scheme is an authentication scheme that we answer to.
 type scheme struct {
 	lower string
-	// the values of WWW-Authenticate; scopes follow the last
-	none, malformed, invalid, scope string
+	scope string // the beginning of a challenge that names scopes
+
+	// Refusals that say the same every time.
+	none      *Refusal
+	malformed [len(faultTexts)]*Refusal
+	invalid   [len(reasons)]*Refusal // all the same but for the reason, which is not for clients
 }
 
 func newScheme(name, realm string) scheme {
 	plain := name + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
-	return scheme{
-		lower:     lowerASCII(name),
-		none:      plain,
-		malformed: plain + `, error="invalid_request"`,
-		invalid:   plain + `, error="invalid_token"`,
-		scope:     plain + `, error="insufficient_scope"`,
+	s := scheme{
+		lower: lowerASCII(name),
+		scope: plain + `, error="insufficient_scope"`,
+		none: newRefusal(ErrNoToken, plain, Problem{
+			Type: problemTypes + "no-token", Title: "API token required", Status: http.StatusUnauthorized,
+			Detail: "The request has no API token.",
+		}),
 	}
+	for i, reason := range reasons {
+		s.invalid[i] = newRefusal(reason, plain+`, error="invalid_token"`, Problem{
+			Type: problemTypes + "invalid-token", Title: "API token not valid", Status: http.StatusUnauthorized,
+			Detail: "The API token is not valid for this request.",
+		})
+	}
+	for f, text := range faultTexts {
+		s.malformed[f] = newRefusal(ErrMalformed, plain+`, error="invalid_request"`, Problem{
+			Type: problemTypes + "invalid-request", Title: "Malformed authentication", Status: http.StatusBadRequest,
+			Detail: text,
+		})
+	}
+	return s
 }
 
 // fromHeader judges the values of the Authorization fields. Fields with other
 // schemes do not concern us, unless one of ours is among several.
-func (a *Authority) fromHeader(fields []string) credential {
-	found := credential{}
+func (a *Authority) fromHeader(fields []string, c *credential) {
 	for _, field := range fields {
 		if i := a.schemeOf(field); i >= 0 {
+			c.via, c.scheme = InHeader, i
 			if len(fields) > 1 {
-				return credential{via: InHeader, scheme: i, fault: faultTwoHeaders}
+				c.fault = faultTwoHeaders
+				return
 			}
-			found = fromField(field[len(a.schemes[i].lower):])
-			found.scheme = i
+			a.fromField(c, field[len(a.schemes[i].lower):])
 		}
 	}
-	return found
 }
 
 // schemeOf returns the index of the scheme that an Authorization value begins
@@ -94,7 +142,7 @@ func (a *Authority) schemeOf(field string) int {
 	for i := range a.schemes {
 		name := a.schemes[i].lower
 		if len(field) >= len(name) && equalFoldASCII(field[:len(name)], name) &&
-			(len(field) == len(name) || !tokenByte[field[len(name)]]) {
+			(len(field) == len(name) || !tokenByte.has(field[len(name)])) {
 			return i
 		}
 	}
@@ -103,23 +151,23 @@ func (a *Authority) schemeOf(field string) int {
 
 // fromField judges what follows the name of our scheme: one or more spaces and
 // a token, and nothing after it.
-func fromField(rest string) credential {
-	c := credential{via: InHeader}
+func (a *Authority) fromField(c *credential, rest string) {
 	switch {
 	case len(rest) > 2*maxText: // before the spaces are counted
 		c.fault = faultTooLong
 	case rest == "" || rest[0] != ' ':
 		c.fault = faultNoToken
 	default:
-		c.text = strings.TrimLeft(rest, " ")
-		c.fault = faultIn(c.text, faultNoToken)
+		for rest != "" && rest[0] == ' ' {
+			rest = rest[1:]
+		}
+		a.take(c, rest, faultNoToken)
 	}
-	return c
 }
 
 // faultIn checks that a presented text is of the form that a token may have:
 // token68 (RFC 9110 section 11.2), not too long.
-func faultIn(text, empty string) string {
+func faultIn(text string, empty fault) fault {
 	switch {
 	case text == "":
 		return empty
@@ -127,24 +175,35 @@ func faultIn(text, empty string) string {
 		return faultTooLong
 	}
 	body := strings.TrimRight(text, "=")
-	if body == "" {
+	if body == "" || !token68Byte.holdsAll(body) {
 		return faultSyntax
 	}
-	for i := range len(body) {
-		if !token68Byte[body[i]] {
-			return faultSyntax
+	return noFault
+}
+
+// inQuery judges the query parameter of a request, also if Scrub has moved it.
+func (a *Authority) inQuery(r *http.Request) credential {
+	c := a.fromQuery(r.URL.RawQuery)
+	if a.moves.Load() {
+		if moved, ok := r.Context().Value(movedKey{a}).(*movedContext); ok && moved.query().via != "" {
+			if c.via == "" {
+				return *moved.query()
+			}
+			return credential{via: InQuery, fault: faultTwoParams}
 		}
 	}
-	return ""
+	return c
 }
 
 // fromQuery judges the query parameter. Names are compared after percent
 // decoding; only & separates. A query that does not parse is malformed if it
 // names the parameter, and otherwise not ours to judge.
-func fromQuery(query, parameter string) credential {
+func (a *Authority) fromQuery(query string) credential {
 	c := credential{}
-	for pair := range pairs(query) {
-		value, ours := cutParameter(pair, parameter)
+	for rest := query; rest != ""; {
+		var pair string
+		pair, rest, _ = strings.Cut(rest, "&")
+		value, ours := cutParameter(pair, a.config.Parameter)
 		switch {
 		case !ours:
 			continue
@@ -156,24 +215,29 @@ func fromQuery(query, parameter string) credential {
 			c.fault = faultTooLong
 			continue
 		}
-		text, err := url.QueryUnescape(value)
-		if err != nil || strings.Contains(value, ";") {
-			c.fault = faultQuery
-			continue
+		if strings.ContainsAny(value, "%+;") {
+			text, err := url.QueryUnescape(value)
+			if err != nil || strings.Contains(value, ";") {
+				c.fault = faultQuery
+				continue
+			}
+			value = text
 		}
-		c.text = text
-		c.fault = faultIn(text, faultEmpty)
+		a.take(&c, value, faultEmpty)
 	}
-	if c.via != "" && c.fault == "" && !parses(query) {
+	if c.via != "" && c.fault == noFault && !parses(query) {
 		c.fault = faultQuery
 	}
 	return c
 }
 
+// maxPairs is how many pairs net/url takes in a query.
+const maxPairs = 10000
+
 // parses reports whether url.ParseQuery takes a query, without building what it
 // builds.
 func parses(query string) bool {
-	if strings.Contains(query, ";") {
+	if strings.Contains(query, ";") || strings.Count(query, "&") >= maxPairs {
 		return false
 	}
 	for {
@@ -192,35 +256,34 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// withoutParameter returns a query without the parameter; the rest keeps its
-// order and spelling.
-func withoutParameter(query, parameter string) string {
+// withoutParameter returns a URI, whose query begins at begin, without the
+// parameter; the rest keeps its order and spelling.
+func withoutParameter(uri string, begin int, parameter string) string {
 	var kept strings.Builder
-	copied, end := 0, 0 // query[copied:end] is to be kept
-	found, last := false, false
-	for pair := range pairs(query) {
-		if _, last = cutParameter(pair, parameter); last {
-			kept.WriteString(query[copied:end])
-			copied, found = end+len(pair)+1, true
+	copied := 0 // of uri
+	for at := begin; at < len(uri); {
+		end := len(uri)
+		if i := strings.IndexByte(uri[at:], '&'); i >= 0 {
+			end = at + i
 		}
-		end += len(pair) + 1 // with the ampersand
+		if _, ours := cutParameter(uri[at:end], parameter); ours {
+			if end == len(uri) { // the ampersand or question mark before it goes, too
+				if copied == 0 {
+					return uri[:max(at-1, 0)]
+				}
+				kept.WriteString(uri[copied:at])
+				return kept.String()[:max(kept.Len()-1, 0)]
+			}
+			kept.WriteString(uri[copied:at])
+			copied = end + 1
+		}
+		at = end + 1
 	}
-	switch {
-	case !found:
-		return query
-	case last: // the ampersand before it goes, too
-		return strings.TrimSuffix(kept.String(), "&")
+	if copied == 0 {
+		return uri
 	}
-	kept.WriteString(query[copied:])
+	kept.WriteString(uri[copied:])
 	return kept.String()
-}
-
-// pairs yields the parts of a query between ampersands.
-func pairs(query string) func(func(string) bool) {
-	if query == "" {
-		return func(func(string) bool) {}
-	}
-	return strings.SplitSeq(query, "&")
 }
 
 // cutParameter returns the undecoded value of a pair of a query, and whether
@@ -239,10 +302,21 @@ func cutParameter(pair, parameter string) (value string, ours bool) {
 
 // A movedContext carries a credential that was taken out of the query.
 type movedContext struct {
-	context.Context
-	key   movedKey
-	query credential
+	tokenContext
+	key movedKey
+	p   unsafe.Pointer // to the credential; see Token
 }
+
+func newMovedContext(ctx context.Context, tok Token, key movedKey, query credential) *movedContext {
+	both := &struct {
+		movedContext
+		query credential
+	}{movedContext{tokenContext: tokenContext{ctx, tok}, key: key}, query}
+	both.p = unsafe.Pointer(&both.query)
+	return &both.movedContext
+}
+
+func (c *movedContext) query() *credential { return (*credential)(c.p) }
 
 type movedKey struct{ a *Authority }
 
@@ -250,44 +324,50 @@ func (c *movedContext) Value(key any) any {
 	if key == any(c.key) {
 		return c
 	}
-	return c.Context.Value(key)
+	return c.tokenContext.Value(key)
 }
 
 // Scrub returns the request without the query parameter: it is taken out of
 // URL, RequestURI and, if that was parsed, Form, and remembered in the context,
-// where Check, the middleware and Verify of the same Authority find it. r is not
-// changed, and returned as it is if it does not have the parameter.
-func (a *Authority) Scrub(r *http.Request) *http.Request {
-	if !a.ready() {
+// where Check and the middleware of the same Authority find it. r is not changed,
+// and returned as it is if it does not have the parameter.
+func (a *Authority) Scrub(r *http.Request) *http.Request { return a.scrub(r, Token{}, nil) }
+
+// scrub is Scrub, and puts a token into the context unless that is zero: with one
+// copy of the request for both. c is what is in the query, if that is known.
+func (a *Authority) scrub(r *http.Request, tok Token, c *credential) *http.Request {
+	if !a.ready() || a.config.NoQueryToken {
 		return r
 	}
 	name := a.config.Parameter
-	query := withoutParameter(r.URL.RawQuery, name)
-	path, uriQuery, _ := strings.Cut(r.RequestURI, "?")
-	uriScrubbed := withoutParameter(uriQuery, name)
-	if a.config.NoQueryToken || query == r.URL.RawQuery && uriScrubbed == uriQuery {
-		return r
+	begin := strings.IndexByte(r.RequestURI, '?') + 1
+	if begin == 0 {
+		begin = len(r.RequestURI)
 	}
-	c := credential{}
-	if moved, ok := r.Context().Value(movedKey{a}).(*movedContext); ok {
-		c = moved.query
+	uri := withoutParameter(r.RequestURI, begin, name)
+	var query string
+	if r.RequestURI[begin:] == r.URL.RawQuery {
+		query = uri[min(begin, len(uri)):]
+	} else {
+		query = withoutParameter(r.URL.RawQuery, 0, name)
 	}
-	if found := fromQuery(r.URL.RawQuery, name); c.via == "" {
-		c = found
-	} else if found.via != "" {
-		c = credential{via: InQuery, fault: faultTwoParams}
-	}
-	clean := r.WithContext(&movedContext{r.Context(), movedKey{a}, c})
-	u := *r.URL
-	u.RawQuery = query
-	u.ForceQuery = false
-	clean.URL = &u
-	if uriScrubbed != uriQuery {
-		clean.RequestURI = path
-		if uriScrubbed != "" {
-			clean.RequestURI += "?" + uriScrubbed
+	if uri == r.RequestURI && query == r.URL.RawQuery {
+		if tok.IsZero() {
+			return r
 		}
+		return r.WithContext(&tokenContext{r.Context(), tok})
 	}
+	if c == nil {
+		found := a.inQuery(r)
+		c = &found
+	}
+	if !a.moves.Load() {
+		a.moves.Store(true)
+	}
+	clean := r.WithContext(newMovedContext(r.Context(), tok, movedKey{a}, *c))
+	u := *r.URL
+	u.RawQuery, u.ForceQuery = query, false
+	clean.URL, clean.RequestURI = &u, uri
 	if _, parsed := r.Form[name]; parsed {
 		form := make(url.Values, len(r.Form))
 		for k, v := range r.Form {
@@ -339,18 +419,30 @@ func lowerASCII(s string) string {
 // and of token68 before its padding (section 11.2).
 var tokenByte, token68Byte = byteSet("!#$%&'*+-.^_`|~"), byteSet("-._~+/")
 
-func byteSet(more string) (set [256]bool) {
+// A bytes256 is a set of bytes: 0 for those in it, 1 for the others.
+type bytes256 [256]byte
+
+// byteSet returns the letters and digits of ASCII and what else is given.
+func byteSet(more string) *bytes256 {
+	set := new(bytes256)
 	for i := range set {
-		set[i] = isAlnum(byte(i)) || strings.IndexByte(more, byte(i)) >= 0
+		if !isAlnum(byte(i)) && strings.IndexByte(more, byte(i)) < 0 {
+			set[i] = 1
+		}
 	}
 	return set
 }
 
-func isToken(s string) bool {
+func (set *bytes256) has(c byte) bool { return set[c] == 0 }
+
+// holdsAll reports whether all bytes of s are in the set. It does not stop at the
+// first that is not: most often there is none, and nothing to predict wrongly.
+func (set *bytes256) holdsAll(s string) bool {
+	var others byte
 	for i := range len(s) {
-		if !tokenByte[s[i]] {
-			return false
-		}
+		others |= set[s[i]]
 	}
-	return s != ""
+	return others == 0
 }
+
+func isToken(s string) bool { return s != "" && tokenByte.holdsAll(s) }

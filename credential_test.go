@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -433,6 +434,7 @@ func TestAHugeQueryCostsNoMoreMemoryThanItIsLong(t *testing.T) {
 		{"pairs", strings.Repeat("a&", mib/2), mib / 16},
 		{"ampersands and a token", "apiToken=" + goodToken.text + strings.Repeat("&", mib), 4 * mib},
 		{"pairs and a token", strings.Repeat("a&", mib/2) + "apiToken=" + goodToken.text, 4 * mib},
+		{"the parameter", strings.Repeat("apiToken&", mib/9), 8 * mib},
 		{"escaped names and a token", strings.Repeat("%61%61%61%61%61%61%61%61&", mib/25) + "apiToken=" + goodToken.text, 8 * mib},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -464,4 +466,24 @@ func TestAnOuterHandlerStillHasItsOwnRequest(t *testing.T) {
 	assert.Equal(t, "7", clean.PathValue("id"))
 	assert.Equal(t, outer.Body, clean.Body)
 	assert.Equal(t, outer.Header, clean.Header)
+}
+
+func TestAQueryWithMorePairsThanNetURLTakesIsMalformedIfItNamesTheParameter(t *testing.T) {
+	g := newRig(t)
+	for _, c := range []struct {
+		pairs int
+		want  int
+	}{{9_999, 204}, {10_000, 400}} {
+		a, _ := g.ask(t, newRequest("/?"+strings.Repeat("a&", c.pairs)+"apiToken="+goodToken.text))
+		assert.Equal(t, c.want, a.status, "%d pairs before it", c.pairs)
+	}
+}
+
+func TestTheParameterIsTakenOutInTimeProportionalToTheQuery(t *testing.T) {
+	g := newRig(t)
+	r := newRequest("/?" + strings.Repeat("apiToken=x&a=b&", 100_000))
+	start := time.Now()
+	clean := g.Scrub(r)
+	assert.Less(t, time.Since(start), 5*time.Second) // it took minutes when each was cut out of the whole
+	assert.Equal(t, strings.Repeat("a=b&", 100_000), clean.URL.RawQuery)
 }

@@ -44,4 +44,13 @@
 // and histories. What a store answers is checked; that it keeps what it has
 // acknowledged is taken on trust. Time is the local clock's. A request that is
 // in its handler when the token is deactivated finishes. SECURITY.md says more.
+//
+// # What is around it
+//
+// The packages manage (a JSON API and a web page) and manage/cli (a command) are for
+// people who manage tokens; stores has the stores, and storetest for your own;
+// adapters are for frameworks, metrics and traces; client sends tokens, apitokentest
+// is for the tests of a service, openapi for its document. The folder examples has a
+// program for each framework; docs has pages for operators, and for those who come
+// from API keys of another kind.
 package apitoken

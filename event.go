@@ -57,7 +57,8 @@ type Event struct {
 
 	// Action is "use" for a request, and else what a Manager was asked to do:
 	// "generate", "import", "update", "activate", "deactivate", "rotate",
-	// "end_overlap", "reveal", "delete"; or "reseal".
+	// "end_overlap", "reveal", "delete"; or "reseal"; or "watch", when the store's
+	// feed of changes was lost.
 	Action string
 
 	// Reason is why a request was refused; "" if it was accepted.
@@ -77,7 +78,7 @@ type Event struct {
 	Transport Transport
 	Pattern   string     // http.Request.Pattern
 	Address   netip.Addr // where it was asked for
-	Missing   []string   // permissions, with ErrPermission
+	Missing   []string   // permissions, with ErrPermission; not to be changed
 
 	// Of a change:
 
@@ -137,11 +138,11 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 }
 
 // observe tells the observer. A panic of the observer is an error.
-func (a *Authority) observe(ctx context.Context, ev Event) (err error) {
+func (a *Authority) observe(ctx context.Context, ev *Event) (err error) {
 	if a.config.Observe == nil {
 		return nil
 	}
 	defer recovered("Config.Observe", &err)
-	a.config.Observe(ctx, ev)
+	a.config.Observe(ctx, *ev)
 	return nil
 }

@@ -105,9 +105,6 @@ func FuzzCredential(f *testing.F) {
 	addPresentations(f)
 	g := newRig(f)
 	f.Fuzz(func(t *testing.T, lines, query string) {
-		if strings.Count(query, "&") > 9_000 {
-			t.Skip("net/url has a limit of its own, by default 10,000")
-		}
 		var fields []string
 		if lines != "" {
 			fields = strings.Split(lines, "\n")
@@ -144,7 +141,7 @@ func FuzzParseToken(f *testing.F) {
 	for _, v := range readVectors(f).Broken {
 		f.Add(v.Text)
 	}
-	g := newRig(f, func(c *apitoken.Config) { c.Observe = nil })
+	g := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil })
 	var secret string
 	g.store.get = func(_ context.Context, id string) (apitoken.Record, error) {
 		return minted{id: id, secret: secret}.record(wireRead), nil
@@ -223,9 +220,6 @@ func FuzzScrub(f *testing.F) {
 	addPresentations(f)
 	g := newRig(f, func(c *apitoken.Config) { c.Observe = nil })
 	f.Fuzz(func(t *testing.T, field, query string) {
-		if strings.Count(query, "&") > 9_000 {
-			t.Skip("net/url has a limit of its own, by default 10,000")
-		}
 		r := bare(query, []string{field})
 		before := *r.URL
 		_, errBefore := g.Check(r, apitoken.All(wireRead))

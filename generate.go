@@ -21,7 +21,9 @@ type Generate struct {
 }
 
 // Generate makes a token for the actor himself. The secret is shown here; later
-// only [Manager.Reveal] can, if it is kept.
+// only [Manager.Reveal] can, if it is kept. A [FieldError] says what is wrong with g,
+// a [ForbiddenError] what the actor may not grant; after [ErrUnavailable] the token
+// may have been made, but nobody has its secret.
 func (m *Manager) Generate(ctx context.Context, g Generate) (*Info, Secret, error) {
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
@@ -65,9 +67,16 @@ type Import struct {
 	SHA256 []byte
 }
 
+// Format writes name and owner, for every verb but %p: for that fmt asks no method.
+func (i Import) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "import of %q for %q", i.Name, i.Owner) }
+
+// MarshalText returns what Format writes, so that no JSON has the digest either.
+func (i Import) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(i)), nil }
+
 // Import adds a token that an earlier system has issued, and which keeps
 // working as it is; the same one again is ErrExists. Config.ForeignTokens must
 // be on. [Manager.Rotate] replaces it by a generated one with the same ID.
+// docs/moving-in.md has more, and manage/cli imports from CSV.
 func (m *Manager) Import(ctx context.Context, i Import) (*Info, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
@@ -107,7 +116,7 @@ func (m *Manager) Import(ctx context.Context, i Import) (*Info, error) {
 func (a *Authority) isForeign(text string) bool {
 	f := a.config.ForeignTokens
 	return f.MaxLen > 0 && f.MinLen <= len(text) && len(text) <= f.MaxLen &&
-		faultIn(text, faultNoToken) == "" && !strings.HasPrefix(text, a.grammar.prefix)
+		faultIn(text, faultNoToken) == noFault && !strings.HasPrefix(text, a.grammar.prefix)
 }
 
 // foreignID derives the ID of a foreign token from the SHA-256 of its text, so
@@ -125,7 +134,7 @@ func (m *Manager) create(ctx context.Context, action, owner, id string, g Genera
 		err = m.audit(ctx, ev)
 	}
 	if err == nil {
-		err = m.write(ctx, func(ctx context.Context) error { return m.a.store.Create(ctx, after.rec) })
+		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.store.Create(ctx, after.rec) })
 	}
 	m.observe(ctx, ev, err)
 	if err != nil {
@@ -134,7 +143,7 @@ func (m *Manager) create(ctx context.Context, action, owner, id string, g Genera
 	return m.a.info(after), nil
 }
 
-func (m *Manager) fill(action, owner, id string, g Generate, secret func(*Record) (SecretRecord, error)) (*entry, error) {
+func (m *Manager) fill(action, owner, id string, g Generate, secret func(*Record) (SecretRecord, error)) (*row, error) {
 	now := micro(m.a.now())
 	rec := Record{
 		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: owner,

@@ -56,13 +56,13 @@ func (in *Info) LastUsed() LastUse {
 	return in.LastUses[0]
 }
 
-func (a *Authority) info(e *entry) *Info {
-	rec, now := e.rec.clone(), a.now()
+func (a *Authority) info(r *row) *Info {
+	rec, now := r.rec.clone(), a.now()
 	newest := rec.Secrets[0]
 	in := &Info{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
-		Permissions: slices.Clone(e.known), Unknown: e.unknown(),
+		Permissions: slices.Clone(r.known), Unknown: a.unknown(rec.Permissions),
 		Status: a.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,

@@ -53,12 +53,12 @@ func (m *Manager) List(ctx context.Context, l List) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, page, err := m.page(ctx, q)
+	rows, page, err := m.page(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	out := &Tokens{Count: page.Count, More: page.More}
-	for _, e := range entries {
+	for _, e := range rows {
 		out.Tokens = append(out.Tokens, m.a.info(e))
 	}
 	if page.Next != nil {
@@ -68,23 +68,23 @@ func (m *Manager) List(ctx context.Context, l List) (*Tokens, error) {
 }
 
 // page reads a page from the store and checks it.
-func (m *Manager) page(ctx context.Context, q Query) ([]*entry, Page, error) {
+func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
 	page, err := storeCall(ctx, m.a, func(ctx context.Context) (Page, error) { return m.a.store.List(ctx, q) })
 	if err != nil {
 		return nil, Page{}, unavailable(err)
 	}
-	var entries []*entry
+	var rows []*row
 	for _, rec := range page.Records {
-		e, err := m.a.compile(rec.ID, rec)
+		e, err := m.a.row(rec.ID, rec)
 		if err == nil && (rec.Environment != q.Environment || q.Owner != "" && rec.Owner != q.Owner) {
 			err = errors.New("apitoken: the store listed a token that was not asked for")
 		}
 		if err != nil {
 			return nil, Page{}, unavailable(err)
 		}
-		entries = append(entries, e)
+		rows = append(rows, e)
 	}
-	return entries, page, nil
+	return rows, page, nil
 }
 
 func (m *Manager) query(l List) (Query, error) {

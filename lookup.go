@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -37,26 +38,18 @@ func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, er
 	}
 	wait, cancel := context.WithTimeout(ctx, g.limit)
 	defer cancel()
-	if err := wait.Err(); err != nil {
+	if _, err := g.enter(wait, nil); err != nil {
 		return *new(T), err
-	}
-	if g.slots != nil {
-		select {
-		case g.slots <- struct{}{}:
-		case <-wait.Done():
-			return *new(T), fmt.Errorf("apitoken: %d calls of %s are running: %w", cap(g.slots), g.what, wait.Err())
-		}
 	}
 	done := make(chan result, 1)
 	deadline, _ := wait.Deadline()
 	go func() {
-		r := result{err: errors.New("apitoken: " + g.what + " did not return")} // but called runtime.Goexit
+		var r result
 		defer func() {
-			if g.slots != nil {
-				<-g.slots
-			}
+			g.leave()
 			done <- r
 		}()
+		r.err = g.absent()
 		defer recovered(g.what, &r.err)
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 		defer cancel()
@@ -66,9 +59,51 @@ func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, er
 	case r := <-done:
 		return r.value, r.err
 	case <-wait.Done():
-		return *new(T), fmt.Errorf("apitoken: no answer from %s: %w", g.what, wait.Err())
+		return *new(T), g.late(true, wait.Err())
 	}
 }
+
+// enter waits for a slot, also of reserve if there is one; leave of the gate that
+// it returns gives it back.
+func (g *gate) enter(ctx context.Context, reserve *gate) (*gate, error) {
+	if err := ctx.Err(); err != nil || g.slots == nil {
+		return g, err
+	}
+	select {
+	case g.slots <- struct{}{}:
+		return g, nil
+	default:
+	}
+	var more chan struct{}
+	if reserve != nil {
+		more = reserve.slots
+	}
+	select {
+	case g.slots <- struct{}{}:
+		return g, nil
+	case more <- struct{}{}:
+		return reserve, nil
+	case <-ctx.Done():
+		return g, g.late(false, ctx.Err())
+	}
+}
+
+func (g *gate) leave() {
+	if g.slots != nil {
+		<-g.slots
+	}
+}
+
+// late and absent are the errors of a call that was not answered in time, which
+// may not even have got a slot, and of one that ended its goroutine.
+func (g *gate) late(entered bool, err error) error {
+	if !entered {
+		return fmt.Errorf("apitoken: %d calls of %s are running: %w", cap(g.slots), g.what, err)
+	}
+	return fmt.Errorf("apitoken: no answer from %s: %w", g.what, err)
+}
+
+func (g *gate) absent() error { return errors.New("apitoken: " + g.what + " did not return") }
 
 // recovered, when deferred, turns a panic of what is called into an error.
 func recovered(what string, err *error) {
@@ -77,22 +112,176 @@ func recovered(what string, err *error) {
 	}
 }
 
-// lookup reads a token for a request. The error is ErrNotFound or a cause of
+// lookup returns the entry of a token from the store, for a request that began at a
+// moment and for one who is known or not. The error is ErrNotFound or a cause of
 // ErrUnavailable.
-func (a *Authority) lookup(ctx context.Context, id string) (*entry, error) {
-	return through(ctx, a.lookups, func(ctx context.Context) (*entry, error) { return a.read(ctx, id) })
+func (a *Authority) lookup(ctx context.Context, hash uint64, id string, known bool, began time.Time) (*entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if a.cache != nil {
+		return a.fetch(ctx, hash, id, known, began)
+	}
+	f := &call{done: make(chan struct{})}
+	go a.ask(ctx, 0, id, f)
+	return a.await(ctx, f, a.config.StoreTimeout)
+}
+
+// errSlow says that the store took longer than what it answers may be old.
+var errSlow = errors.New("apitoken: the store answers more slowly than Config.MaxStale allows")
+
+// fetch reads a token from the store, in one call for all requests that ask for
+// it at the same time. Who is known, by the secret of a token that is in memory,
+// does not have to queue behind a flood of those who are not.
+func (a *Authority) fetch(ctx context.Context, hash uint64, id string, known bool, now time.Time) (*entry, error) {
+	c := a.cache
+	end := now.Add(a.config.StoreTimeout)
+	for range 2 {
+		f, mine := c.join(hash, id, known, c.instant(now), a.config.StoreTimeout)
+		if mine {
+			go a.ask(ctx, hash, id, f)
+		}
+		e, err := a.await(ctx, f, end.Sub(now))
+		if err != nil {
+			return nil, err
+		}
+		// The feed does not count here: it may have reported a change of the
+		// token after this request has joined.
+		if now = a.now(); f.began.age(c.instant(now)) <= c.maxStale {
+			return e, nil
+		}
+	}
+	return nil, errSlow
+}
+
+// await returns what a call answers, or an error when the limit has passed or
+// ctx ends.
+func (a *Authority) await(ctx context.Context, f *call, limit time.Duration) (*entry, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-f.done:
+		return f.e, f.err
+	case <-timer.C:
+		return nil, a.lookups.late(f.entered.Load(), context.DeadlineExceeded)
+	case <-ctx.Done():
+		return nil, a.lookups.late(f.entered.Load(), ctx.Err())
+	}
+}
+
+// ask makes a call of the store. Its context is not that of the request which was
+// the first to need it, and does not end with that.
+func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call) {
+	var reserve *gate
+	if f.known {
+		reserve = a.renewals
+	}
+	own := newCallContext(ctx, time.Now().Add(a.config.StoreTimeout))
+	var e *entry
+	g, err := a.lookups.enter(own, reserve)
+	f.entered.Store(err == nil)
+	defer func() {
+		own.end()
+		if f.entered.Load() {
+			g.leave()
+		}
+		a.cache.finish(hash, id, f, e, err)
+	}()
+	if err == nil {
+		err = g.absent()
+		defer recovered(g.what, &err)
+		e, err = a.read(own, id, f.began)
+	}
 }
 
 // read reads a token from the store, on the caller's goroutine.
-func (a *Authority) read(ctx context.Context, id string) (*entry, error) {
+func (a *Authority) read(ctx context.Context, id string, at instant) (*entry, error) {
 	rec, err := a.store.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return a.compile(id, rec)
+	return a.entry(id, &rec, at)
+}
+
+// readRow is read for a Manager.
+func (a *Authority) readRow(ctx context.Context, id string) (*row, error) {
+	rec, err := a.store.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return a.row(id, rec)
 }
 
 // storeCall runs f, which calls the store on behalf of a Manager.
 func storeCall[T any](ctx context.Context, a *Authority, f func(context.Context) (T, error)) (T, error) {
 	return through(ctx, a.storeGate, f)
+}
+
+// storeWrite runs f, which changes a token in the store. When it returns, this
+// node has forgotten what the token was, however the change ended: it may have
+// been made although the answer was lost, or be made after we have given up.
+func (a *Authority) storeWrite(ctx context.Context, id string, f func(context.Context) error) error {
+	defer a.cache.invalidate(id)
+	_, err := storeCall(ctx, a, func(ctx context.Context) (struct{}, error) {
+		defer a.cache.invalidate(id)
+		return struct{}{}, f(ctx)
+	})
+	return err
+}
+
+// A callContext is a context with the values of a request, a deadline, and an end
+// of its own. As most stores only look whether it is over, its channel, and the
+// timer behind that, are made when someone asks for them.
+type callContext struct {
+	context.Context // without cancellation
+	deadline        time.Time
+
+	mu     sync.Mutex
+	ended  bool
+	inner  context.Context // nil until it is asked for
+	cancel context.CancelFunc
+}
+
+func newCallContext(values context.Context, deadline time.Time) *callContext {
+	return &callContext{Context: context.WithoutCancel(values), deadline: deadline}
+}
+
+// Deadline implements [context.Context].
+func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, true }
+
+// Done implements [context.Context].
+func (c *callContext) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner == nil {
+		c.inner, c.cancel = context.WithDeadline(c.Context, c.deadline)
+		if c.ended {
+			c.cancel()
+		}
+	}
+	return c.inner.Done()
+}
+
+// Err implements [context.Context].
+func (c *callContext) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.inner != nil:
+		return c.inner.Err()
+	case c.ended:
+		return context.Canceled
+	case !time.Now().Before(c.deadline):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+func (c *callContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.cancel != nil {
+		c.cancel()
+	}
 }

@@ -129,7 +129,7 @@ func TestAStoreThatDoesNotFindIs401(t *testing.T) {
 }
 
 func TestTheStoreIsAskedOnceForTheIDAndNothingElse(t *testing.T) {
-	g := newRig(t)
+	g := newRig(t, readAlways)
 	for _, text := range []string{goodToken.text, expiredToken.text, goodToken.with(mint("other").secret), unknownToken.text} {
 		g.store.gets = nil
 		g.ask(t, newRequest("/", "apiToken "+text))
@@ -191,7 +191,7 @@ func TestAStoreThatHeedsItsContextEndsWithTheTimeout(t *testing.T) {
 
 func TestASlowStoreIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t)
+		g := newRig(t, readAlways)
 		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			time.Sleep(2*time.Second - 1)
 			return g.store.Store.Get(ctx, id)
@@ -260,7 +260,9 @@ func TestNoMoreLookUpsRunThanTheCapAndOthersWait(t *testing.T) {
 	for _, c := range []struct{ config, most int }{{0, 64}, {1, 1}, {3, 3}} {
 		t.Run(fmt.Sprintf("MaxLookups %d", c.config), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newRig(t, func(config *apitoken.Config) { config.MaxLookups = c.config; config.Observe = nil })
+				g := newRig(t, func(config *apitoken.Config) {
+					config.MaxLookups, config.MaxStale, config.Observe = c.config, apitoken.ReadAlways, nil
+				})
 				var running, most atomic.Int32
 				g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 					n := running.Add(1)
@@ -307,7 +309,9 @@ func TestNoMoreLookUpsRunThanTheCapAndOthersWait(t *testing.T) {
 func TestAStoreThatHangsKeepsItsSlotsSoThatCallsDoNotPileUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		g := newRig(t, func(c *apitoken.Config) { c.MaxLookups = 2; c.StoreTimeout = time.Second })
+		g := newRig(t, func(c *apitoken.Config) {
+			c.MaxLookups, c.MaxStale, c.StoreTimeout = 2, apitoken.ReadAlways, time.Second
+		})
 		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			<-release
 			return g.store.Store.Get(context.Background(), id)

@@ -49,7 +49,8 @@ type Manager struct {
 	actor Actor
 }
 
-// As returns a Manager that acts for actor.
+// As returns a Manager that acts for actor. It costs nothing: make one for each
+// request. What the actor may do is checked by its methods.
 func (a *Authority) As(actor Actor) *Manager { return &Manager{a, actor} }
 
 // A ForbiddenError says that the actor may not do what he asked for.
@@ -79,9 +80,11 @@ const (
 	actionReveal     = "reveal"
 	actionDelete     = "delete"
 	actionReseal     = "reseal"
+	actionWatch      = "watch"
 )
 
-// Get returns a token.
+// Get returns a token. One that the actor may not see is [ErrNotFound], as one that
+// does not exist.
 func (m *Manager) Get(ctx context.Context, id string) (*Info, error) {
 	e, err := m.visible(ctx, id)
 	if err != nil {
@@ -91,16 +94,17 @@ func (m *Manager) Get(ctx context.Context, id string) (*Info, error) {
 }
 
 // visible reads a token if the actor may see it; else it is ErrNotFound.
-func (m *Manager) visible(ctx context.Context, id string) (*entry, error) {
+func (m *Manager) visible(ctx context.Context, id string) (*row, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
 	if !validID(id) {
 		return nil, ErrNotFound
 	}
-	e, err := storeCall(ctx, m.a, func(ctx context.Context) (*entry, error) { return m.a.read(ctx, id) })
+	e, err := storeCall(ctx, m.a, func(ctx context.Context) (*row, error) { return m.a.readRow(ctx, id) })
 	switch {
 	case errors.Is(err, ErrNotFound):
+		m.a.cache.invalidate(id)
 		return nil, ErrNotFound
 	case err != nil:
 		return nil, unavailable(err)
@@ -110,7 +114,7 @@ func (m *Manager) visible(ctx context.Context, id string) (*entry, error) {
 	return e, nil
 }
 
-func (m *Manager) owns(e *entry) bool { return e.rec.Owner == m.actor.User }
+func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
 
 // Update says what to change of a token; nil and zero fields stay as they are.
 type Update struct {
@@ -138,7 +142,9 @@ func (m *Manager) Update(ctx context.Context, id string, u Update) (*Info, error
 	return m.change(ctx, actionUpdate, id, u.IfVersion, u.edit)
 }
 
-// Activate lets a deactivated token be used again.
+// Activate lets a deactivated token be used again. The actor has to have all of its
+// permissions; an owner cannot activate what somebody else has deactivated. A token
+// that is active already stays as it is.
 func (m *Manager) Activate(ctx context.Context, id string) (*Info, error) {
 	return m.change(ctx, actionActivate, id, 0, Update{Active: new(true)}.edit)
 }
@@ -150,14 +156,19 @@ func (m *Manager) Deactivate(ctx context.Context, id string) (*Info, error) {
 	return m.change(ctx, actionDeactivate, id, 0, Update{Active: new(false)}.edit)
 }
 
-// Delete removes a token for good.
+// Delete removes a token for good, with its history. Whoever presents it is refused
+// with [ErrUnknownToken]. Where tokens can be imported, an owner cannot delete one
+// that somebody else has deactivated, as he could import it again.
 func (m *Manager) Delete(ctx context.Context, id string) error {
 	before, err := m.visible(ctx, id)
+	if err == nil {
+		err = m.mayDelete(before)
+	}
 	if err == nil {
 		err = m.audit(ctx, m.event(actionDelete, id, before, nil))
 	}
 	if err == nil {
-		err = m.write(ctx, func(ctx context.Context) error { return m.a.store.Delete(ctx, id) })
+		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.store.Delete(ctx, id) })
 		if err == ErrNotFound {
 			return err // someone else was faster, and has told the observer
 		}
@@ -166,9 +177,19 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 	return err
 }
 
+// mayDelete refuses to delete what its owner could then import again although
+// someone else has deactivated it.
+func (m *Manager) mayDelete(r *row) error {
+	// That a token was imported cannot be seen of it after two rotations.
+	if m.a.config.ForeignTokens.MaxLen > 0 && m.owns(r) && r.rec.Status == StatusInactive && r.rec.DeactivatedBy != r.rec.Owner {
+		return &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot delete it then"}
+	}
+	return nil
+}
+
 // An edit changes rec, a copy of before's record, if the rules allow it, and
 // returns the names of the fields it changed; nil for none.
-type edit func(m *Manager, rec *Record, before *entry, now time.Time) (fields []string, err error)
+type edit func(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error)
 
 // maxTries bounds how often a change is tried again because another one came
 // between.
@@ -183,6 +204,11 @@ func (m *Manager) change(ctx context.Context, action, id string, ifVersion int64
 	)
 	for try := 1; ; try++ {
 		before, after, fields, err := m.prepare(ctx, action, id, ifVersion, f)
+		if before != nil && fields == nil {
+			// What is so already may be another node's doing, of which this one has
+			// not heard; to who is told of it here, it holds here.
+			m.a.cache.invalidate(id)
+		}
 		if err == nil && fields == nil {
 			return m.a.info(before), nil
 		}
@@ -193,7 +219,7 @@ func (m *Manager) change(ctx context.Context, action, id string, ifVersion int64
 			audited = true
 		}
 		if err == nil {
-			err = m.write(ctx, func(ctx context.Context) error { return m.a.store.Replace(ctx, after.rec) })
+			err = m.write(ctx, id, func(ctx context.Context) error { return m.a.store.Replace(ctx, after.rec) })
 		}
 		if err == ErrConflict && ifVersion == 0 && try < maxTries {
 			continue
@@ -207,7 +233,7 @@ func (m *Manager) change(ctx context.Context, action, id string, ifVersion int64
 }
 
 // prepare makes the next version of a token, ready to be written.
-func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int64, f edit) (before, after *entry, fields []string, err error) {
+func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int64, f edit) (before, after *row, fields []string, err error) {
 	before, err = m.visible(ctx, id)
 	if err != nil {
 		return nil, nil, nil, err
@@ -230,8 +256,8 @@ func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int6
 
 // write runs a change of the store. An error is one of Store's sentinels as it
 // is, or wraps ErrUnavailable.
-func (m *Manager) write(ctx context.Context, f func(context.Context) error) error {
-	_, err := storeCall(ctx, m.a, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
+func (m *Manager) write(ctx context.Context, id string, f func(context.Context) error) error {
+	err := m.a.storeWrite(ctx, id, f)
 	for _, sentinel := range []error{ErrExists, ErrNotFound, ErrConflict} {
 		if errors.Is(err, sentinel) {
 			return sentinel
@@ -244,7 +270,7 @@ func (m *Manager) write(ctx context.Context, f func(context.Context) error) erro
 }
 
 // edit applies u if the rules allow it.
-func (u Update) edit(m *Manager, rec *Record, before *entry, now time.Time) (fields []string, err error) {
+func (u Update) edit(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error) {
 	old := &before.rec
 	widened := false // whether the change grants what the token has
 	changed := func(field string, differs, widens bool) error {
@@ -328,8 +354,7 @@ func (u Update) edit(m *Manager, rec *Record, before *entry, now time.Time) (fie
 		return nil, err
 	}
 	if widened {
-		known, _ := m.a.known(rec.Permissions)
-		if err := m.mayGrant(known); err != nil {
+		if err := m.mayGrant(m.a.permSet(rec.Permissions).list(m.a.catalogue)); err != nil {
 			return nil, err
 		}
 	}
@@ -389,7 +414,7 @@ func (m *Manager) grantable(p Permission) bool {
 }
 
 // Grantable returns the permissions that the actor may give to tokens, in the
-// order of the catalogue.
+// order of the catalogue; none if the actor is nobody.
 func (m *Manager) Grantable() []Permission {
 	if m.authorize() != nil {
 		return nil
@@ -399,7 +424,7 @@ func (m *Manager) Grantable() []Permission {
 
 // storedNames returns the sorted names of permissions of our catalogue, and of
 // unknown ones that before has already.
-func (m *Manager) storedNames(perms []Permission, unknown []string, before *entry) ([]string, error) {
+func (m *Manager) storedNames(perms []Permission, unknown []string, before *row) ([]string, error) {
 	var list []string
 	for _, p := range perms {
 		if p.p == nil || p.p.catalogue != m.a.catalogue {
@@ -408,7 +433,7 @@ func (m *Manager) storedNames(perms []Permission, unknown []string, before *entr
 		list = append(list, p.p.name)
 	}
 	for _, name := range unknown {
-		if before == nil || !slices.Contains(before.unknown(), name) {
+		if before == nil || !slices.Contains(m.a.unknown(before.rec.Permissions), name) {
 			return nil, &FieldError{"permissions", fmt.Sprintf("contains %.140q, which this service does not know", name)}
 		}
 		list = append(list, name)
@@ -441,7 +466,10 @@ func (m *Manager) checkRecord(rec *Record, newExpiry bool) error {
 }
 
 // event returns what there is to tell about a change.
-func (m *Manager) event(action, id string, before, after *entry) Event {
+func (m *Manager) event(action, id string, before, after *row) Event {
+	if !validID(id) {
+		id = "" // it may be the text of a token, given by mistake
+	}
 	ev := Event{Action: action, TokenID: id, Environment: m.actor.Environment, Actor: m.actor.User, Token: m.actor.Token}
 	if before != nil {
 		ev.Before, ev.Owner = m.a.info(before), before.rec.Owner
@@ -480,8 +508,26 @@ func (m *Manager) observe(ctx context.Context, ev Event, cause error) {
 	if errors.Is(cause, ErrUnavailable) {
 		ev.Reason = ErrUnavailable
 	}
-	_ = m.a.observe(ctx, ev)
+	_ = m.a.observe(ctx, &ev)
 }
 
-// unavailable marks an error after which nothing is known.
-func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
+// unavailable marks an error after which nothing is known. It is none of the
+// named errors, also where a store or an audit has answered with one of them.
+func unavailable(err error) error {
+	if named(err) {
+		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// named reports whether an error says that what was asked for cannot be done.
+func named(err error) bool {
+	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrRotating, ErrAlreadyRotated, ErrNotRotating, ErrNotKept} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	_, field := errors.AsType[*FieldError](err)
+	_, forbidden := errors.AsType[*ForbiddenError](err)
+	return field || forbidden
+}

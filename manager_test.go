@@ -8,6 +8,6 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-func TestManager(t *testing.T) {
+func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
 	managertest.Run(t, func(*testing.T) apitoken.Store { return memory.New() })
 }

@@ -2,12 +2,10 @@ package apitoken
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"net/http"
 	"net/netip"
-	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -49,13 +47,18 @@ func (a *Authority) Guard(need Need) func(http.Handler) http.Handler {
 			panic("apitoken: " + caller() + ": a nil handler cannot be guarded")
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			tok, via, refusal := a.check(r, &need)
+			q := request{http: r, need: &need}
+			tok, refusal := a.check(&q)
 			if refusal != nil {
 				a.Refuse(w, r, refusal)
 				return
 			}
-			r = a.cleared(w, r, via)
-			next.ServeHTTP(w, r.WithContext(&tokenContext{r.Context(), tok}))
+			if q.credential.via == InQuery {
+				r = a.cleared(w, &q, tok)
+			} else {
+				r = r.WithContext(&tokenContext{r.Context(), tok})
+			}
+			next.ServeHTTP(w, r)
 		})
 	}
 }
@@ -70,12 +73,16 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 		panic("apitoken: " + caller() + ": a nil handler cannot be guarded")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tok, via, refusal := a.check(r, &need)
+		q := request{http: r, need: &need}
+		tok, refusal := a.check(&q)
 		if refusal != nil {
 			a.Refuse(w, r, refusal)
 			return
 		}
-		h(w, a.cleared(w, r, via), tok)
+		if q.credential.via == InQuery {
+			r = a.cleared(w, &q, Token{})
+		}
+		h(w, r, tok)
 	})
 }
 
@@ -86,18 +93,18 @@ func (a *Authority) mustJudge(need *Need) {
 	if err := need.check(a.catalogue); err != nil {
 		panic(err.Error() + " (" + caller() + ")")
 	}
+	need.kept = new([8]atomic.Pointer[denied])
 }
 
-// cleared prepares an accepted request for its handler. A token in the query
-// ends up in caches, histories and the Referer of what the answer links to.
-func (a *Authority) cleared(w http.ResponseWriter, r *http.Request, via Transport) *http.Request {
-	if via != InQuery {
-		return r
-	}
+// cleared returns an accepted request without its query parameter, and with the
+// token in its context unless that is zero. A token in the query ends up in
+// caches, histories and the Referer of what the answer links to.
+func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.Request {
+	values := &[...]string{"private, no-store", "no-referrer"}
 	h := w.Header()
-	h["Cache-Control"] = []string{"private, no-store"}
-	h["Referrer-Policy"] = []string{"no-referrer"}
-	return a.Scrub(r)
+	h["Cache-Control"] = values[0:1:1]
+	h["Referrer-Policy"] = values[1:2:2]
+	return a.scrub(q.http, tok, &q.credential)
 }
 
 // Check decides about a request and writes nothing. The error is a [Refusal],
@@ -112,7 +119,7 @@ func (a *Authority) cleared(w http.ResponseWriter, r *http.Request, via Transpor
 //		return
 //	}
 func (a *Authority) Check(r *http.Request, need Need) (Token, error) {
-	tok, _, refusal := a.check(r, &need)
+	tok, refusal := a.check(&request{http: r, need: &need})
 	if refusal != nil {
 		return Token{}, refusal
 	}
@@ -140,16 +147,18 @@ type Presented struct {
 // gRPC metadata, a message queue, the first frame of a socket. The error is a
 // [Refusal].
 func (a *Authority) Verify(ctx context.Context, p Presented, need Need) (Token, error) {
+	if !a.ready() {
+		return Token{}, refusedUnavailable
+	}
 	if p.Transport != InHeader && p.Transport != InQuery {
 		p.Transport = Direct
 	}
-	c := credential{text: p.Secret.Reveal(), via: p.Transport}
-	if c.text == "" {
-		c = credential{}
-	} else {
-		c.fault = faultIn(c.text, faultNoToken)
+	q := request{ctx: ctx, presented: &p, need: &need}
+	if text := p.Secret.Reveal(); text != "" {
+		q.credential.via = p.Transport
+		a.take(&q.credential, text, faultNoToken)
 	}
-	tok, refusal := a.judge(&request{ctx: ctx, presented: &p, credential: c, need: &need})
+	tok, refusal := a.judge(&q)
 	if refusal != nil {
 		return Token{}, refusal
 	}
@@ -158,13 +167,18 @@ func (a *Authority) Verify(ctx context.Context, p Presented, need Need) (Token, 
 
 // Recheck decides anew about a token that was accepted before, for whatever
 // outlives the request: a stream, a socket, a job. It is judged by its record
-// as it is now, for the environment and the address it was accepted with.
+// as it is now, for the environment and the address it was accepted with. The
+// address is kept only of tokens that are bound to networks: one that became
+// bound to some afterwards is refused.
 func (a *Authority) Recheck(ctx context.Context, tok Token, need Need) (Token, error) {
+	if !a.ready() {
+		return Token{}, refusedUnavailable
+	}
 	q := &request{ctx: ctx, need: &need, presented: &Presented{Environment: tok.Environment()}}
-	if tok.e != nil {
+	if !tok.IsZero() {
 		q.credential.via = Direct
-		q.again = &presentedSecret{foreign: tok.e.rec.Secrets[tok.secret()].Foreign}
-		copy(q.again.digest[:], tok.e.rec.Secrets[tok.secret()].Digest)
+		s := tok.entry().secret(tok.secret())
+		q.again = &s
 		if tok.x != nil {
 			q.presented.Address = tok.x.address
 		}
@@ -177,7 +191,8 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, need Need) (Token, e
 	return again, nil
 }
 
-// FromContext returns the token of a request that came through the middleware.
+// FromContext returns the token of a request that came through the middleware; false
+// if it did not. A token that [Authority.Handler] passes is an argument, and not here.
 func FromContext(ctx context.Context) (Token, bool) {
 	c, ok := ctx.Value(tokenKey{}).(*tokenContext)
 	if !ok {
@@ -195,7 +210,7 @@ type tokenContext struct {
 }
 
 func (c *tokenContext) Value(key any) any {
-	if key == any(tokenKey{}) {
+	if key == any(tokenKey{}) && !c.token.IsZero() {
 		return c
 	}
 	return c.Context.Value(key)
@@ -204,13 +219,14 @@ func (c *tokenContext) Value(key any) any {
 // ready reports whether a was made by New.
 func (a *Authority) ready() bool { return a != nil && a.store != nil }
 
-func (a *Authority) check(r *http.Request, need *Need) (Token, Transport, *Refusal) {
+// check finds the credential of an HTTP request and decides.
+func (a *Authority) check(q *request) (Token, *Refusal) {
 	if !a.ready() {
-		return Token{}, "", a.refuse(ErrUnavailable, credential{}, nil, nil)
+		return Token{}, refusedUnavailable
 	}
-	c := a.credential(r)
-	tok, refusal := a.judge(&request{ctx: r.Context(), http: r, credential: c, need: need})
-	return tok, c.via, refusal
+	q.ctx = q.http.Context()
+	a.credential(q.http, &q.credential)
+	return a.judge(q)
 }
 
 // A request is what judge decides about: an HTTP request or a Presented.
@@ -231,13 +247,14 @@ type request struct {
 
 // judge decides, tells the observer, and returns the token or a refusal.
 func (a *Authority) judge(q *request) (Token, *Refusal) {
-	if !a.ready() {
-		return Token{}, a.refuse(ErrUnavailable, credential{}, nil, nil)
-	}
-	if c := &q.credential; q.need.headerOnly && c.via == InQuery && c.fault == "" {
+	if c := &q.credential; q.need.headerOnly && c.via == InQuery && c.fault == noFault {
 		c.fault = faultHeaderOnly
 	}
-	v := a.verify(q)
+	if a.config.Observe != nil {
+		a.address(q) // here, where it costs least: see cache.approach
+	}
+	var v verdict
+	a.verify(q, &v)
 	reason := v.reason
 	if a.config.Observe != nil {
 		ev := Event{
@@ -252,27 +269,26 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		}
 		ev.Address, _ = a.address(q)
 		if reason == ErrPermission {
-			ev.Missing = q.need.missing(v.token.effective())
+			ev.Missing = a.refuse(reason, &q.credential, q.need, v.token.effective()).problem.Missing
 		}
-		if err := a.observe(q.ctx, ev); err != nil {
+		if err := a.observe(q.ctx, &ev); err != nil {
 			reason = ErrUnavailable
 		}
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrPermission) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrPermission) && v.token.entry().note(v.token.secret(), q.credential.via, v.at) {
+		e := v.token.entry()
 		addr, _ := a.address(q)
-		a.uses.record(Use{
-			ID: v.id, Digest: v.token.e.rec.Secrets[v.token.secret()].Digest,
-			Transport: q.credential.via, At: micro(v.at), Address: addr,
-		})
+		a.uses.record(useKey{e.secret(v.token.secret()).digest, q.credential.via}, useSeen{e.id(), v.at, addr})
 	}
 	if reason == "" {
 		return v.token, nil
 	}
+	a.refused.add(reason)
 	var set permSet
 	if v.matched {
 		set = v.token.effective()
 	}
-	return Token{}, a.refuse(reason, q.credential, q.need, set)
+	return Token{}, a.refuse(reason, &q.credential, q.need, set)
 }
 
 // A verdict is what verify found out.
@@ -288,112 +304,112 @@ type verdict struct {
 // verify is the decision itself. What it takes into account is the credential,
 // the record that the store has for it, the environment, the client's address
 // and the time; nothing else.
-func (a *Authority) verify(q *request) (v verdict) {
-	v.at = a.now()
-	refuse := func(r Reason, err error) verdict {
-		v.reason, v.err = r, err
-		return v
-	}
+func (a *Authority) verify(q *request, v *verdict) {
+	began := a.now()
+	v.at = began
+	c := &q.credential
 	switch {
-	case q.credential.fault != "":
-		return refuse(ErrMalformed, nil)
-	case q.credential.via == "":
-		return refuse(ErrNoToken, nil)
+	case c.fault != noFault:
+		v.reason = ErrMalformed
+		return
+	case c.via == "":
+		v.reason = ErrNoToken
+		return
 	}
-	if err := q.need.check(a.catalogue); err != nil {
-		return refuse(ErrUnavailable, err)
+	if v.err = q.need.check(a.catalogue); v.err != nil {
+		v.reason = ErrUnavailable
+		return
 	}
-	if q.again != nil {
-		return a.admit(q, q.id, *q.again)
-	}
-	text := q.credential.text
-	if id, secret, ok := a.grammar.parse(text); ok {
-		return a.admit(q, id, presentedSecret{digest(secret), false})
-	}
-	if a.isForeign(text) {
-		d := digest(text)
-		return a.admit(q, foreignID(d[:]), presentedSecret{d, true})
-	}
-	return refuse(ErrUnknownToken, nil)
-}
-
-// A presentedSecret is what identifies one of a record's secrets.
-type presentedSecret struct {
-	digest  [sha256.Size]byte
-	foreign bool
-}
-
-// admit decides about the token with an ID, for one who has the secret.
-func (a *Authority) admit(q *request, id string, secret presentedSecret) (v verdict) {
-	v.id = id
-	e, err := a.lookup(q.ctx, id)
-	v.at = a.now() // after the store had its time
+	var secret presentedSecret
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case q.again != nil:
+		v.id, secret = q.id, *q.again
+	case c.ours:
+		v.id = c.id
+	case a.isForeign(c.text):
+		secret = presentedSecret{digest(c.text), true}
+		v.id = foreignID(secret.digest[:])
+	default:
 		v.reason = ErrUnknownToken
-		return v
-	case err != nil:
-		v.reason, v.err = ErrUnavailable, err
-		return v
+		return
 	}
-	i := e.find(secret)
-	if i < 0 {
-		v.reason = ErrWrongSecret
-		return v
+	var e *entry
+	var fresh bool
+	if a.cache != nil {
+		if c.ours {
+			a.cache.meet(c.hash)
+			secret.digest = digest(c.secret)
+		} else {
+			c.hash = a.cache.hash(v.id)
+		}
+		e, fresh = a.cache.get(c.hash, v.id, a.cache.instant(began))
+	} else if c.ours {
+		secret.digest = digest(c.secret)
 	}
-	v.token, v.matched = Token{e: e}, true
-	v.reason, v.err = a.state(q, &v.token, i, v.at)
+	for {
+		if !fresh {
+			var err error
+			e, err = a.lookup(q.ctx, c.hash, v.id, e != nil && e.find(&secret) >= 0, began)
+			v.at = a.now() // the store had its time
+			if errors.Is(err, ErrNotFound) {
+				v.reason = ErrUnknownToken
+				return
+			} else if err != nil {
+				v.reason, v.err = ErrUnavailable, err
+				return
+			}
+		}
+		i := e.find(&secret)
+		if i < 0 {
+			v.reason = ErrWrongSecret
+			return
+		}
+		v.token, v.matched = newToken(e), true
+		v.reason, v.err = a.state(q, &v.token, i, v.at)
+		if v.reason != ErrIdle || !fresh {
+			break
+		}
+		a.cache.invalidate(v.id) // uses change without the feed telling
+		fresh, v.token, v.matched = false, Token{}, false
+	}
 	if v.reason == "" && !q.need.metBy(v.token.effective()) {
 		v.reason = ErrPermission
 	}
-	return v
-}
-
-// find returns the index of a secret, -1 if the record does not have it.
-func (e *entry) find(p presentedSecret) int {
-	found := -1
-	for i := range e.rec.Secrets {
-		s := &e.rec.Secrets[i]
-		if subtle.ConstantTimeCompare(s.Digest, p.digest[:]) == 1 && s.Foreign == p.foreign {
-			found = i
-		}
-	}
-	return found
 }
 
 // state judges everything about a token but its permissions, of which nothing
 // may be said before. It completes the token with what is particular to the
 // request.
 func (a *Authority) state(q *request, tok *Token, secret int, now time.Time) (Reason, error) {
-	rec := &tok.e.rec
-	if secret > 0 || len(rec.Networks) > 0 {
+	e, at := tok.entry(), a.clock(now)
+	if secret > 0 || e.bound() {
 		tok.x = &extra{secret: secret}
 	}
-	if end := rec.Secrets[secret].ValidUntil; !end.IsZero() && !now.Before(end) {
+	if end := e.until(secret); end != noTime && at >= end {
 		return ErrRetired, nil
 	}
-	switch environment, err := a.environment(q, tok.e); {
+	switch environment, err := a.environment(q, tok); {
 	case err != nil:
 		return ErrUnavailable, err
-	case environment != rec.Environment:
+	case environment != tok.Environment():
 		return ErrEnvironment, nil
 	}
-	if reason := a.policy.refuses(rec, now); reason != "" {
+	if reason := a.policy.refuses(&e.life, at); reason != "" {
 		return reason, nil
 	}
-	if len(rec.Networks) > 0 || a.config.ClientAddr != nil {
+	if e.bound() || a.config.ClientAddr != nil {
 		addr, err := a.address(q)
 		if err != nil {
 			return ErrUnavailable, err
 		}
-		if !tok.e.allows(addr) {
+		if !e.allows(addr) {
 			return ErrNetwork, nil
 		}
 		if tok.x != nil {
 			tok.x.address = addr
 		}
 	}
-	owner, limited, err := a.ownerPermissions(q.ctx, rec)
+	owner, limited, err := a.ownerPermissions(q.ctx, tok.Environment(), tok.Owner())
 	switch {
 	case errors.Is(err, ErrNoOwner):
 		return ErrNoOwner, nil
@@ -403,7 +419,7 @@ func (a *Authority) state(q *request, tok *Token, secret int, now time.Time) (Re
 		if tok.x == nil {
 			tok.x = new(extra)
 		}
-		tok.x.perms, tok.x.limited = tok.e.perms.and(owner), true
+		tok.x.perms, tok.x.limited = e.perms().and(owner), true
 		if owner.empty() {
 			return ErrPermission, nil
 		}
@@ -411,40 +427,34 @@ func (a *Authority) state(q *request, tok *Token, secret int, now time.Time) (Re
 	return "", nil
 }
 
-// allows reports whether a token may be used from an address.
-func (e *entry) allows(addr netip.Addr) bool {
-	return len(e.rec.Networks) == 0 ||
-		slices.ContainsFunc(e.rec.Networks, func(n netip.Prefix) bool { return n.Contains(addr) })
-}
-
 // ownerPermissions returns what the owner of a token may do now, if the
 // application says so.
-func (a *Authority) ownerPermissions(ctx context.Context, rec *Record) (set permSet, limited bool, err error) {
+func (a *Authority) ownerPermissions(ctx context.Context, environment, owner string) (set permSet, limited bool, err error) {
 	if a.config.OwnerPermissions == nil {
-		return nil, false, nil
+		return permSet{}, false, nil
 	}
 	perms, err := through(ctx, a.owners, func(ctx context.Context) ([]Permission, error) {
-		return a.config.OwnerPermissions(ctx, rec.Environment, rec.Owner)
+		return a.config.OwnerPermissions(ctx, environment, owner)
 	})
 	if err != nil {
-		return nil, true, err
+		return permSet{}, true, err
 	}
 	for _, p := range perms {
 		if p.p == nil || p.p.catalogue != a.catalogue {
-			return nil, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalogue")
+			return permSet{}, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalogue")
 		}
-		set = set.add(p.p)
+		set.add(p.p)
 	}
 	return set, true, nil
 }
 
 // environment returns the environment that a request is about.
-func (a *Authority) environment(q *request, e *entry) (env string, err error) {
+func (a *Authority) environment(q *request, tok *Token) (env string, err error) {
 	switch {
 	case q.presented != nil && q.presented.Environment != "":
 		return q.presented.Environment, nil
 	case a.config.Environment == nil:
-		return e.rec.Environment, nil
+		return tok.Environment(), nil
 	case q.presented != nil:
 		return "", errors.New("apitoken: Presented.Environment is missing")
 	}
@@ -473,9 +483,13 @@ func (a *Authority) askAddress(q *request) (addr netip.Addr, err error) {
 	case a.config.ClientAddr != nil:
 		defer recovered("Config.ClientAddr", &err)
 		addr, err = a.config.ClientAddr(q.http)
-	default:
-		peer, _ := netip.ParseAddrPort(q.http.RemoteAddr)
-		addr = peer.Addr()
+	default: // net/http writes IP:port
+		var ok bool
+		if addr, ok = ipv4Peer(q.http.RemoteAddr); ok {
+			return addr, nil
+		}
+		both, _ := netip.ParseAddrPort(q.http.RemoteAddr)
+		addr = both.Addr()
 	}
 	if err != nil || addr.Zone() != "" {
 		return netip.Addr{}, err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A Catalogue holds all permissions that a service knows. Its zero value is
@@ -204,30 +205,70 @@ func (p Permission) String() string { return p.Name() }
 
 // A permSet is a set of permissions of one catalogue: bit i stands for the
 // permission with index i.
-type permSet []uint64
+type permSet struct {
+	low  uint64   // of the indexes 0 to 63
+	high []uint64 // of the others
+}
 
 func (s permSet) has(p *permission) bool {
-	w := uint(p.index) / 64
-	return w < uint(len(s)) && s[w]>>(uint(p.index)%64)&1 == 1
-}
-
-func (s permSet) add(p *permission) permSet {
-	for w := p.index / 64; len(s) <= w; {
-		s = append(s, 0)
+	word := s.low
+	if p.index >= 64 {
+		w := p.index/64 - 1
+		if w >= len(s.high) {
+			return false
+		}
+		word = s.high[w]
 	}
-	s[p.index/64] |= 1 << (uint(p.index) % 64)
-	return s
+	return word>>(uint(p.index)%64)&1 == 1
 }
 
-func (s permSet) empty() bool { return !slices.ContainsFunc(s, func(w uint64) bool { return w != 0 }) }
+func (s *permSet) add(p *permission) {
+	word := &s.low
+	if w := p.index/64 - 1; w >= 0 {
+		for len(s.high) <= w {
+			s.high = append(s.high, 0)
+		}
+		word = &s.high[w]
+	}
+	*word |= 1 << (uint(p.index) % 64)
+}
 
-// and returns the permissions that are in both sets, as a fresh set.
+func (s permSet) empty() bool {
+	return s.low == 0 && !slices.ContainsFunc(s.high, func(w uint64) bool { return w != 0 })
+}
+
+// holds reports whether all permissions of t are in s.
+func (s permSet) holds(t permSet) bool {
+	if t.low&^s.low != 0 {
+		return false
+	}
+	for i, w := range t.high {
+		if i >= len(s.high) && w != 0 || i < len(s.high) && w&^s.high[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// and returns the permissions that are in both sets.
 func (s permSet) and(t permSet) permSet {
-	both := slices.Clone(s[:min(len(s), len(t))])
-	for i := range both {
-		both[i] &= t[i]
+	both := permSet{s.low & t.low, slices.Clone(s.high[:min(len(s.high), len(t.high))])}
+	for i := range both.high {
+		both.high[i] &= t.high[i]
 	}
 	return both
+}
+
+// list returns the permissions of the set in the order of the catalogue, which
+// must be closed.
+func (s permSet) list(c *Catalogue) []Permission {
+	perms := []Permission{}
+	for _, p := range c.list {
+		if s.has(p) {
+			perms = append(perms, Permission{p})
+		}
+	}
+	return perms
 }
 
 // A Need says what a route asks of a token. The zero Need is met by no token.
@@ -235,6 +276,12 @@ type Need struct {
 	match      match
 	perms      []Permission
 	headerOnly bool
+
+	set       permSet    // of perms
+	catalogue *Catalogue // of the first of perms; nil without any
+	stray     Permission // one of perms that is of another catalogue
+
+	kept *[8]atomic.Pointer[denied] // by Guard and Handler, for denial
 }
 
 type match string
@@ -268,8 +315,15 @@ func newNeed(m match, p Permission, more []Permission, at string) Need {
 		if p.p == nil {
 			panic("apitoken: " + at + ": the zero Permission cannot be required; use a value returned by Catalogue.Define")
 		}
-		if !slices.Contains(n.perms, p) {
-			n.perms = append(n.perms, p)
+		if slices.Contains(n.perms, p) {
+			continue
+		}
+		n.perms = append(n.perms, p)
+		n.set.add(p.p)
+		if n.catalogue == nil {
+			n.catalogue = p.p.catalogue
+		} else if n.catalogue != p.p.catalogue {
+			n.stray = p
 		}
 	}
 	return n
@@ -279,19 +333,9 @@ func newNeed(m match, p Permission, more []Permission, at string) Need {
 func (n *Need) metBy(set permSet) bool {
 	switch n.match {
 	case matchAll:
-		for _, p := range n.perms {
-			if !set.has(p.p) {
-				return false
-			}
-		}
-		return len(n.perms) > 0
+		return len(n.perms) > 0 && set.holds(n.set)
 	case matchAny:
-		for _, p := range n.perms {
-			if set.has(p.p) {
-				return true
-			}
-		}
-		return false
+		return !set.and(n.set).empty()
 	}
 	return n.match == matchToken
 }
@@ -308,17 +352,30 @@ func (n *Need) missing(set permSet) []string {
 	return names
 }
 
+// missingSet is missing as a set.
+func (n *Need) missingSet(set permSet) permSet {
+	missing := permSet{low: n.set.low &^ set.low}
+	for i, w := range n.set.high {
+		if i < len(set.high) {
+			w &^= set.high[i]
+		}
+		missing.high = append(missing.high, w)
+	}
+	return missing
+}
+
 // check reports a Need that cannot be judged against this catalogue.
 func (n *Need) check(c *Catalogue) error {
-	if n.match == "" {
+	stray := n.stray.p
+	switch {
+	case n.match == "":
 		return fmt.Errorf("apitoken: the zero Need is met by no token; use All, Any or AnyToken")
+	case n.catalogue != nil && n.catalogue != c:
+		stray = n.perms[0].p
+	case stray == nil:
+		return nil
 	}
-	for _, p := range n.perms {
-		if p.p.catalogue != c {
-			return fmt.Errorf("apitoken: permission %q, defined at %s, is not of the catalogue in Config.Permissions", p.p.name, p.p.defined)
-		}
-	}
-	return nil
+	return fmt.Errorf("apitoken: permission %q, defined at %s, is not of the catalogue in Config.Permissions", stray.name, stray.defined)
 }
 
 // names returns the names of permissions in order.

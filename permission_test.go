@@ -257,7 +257,7 @@ func newModel(t testing.TB, n int) *model {
 	}
 	store := &tapStore{get: func(context.Context, string) (apitoken.Record, error) { return m.rec, nil }}
 	var err error
-	m.auth, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: c, Store: store})
+	m.auth, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: c, Store: store, MaxStale: apitoken.ReadAlways})
 	require.NoError(t, err)
 	return m
 }

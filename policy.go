@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -9,7 +10,8 @@ import (
 )
 
 // A Policy bounds the life of all tokens, also of those that were generated
-// before it; zero fields do not.
+// before it; zero fields do not. Times of tokens are kept in whole microseconds, and a
+// policy counts no smaller ones.
 type Policy struct {
 	// MaxLifetime is how long a token can be used from its creation on.
 	MaxLifetime time.Duration
@@ -21,11 +23,11 @@ type Policy struct {
 // minIdle is far above the minute by which records of use may be behind.
 const minIdle = time.Hour
 
-// expiry returns from when on the policy or the record refuses a token.
-func (p Policy) expiry(rec *Record) time.Time {
-	end := rec.ExpiresAt
+// expiry returns from when on the policy or the token's own expiry refuses it.
+func (p Policy) expiry(l *life) int64 {
+	end := l.expires
 	if p.MaxLifetime > 0 {
-		if most := rec.CreatedAt.Add(p.MaxLifetime); end.IsZero() || most.Before(end) {
+		if most := l.created + p.MaxLifetime.Microseconds(); end == noTime || most < end {
 			end = most
 		}
 	}
@@ -33,29 +35,22 @@ func (p Policy) expiry(rec *Record) time.Time {
 }
 
 // idle reports whether a token was not used for too long.
-func (p Policy) idle(rec *Record, now time.Time) bool {
-	if p.MaxIdle <= 0 {
-		return false
-	}
-	since := rec.CreatedAt
-	if used := rec.LastUsed(); used.After(since) {
-		since = used
-	}
-	return now.Sub(since) >= p.MaxIdle
+func (p Policy) idle(l *life, now int64) bool {
+	return p.MaxIdle > 0 && now-max(l.created, l.used) >= p.MaxIdle.Microseconds()
 }
 
 // refuses returns the reason why a token cannot be used at a moment, "" if it
 // can.
-func (p Policy) refuses(rec *Record, now time.Time) Reason {
-	end := p.expiry(rec)
+func (p Policy) refuses(l *life, now int64) Reason {
+	end := p.expiry(l)
 	switch {
-	case rec.Status != StatusActive:
+	case l.inactive:
 		return ErrDeactivated
-	case !end.IsZero() && !now.Before(end):
+	case end != noTime && now >= end:
 		return ErrExpired
-	case p.idle(rec, now):
+	case p.idle(l, now):
 		return ErrIdle
-	case now.Before(rec.NotBefore):
+	case now < l.notBefore:
 		return ErrNotYetValid
 	}
 	return ""
@@ -64,7 +59,8 @@ func (p Policy) refuses(rec *Record, now time.Time) Reason {
 // Status returns the status of a token at a moment: as Record.StatusAt, and
 // expired also if the policy ends it or it was not used for too long.
 func (p Policy) Status(rec *Record, at time.Time) Status {
-	switch p.refuses(rec, at) {
+	l := rec.life()
+	switch p.refuses(&l, micros(at)) {
 	case ErrDeactivated:
 		return StatusInactive
 	case ErrExpired, ErrIdle:
@@ -94,28 +90,33 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) 
 	if p.MaxLifetime < 0 || p.MaxIdle < 0 {
 		return nil, &FieldError{"policy", "is negative"}
 	}
-	now := m.a.now()
+	now := micros(m.a.now())
 	impact := new(Impact)
-	stops := func(p Policy, e *entry) bool {
-		reason := p.refuses(&e.rec, now)
+	stops := func(p Policy, r *row) bool {
+		l := r.rec.life()
+		reason := p.refuses(&l, now)
 		return reason != "" && reason != ErrNotYetValid
 	}
 	q := Query{Environment: m.actor.Environment, Order: ByCreated, Limit: maxLimit}
 	for {
-		entries, page, err := m.page(ctx, q)
+		rows, page, err := m.page(ctx, q)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			if stops(p, e) && !stops(m.a.policy, e) {
-				impact.Tokens = append(impact.Tokens, m.a.info(e))
-				impact.Owners = append(impact.Owners, e.rec.Owner)
+		for _, r := range rows {
+			if stops(p, r) && !stops(m.a.policy, r) {
+				impact.Tokens = append(impact.Tokens, m.a.info(r))
+				impact.Owners = append(impact.Owners, r.rec.Owner)
 			}
 		}
-		if page.Next == nil {
+		next := page.Next
+		if next == nil {
 			break
 		}
-		q.After = page.Next
+		if q.After != nil && cmp.Or(next.Time.Compare(q.After.Time), cmp.Compare(next.ID, q.After.ID)) <= 0 {
+			return nil, unavailable(errors.New("apitoken: the store lists in circles"))
+		}
+		q.After = next
 	}
 	slices.Sort(impact.Owners)
 	impact.Owners = slices.Compact(impact.Owners)
@@ -142,34 +143,35 @@ type Explanation struct {
 // token, on a route with this need, from this address; the zero address leaves
 // networks out of account.
 func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.Addr) (*Explanation, error) {
-	e, err := m.visible(ctx, id)
+	r, err := m.visible(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	if err := need.check(m.a.catalogue); err != nil {
 		return nil, &FieldError{"need", err.Error()}
 	}
-	now := m.a.now()
-	x := &Explanation{ExpiresAt: m.a.policy.expiry(&e.rec)}
+	now, l := micros(m.a.now()), r.rec.life()
+	end := m.a.policy.expiry(&l)
+	x := &Explanation{ExpiresAt: moment(end)}
 	against := func(r Reason, applies bool) {
 		if applies {
 			x.Reasons = append(x.Reasons, r)
 		}
 	}
-	against(ErrDeactivated, e.rec.Status != StatusActive)
-	against(ErrExpired, !x.ExpiresAt.IsZero() && !now.Before(x.ExpiresAt))
-	against(ErrIdle, m.a.policy.idle(&e.rec, now))
-	against(ErrNotYetValid, now.Before(e.rec.NotBefore))
-	against(ErrNetwork, from.IsValid() && !e.allows(from.Unmap()))
+	against(ErrDeactivated, l.inactive)
+	against(ErrExpired, end != noTime && now >= end)
+	against(ErrIdle, m.a.policy.idle(&l, now))
+	against(ErrNotYetValid, now < l.notBefore)
+	against(ErrNetwork, from.IsValid() && !inside(r.rec.Networks, from.Unmap()))
 
-	owner, limited, err := m.a.ownerPermissions(ctx, &e.rec)
-	effective := e.perms
-	if limited {
-		effective = e.perms.and(owner)
+	owner, limited, err := m.a.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
+	effective := r.perms
+	if limited && err == nil {
+		effective = r.perms.and(owner)
 		x.MissingFromOwner = need.missing(owner)
 	}
-	x.MissingFromToken = need.missing(e.perms)
-	x.Effective = Token{e: e, x: &extra{perms: effective, limited: true}}.Permissions()
+	x.MissingFromToken = need.missing(r.perms)
+	x.Effective = effective.list(m.a.catalogue)
 	switch {
 	case errors.Is(err, ErrNoOwner):
 		against(ErrNoOwner, true)

@@ -81,6 +81,9 @@ func TestNoPackageThatUsersCanImportLinksTestify(t *testing.T) {
 	for _, dir := range moduleDirs(t) {
 		packages := strings.Fields(goCommand(t, "-C", dir, "list", "-find", "-f", "{{if .GoFiles}}{{.ImportPath}}{{end}}", "./..."))
 		packages = slices.DeleteFunc(packages, func(path string) bool { return strings.Contains(path, "/internal/") })
+		if dir == "benchmarks" {
+			continue // nobody's dependency; one of the libraries that it compares does link testify
+		}
 		if len(packages) == 0 {
 			continue // tools
 		}
@@ -319,6 +322,79 @@ func TestTheGoCodeOfTheREADMECompiles(t *testing.T) {
 	assert.NotZero(t, programs, "the quickstart is a whole program")
 }
 
+// docs/security.md says which test holds which promise.
+func TestTheSecurityPageNamesWhatThereIs(t *testing.T) {
+	page, err := os.ReadFile("docs/security.md")
+	require.NoError(t, err)
+	tests := map[string]bool{}
+	for _, file := range projectFiles(t) {
+		if filepath.Ext(file) != ".go" {
+			continue
+		}
+		code, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, m := range regexp.MustCompile(`(?m)^func (?:\(s Suite\) )?((?:Test|Fuzz)\w+)\(`).FindAllSubmatch(code, -1) {
+			tests[string(m[1])] = true
+		}
+	}
+	named := 0
+	for _, m := range regexp.MustCompile("`([^`\n]+)`").FindAllSubmatch(page, -1) {
+		switch name := string(m[1]); {
+		case regexp.MustCompile(`^(Test|Fuzz)[A-Z]`).MatchString(name):
+			assert.True(t, tests[name], "there is no test %s", name)
+			named++
+		case strings.HasSuffix(name, "/") || slices.Contains([]string{".go", ".md"}, filepath.Ext(name)):
+			assert.True(t, exists(name), "there is no %s", name)
+		}
+	}
+	assert.Greater(t, named, 100, "tests that are named")
+	for _, m := range regexp.MustCompile(`\]\(([^)#]+)`).FindAllSubmatch(page, -1) {
+		assert.True(t, exists(filepath.Join("docs", string(m[1]))), "there is no %s", m[1])
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Links to files of the project, with the heading if they name one.
+func TestLinksOfPagesLeadSomewhere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	for _, file := range projectFiles(t) {
+		if filepath.Ext(file) != ".md" {
+			continue
+		}
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, m := range link.FindAllStringSubmatch(string(content), -1) {
+			target, heading, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, ":") {
+				continue // elsewhere
+			}
+			path := file
+			if target != "" {
+				path = filepath.Join(filepath.Dir(file), filepath.FromSlash(target))
+			}
+			if _, err := os.Stat(path); !assert.NoError(t, err, "%s: %s", file, m[1]) || heading == "" {
+				continue
+			}
+			page, err := os.ReadFile(path)
+			require.NoError(t, err)
+			assert.Contains(t, headings(page), heading, "%s: %s", file, m[1])
+		}
+	}
+}
+
+// headings returns the headings of a page as links name them.
+func headings(page []byte) (list []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllSubmatch(page, -1) {
+		h := regexp.MustCompile(`[^\pL\pN _-]`).ReplaceAllString(strings.ToLower(string(m[1])), "")
+		list = append(list, strings.ReplaceAll(h, " ", "-"))
+	}
+	return list
+}
+
 func TestNoFileNamesAPathOfOneMachine(t *testing.T) {
 	machine := regexp.MustCompile(`(?m)(^|[^A-Za-z0-9_.])/(work|root|home|Users)/`)
 	for _, file := range projectFiles(t) {
@@ -336,9 +412,10 @@ func projectFiles(t *testing.T) (files []string) {
 		switch {
 		case err != nil:
 			return err
+		case d.Name() == ".git" && !d.IsDir(): // in a worktree
 		case d.IsDir() && (d.Name() == ".git" || d.Name() == "node_modules"):
 			return filepath.SkipDir
-		case d.Type().IsRegular():
+		case d.Type().IsRegular() && d.Name() != ".git": // as a file it is that of a worktree
 			files = append(files, path)
 		}
 		return nil

@@ -1,16 +1,17 @@
 package apitoken
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // The canonical encoding of a record, version 1: the version byte, then the
@@ -37,14 +38,11 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	if len(b) == 0 || b[0] != recordEncoding {
 		return errors.New("apitoken: not a record in encoding version 1")
 	}
-	d := decoder{b: b[1:]}
+	d := decoder{b: slices.Clone(b[1:])} // texts and byte strings of rec stay where they are
 	var rec Record
 	rec.visit(&d)
 	if d.failed || len(d.b) != 0 {
 		return errors.New("apitoken: damaged record")
-	}
-	if again, _ := rec.MarshalBinary(); !slices.Equal(again, b) {
-		return errors.New("apitoken: record is not in canonical encoding")
 	}
 	rec.Seal, rec.Uses = r.Seal, r.Uses
 	*r = rec
@@ -58,6 +56,7 @@ type codec interface {
 	number(*int64)
 	flag(*bool)
 	time(*time.Time)
+	network(*netip.Prefix)
 	length(n int) int // of a list; n when writing
 	broken() bool     // nothing more can be read
 }
@@ -79,17 +78,7 @@ func (r *Record) visit(c codec) {
 	c.time(&r.ChangedAt)
 	c.time(&r.ExpiresAt)
 	c.time(&r.NotBefore)
-	list(c, &r.Networks, func(p *netip.Prefix) {
-		text := ""
-		if p.IsValid() {
-			text = p.String()
-		}
-		c.text(&text)
-		// A write only when reading: others may be encoding the same record.
-		if q, err := netip.ParsePrefix(text); err == nil && q != *p {
-			*p = q
-		}
-	})
+	list(c, &r.Networks, func(n *netip.Prefix) { c.network(n) })
 	list(c, &r.Secrets, func(s *SecretRecord) {
 		c.bytes(&s.Digest)
 		c.flag(&s.Foreign)
@@ -111,7 +100,7 @@ func (r *Record) visit(c codec) {
 func list[E any](c codec, l *[]E, visit func(*E)) {
 	n := c.length(len(*l))
 	if n != len(*l) {
-		*l = nil
+		*l = make([]E, 0, min(n, 32)) // a damaged length costs little
 	}
 	for i := range n {
 		if c.broken() {
@@ -148,8 +137,18 @@ func (e *encoder) time(t *time.Time) {
 	}
 }
 
+func (e *encoder) network(n *netip.Prefix) {
+	text := ""
+	if n.IsValid() {
+		text = n.String()
+	}
+	e.text(&text)
+}
+
 func (e *encoder) broken() bool { return false }
 
+// A decoder reads what an encoder writes, and nothing that says the same in
+// another way.
 type decoder struct {
 	b      []byte
 	failed bool
@@ -162,33 +161,49 @@ func (d *decoder) broken() bool { return d.failed }
 
 func (d *decoder) length(int) int {
 	n, k := binary.Uvarint(d.b)
-	if k <= 0 || n > uint64(len(d.b)-k) { // every element has at least a byte
+	if !d.skip(k) || n > uint64(len(d.b)) { // every element has at least a byte
 		d.fail()
 		return 0
 	}
-	d.b = d.b[k:]
 	return int(n)
 }
+
+// skip takes a number of k bytes, and reports whether it could be read and is no
+// longer than it has to be.
+func (d *decoder) skip(k int) bool {
+	if k <= 0 || k > 1 && d.b[k-1] == 0 {
+		d.fail()
+		return false
+	}
+	d.b = d.b[k:]
+	return true
+}
+
 func (d *decoder) take() []byte {
 	n := d.length(0)
-	s := d.b[:n]
+	s := d.b[:n:n]
 	d.b = d.b[n:]
 	return s
 }
-func (d *decoder) text(s *string) { *s = string(d.take()) }
+
+func (d *decoder) text(s *string) {
+	b := d.take()
+	*s = unsafe.String(unsafe.SliceData(b), len(b)) // nobody writes there
+}
+
 func (d *decoder) bytes(s *[]byte) {
 	if b := d.take(); len(b) > 0 {
-		*s = slices.Clone(b)
+		*s = b
 	}
 }
+
 func (d *decoder) number(n *int64) {
 	v, k := binary.Varint(d.b)
-	if k <= 0 {
-		d.fail()
-		return
+	if d.skip(k) {
+		*n = v
 	}
-	*n, d.b = v, d.b[k:]
 }
+
 func (d *decoder) flag(f *bool) {
 	if len(d.b) == 0 || d.b[0] > 1 {
 		d.fail()
@@ -196,12 +211,26 @@ func (d *decoder) flag(f *bool) {
 	}
 	*f, d.b = d.b[0] == 1, d.b[1:]
 }
+
 func (d *decoder) time(t *time.Time) {
 	var there bool
 	if d.flag(&there); there {
 		var n int64
 		d.number(&n)
-		*t = time.UnixMicro(n).UTC()
+		if *t = time.UnixMicro(n).UTC(); t.IsZero() {
+			d.fail()
+		}
+	}
+}
+
+func (d *decoder) network(n *netip.Prefix) {
+	var text string
+	if d.text(&text); text == "" {
+		return
+	}
+	var err error
+	if *n, err = netip.ParsePrefix(text); err != nil || n.String() != text {
+		d.fail()
 	}
 }
 
@@ -246,65 +275,78 @@ func checkText(s string, least, most int) error {
 	return nil
 }
 
-// compile checks a record that a store returned for id and makes it ready for
-// use. A store is not trusted: half a record or another token's is an error,
-// which callers answer with 503.
-func (a *Authority) compile(id string, rec Record) (*entry, error) {
+// A row is a record that was checked, as a [Manager] works with it.
+type row struct {
+	rec   Record
+	known []Permission // assigned and in the catalogue, in its order
+	perms permSet      // the same as bits
+}
+
+// row checks a record that a store returned for id.
+func (a *Authority) row(id string, rec Record) (*row, error) {
+	if err := a.vet(id, &rec); err != nil {
+		return nil, err
+	}
+	r := &row{rec: rec, perms: a.permSet(rec.Permissions)}
+	r.known = r.perms.list(a.catalogue)
+	return r, nil
+}
+
+// vet checks a record that a store returned for id. A store is not trusted: half
+// a record or another token's is an error, which callers answer with 503.
+func (a *Authority) vet(id string, rec *Record) error {
 	bad := func(what string) error { return fmt.Errorf("apitoken: store returned a record %s", what) }
 	switch {
 	case rec.ID != id:
-		return nil, bad("of another token")
+		return bad("of another token")
 	case rec.Version < 1:
-		return nil, bad("without version")
+		return bad("without version")
 	case rec.Environment == "":
-		return nil, bad("without environment")
+		return bad("without environment")
 	case rec.Owner == "":
-		return nil, bad("without owner")
+		return bad("without owner")
 	case rec.Status != StatusActive && rec.Status != StatusInactive:
-		return nil, bad("of unknown status")
+		return bad("of unknown status")
 	case rec.CreatedAt.IsZero():
-		return nil, bad("without time of creation")
+		return bad("without time of creation")
+	case len(rec.ID)+len(rec.Owner)+len(rec.Name) > math.MaxUint16:
+		return bad("with texts that are too long")
 	case len(rec.Secrets) < 1 || len(rec.Secrets) > 2:
-		return nil, bad("without a secret, or with more than two")
+		return bad("without a secret, or with more than two")
 	}
 	for _, s := range rec.Secrets {
 		if len(s.Digest) != sha256.Size {
-			return nil, bad("with a digest of wrong length")
+			return bad("with a digest of wrong length")
 		}
 	}
 	for _, n := range rec.Networks {
 		if !validNetwork(n) {
-			return nil, bad("with a malformed network")
+			return bad("with a malformed network")
 		}
 	}
 	if err := a.checkSeal(rec); err != nil {
-		return nil, bad(err.Error())
+		return bad(err.Error())
 	}
-	e := &entry{rec: rec}
-	e.known, e.perms = a.known(rec.Permissions)
-	return e, nil
+	return nil
 }
 
-// known returns those of the named permissions that the catalogue has, in its
-// order and as a set.
-func (a *Authority) known(names []string) (list []Permission, set permSet) {
+// permSet returns those of the named permissions that the catalogue has.
+func (a *Authority) permSet(names []string) (set permSet) {
 	for _, name := range names {
-		if p, ok := a.permissions[name]; ok && !set.has(p) {
-			set = set.add(p)
-			list = append(list, Permission{p})
+		if p, ok := a.permissions[name]; ok {
+			set.add(p)
 		}
 	}
-	slices.SortFunc(list, func(p, q Permission) int { return cmp.Compare(p.p.index, q.p.index) })
-	return list, set
+	return set
 }
 
 // unknown returns the stored names that the catalogue does not know.
-func (e *entry) unknown() []string {
-	var names []string
-	for _, name := range e.rec.Permissions {
-		if !slices.ContainsFunc(e.known, func(p Permission) bool { return p.p.name == name }) {
-			names = append(names, name)
+func (a *Authority) unknown(names []string) []string {
+	var unknown []string
+	for _, name := range names {
+		if _, ok := a.permissions[name]; !ok {
+			unknown = append(unknown, name)
 		}
 	}
-	return names
+	return unknown
 }

@@ -3,9 +3,10 @@ package apitoken
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -16,6 +17,12 @@ type Refusal struct {
 	reason    Reason
 	challenge string
 	problem   Problem
+	body      []byte // problem as JSON
+}
+
+func newRefusal(reason Reason, challenge string, p Problem) *Refusal {
+	doc, _ := json.Marshal(p) // of texts and a number
+	return &Refusal{reason, challenge, p, append(doc, '\n')}
 }
 
 // A Problem is the body of a refusal, a problem document (RFC 9457).
@@ -27,8 +34,8 @@ type Problem struct {
 
 	// With status 403: the names of the permissions that are required, and
 	// those of them that are missing. Match is "any" if one would do.
-	Required []string `json:"required,omitempty"`
-	Missing  []string `json:"missing,omitempty"`
+	Required []string `json:"required,omitzero"`
+	Missing  []string `json:"missing,omitzero"`
 	Match    string   `json:"match,omitempty"`
 }
 
@@ -50,90 +57,113 @@ func (r *Refusal) Challenge() string { return r.challenge }
 // Problem returns the problem document.
 func (r *Refusal) Problem() Problem {
 	p := r.problem
-	p.Required = append([]string(nil), p.Required...)
-	p.Missing = append([]string(nil), p.Missing...)
+	p.Required, p.Missing = slices.Clone(p.Required), slices.Clone(p.Missing)
 	return p
 }
 
-// refuse makes the Refusal for a reason. All 401 with invalid_token are alike.
-func (a *Authority) refuse(reason Reason, c credential, need *Need, set permSet) *Refusal {
-	r := &Refusal{reason: reason}
-	var s scheme
-	if a.ready() {
-		s = a.schemes[c.scheme]
-	}
+var refusedUnavailable = newRefusal(ErrUnavailable, "", Problem{
+	Type: problemTypes + "unavailable", Title: "Authentication unavailable", Status: http.StatusServiceUnavailable,
+	Detail: "The API token could not be checked just now. Try again.",
+})
+
+// refuse returns the Refusal for a reason. What is said to the client is the same
+// for all that are ErrInvalidToken.
+func (a *Authority) refuse(reason Reason, c *credential, need *Need, set permSet) *Refusal {
+	s := &a.schemes[c.scheme]
 	switch {
 	case reason == ErrNoToken:
-		r.challenge = s.none
-		r.problem = Problem{problemTypes + "no-token", "API token required", http.StatusUnauthorized,
-			"The request has no API token.", nil, nil, ""}
+		return s.none
 	case reason == ErrMalformed:
-		r.challenge = s.malformed
-		r.problem = Problem{problemTypes + "invalid-request", "Malformed authentication", http.StatusBadRequest,
-			c.fault, nil, nil, ""}
+		return s.malformed[c.fault]
 	case reason == ErrPermission:
-		required := names(need.perms)
-		r.challenge = s.scope
-		if len(required) > 0 { // else it is the owner who has none at all
-			r.challenge += `, scope="` + strings.Join(required, " ") + `"`
-		}
-		r.problem = Problem{problemTypes + "insufficient-scope", "Permission missing", http.StatusForbidden,
-			"The API token does not have the permissions that this request requires.", required, need.missing(set), ""}
-		if need.match == matchAny {
-			r.problem.Match = string(matchAny)
-		}
+		return need.denial(s, c.scheme, set)
 	case errors.Is(reason, ErrInvalidToken):
-		r.challenge = s.invalid
-		r.problem = Problem{problemTypes + "invalid-token", "API token not valid", http.StatusUnauthorized,
-			"The API token is not valid for this request.", nil, nil, ""}
-	default:
-		r.problem = Problem{problemTypes + "unavailable", "Authentication unavailable", http.StatusServiceUnavailable,
-			"The API token could not be checked just now. Try again.", nil, nil, ""}
+		return s.invalid[reason.index()]
+	}
+	return refusedUnavailable
+}
+
+// denial returns the Refusal of a token with these permissions. The last ones of
+// a route are kept: most often it is the same permission that is missing.
+func (n *Need) denial(s *scheme, i int, set permSet) *Refusal {
+	missing := n.missingSet(set)
+	var kept *atomic.Pointer[denied]
+	if n.kept != nil && missing.high == nil {
+		kept = &n.kept[(missing.low^missing.low>>7^missing.low>>29+uint64(i))%uint64(len(n.kept))]
+		if d := kept.Load(); d != nil && d.missing == missing.low && d.scheme == i {
+			return d.refusal
+		}
+	}
+	required := names(n.perms)
+	challenge := s.scope
+	if len(required) > 0 { // else it is the owner who has none at all
+		challenge += `, scope="` + strings.Join(required, " ") + `"`
+	}
+	p := Problem{
+		Type: problemTypes + "insufficient-scope", Title: "Permission missing", Status: http.StatusForbidden,
+		Detail:   "The API token does not have the permissions that this request requires.",
+		Required: required, Missing: append([]string{}, n.missing(set)...),
+	}
+	if n.match == matchAny {
+		p.Match = string(matchAny)
+	}
+	r := newRefusal(ErrPermission, challenge, p)
+	if kept != nil {
+		kept.Store(&denied{missing.low, i, r})
 	}
 	return r
 }
 
-// Refuse writes the answer for an error of Check. An error that is no
-// [Refusal], nil included, is answered with 503.
+// A denied is a denial that was made before.
+type denied struct {
+	missing uint64
+	scheme  int
+	refusal *Refusal
+}
+
+// Refuse writes the answer for an error of [Authority.Check] or [Authority.Verify]:
+// status, challenge, Cache-Control: no-store, and the problem document. An error that
+// is no [Refusal], nil included, is answered with 503.
 func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	var ref *Refusal
-	if !errors.As(err, &ref) || ref == nil || ref.problem.Status == 0 {
-		ref = a.refuse(ErrUnavailable, credential{}, nil, nil)
+	ref, ok := err.(*Refusal)
+	if !ok {
+		ref, _ = errors.AsType[*Refusal](err)
+	}
+	if ref == nil || ref.problem.Status == 0 {
+		ref = refusedUnavailable
 	}
 	contentType, body := a.body(r, ref)
-	// Every value gets memory of its own: whoever edits the header of one
-	// answer must not reach another's.
+	// The values are in memory of this answer alone: whoever edits the header of
+	// one must not reach another's. None of them has room to append to.
+	values := &[...]string{contentType, "nosniff", "no-store", ref.challenge, "1"}
 	h := w.Header()
-	h.Del("Content-Length")
-	h["Content-Type"] = []string{contentType}
-	h["X-Content-Type-Options"] = []string{"nosniff"}
-	h["Cache-Control"] = []string{"no-store"}
+	delete(h, "Content-Length")
+	h["Content-Type"] = values[0:1:1]
+	h["X-Content-Type-Options"] = values[1:2:2]
+	h["Cache-Control"] = values[2:3:3]
 	if ref.challenge != "" {
-		h["Www-Authenticate"] = []string{ref.challenge}
+		h["Www-Authenticate"] = values[3:4:4]
 	}
 	if ref.problem.Status == http.StatusServiceUnavailable {
-		h["Retry-After"] = []string{"1"}
+		h["Retry-After"] = values[4:5:5]
 	}
 	w.WriteHeader(ref.problem.Status)
 	if r.Method != http.MethodHead {
-		io.WriteString(w, body)
+		w.Write(body) // which it must not modify (io.Writer)
 	}
 }
 
 // body returns what to send with a refusal.
-func (a *Authority) body(r *http.Request, ref *Refusal) (contentType, body string) {
+func (a *Authority) body(r *http.Request, ref *Refusal) (contentType string, body []byte) {
 	if a.ready() && a.config.RefusalBody != nil {
 		var err error
 		func() {
 			defer recovered("Config.RefusalBody", &err)
-			var b []byte
-			contentType, b = a.config.RefusalBody(r, ref.Problem())
-			body = string(b)
+			contentType, body = a.config.RefusalBody(r, ref.Problem())
 		}()
 		if err == nil {
 			return orDefault(contentType, "text/plain; charset=utf-8"), body
 		}
 	}
-	doc, _ := json.Marshal(ref.problem) // of texts and a number
-	return "application/problem+json", string(doc) + "\n"
+	return "application/problem+json", ref.body
 }

@@ -55,11 +55,11 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	}
 	_, secret := m.a.grammar.mint()
 	repeated := false
-	info, err := m.change(ctx, actionRotate, id, 0, func(m *Manager, rec *Record, before *entry, now time.Time) ([]string, error) {
+	info, err := m.change(ctx, actionRotate, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
 		switch {
 		case !m.owns(before):
 			return nil, &ForbiddenError{Rule: "only its owner may rotate a token"}
-		case m.a.policy.refuses(rec, now) != "":
+		case m.a.policy.Status(rec, now) != StatusActive:
 			return nil, &ForbiddenError{Rule: "only an active token can be rotated"}
 		}
 		if err := m.mayGrant(before.known); err != nil {
@@ -84,6 +84,9 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 		}
 		s.IdempotencyKey = key
 		old.ValidUntil = micro(now.Add(overlap))
+		if overlap == 0 {
+			old.ValidUntil = ended
+		}
 		if !rec.ExpiresAt.IsZero() && old.ValidUntil.After(rec.ExpiresAt) {
 			old.ValidUntil = rec.ExpiresAt
 		}
@@ -102,6 +105,10 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	}
 	return info, NewSecret(m.a.grammar.text(id, secret)), nil
 }
+
+// ended is until when a secret is valid that somebody has ended: until before any
+// time that a clock may show, as it must not live on where one is behind.
+var ended = time.Unix(0, 0).UTC()
 
 // rotatedWith returns the index of the secret that was made by a rotation with
 // this idempotency key, -1 if there is none.
@@ -136,7 +143,7 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*Info, 
 	if keep != KeepNew && keep != KeepOld {
 		return nil, &FieldError{"keep", `is neither "new" nor "old"`}
 	}
-	return m.change(ctx, actionEndOverlap, id, 0, func(m *Manager, rec *Record, before *entry, now time.Time) ([]string, error) {
+	return m.change(ctx, actionEndOverlap, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
 		if !m.owns(before) {
 			return nil, &ForbiddenError{Rule: "only its owner may end the rotation of a token"}
 		}
@@ -158,7 +165,7 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*Info, 
 			*first, *second = *second, *first
 			first.ValidUntil = time.Time{}
 		}
-		second.ValidUntil = now
+		second.ValidUntil = ended
 		second.SealedKey, second.Sealed = "", nil
 		return []string{"secret"}, nil
 	})
@@ -192,7 +199,7 @@ func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 
 // mayReveal checks that the actor may see the secret. One who came by API token
 // would otherwise come away with a better one.
-func (m *Manager) mayReveal(e *entry) error {
+func (m *Manager) mayReveal(e *row) error {
 	if !m.owns(e) {
 		return &ForbiddenError{Rule: "only its owner may see the secret of a token"}
 	}

@@ -28,7 +28,8 @@ type Route struct {
 	Description string   `json:"description"`
 }
 
-// Routes returns a recorder for mux.
+// Routes returns a recorder for mux, with which routes are registered while the
+// program starts; afterwards its table may be read by many at once.
 func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Routes {
 	return &Routes{a: a, mux: mux}
 }
@@ -40,7 +41,8 @@ func (rt *Routes) Handle(pattern, description string, need Need, h http.Handler)
 	rt.add(Route{"", pattern, names(need.perms), string(need.match), need.headerOnly, description}, rt.a.Guard(need)(h))
 }
 
-// Open registers a handler that needs no token.
+// Open registers a handler that needs no token, and says so in the table. It panics
+// where the mux does, and without a description.
 func (rt *Routes) Open(pattern, description string, h http.Handler) {
 	rt.add(Route{"", pattern, []string{}, "open", false, description}, h)
 }

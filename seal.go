@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -57,32 +58,40 @@ func (r ring) missing(inUse map[string]int, what string) error {
 	var lacking, present []string
 	for _, id := range slices.Sorted(maps.Keys(inUse)) {
 		if _, ok := r.find(id); !ok && inUse[id] > 0 {
-			lacking = append(lacking, fmt.Sprintf("%q (%d %s)", id, inUse[id], what))
+			lacking = append(lacking, fmt.Sprintf("%q (%s %s)", id, counted(inUse[id]), what))
 		}
 	}
 	if lacking == nil {
 		return nil
 	}
 	for _, k := range r {
-		present = append(present, fmt.Sprintf("%q (%d)", k.id, inUse[k.id]))
+		present = append(present, fmt.Sprintf("%q (%s)", k.id, counted(inUse[k.id])))
 	}
 	return fmt.Errorf("lacks keys that are in use: %s; it has %s",
 		strings.Join(lacking, ", "), orDefault(strings.Join(present, ", "), "none"))
 }
 
-// sealed returns the entry of a record that is about to be written, sealed
+// counted writes a number of records as a KeyLister counts them.
+func counted(n int) string {
+	if n >= MaxCount {
+		return "at least " + strconv.Itoa(n)
+	}
+	return strconv.Itoa(n)
+}
+
+// sealed returns the row of a record that is about to be written, sealed
 // under the newest key.
-func (a *Authority) sealed(rec Record) (*entry, error) {
+func (a *Authority) sealed(rec Record) (*row, error) {
 	rec.SealKey, rec.Seal = "", nil
 	if len(a.config.Keys) > 0 {
 		rec.SealKey = a.config.Keys[0].id
 		rec.Seal = rowSeal(a.config.Keys[0], rec)
 	}
-	return a.compile(rec.ID, rec)
+	return a.row(rec.ID, rec)
 }
 
 // checkSeal verifies the seal of a record that was read.
-func (a *Authority) checkSeal(rec Record) error {
+func (a *Authority) checkSeal(rec *Record) error {
 	if len(a.config.Keys) == 0 {
 		return nil
 	}
@@ -92,7 +101,7 @@ func (a *Authority) checkSeal(rec Record) error {
 		return errors.New("without seal")
 	case !ok:
 		return fmt.Errorf("sealed under the key %.40q, which is not in Config.Keys", rec.SealKey)
-	case !hmac.Equal(rec.Seal, rowSeal(key, rec)):
+	case !hmac.Equal(rec.Seal, rowSeal(key, *rec)):
 		return errors.New("with a broken seal: it was changed by someone without the key")
 	}
 	return nil
@@ -182,6 +191,7 @@ type ResealProgress struct {
 // and Config.SealKeys, so that older ones can be removed. Whatever is under the
 // newest already is left alone: a run that broke off is continued by another.
 // It needs a Store that is a [Scanner]. The error says if tokens were refused.
+// docs/operating.md has the steps of a change of keys.
 func (a *Authority) Reseal(ctx context.Context, how Reseal) (ResealProgress, error) {
 	p := ResealProgress{Last: how.After}
 	err := a.reseal(ctx, how, &p)
@@ -189,7 +199,7 @@ func (a *Authority) Reseal(ctx context.Context, how Reseal) (ResealProgress, err
 		err = fmt.Errorf("apitoken: %d tokens could not be resealed", p.Refused)
 	}
 	if a.ready() {
-		_ = a.observe(ctx, Event{Time: a.now(), Action: actionReseal, Err: err})
+		_ = a.observe(ctx, &Event{Time: a.now(), Action: actionReseal, Err: err})
 	}
 	return p, err
 }
@@ -212,6 +222,9 @@ func (a *Authority) reseal(ctx context.Context, how Reseal, p *ResealProgress) e
 			return unavailable(err)
 		}
 		for _, rec := range batch {
+			if rec.ID <= p.Last && p.Seen > 0 {
+				return unavailable(errors.New("apitoken: the store scans in circles"))
+			}
 			if err := a.resealOne(ctx, rec, how.AdoptUnsealed, p); err != nil {
 				return err
 			}
@@ -232,15 +245,13 @@ func (a *Authority) resealOne(ctx context.Context, rec Record, adopt bool, p *Re
 		next, err := a.rekeyed(rec, adopt)
 		if err != nil {
 			p.Refused++
-			_ = a.observe(ctx, Event{Time: a.now(), Action: actionReseal, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
+			_ = a.observe(ctx, &Event{Time: a.now(), Action: actionReseal, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
 			return nil
 		}
 		if next == nil {
 			return nil
 		}
-		_, err = storeCall(ctx, a, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, a.store.Replace(ctx, next.rec)
-		})
+		err = a.storeWrite(ctx, rec.ID, func(ctx context.Context) error { return a.store.Replace(ctx, next.rec) })
 		switch {
 		case err == nil:
 			p.Resealed++
@@ -263,9 +274,9 @@ func (a *Authority) resealOne(ctx context.Context, rec Record, adopt bool, p *Re
 
 // rekeyed returns the next version of a record under the newest keys, nil if it
 // is there already.
-func (a *Authority) rekeyed(rec Record, adopt bool) (*entry, error) {
+func (a *Authority) rekeyed(rec Record, adopt bool) (*row, error) {
 	if !adopt || rec.SealKey != "" {
-		if _, err := a.compile(rec.ID, rec); err != nil {
+		if err := a.vet(rec.ID, &rec); err != nil {
 			return nil, err
 		}
 	}

@@ -36,7 +36,8 @@ type Key struct {
 const keySize = 32
 
 // NewKey makes a key from 32 random bytes. The ID, 1 to 32 of A-Z, a-z, 0-9
-// and "._-", is stored with whatever the key protects, and has to stay.
+// and "._-", is stored with whatever the key protects, and has to stay. What is
+// wrong with either is a [FieldError].
 func NewKey(id string, secret []byte) (Key, error) {
 	if !validKeyID(id) {
 		return Key{}, &FieldError{"Key", fmt.Sprintf("ID %.40q is not 1 to 32 of A-Z, a-z, 0-9 and ._-", id)}

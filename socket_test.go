@@ -37,7 +37,7 @@ func TestEveryMethodIsGuardedAlike(t *testing.T) {
 	}
 }
 
-func TestOverASocket(t *testing.T) {
+func TestEveryPresentationIsJudgedAlikeOverASocket(t *testing.T) {
 	g := newRig(t)
 	var s spy
 	mux := http.NewServeMux()
@@ -179,7 +179,7 @@ func TestAnUpgradeIsGuardedAndWorks(t *testing.T) {
 	assert.Equal(t, 1, s.called())
 }
 
-func TestOverHTTP2(t *testing.T) {
+func TestEveryPresentationIsJudgedAlikeOverHTTP2(t *testing.T) {
 	g := newRig(t)
 	var s spy
 	server := httptest.NewUnstartedServer(g.Require(wireRead)(&s))

@@ -74,39 +74,56 @@ type Scanner interface {
 
 // A KeyLister is a [Store] that knows which keys its records need. KeysInUse
 // returns, by key ID, how many records carry a seal under a key of Config.Keys
-// and how many secrets are sealed under a key of Config.SealKeys. It is asked
-// once, by [New], and should be answered from an index.
+// and how many secrets are sealed under a key of Config.SealKeys; it may stop
+// counting at [MaxCount]. It is asked once, by [New], and should be answered from
+// an index, at once however many records there are.
 type KeyLister interface {
 	KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error)
 }
 
-// A Watcher is a [Store] that reports changes, whoever made them.
+// A Watcher is a [Store] that reports changes, whoever made them, so that nodes
+// can answer from memory. It is what makes a change reach other nodes sooner
+// than after Config.MaxStale; that it is enforced by then does not rest on it.
 //
-// Watch passes committed changes to feed until ctx is done or the feed is
-// lost, and then returns. It is called again after a pause.
+// Watch passes changes on to feed until ctx is done, or until it can no longer
+// do so, and returns why. It begins with feed.Reset, as soon as it is certain to
+// hear of every change that is acknowledged from then on. The feed is called
+// from one goroutine at a time. After an error Watch is called again, after a
+// pause; several Authorities may watch a Store at once.
+//
+// The package stores/storetest checks an implementation.
 type Watcher interface {
 	Watch(ctx context.Context, feed Feed) error
 }
 
-// A Feed receives what a [Watcher] reports.
+// A Feed receives what a [Watcher] reports. Its methods return at once.
 type Feed interface {
+	// Reset says that changes before this moment may have been missed, and that
+	// all later ones will be passed on.
+	Reset()
+
 	// Changed says that the records with these IDs were created, replaced or
-	// deleted. Saying so twice is harmless.
+	// deleted. Saying so twice, or of an ID that did not change, is harmless.
 	Changed(ids ...string)
 
-	// Current says that every change committed before the local instant t,
-	// which carries a monotonic reading, has been passed on.
+	// Current says that every change that was acknowledged before the local
+	// instant t has been passed on. t is of this process's clock, with its
+	// monotonic reading, as time.Now returns it: as a rule the moment before the
+	// Watcher asked its engine what is new.
 	Current(t time.Time)
 
-	// Reset says that changes may have been missed.
-	Reset()
+	// Interval is how often Current should be called at least: a quarter of
+	// Config.MaxStale, for which what a node has in memory is good after t, but
+	// not less than 10 ms.
+	Interval() time.Duration
 }
 
 // A Record is what a [Store] keeps of one token. Times are in UTC, whole
 // microseconds, and zero where there is none.
 //
 // Records are for stores. Everyone else meets tokens as [Token] in a request
-// and as [Info] in a [Manager].
+// and as [Info] in a [Manager]. Printed, a record and a [Use] show the digests
+// that they hold, as nothing else does.
 type Record struct {
 	ID      string // public; the key of look-ups
 	Version int64  // one more with each change; never the same twice for an ID
@@ -142,7 +159,7 @@ type SecretRecord struct {
 	Digest     []byte // SHA-256, 32 bytes
 	Foreign    bool   // the digest is of a whole imported token, not of a minted secret
 	CreatedAt  time.Time
-	ValidUntil time.Time // zero: as long as the token
+	ValidUntil time.Time // zero: as long as the token; the beginning of 1970: no longer
 
 	// IdempotencyKey is the SHA-256 of the key that the rotation which made
 	// this secret was asked with; empty for none.

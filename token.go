@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"regexp"
 	"time"
+	"unsafe"
 )
 
 // The text of a minted token, grammar version 1:
@@ -38,6 +39,8 @@ const (
 // maxText is the longest text that is looked at as a token, in bytes.
 const maxText = 512
 
+var base62Byte = byteSet("")
+
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 var prefixPattern = regexp.MustCompile(`^[a-z](_?[a-z0-9])*$`)
@@ -52,35 +55,36 @@ func (g grammar) mint() (id, secret string) {
 // text returns the token that consists of an ID and a secret.
 func (g grammar) text(id, secret string) string {
 	text := g.prefix + id + secret
-	return text + checksum(text)
+	sum := checksum(text)
+	return text + string(sum[:])
 }
 
-// parse returns the parts of a token if it is well formed.
-func (g grammar) parse(text string) (id, secret string, ok bool) {
+// split returns the parts of what has the length and the beginning of a token.
+func (g grammar) split(text string) (id, secret string, ok bool) {
 	if len(text) != len(g.prefix)+bodyLen || text[:len(g.prefix)] != g.prefix {
 		return "", "", false
 	}
 	body := text[len(g.prefix):]
-	for i := range len(body) {
-		if !isAlnum(body[i]) {
-			return "", "", false
-		}
-	}
-	if sum := len(text) - checksumLen; text[sum:] != checksum(text[:sum]) {
-		return "", "", false
-	}
 	return body[:idLen], body[idLen : idLen+secretLen], true
 }
 
-func checksum(text string) string {
-	var sum [checksumLen]byte
-	n := crc32.ChecksumIEEE([]byte(text))
+// intact reports whether what can be split is a token.
+func (g grammar) intact(text string) bool {
+	sum := checksum(text[:len(text)-checksumLen])
+	return base62Byte.holdsAll(text[len(g.prefix):]) && string(sum[:]) == text[len(text)-checksumLen:]
+}
+
+func checksum(text string) (sum [checksumLen]byte) {
+	n := crc32.ChecksumIEEE(bytesOf(text))
 	for i := checksumLen - 1; i >= 0; i-- {
 		sum[i] = base62[n%62]
 		n /= 62
 	}
-	return string(sum[:])
+	return sum
 }
+
+// bytesOf returns the bytes of a string to read, without copying them.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // encode62 writes b, read as a big-endian number, in width base62 digits.
 func encode62(b []byte, width int) string {
@@ -101,7 +105,7 @@ func random(n int) []byte {
 
 // digest is what is stored of a secret. The secret has 256 random bits, so one
 // fast hash is enough (NIST SP 800-63B section 5.1.2.2, ASVS 5.0 6.5.2).
-func digest(secret string) [sha256.Size]byte { return sha256.Sum256([]byte(secret)) }
+func digest(secret string) [sha256.Size]byte { return sha256.Sum256(bytesOf(secret)) }
 
 func digestBytes(secret string) []byte {
 	d := digest(secret)
@@ -128,17 +132,14 @@ func newVersion() int64 {
 // A Token is a token that was verified for a request. It is a small immutable
 // handle. The zero Token stands for none: it has no permissions.
 type Token struct {
-	e *entry
+	p unsafe.Pointer // to an entry; fmt follows other pointers, and would show its digests
 	x *extra
 }
 
-// An entry is a record that was checked and made ready for use. It is never
-// changed.
-type entry struct {
-	rec   Record
-	known []Permission // assigned and in the catalogue, in its order
-	perms permSet      // the same as bits
-}
+func newToken(e *entry) Token { return Token{p: unsafe.Pointer(e)} }
+
+// entry returns the entry of the token, nil if it is zero.
+func (t Token) entry() *entry { return (*entry)(t.p) }
 
 // extra is what a request adds to the entry of its token, where it does.
 type extra struct {
@@ -150,78 +151,71 @@ type extra struct {
 
 // ID returns the public ID of the token, which may be logged.
 func (t Token) ID() string {
-	if t.e == nil {
+	if t.p == nil {
 		return ""
 	}
-	return t.e.rec.ID
+	return t.entry().id()
 }
 
 // Environment returns the environment that the token belongs to.
 func (t Token) Environment() string {
-	if t.e == nil {
+	if t.p == nil {
 		return ""
 	}
-	return t.e.rec.Environment
+	return t.entry().home.Value().environment
 }
 
 // Owner returns the user that the token belongs to.
 func (t Token) Owner() string {
-	if t.e == nil {
+	if t.p == nil {
 		return ""
 	}
-	return t.e.rec.Owner
+	return t.entry().ownerText()
 }
 
 // Name returns the descriptive name that its owner gave the token.
 func (t Token) Name() string {
-	if t.e == nil {
+	if t.p == nil {
 		return ""
 	}
-	return t.e.rec.Name
+	return t.entry().nameText()
 }
 
 // ExpiresAt returns the moment from which on the token is refused, zero for
 // never.
 func (t Token) ExpiresAt() time.Time {
-	if t.e == nil {
+	if t.p == nil {
 		return time.Time{}
 	}
-	return t.e.rec.ExpiresAt
+	return moment(t.entry().life.expires)
 }
 
 // Has reports whether the request may use p: whether p is assigned to the
 // token and, with Config.OwnerPermissions, its owner still has it.
 func (t Token) Has(p Permission) bool {
-	return t.e != nil && p.p != nil && t.effective().has(p.p) && t.e.knows(p)
+	return t.p != nil && p.p != nil && p.p.catalogue == t.entry().home.Value().catalogue && t.effective().has(p.p)
 }
 
 // Permissions returns the permissions that the request may use (those for
 // which Has is true), in the order of the catalogue.
 func (t Token) Permissions() []Permission {
-	if t.e == nil {
+	if t.p == nil {
 		return nil
 	}
-	set := t.effective()
-	perms := make([]Permission, 0, len(t.e.known))
-	for _, p := range t.e.known {
-		if set.has(p.p) {
-			perms = append(perms, p)
-		}
-	}
-	return perms
+	return t.effective().list(t.entry().home.Value().catalogue)
 }
 
 // Assigned returns the names of the permissions that are stored with the token,
 // sorted; also those that the catalogue no longer knows, which grant nothing.
 func (t Token) Assigned() []string {
-	if t.e == nil {
+	if t.p == nil {
 		return nil
 	}
-	return append([]string(nil), t.e.rec.Permissions...)
+	return t.entry().assigned()
 }
 
 // IsZero reports whether t stands for no token.
-func (t Token) IsZero() bool { return t.e == nil }
+func (t Token) IsZero() bool { return t.p == nil }
 
 // String returns "token " and the ID.
 func (t Token) String() string { return "token " + t.ID() }
@@ -250,11 +244,7 @@ func (t Token) effective() permSet {
 	if t.x != nil && t.x.limited {
 		return t.x.perms
 	}
-	return t.e.perms
-}
-
-func (e *entry) knows(p Permission) bool {
-	return len(e.known) > 0 && e.known[0].p.catalogue == p.p.catalogue
+	return t.entry().perms()
 }
 
 // An Expiry says how long a token is to live. It has to be said: the zero
@@ -274,13 +264,15 @@ const (
 	expiryNever
 )
 
-// In is an expiry after d from now, which must be positive.
+// In is an expiry after d from the moment when the token is generated. d must be
+// positive; what is less than a microsecond is cut off.
 func In(d time.Duration) Expiry { return Expiry{kind: expiryIn, in: d} }
 
-// At is an expiry at t, which must lie ahead.
+// At is an expiry at t, which must lie ahead: from t on the token is refused. What is
+// less than a microsecond is cut off.
 func At(t time.Time) Expiry { return Expiry{kind: expiryAt, at: t} }
 
-// Never is no expiry.
+// Never is no expiry. With Config.MaxLifetime it is refused, as that is an end.
 func Never() Expiry { return Expiry{kind: expiryNever} }
 
 // lastMoment is the end of the years that RFC 3339 can write.

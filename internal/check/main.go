@@ -11,10 +11,12 @@ import (
 
 const usage = `usage: go run ./internal/check COMMAND
 
-  test    everything below but fuzz, over all modules
-  lint    gofmt, go vet, staticcheck, go mod tidy
-  cover   statement coverage of the root package
-  fuzz    every fuzz target of every module, each for FUZZTIME (default 30s)
+  test      lint, all tests, and cover, over all modules
+  lint      gofmt, go vet, staticcheck, go mod tidy
+  cover     statement coverage of the root package
+  fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
+  newcomer  follows the README in an empty directory, with the modules as they
+            will be released; COLD=1 with an empty build cache. Needs git and curl.
 
 With FUZZTIME set, test fuzzes too. With APITOKEN_REQUIRE_SERVERS=1, whatever
 was skipped because this machine lacks something is a failure.
@@ -26,6 +28,8 @@ func main() {
 		"lint":  {lint},
 		"cover": {cover},
 		"fuzz":  {fuzz},
+
+		"newcomer": {newcomer},
 	}
 	if len(os.Args) != 2 || stages[os.Args[1]] == nil {
 		fmt.Fprint(os.Stderr, usage)

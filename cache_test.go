@@ -1,0 +1,740 @@
+package apitoken_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/stores/memory"
+)
+
+// get asks for a resource that needs devices:read, and returns the status.
+func (g *rig) get(token string) int {
+	var s spy
+	w := httptest.NewRecorder()
+	g.Require(wireRead)(&s).ServeHTTP(w, newRequest("/", "apiToken "+token))
+	if s.called() != map[bool]int{true: 1}[w.Code == 204] {
+		panic(fmt.Sprintf("status %d, but the handler was called %d times", w.Code, s.called()))
+	}
+	return w.Code
+}
+
+func TestATokenIsReadOnceAndThenAnsweredFromMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		for range 100 {
+			require.Equal(t, 204, g.get(goodToken.text))
+			time.Sleep(time.Second / 100)
+		}
+		assert.Equal(t, 1, g.store.calls())
+		assert.EqualValues(t, 1, g.Stats().Misses)
+		assert.EqualValues(t, 1, g.Stats().CacheEntries)
+	})
+}
+
+func TestWhatIsInMemoryIsJudgedAnewForEachRequest(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.MaxStale = time.Hour })
+	require.Equal(t, 204, g.get(goodToken.text))
+	a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.with(mint("other").secret)))
+	mustRefuse(t, a, s, invalidToken, "")
+	_, err := g.Check(newRequest("/", "apiToken "+goodToken.text), apitoken.All(wireRead, wireWrite))
+	assert.ErrorIs(t, err, apitoken.ErrPermission)
+	assert.Equal(t, 1, g.store.calls())
+}
+
+// Age.
+
+func TestWithoutAFeedATokenIsReadAnewAfterMaxStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *apitoken.Config) { c.MaxStale = 3 * time.Second })
+		require.Equal(t, 204, g.get(goodToken.text))
+		rec := goodToken.record(wireRead)
+		rec.Version++
+		rec.Status = apitoken.StatusInactive
+		require.NoError(t, g.store.Replace(t.Context(), rec)) // as another node would
+		time.Sleep(3 * time.Second)
+		require.Equal(t, 204, g.get(goodToken.text), "for as long as promised")
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, 401, g.get(goodToken.text))
+		assert.Equal(t, 2, g.store.calls())
+		assert.EqualValues(t, 1, g.Stats().Expired)
+	})
+}
+
+func TestTheAgeOfATokenCountsFromBeforeTheStoreWasAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			time.Sleep(900 * time.Millisecond)
+			return g.store.Store.Get(ctx, id)
+		}
+		require.Equal(t, 204, g.get(goodToken.text))
+		time.Sleep(100 * time.Millisecond)
+		require.Equal(t, 204, g.get(goodToken.text))
+		require.Equal(t, 1, g.store.calls())
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, 204, g.get(goodToken.text))
+		assert.Equal(t, 2, g.store.calls())
+	})
+}
+
+func TestAnAnswerThatIsTooOldWhenItComesIsAskedForOnceMoreAndThenRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		delays := []time.Duration{time.Second + 1, time.Millisecond}
+		g := newRig(t, func(c *apitoken.Config) { c.StoreTimeout = time.Minute })
+		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			delay := delays[0]
+			delays = delays[1:]
+			time.Sleep(delay)
+			return g.store.Store.Get(ctx, id)
+		}
+		require.Equal(t, 204, g.get(goodToken.text))
+		require.Empty(t, delays)
+
+		time.Sleep(2 * time.Second)
+		delays = []time.Duration{time.Second + 1, time.Second + 1, 0}
+		require.Equal(t, 503, g.get(goodToken.text))
+		require.Len(t, delays, 1)
+	})
+}
+
+func TestReadAlwaysReadsForEveryRequest(t *testing.T) {
+	g := newRig(t, readAlways)
+	for range 3 {
+		require.Equal(t, 204, g.get(goodToken.text))
+	}
+	assert.Equal(t, 3, g.store.calls())
+	assert.Zero(t, g.Stats().CacheEntries)
+}
+
+// What is not kept.
+
+func TestUnknownTokensAndFailuresAreNotKept(t *testing.T) {
+	g := newRig(t)
+	for range 3 {
+		require.Equal(t, 401, g.get(unknownToken.text))
+	}
+	require.Equal(t, 3, g.store.calls())
+	for _, fault := range []func() (apitoken.Record, error){
+		func() (apitoken.Record, error) { return apitoken.Record{}, errors.New("down") },
+		func() (apitoken.Record, error) { return apitoken.Record{}, nil },
+		func() (apitoken.Record, error) { return expiredToken.record(wireRead), nil },
+		func() (apitoken.Record, error) { panic("x") },
+		func() (apitoken.Record, error) { runtime.Goexit(); return apitoken.Record{}, nil },
+	} {
+		g.store.get = func(context.Context, string) (apitoken.Record, error) { return fault() }
+		require.Equal(t, 503, g.get(goodToken.text))
+	}
+	require.Zero(t, g.Stats().CacheEntries)
+	g.store.get = nil
+	require.Equal(t, 204, g.get(goodToken.text))
+}
+
+func TestWhatIsInMemoryIsForgottenWhenTheStoreNoLongerHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		require.Equal(t, 204, g.get(goodToken.text))
+		require.NoError(t, g.store.Delete(t.Context(), goodToken.id))
+		time.Sleep(time.Second + 1)
+		require.Equal(t, 401, g.get(goodToken.text))
+		assert.Zero(t, g.Stats().CacheEntries)
+	})
+}
+
+func TestAStoreThatIsDownIs503WhenTheLeaseIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		require.Equal(t, 204, g.get(goodToken.text))
+		g.store.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, errors.New("down") }
+		time.Sleep(time.Second)
+		require.Equal(t, 204, g.get(goodToken.text))
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, 503, g.get(goodToken.text))
+		g.store.get = nil
+		require.Equal(t, 204, g.get(goodToken.text))
+	})
+}
+
+// Many at once.
+
+func TestAThousandColdRequestsForATokenMakeOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *apitoken.Config) { c.Observe = nil })
+		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			time.Sleep(time.Millisecond)
+			return g.store.Store.Get(ctx, id)
+		}
+		var accepted atomic.Int32
+		var wg sync.WaitGroup
+		for range 1000 {
+			wg.Go(func() {
+				if g.get(goodToken.text) == 204 {
+					accepted.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		assert.EqualValues(t, 1000, accepted.Load())
+		assert.Equal(t, 1, g.store.calls())
+	})
+}
+
+func TestARequestThatGoesAwayDoesNotFailThoseThatWaitForTheSameCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *apitoken.Config) { c.Observe = nil })
+		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			select {
+			case <-time.After(500 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			return g.store.Store.Get(ctx, id)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error)
+		go func() {
+			_, err := g.Check(newRequest("/", "apiToken "+goodToken.text).WithContext(ctx), apitoken.All(wireRead))
+			first <- err
+		}()
+		synctest.Wait()
+		second := make(chan int)
+		go func() { second <- g.get(goodToken.text) }()
+		synctest.Wait()
+		cancel()
+		assert.ErrorIs(t, <-first, apitoken.ErrUnavailable)
+		assert.Equal(t, 204, <-second)
+		assert.Equal(t, 1, g.store.calls())
+	})
+}
+
+func TestACallThatHangsIsNotJoinedForeverAndLaterOnesAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		g := newRig(t, func(c *apitoken.Config) { c.MaxStale, c.MaxLookups = time.Hour, 2 })
+		var healed atomic.Bool
+		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			if !healed.Load() {
+				<-release
+			}
+			return g.store.Store.Get(context.WithoutCancel(ctx), id)
+		}
+		require.Equal(t, 503, g.get(goodToken.text))
+		healed.Store(true)
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, 204, g.get(goodToken.text))
+		close(release)
+	})
+}
+
+func TestAFloodOfUnknownTokensDoesNotKeepKnownOnesWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *apitoken.Config) { c.MaxLookups, c.Observe = 4, nil })
+		require.Equal(t, 204, g.get(goodToken.text))
+		time.Sleep(time.Second + 1) // its lease is over
+		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			time.Sleep(100 * time.Millisecond)
+			return g.store.Store.Get(ctx, id)
+		}
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Go(func() { g.get(mint(fmt.Sprint("stranger ", i)).text) })
+		}
+		wg.Go(func() { g.get(goodToken.with(mint("guessed").secret)) }) // queues up for the same ID
+		synctest.Wait()
+		start := time.Now()
+		require.Equal(t, 204, g.get(goodToken.text))
+		require.Equal(t, 100*time.Millisecond, time.Since(start))
+		wg.Wait()
+		time.Sleep(time.Second) // for the last calls to end
+		require.EqualValues(t, 1, g.Stats().CacheEntries)
+	})
+}
+
+// Changes by this node.
+
+func TestAChangeHoldsOnItsNodeForEveryRequestThatBeginsAfterIt(t *testing.T) {
+	forever := func(c *apitoken.Config) { c.MaxStale = 1000 * time.Hour }
+	for _, c := range []struct {
+		name   string
+		change func(t *testing.T, m *apitoken.Manager, id string) error
+		want   int
+	}{
+		{"deactivated", func(t *testing.T, m *apitoken.Manager, id string) error {
+			_, err := m.Deactivate(t.Context(), id)
+			return err
+		}, 401},
+		{"deleted", func(t *testing.T, m *apitoken.Manager, id string) error { return m.Delete(t.Context(), id) }, 401},
+		{"rotated without overlap", func(t *testing.T, m *apitoken.Manager, id string) error {
+			_, _, err := m.Rotate(t.Context(), id, 0, "")
+			return err
+		}, 401},
+		{"narrowed", func(t *testing.T, m *apitoken.Manager, id string) error {
+			_, err := m.Update(t.Context(), id, apitoken.Update{Permissions: &[]apitoken.Permission{}})
+			return err
+		}, 403},
+		{"deactivated in bulk", func(t *testing.T, m *apitoken.Manager, id string) error {
+			_, err := m.Bulk(t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{id}})
+			return err
+		}, 401},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newRig(t, forever)
+			info, secret := g.generate(t)
+			require.Equal(t, 204, g.get(secret.Reveal()))
+			require.NoError(t, c.change(t, g.As(ada), info.ID))
+			require.Equal(t, c.want, g.get(secret.Reveal()))
+		})
+	}
+}
+
+func TestATokenThatIsActivatedOrImportedAgainWorksAtOnce(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) {
+		c.MaxStale = 1000 * time.Hour
+		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64}
+	})
+	info, secret := g.generate(t)
+	_, err := g.As(ada).Deactivate(t.Context(), info.ID)
+	require.NoError(t, err)
+	require.Equal(t, 401, g.get(secret.Reveal()))
+	_, err = g.As(ada).Activate(t.Context(), info.ID)
+	require.NoError(t, err)
+	require.Equal(t, 204, g.get(secret.Reveal()))
+
+	foreign := apitoken.Import{Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"), Generate: apitoken.Generate{
+		Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(),
+	}}
+	for range 2 {
+		require.Equal(t, 401, g.get(foreign.Secret.Reveal()))
+		info, err = g.As(ada).Import(t.Context(), foreign)
+		require.NoError(t, err)
+		require.Equal(t, 204, g.get(foreign.Secret.Reveal()))
+		require.NoError(t, g.As(ada).Delete(t.Context(), info.ID))
+	}
+}
+
+// A store whose answers to a change are lost, although it makes it.
+type lossyStore struct {
+	*tapStore
+	before, after chan struct{}
+}
+
+func (s *lossyStore) Replace(ctx context.Context, rec apitoken.Record) error {
+	<-s.before
+	err := s.tapStore.Replace(context.WithoutCancel(ctx), rec)
+	<-s.after
+	return errors.Join(err, errors.New("connection reset"))
+}
+
+func TestAChangeWhoseOutcomeIsUnknownIsForgottenToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &lossyStore{before: make(chan struct{}), after: make(chan struct{})}
+		g := newRig(t, func(c *apitoken.Config) {
+			s.tapStore = c.Store.(*tapStore)
+			c.Store, c.MaxStale = s, 1000*time.Hour
+		})
+		info, secret := g.generate(t)
+		require.Equal(t, 204, g.get(secret.Reveal()))
+		_, err := g.As(ada).Deactivate(t.Context(), info.ID) // gives up after 2 seconds
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		require.Equal(t, 204, g.get(secret.Reveal()), "it is not made yet")
+		close(s.before)
+		close(s.after)
+		synctest.Wait()
+		require.Equal(t, 401, g.get(secret.Reveal()), "it was made after all")
+	})
+}
+
+// gated makes the next Get answer with what it read when the call began, but only
+// when release is closed.
+func gated(g *rig) (release chan struct{}) {
+	release = make(chan struct{})
+	var asked atomic.Bool
+	g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+		rec, err := g.store.Store.Get(ctx, id)
+		if asked.CompareAndSwap(false, true) {
+			<-release
+		}
+		return rec, err
+	}
+	return release
+}
+
+func TestACallThatWasUnderWayWhenTheTokenChangedAnswersNoLaterRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *apitoken.Config) { c.MaxStale, c.Observe = 1000*time.Hour, nil })
+		info, secret := g.generate(t)
+		release := gated(g)
+		early := make(chan int, 1)
+		go func() { early <- g.get(secret.Reveal()) }()
+		synctest.Wait()
+		_, err := g.As(ada).Deactivate(t.Context(), info.ID)
+		require.NoError(t, err)
+		require.Equal(t, 401, g.get(secret.Reveal()), "it does not join the call that began before")
+		close(release)
+		require.Equal(t, 204, <-early, "it began before the change was acknowledged")
+		synctest.Wait()
+		require.Equal(t, 401, g.get(secret.Reveal()), "what the early call read is not kept")
+	})
+}
+
+// The feed.
+
+// A watched is a store whose feed the test controls.
+type watched struct {
+	apitoken.Store
+	feeds chan apitoken.Feed // one for each call of Watch
+	end   chan func() error  // how that call ends
+}
+
+func (s *watched) Watch(ctx context.Context, feed apitoken.Feed) error {
+	s.feeds <- feed
+	select {
+	case f := <-s.end:
+		return f()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func newWatched(t *testing.T, edit ...func(*apitoken.Config)) (*rig, *watched) {
+	s := &watched{feeds: make(chan apitoken.Feed), end: make(chan func() error)}
+	g := newRig(t, append(edit, func(c *apitoken.Config) {
+		s.Store = c.Store
+		c.Store = s
+	})...)
+	return g, s
+}
+
+// deactivateElsewhere changes a token as another node would.
+func (g *rig) deactivateElsewhere(t *testing.T, id string) {
+	rec, err := g.store.Store.Get(t.Context(), id)
+	require.NoError(t, err)
+	rec.Version++
+	rec.Status = apitoken.StatusInactive
+	require.NoError(t, g.store.Store.Replace(t.Context(), rec))
+}
+
+func TestAFeedThatIsCurrentKeepsTokensInMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := newWatched(t)
+		feed := <-s.feeds
+		assert.Equal(t, 250*time.Millisecond, feed.Interval())
+		feed.Reset()
+		for range 100 {
+			feed.Current(time.Now())
+			require.Equal(t, 204, g.get(goodToken.text))
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, 1, g.store.calls())
+		assert.True(t, g.Stats().Feed)
+		assert.Equal(t, time.Second, g.Stats().FeedAge)
+		time.Sleep(time.Nanosecond)
+		require.Equal(t, 204, g.get(goodToken.text))
+		require.Equal(t, 2, g.store.calls(), "it fell silent, and the lease ran out")
+	})
+}
+
+func TestWhatTheFeedReportsIsReadAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := newWatched(t)
+		feed := <-s.feeds
+		feed.Reset()
+		feed.Current(time.Now())
+		for _, m := range []minted{goodToken, bothToken} {
+			require.Equal(t, 204, g.get(m.text))
+		}
+		g.deactivateElsewhere(t, goodToken.id)
+		feed.Changed("nobody", goodToken.id)
+		require.Equal(t, 401, g.get(goodToken.text))
+		require.Equal(t, 204, g.get(bothToken.text))
+		require.Equal(t, 3, g.store.calls())
+	})
+}
+
+func TestACallThatWasUnderWayWhenTheFeedReportedAChangeIsNotKept(t *testing.T) {
+	for _, report := range []func(apitoken.Feed){
+		func(f apitoken.Feed) { f.Changed(goodToken.id) },
+		func(f apitoken.Feed) { f.Reset() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g, s := newWatched(t, func(c *apitoken.Config) { c.Observe = nil })
+			feed := <-s.feeds
+			feed.Reset()
+			feed.Current(time.Now())
+			release := gated(g)
+			early := make(chan int, 1)
+			go func() { early <- g.get(goodToken.text) }()
+			synctest.Wait()
+			g.deactivateElsewhere(t, goodToken.id)
+			report(feed)
+			feed.Current(time.Now())
+			require.Equal(t, 401, g.get(goodToken.text))
+			close(release)
+			require.Equal(t, 204, <-early)
+			synctest.Wait()
+			require.Equal(t, 401, g.get(goodToken.text))
+		})
+	}
+}
+
+// A request begun 8 seconds after an acknowledged deactivation must not be
+// accepted because it joined an older call of the store.
+func TestWhoJoinsACallIsNotAnsweredByWhatIsOlderThanMaxStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := newWatched(t, func(c *apitoken.Config) { c.StoreTimeout, c.Observe = time.Minute, nil })
+		feed := <-s.feeds
+		feed.Reset()
+		release := gated(g)
+		first, second := make(chan int, 1), make(chan int, 1)
+		go func() { first <- g.get(goodToken.text) }()
+		synctest.Wait()
+		g.deactivateElsewhere(t, goodToken.id) // the feed is late with it
+		time.Sleep(8 * time.Second)
+		go func() { second <- g.get(goodToken.text) }()
+		synctest.Wait()
+		close(release)
+		feed.Changed(goodToken.id)
+		feed.Current(time.Now())
+		require.Equal(t, 401, <-second)
+		require.Equal(t, 401, <-first, "asked for once more")
+	})
+}
+
+func TestAFeedCountsFromItsResetOnAndNotAfterItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := newWatched(t)
+		feed := <-s.feeds
+		stale := func(why string) {
+			t.Helper()
+			calls := g.store.calls()
+			require.Equal(t, 204, g.get(goodToken.text))
+			time.Sleep(time.Second + 1)
+			feed.Current(time.Now())
+			require.Equal(t, 204, g.get(goodToken.text))
+			require.Equal(t, calls+2, g.store.calls(), why)
+			time.Sleep(time.Second + 1)
+		}
+		stale("there was no Reset yet")
+		feed.Reset()
+		require.Zero(t, g.Stats().CacheEntries, "Reset forgets")
+		s.end <- func() error { return errors.New("cut") }
+		synctest.Wait()
+		stale("Watch has returned")
+		feed.Reset()
+		stale("Watch has returned, and Reset is too late")
+		next := <-s.feeds
+		stale("there is another call of Watch")
+		next.Reset()
+		next.Current(time.Now())
+		require.Equal(t, 204, g.get(goodToken.text))
+		calls := g.store.calls()
+		time.Sleep(time.Second + 1)
+		next.Current(time.Now())
+		require.Equal(t, 204, g.get(goodToken.text))
+		require.Equal(t, calls, g.store.calls())
+		require.EqualValues(t, 2, g.Stats().Resets)
+	})
+}
+
+func TestAFeedCannotBeCurrentAheadOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := newWatched(t)
+		feed := <-s.feeds
+		feed.Reset()
+		for _, at := range []func() time.Time{
+			func() time.Time { return time.Now().Add(time.Hour) },
+			func() time.Time { return time.Time{} },
+			func() time.Time { return time.Now().Add(-time.Second - 1) },
+		} {
+			require.Equal(t, 204, g.get(goodToken.text))
+			calls := g.store.calls()
+			time.Sleep(time.Second + 1)
+			feed.Current(at())
+			require.Equal(t, 204, g.get(goodToken.text))
+			require.Equal(t, calls+1, g.store.calls())
+			time.Sleep(time.Second + 1)
+		}
+	})
+}
+
+func TestAFeedCannotBeCurrentAtATimeWithoutMonotonicReading(t *testing.T) {
+	g, s := newWatched(t, func(c *apitoken.Config) { c.MaxStale = time.Hour })
+	feed := <-s.feeds
+	feed.Reset()
+	feed.Current(time.Now().Round(0))
+	assert.False(t, g.Stats().Feed)
+	feed.Current(time.Now())
+	assert.True(t, g.Stats().Feed)
+}
+
+func TestAFeedThatBreaksIsBegunAgainAndTheObserverIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := newWatched(t)
+		for _, end := range []func() error{
+			func() error { return errors.New("cut") },
+			func() error { return nil },
+			func() error { panic("x") },
+			func() error { runtime.Goexit(); return nil },
+		} {
+			feed := <-s.feeds
+			feed.Reset()
+			start := time.Now()
+			s.end <- end
+			(<-s.feeds).Reset()
+			assert.Equal(t, 50*time.Millisecond, time.Since(start))
+			ev := g.event(t)
+			assert.Equal(t, "watch", ev.Action)
+			assert.Equal(t, apitoken.ErrUnavailable, ev.Reason)
+			assert.ErrorContains(t, ev.Err, "the feed of changes was lost")
+			s.end <- func() error { return errors.New("cut") }
+			synctest.Wait()
+			g.event(t)
+		}
+		<-s.feeds
+		for range 10 { // without ever standing
+			s.end <- func() error { return errors.New("refused") }
+			start := time.Now()
+			<-s.feeds
+			assert.LessOrEqual(t, time.Since(start), time.Second)
+			if len(g.events) > 6 {
+				assert.Equal(t, time.Second, time.Since(start), "it is not hammered")
+			}
+		}
+	})
+}
+
+func TestCloseEndsTheWatcherAndGivesUpOnOneThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, s := newWatched(t)
+		<-s.feeds
+		require.NoError(t, g.Close())
+		require.Equal(t, 204, g.get(goodToken.text))
+		require.NoError(t, g.Close())
+
+		release := make(chan struct{})
+		hanging := hangingWatcher{memory.New(), release}
+		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: hanging})
+		require.NoError(t, err)
+		start := time.Now()
+		require.ErrorContains(t, auth.Close(), "does not end")
+		require.Equal(t, 2*time.Second, time.Since(start))
+		close(release)
+	})
+}
+
+type hangingWatcher struct {
+	apitoken.Store
+	release chan struct{}
+}
+
+func (s hangingWatcher) Watch(context.Context, apitoken.Feed) error { <-s.release; return nil }
+
+// Bounds.
+
+func TestMemoryIsBoundedAndTokensInUseStay(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.CacheEntries, c.MaxStale, c.Observe = 50, time.Hour, nil })
+	var tokens []minted
+	for i := range 500 {
+		m := mint(fmt.Sprint("token ", i))
+		require.NoError(t, g.store.Create(t.Context(), m.record(wireRead)))
+		tokens = append(tokens, m)
+	}
+	busy := tokens[:25]
+	for _, m := range tokens {
+		require.Equal(t, 204, g.get(m.text))
+		for _, b := range busy {
+			g.get(b.text)
+		}
+		require.LessOrEqual(t, g.Stats().CacheEntries, int64(50))
+	}
+	assert.EqualValues(t, 50, g.Stats().CacheEntries)
+	assert.EqualValues(t, 450, g.Stats().Evictions)
+	before := g.store.calls()
+	for _, b := range busy {
+		require.Equal(t, 204, g.get(b.text))
+	}
+	assert.Equal(t, before, g.store.calls(), "those in use were not evicted")
+}
+
+func TestOneEntryIsEnough(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.CacheEntries, c.MaxStale = 1, time.Hour })
+	for range 3 {
+		for _, m := range []minted{goodToken, bothToken} {
+			require.Equal(t, 204, g.get(m.text))
+			require.Equal(t, 204, g.get(m.text))
+		}
+	}
+	assert.Equal(t, 6, g.store.calls())
+	assert.EqualValues(t, 1, g.Stats().CacheEntries)
+}
+
+func TestManyTokensAreFoundWhileTheTableGrowsUnderReaders(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.MaxStale, c.Observe = time.Hour, nil })
+	const n = 4000
+	tokens := make([]minted, n)
+	for i := range tokens {
+		tokens[i] = mint(fmt.Sprint("token ", i))
+		require.NoError(t, g.store.Create(t.Context(), tokens[i].record(wireRead)))
+	}
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range n {
+				m := tokens[(i*7919+w*n/4)%n]
+				if g.get(m.text) != 204 {
+					t.Errorf("%s was refused", m.id)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	assert.EqualValues(t, n, g.Stats().CacheEntries)
+	before := g.store.calls()
+	for _, m := range tokens {
+		require.Equal(t, 204, g.get(m.text))
+	}
+	assert.Equal(t, before, g.store.calls())
+}
+
+func TestRefusalsAreCountedByReason(t *testing.T) {
+	g := newRig(t)
+	want := g.Stats().Refused
+	for reason, n := range want {
+		require.Zero(t, n, reason)
+	}
+	require.Contains(t, want, apitoken.ErrRetired, "also what has not happened is counted")
+	for _, c := range refusedTokens() {
+		r := newRequest("/", "apiToken "+c.text)
+		if c.from != "" {
+			r.RemoteAddr = c.from
+		}
+		g.ask(t, r)
+		want[c.reason]++
+	}
+	g.ask(t, newRequest("/"))
+	want[apitoken.ErrNoToken]++
+	assert.Equal(t, want, g.Stats().Refused)
+}
+
+func TestAFeedIsNotAskedForMoreOftenThanHelps(t *testing.T) {
+	for maxStale, interval := range map[time.Duration]time.Duration{
+		1:                      10 * time.Millisecond,
+		time.Millisecond:       10 * time.Millisecond,
+		100 * time.Millisecond: 25 * time.Millisecond,
+		time.Second:            250 * time.Millisecond,
+	} {
+		g, s := newWatched(t, func(c *apitoken.Config) { c.MaxStale = maxStale })
+		assert.Equal(t, interval, (<-s.feeds).Interval(), "%v", maxStale)
+		require.NoError(t, g.Close())
+	}
+}

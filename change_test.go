@@ -1,0 +1,223 @@
+package apitoken_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+func TestAChangeThatWasMadeButNotAnsweredIsForgottenWhenItIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &lossyStore{before: make(chan struct{}), after: make(chan struct{})}
+		g := newRig(t, func(c *apitoken.Config) {
+			s.tapStore = c.Store.(*tapStore)
+			c.Store, c.MaxStale = s, 1000*time.Hour
+		})
+		close(s.before) // the store makes it, and says nothing
+		info, secret := g.generate(t)
+		require.Equal(t, 204, g.get(secret.Reveal()))
+		_, err := g.As(ada).Deactivate(t.Context(), info.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		require.Equal(t, 401, g.get(secret.Reveal()))
+		close(s.after)
+	})
+}
+
+func TestWhoCameByTokenGrantsOnlyWhatHeHasHimself(t *testing.T) {
+	g := newRig(t)
+	_, secret := g.generate(t)
+	tok, err := g.Verify(t.Context(), apitoken.Presented{Secret: secret, Environment: "production"}, apitoken.AnyToken())
+	require.NoError(t, err)
+	require.True(t, tok.Has(wireRead))
+	actor := apitoken.Actor{User: "ada", Environment: "production", Token: tok}
+	_, _, err = g.As(actor).Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	_, forbidden := errors.AsType[*apitoken.ForbiddenError](err)
+	assert.True(t, forbidden, err)
+	assert.Empty(t, g.As(actor).Grantable())
+}
+
+func TestAChangeThatFailedIsToldWithoutWhatItWouldHaveMade(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.Store = failingReplace{c.Store} })
+	info, _ := g.generate(t)
+	_, err := g.As(ada).Deactivate(t.Context(), info.ID)
+	require.ErrorIs(t, err, apitoken.ErrUnavailable)
+	ev := g.event(t)
+	assert.ErrorIs(t, ev.Err, apitoken.ErrUnavailable)
+	assert.NotNil(t, ev.Before)
+	assert.Nil(t, ev.After)
+	assert.Nil(t, ev.Fields)
+}
+
+type failingReplace struct{ apitoken.Store }
+
+func (failingReplace) Replace(context.Context, apitoken.Record) error { return errors.New("down") }
+
+func TestNothingIsImportedWhileForeignTokensAreOff(t *testing.T) {
+	g := newRig(t)
+	ask := apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
+	for _, i := range []apitoken.Import{
+		{Generate: ask, Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")},
+		{Generate: ask, SHA256: sha256Of("8as7bf9a8s7498svaps8dfabsf")},
+	} {
+		_, err := g.As(ada).Import(t.Context(), i)
+		field, _ := errors.AsType[*apitoken.FieldError](err)
+		require.NotNil(t, field, err)
+		assert.Equal(t, "secret", field.Field)
+	}
+}
+
+// Re-keying.
+
+func resealKey(t *testing.T, id string) apitoken.Key {
+	key, err := apitoken.NewKey(id, sha256Of(id))
+	require.NoError(t, err)
+	return key
+}
+
+// resealed returns a rig with the keys b and a, over a store with a token that is
+// sealed under a.
+func resealed(t *testing.T, wrap func(apitoken.Store) apitoken.Store) (g *rig, id string) {
+	old := newRig(t, func(c *apitoken.Config) {
+		c.Store = c.Store.(*tapStore).Store
+		c.Keys, c.SealKeys = []apitoken.Key{resealKey(t, "a")}, []apitoken.Key{resealKey(t, "a")}
+	})
+	for _, rec := range wireRecords() {
+		require.NoError(t, old.store.Delete(t.Context(), rec.ID))
+	}
+	info, _ := old.generate(t)
+	g = newRig(t, func(c *apitoken.Config) {
+		c.Store = wrap(old.store.Store)
+		c.Keys = []apitoken.Key{resealKey(t, "b"), resealKey(t, "a")}
+		c.SealKeys = c.Keys
+	})
+	g.store = old.store
+	return g, info.ID
+}
+
+func TestAResealIsDoneOnceAndToldToTheObserver(t *testing.T) {
+	g, id := resealed(t, func(s apitoken.Store) apitoken.Store { return s })
+	p, err := g.Reseal(t.Context(), apitoken.Reseal{})
+	require.NoError(t, err)
+	assert.Equal(t, apitoken.ResealProgress{Seen: 1, Resealed: 1, Last: id}, p)
+	ev := g.event(t)
+	assert.Equal(t, "reseal", ev.Action)
+	assert.NoError(t, ev.Err)
+	rec, err := g.store.Get(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, "b", rec.SealKey)
+	assert.Equal(t, "b", rec.Secrets[0].SealedKey)
+
+	p, err = g.Reseal(t.Context(), apitoken.Reseal{})
+	require.NoError(t, err)
+	assert.Equal(t, apitoken.ResealProgress{Seen: 1, Last: id}, p)
+	again, err := g.store.Get(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, rec.Version, again.Version)
+}
+
+// An overtakenStore is one where others are faster with the first change.
+type overtakenStore struct {
+	apitoken.Store
+	overtake func(rec apitoken.Record)
+	was      atomic.Bool
+}
+
+func (s *overtakenStore) Replace(ctx context.Context, rec apitoken.Record) error {
+	if s.was.CompareAndSwap(false, true) {
+		s.overtake(rec)
+	}
+	return s.Store.Replace(ctx, rec)
+}
+
+func (s *overtakenStore) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
+	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+}
+
+func TestAResealThatIsOvertakenByAChangeKeepsTheChange(t *testing.T) {
+	s := new(overtakenStore)
+	g, id := resealed(t, func(store apitoken.Store) apitoken.Store {
+		s.Store = store
+		return s
+	})
+	s.overtake = func(apitoken.Record) {
+		s.was.Store(true)
+		_, err := g.As(ada).Deactivate(t.Context(), id)
+		require.NoError(t, err)
+	}
+	p, err := g.Reseal(t.Context(), apitoken.Reseal{})
+	require.NoError(t, err)
+	assert.Equal(t, 1, p.Seen)
+	rec, err := g.store.Get(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, apitoken.StatusInactive, rec.Status)
+	assert.Equal(t, "b", rec.SealKey)
+	assert.Equal(t, "b", rec.Secrets[0].SealedKey)
+}
+
+func TestAResealThatIsOvertakenByADeletionIsDone(t *testing.T) {
+	s := new(overtakenStore)
+	g, id := resealed(t, func(store apitoken.Store) apitoken.Store {
+		s.Store = conflictWhenGone{store}
+		return s
+	})
+	s.overtake = func(rec apitoken.Record) { require.NoError(t, g.store.Delete(t.Context(), rec.ID)) }
+	p, err := g.Reseal(t.Context(), apitoken.Reseal{})
+	require.NoError(t, err)
+	assert.Equal(t, apitoken.ResealProgress{Seen: 1, Last: id}, p)
+}
+
+// conflictWhenGone finds out late that a record is gone.
+type conflictWhenGone struct{ apitoken.Store }
+
+func (s conflictWhenGone) Replace(ctx context.Context, rec apitoken.Record) error {
+	if err := s.Store.Replace(ctx, rec); !errors.Is(err, apitoken.ErrNotFound) {
+		return err
+	}
+	return apitoken.ErrConflict
+}
+
+func (s conflictWhenGone) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
+	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+}
+
+func TestAResealThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
+	s := new(overtakenStore)
+	var down atomic.Bool
+	g, id := resealed(t, func(store apitoken.Store) apitoken.Store {
+		s.Store = &downStore{store, &down}
+		return s
+	})
+	s.overtake = func(rec apitoken.Record) {
+		_, err := g.As(ada).Deactivate(t.Context(), id)
+		require.NoError(t, err)
+		down.Store(true)
+	}
+	p, err := g.Reseal(t.Context(), apitoken.Reseal{})
+	assert.ErrorIs(t, err, apitoken.ErrUnavailable)
+	assert.Zero(t, p.Refused)
+}
+
+// A downStore can be down for those who read.
+type downStore struct {
+	apitoken.Store
+	down *atomic.Bool
+}
+
+func (s *downStore) Get(ctx context.Context, id string) (apitoken.Record, error) {
+	if s.down.Load() {
+		return apitoken.Record{}, errors.New("down")
+	}
+	return s.Store.Get(ctx, id)
+}
+
+func (s *downStore) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
+	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+}

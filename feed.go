@@ -1,0 +1,143 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A follower keeps the cache told of what a [Watcher] reports, from New to Close.
+type follower struct {
+	cache   *cache
+	watcher Watcher
+	observe func(context.Context, *Event) error
+	now     func() time.Time
+
+	stop context.CancelFunc
+	done chan struct{} // closed when nothing of it runs any more
+}
+
+// Pauses before a feed is begun again: the first, and the longest.
+const (
+	feedPause    = 50 * time.Millisecond
+	maxFeedPause = time.Second
+)
+
+func follow(a *Authority, w Watcher) *follower {
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &follower{cache: a.cache, watcher: w, observe: a.observe, now: a.now, stop: cancel, done: make(chan struct{})}
+	go f.run(ctx)
+	return f
+}
+
+// run watches until ctx is done. The observer is told when a feed was lost.
+func (f *follower) run(ctx context.Context) {
+	defer close(f.done)
+	for pause := feedPause; ; pause = min(2*pause, maxFeedPause) {
+		stood, err := f.watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		_ = f.observe(ctx, &Event{Time: f.now(), Action: actionWatch, Reason: ErrUnavailable, Err: err})
+		if stood {
+			pause = feedPause
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watch runs the Watcher once, and reports whether its feed ever stood.
+func (f *follower) watch(ctx context.Context) (stood bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	feed := &feed{cache: f.cache, now: f.now}
+	returned := make(chan error, 1)
+	go func() {
+		err := errors.New("apitoken: the store's Watch did not return") // but called runtime.Goexit
+		defer func() { returned <- err }()
+		defer recovered("the store's Watch", &err)
+		if err = f.watcher.Watch(ctx, feed); err == nil {
+			err = errors.New("apitoken: the store's Watch returned without an error")
+		}
+	}()
+	err = <-returned
+	return feed.end(), fmt.Errorf("apitoken: the feed of changes was lost: %w", err)
+}
+
+// close ends the follower, and waits for its Watcher, but not for one that hangs.
+func (f *follower) close(limit time.Duration) error {
+	f.stop()
+	select {
+	case <-f.done:
+		return nil
+	case <-time.After(limit):
+		return errors.New("apitoken: the store's Watch does not end")
+	}
+}
+
+// A feed is the Feed of one call of Watch. What is said before the Reset that
+// begins it, or after Watch has returned, does not count.
+type feed struct {
+	cache *cache
+	now   func() time.Time
+
+	mu    sync.Mutex
+	stood bool
+	ended bool
+}
+
+// Reset implements [Feed].
+func (f *feed) Reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ended {
+		f.cache.reset()
+		f.stood = true
+	}
+}
+
+// Changed implements [Feed]. It counts at any time: forgetting is harmless.
+func (f *feed) Changed(ids ...string) {
+	for _, id := range ids {
+		f.cache.invalidate(id)
+	}
+}
+
+// Current implements [Feed]. A moment that lies ahead, or cannot be compared on
+// both clocks, would be good for too long.
+func (f *feed) Current(t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if f.ended || !f.stood || t.After(now) || monotonic(now) && !monotonic(t) {
+		return
+	}
+	at := f.cache.instant(t)
+	if before := f.cache.current.Load(); before == nil || at.mono > before.mono {
+		f.cache.current.Store(&at)
+	}
+}
+
+// monotonic reports whether a time has a monotonic reading. (There is none in
+// virtual time.)
+func monotonic(t time.Time) bool { return t != t.Round(0) }
+
+// minInterval keeps a MaxStale that is hardly more than nothing from having
+// Watchers ask without a pause. What is in memory may then run out in between.
+const minInterval = 10 * time.Millisecond
+
+// Interval implements [Feed].
+func (f *feed) Interval() time.Duration { return max(f.cache.maxStale/4, minInterval) }
+
+func (f *feed) end() (stood bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	return f.stood
+}

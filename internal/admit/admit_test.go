@@ -1,0 +1,57 @@
+package admit_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/apitokentest"
+	"github.com/apitoken-go/apitoken/internal/admit"
+)
+
+var (
+	catalogue   apitoken.Catalogue
+	readDevices = catalogue.Define("devices:read", "See devices")
+)
+
+func TestAnAcceptedRequestComesBackAsItsHandlerIsToSeeIt(t *testing.T) {
+	auth := apitokentest.New(t, &catalogue)
+	r := apitokentest.Request("GET", "/devices?x=1&apiToken="+apitokentest.Token(t, auth, readDevices), "")
+	admitted, answer := admit.Request(auth.Require(readDevices), r)
+	require.NotNil(t, admitted)
+	tok, ok := apitoken.FromContext(admitted.Context())
+	assert.True(t, ok)
+	assert.Equal(t, apitokentest.Owner, tok.Owner())
+	assert.Equal(t, "/devices?x=1", admitted.RequestURI)
+	assert.Zero(t, answer.Status())
+	w := httptest.NewRecorder()
+	answer.SendTo(w)
+	assert.Equal(t, "private, no-store", w.Header().Get("Cache-Control"))
+	w.WriteHeader(204)
+	assert.Equal(t, 204, w.Code, "the handler's to say")
+}
+
+func TestARefusedRequestDoesNotComeBack(t *testing.T) {
+	auth := apitokentest.New(t, &catalogue)
+	admitted, answer := admit.Request(auth.Require(readDevices), apitokentest.Request("GET", "/", ""))
+	assert.Nil(t, admitted)
+	assert.Equal(t, 401, answer.Status())
+	assert.Equal(t, "The request has no API token.", answer.Message())
+	w := httptest.NewRecorder()
+	answer.SendTo(w)
+	assert.Equal(t, 401, w.Code)
+	assert.Equal(t, `apiToken realm="api"`, w.Header().Get("WWW-Authenticate"))
+	assert.Equal(t, string(answer.Body()), w.Body.String())
+}
+
+func TestAGuardThatSaysNothingHasNotAccepted(t *testing.T) {
+	silent := func(http.Handler) http.Handler { return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}) }
+	admitted, answer := admit.Request(silent, apitokentest.Request("GET", "/", ""))
+	assert.Nil(t, admitted)
+	assert.Equal(t, 500, answer.Status())
+	assert.Equal(t, "Internal Server Error", answer.Message())
+}
