@@ -2,9 +2,10 @@
 # See CONTRIBUTING.md, and internal/check for what is done here.
 
 check = go run ./internal/check
+proof = go test -C internal/proof -count=1 -v -timeout 0
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 15
 
 test: ## everything: lint, all modules together and each alone, coverage; FUZZTIME=5000x fuzzes too
 	@$(check) test
@@ -18,8 +19,38 @@ cover: ## statement coverage of the root package; fails below the goal
 fuzz: ## every fuzz target of every module; FUZZTIME=30s is the time of each
 	@$(check) fuzz
 
+timing: ## does the time of a refusal tell about the secret? TIMING=2m is how long to look
+	@go test -count=1 -v -run '^TestTheTimeOfARefusal' -timeout 0 -timing "$${TIMING:-2m}" .
+
+fresh: ## how soon other nodes refuse a deactivated token, into docs/freshness.md; some 15 minutes
+	@go run ./internal/proof/fresh -o docs/freshness.md
+
+newcomer: ## follow the README in an empty directory, with modules as they will be released; COLD=1 with an empty build cache
+	@$(check) newcomer
+
+mutation: ## break the library in some 440 places, one at a time: does a test notice? into docs/mutation.md; 20 minutes
+	@go run ./internal/proof/mutation -o docs/mutation.md
+
+histories: ## is what a node acknowledged enforced at once? OPS=10000000 is how many checks for each store
+	@$(proof) ./histories -ops "$${OPS:-10000000}"
+
+faults: ## every call of the store fails, in every way, for every operation; REQUESTS=2500 at each point
+	@$(proof) ./faults -requests "$${REQUESTS:-2500}"
+
+crash: ## kill -9 of applications, PostgreSQL and Redis; CYCLES=250 of each, some 20 minutes
+	@$(proof) ./crash -cycles "$${CYCLES:-250}"
+
+tamper: ## what someone can do who writes to the database and has no key, and what its files tell
+	@$(proof) ./tamper
+
+soak: ## a service under load against a model, does it grow? SOAK=1h is how long, STORE=sqlite (memory, postgres, redis)
+	@$(proof) ./soak -duration "$${SOAK:-1h}" -store "$${STORE:-sqlite}"
+
 api: ## record the exported API anew, in testdata/api.txt
 	@mkdir -p testdata
 	@go test -run '^TestTheExportedAPIIsTheRecordedOne$$' -update .
 
-.PHONY: help test lint cover fuzz api
+bench: ## measures and writes docs/benchmarks.md, some 40 minutes; BENCH=-quick to try it, BENCH="-rounds 20 requests" for a part
+	@cd benchmarks && GOWORK=off go run ./run $(BENCH)
+
+.PHONY: help test lint cover fuzz timing fresh newcomer api bench mutation histories faults crash tamper soak
