@@ -102,16 +102,16 @@ func TestAStoreThatHangsWhileUsesAreWrittenIsNotCalledAgainMeanwhile(t *testing.
 
 func TestUsesAreWrittenOnceAMinuteForEachToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var writes int
+		var writes atomic.Int32
 		g, _ := newTouchRig(t, func(_ context.Context, uses []apitoken.Use) error {
-			writes++
+			writes.Add(1)
 			return nil
 		})
 		for range 600 {
 			require.Equal(t, 204, g.get(goodToken.text))
 			time.Sleep(time.Second)
 		}
-		assert.InDelta(t, 10, writes, 1)
+		assert.InDelta(t, 10, writes.Load(), 1)
 	})
 }
 
@@ -119,9 +119,12 @@ func TestUsesAreWrittenOnceAMinuteForEachToken(t *testing.T) {
 func TestAUseThatComesWhileAnOlderOneIsWrittenIsWrittenAMinuteLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{}, 1)
+		var mu sync.Mutex
 		newest := make(map[apitoken.Transport]time.Time)
 		g, s := newTouchRig(t, func(_ context.Context, uses []apitoken.Use) error {
 			<-release
+			mu.Lock()
+			defer mu.Unlock()
 			for _, u := range uses {
 				newest[u.Transport] = u.At
 			}
@@ -139,12 +142,16 @@ func TestAUseThatComesWhileAnOlderOneIsWrittenIsWrittenAMinuteLater(t *testing.T
 		use()
 		release <- struct{}{}
 		time.Sleep(time.Minute)
+		mu.Lock()
 		require.Len(t, newest, 2)
+		mu.Unlock()
 		close(release)
 		time.Sleep(10 * time.Second)
+		mu.Lock()
 		for via, at := range newest {
 			assert.False(t, at.Before(last.Truncate(time.Microsecond)), via)
 		}
+		mu.Unlock()
 		require.NoError(t, g.Close())
 		assert.Zero(t, g.Stats().UsesDropped)
 	})
