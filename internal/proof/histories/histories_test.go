@@ -202,11 +202,14 @@ func TestTheNaiveCacheIsCaught(t *testing.T) {
 			if len(stale) > 0 {
 				exact++
 			}
+			// What has no order has none that fits the versions, either. They can rule
+			// out an order that Porcupine finds: who activated a token that was active,
+			// but was told so late, may seem to have undone a deactivation.
 			if linearizable(history, 20*time.Second) == porcupine.Illegal {
 				byPorcupine++
-			}
-			if (len(stale) > 0) != (linearizable(history, 20*time.Second) == porcupine.Illegal) {
-				t.Errorf("the checkers do not agree: %v", stale)
+				if len(stale) == 0 {
+					t.Errorf("only Porcupine finds this wrong: %v", history)
+				}
 			}
 		}
 	}
