@@ -36,6 +36,7 @@ func FuzzChallenge(f *testing.F) {
 			require.Regexp(t, `Config\.(Scheme|Realm)`, err.Error())
 			return
 		}
+		defer auth.Close()
 		if scheme == "" {
 			scheme = "apiToken"
 		}
@@ -357,6 +358,7 @@ func FuzzConfig(f *testing.F) {
 			require.True(t, strings.HasPrefix(field.Field, "Config."), field.Field)
 			return
 		}
+		defer auth.Close()
 		require.Regexp(t, oraclePrefix, prefix)
 		require.LessOrEqual(t, len(prefix), 16)
 		require.GreaterOrEqual(t, lifetime, int64(0))
@@ -457,6 +459,9 @@ func FuzzNetworks(f *testing.F) {
 	f.Add("::ffff:192.0.2.0/120", "192.0.2.9:1")
 	f.Add("192.0.2.77/24", "[::ffff:192.0.2.9]:1")
 	f.Add("", "192.0.2.9:1")
+	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: memory.New()})
+	require.NoError(f, err)
+	defer auth.Close()
 	f.Fuzz(func(t *testing.T, list, peer string) {
 		var networks []netip.Prefix
 		if list != "" {
@@ -468,8 +473,6 @@ func FuzzNetworks(f *testing.F) {
 				networks = append(networks, n)
 			}
 		}
-		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: memory.New()})
-		require.NoError(t, err)
 		in, secret, err := auth.As(ada).Generate(t.Context(), apitoken.Generate{
 			Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(), Networks: networks,
 		})
@@ -479,6 +482,7 @@ func FuzzNetworks(f *testing.F) {
 			return
 		}
 		require.NoError(t, err)
+		defer auth.As(ada).Delete(context.Background(), in.ID)
 		require.LessOrEqual(t, len(in.Networks), len(networks))
 		want := len(networks) == 0
 		if p, err := netip.ParseAddrPort(peer); err == nil && p.Addr().Zone() == "" {
