@@ -10,6 +10,7 @@ require (
 	github.com/apitoken-go/apitoken/adapters/fiber v0.1.0
 	github.com/apitoken-go/apitoken/adapters/gin v0.1.0
 	github.com/apitoken-go/apitoken/adapters/grpc v0.1.0
+	github.com/apitoken-go/apitoken/adapters/huma v0.1.0
 	github.com/apitoken-go/apitoken/adapters/prometheus v0.1.0
 	github.com/apitoken-go/apitoken/stores/postgres v0.1.0
 	github.com/apitoken-go/apitoken/stores/sqlite v0.1.0
@@ -100,6 +101,7 @@ replace (
 	github.com/apitoken-go/apitoken/adapters/fiber => ../adapters/fiber
 	github.com/apitoken-go/apitoken/adapters/gin => ../adapters/gin
 	github.com/apitoken-go/apitoken/adapters/grpc => ../adapters/grpc
+	github.com/apitoken-go/apitoken/adapters/huma => ../adapters/huma
 	github.com/apitoken-go/apitoken/adapters/prometheus => ../adapters/prometheus
 	github.com/apitoken-go/apitoken/stores/postgres => ../stores/postgres
 	github.com/apitoken-go/apitoken/stores/sqlite => ../stores/sqlite

@@ -1,6 +1,6 @@
-// Huma shows apitoken with github.com/danielgtaylor/huma over net/http: one
-// function makes an operation that needs permissions, and says so in the
-// service's OpenAPI document.
+// Huma shows apitoken with github.com/danielgtaylor/huma over net/http and
+// adapters/huma, which also writes what operations need into the service's
+// OpenAPI document.
 //
 //	go run ./examples/huma
 package main
@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/apitoken-go/apitoken"
+	apitokenhuma "github.com/apitoken-go/apitoken/adapters/huma"
 	"github.com/apitoken-go/apitoken/examples/internal/demo"
 )
 
@@ -30,34 +31,18 @@ func main() {
 }
 
 func newHandler(auth *apitoken.Authority) http.Handler {
-	mux := http.NewServeMux()
+	guard := apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap}
 	config := huma.DefaultConfig("Devices", "1.0.0")
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"apiToken":      {Type: "http", Scheme: "apiToken"},
-		"apiTokenQuery": {Type: "apiKey", In: "query", Name: "apiToken"},
-	}
+	config.Components.SecuritySchemes = guard.SecuritySchemes()
+	mux := http.NewServeMux()
 	api := humago.New(mux, config)
-	huma.Register(api, protected(auth, huma.Operation{OperationID: "get-device", Method: "GET", Path: "/devices/{id}"}, readDevices), device)
-	huma.Register(api, protected(auth, huma.Operation{OperationID: "delete-device", Method: "DELETE", Path: "/devices/{id}"}, writeDevices), device)
+	huma.Register(api, guard.Operation(huma.Operation{
+		OperationID: "get-device", Method: http.MethodGet, Path: "/devices/{id}",
+	}, apitoken.All(readDevices)), device)
+	huma.Register(api, guard.Operation(huma.Operation{
+		OperationID: "delete-device", Method: http.MethodDelete, Path: "/devices/{id}",
+	}, apitoken.All(writeDevices)), device)
 	return auth.HideQueryToken(mux)
-}
-
-// protected returns the operation with a middleware that requires all of these
-// permissions, and with the entry in the document that says so.
-func protected(auth *apitoken.Authority, op huma.Operation, p apitoken.Permission, more ...apitoken.Permission) huma.Operation {
-	guard := auth.Require(p, more...)
-	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
-		r, w := humago.Unwrap(ctx)
-		guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			next(huma.WithContext(ctx, r.Context()))
-		})).ServeHTTP(w, r)
-	})
-	var names []string
-	for _, p := range append([]apitoken.Permission{p}, more...) {
-		names = append(names, p.Name())
-	}
-	op.Security = []map[string][]string{{"apiToken": names}, {"apiTokenQuery": names}}
-	return op
 }
 
 type deviceInput struct {

@@ -1,0 +1,168 @@
+package apitokenhuma_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+	apitokenhuma "github.com/apitoken-go/apitoken/adapters/huma"
+	"github.com/apitoken-go/apitoken/apitokentest"
+	"github.com/apitoken-go/apitoken/openapi"
+	"github.com/apitoken-go/apitoken/stores/memory"
+)
+
+var (
+	catalogue    apitoken.Catalogue
+	readDevices  = catalogue.Define("devices:read", "See devices")
+	writeDevices = catalogue.Define("devices:write", "Change devices")
+)
+
+type input struct {
+	ID    string `path:"id"`
+	View  string `query:"view"`
+	Token string `query:"apiToken"`
+	uri   string
+}
+
+func (in *input) Resolve(ctx huma.Context) []error {
+	u := ctx.URL()
+	in.uri = u.RequestURI()
+	return nil
+}
+
+type output struct{ Body []byte }
+
+// A service is an API whose operations count their calls.
+type service struct {
+	mux    *http.ServeMux
+	api    huma.API
+	guard  apitokenhuma.Guard
+	called int
+}
+
+func newService(auth *apitoken.Authority, schemes openapi.Schemes) *service {
+	s := &service{mux: http.NewServeMux(), guard: apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap, Schemes: schemes}}
+	config := huma.DefaultConfig("Devices", "1.0.0")
+	config.Components.SecuritySchemes = s.guard.SecuritySchemes()
+	s.api = humago.New(s.mux, config)
+	return s
+}
+
+func (s *service) device(ctx context.Context, in *input) (*output, error) {
+	s.called++
+	tok, _ := apitoken.FromContext(ctx)
+	return &output{[]byte(fmt.Sprintf("%s %s %q %q %s", tok.Owner(), in.ID, in.View, in.Token, in.uri))}, nil
+}
+
+func (s *service) send(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	s.mux.ServeHTTP(w, r)
+	return w
+}
+
+func get(path string) huma.Operation {
+	return huma.Operation{OperationID: "get" + path, Method: http.MethodGet, Path: path}
+}
+
+func TestNoOperationRunsAfterARefusal(t *testing.T) {
+	auth := apitokentest.New(t, &catalogue)
+	s := newService(auth, openapi.Schemes{})
+	op, ran := get("/devices/{id}"), 0
+	op.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) { ran++; next(ctx) }}
+	huma.Register(s.api, s.guard.Operation(op, apitoken.All(readDevices)), s.device)
+	for token, status := range map[string]int{"": 401, "x": 401, apitokentest.Token(t, auth, writeDevices): 403, "a b": 400} {
+		w := s.send(apitokentest.Request("GET", "/devices/1", token))
+		assert.Equal(t, status, w.Code)
+		assert.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
+	}
+	assert.Zero(t, s.called)
+	assert.Zero(t, ran, "the operation's own middleware")
+	assert.Equal(t, 200, s.send(apitokentest.Request("GET", "/devices/1", apitokentest.Token(t, auth, readDevices))).Code)
+	assert.Equal(t, 1, s.called)
+	assert.Equal(t, 1, ran)
+}
+
+func TestTheParameterIsGoneAndTheRestIsThere(t *testing.T) {
+	auth := apitokentest.New(t, &catalogue)
+	s := newService(auth, openapi.Schemes{})
+	huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), apitoken.All(readDevices)), s.device)
+	token := apitokentest.Token(t, auth, readDevices)
+	w := s.send(apitokentest.Request("GET", "/devices/1?view=x&apiToken="+token, ""))
+	assert.Equal(t, 200, w.Code)
+	assert.Equal(t, `tester 1 "x" "" /devices/1?view=x`, w.Body.String())
+	assert.Equal(t, "private, no-store", w.Header().Get("Cache-Control"))
+	w = s.send(apitokentest.Request("GET", "/devices/1?view=x", token))
+	assert.Equal(t, `tester 1 "x" "" /devices/1?view=x`, w.Body.String())
+}
+
+// Modifiers of a group do not reach what runs; its middleware does.
+func TestAGroupIsGuardedByItsMiddleware(t *testing.T) {
+	auth := apitokentest.New(t, &catalogue)
+	s := newService(auth, openapi.Schemes{})
+	group := huma.NewGroup(s.api, "/v1")
+	group.UseMiddleware(s.guard.Middleware(apitoken.All(readDevices)))
+	huma.Get(group, "/devices/{id}", s.device)
+	assert.Equal(t, 401, s.send(apitokentest.Request("GET", "/v1/devices/1", "")).Code)
+	assert.Zero(t, s.called)
+	w := s.send(apitokentest.Request("GET", "/v1/devices/1", apitokentest.Token(t, auth, readDevices)))
+	assert.Equal(t, `tester 1 "" "" /v1/devices/1`, w.Body.String())
+}
+
+func TestTheDocumentSaysWhatIsRequired(t *testing.T) {
+	auth := apitokentest.New(t, &catalogue)
+	for name, tt := range map[string]struct {
+		schemes  openapi.Schemes
+		need     apitoken.Need
+		security string
+	}{
+		"all":             {openapi.Schemes{}, apitoken.All(readDevices, writeDevices), `[{"apiToken":["devices:read","devices:write"]},{"apiTokenQuery":["devices:read","devices:write"]}]`},
+		"any":             {openapi.Schemes{NoQueryToken: true}, apitoken.Any(readDevices, writeDevices), `[{"apiToken":["devices:read"]},{"apiToken":["devices:write"]}]`},
+		"the header":      {openapi.Schemes{}, apitoken.All(readDevices).HeaderOnly(), `[{"apiToken":["devices:read"]}]`},
+		"any valid token": {openapi.Schemes{}, apitoken.AnyToken(), `[{"apiToken":[]},{"apiTokenQuery":[]}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newService(auth, tt.schemes)
+			huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), tt.need), s.device)
+			var doc struct {
+				Paths map[string]struct {
+					Get struct{ Security json.RawMessage }
+				}
+				Components struct{ SecuritySchemes map[string]map[string]any }
+			}
+			w := s.send(httptest.NewRequest("GET", "/openapi.json", nil))
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &doc))
+			assert.JSONEq(t, tt.security, string(doc.Paths["/devices/{id}"].Get.Security))
+			assert.Equal(t, tt.schemes.Components()[openapi.Header], doc.Components.SecuritySchemes[openapi.Header])
+			assert.Equal(t, !tt.schemes.NoQueryToken, doc.Components.SecuritySchemes[openapi.Query] != nil)
+		})
+	}
+}
+
+func TestEventsHaveThePatternOfTheRouter(t *testing.T) {
+	var patterns []string
+	auth, err := apitoken.New(apitoken.Config{
+		Prefix: "acme", Permissions: &catalogue, Store: memory.New(),
+		Observe: func(_ context.Context, e apitoken.Event) { patterns = append(patterns, e.Pattern) },
+	})
+	require.NoError(t, err)
+	defer auth.Close()
+	s := newService(auth, openapi.Schemes{})
+	huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), apitoken.All(readDevices)), s.device)
+	s.send(apitokentest.Request("GET", "/devices/1", ""))
+	assert.Equal(t, []string{"GET /devices/{id}"}, patterns)
+}
+
+func TestAGuardThatIsNotWholePanics(t *testing.T) {
+	auth := apitokentest.New(t, &catalogue)
+	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth}.Middleware(apitoken.AnyToken()) })
+	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap}.Middleware(apitoken.Need{}) })
+}
