@@ -12,6 +12,9 @@ import (
 )
 
 func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	url := testserver.PostgresDatabase(t)
 	managertest.Run(t, func(t *testing.T) apitoken.Store {
 		store, err := Open(context.Background(), inSchema(t, url))

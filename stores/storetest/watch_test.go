@@ -480,6 +480,9 @@ func TestEveryCaseOfRunWatchCanFail(t *testing.T) {
 }
 
 func TestAGoodWatcherPasses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	t.Parallel() // it waits most of the time
 	RunWatch(t, func(*testing.T) Nodes { return newEngine().nodes() })
 }
