@@ -387,6 +387,9 @@ func (a *Authority) scrub(r *http.Request, tok Token, c *credential) *http.Reque
 // write the token, and around http.ServeMux, which would repeat it in the
 // Location of a redirect to a cleaned path.
 func (a *Authority) HideQueryToken(next http.Handler) http.Handler {
+	if next == nil {
+		panic("apitoken: " + caller() + ": HideQueryToken around no handler")
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, a.Scrub(r))
 	})

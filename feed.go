@@ -62,7 +62,7 @@ func (f *follower) watch(ctx context.Context) (stood bool, err error) {
 		err := errors.New("apitoken: the store's Watch did not return") // but called runtime.Goexit
 		defer func() { returned <- err }()
 		defer recovered("the store's Watch", &err)
-		if err = f.watcher.Watch(ctx, feed); err == nil {
+		if err = sound(f.watcher.Watch(ctx, feed)); err == nil {
 			err = errors.New("apitoken: the store's Watch returned without an error")
 		}
 	}()

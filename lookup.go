@@ -54,6 +54,7 @@ func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, er
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 		defer cancel()
 		r.value, r.err = f(ctx)
+		r.err = sound(r.err)
 	}()
 	select {
 	case r := <-done:
@@ -111,6 +112,19 @@ func recovered(what string, err *error) {
 		*err = fmt.Errorf("apitoken: %s panicked: %v", what, p)
 	}
 }
+
+// sound returns err, after it was asked what it will be asked later. It is an error
+// of others: a nil pointer, for instance, panics when its methods are called. To be
+// called where recovered is deferred.
+func sound(err error) error {
+	if err != nil {
+		_ = err.Error()
+		errors.Is(err, errNobody) // looks at all that err wraps
+	}
+	return err
+}
+
+var errNobody = errors.New("apitoken: nobody's error")
 
 // lookup returns the entry of a token from the store, for a request that began at a
 // moment and for one who is known or not. The error is ErrNotFound or a cause of
@@ -198,7 +212,7 @@ func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call) {
 func (a *Authority) read(ctx context.Context, id string, at instant) (*entry, error) {
 	rec, err := a.store.Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, sound(err)
 	}
 	return a.entry(id, &rec, at)
 }

@@ -366,7 +366,11 @@ func (a *Authority) verify(q *request, v *verdict) {
 		}
 		v.token, v.matched = newToken(e), true
 		v.reason, v.err = a.state(q, &v.token, i, v.at)
-		if v.reason != ErrIdle || !fresh {
+		if v.reason == "" && a.config.OwnerPermissions != nil {
+			v.at = a.now() // it had its time
+			v.reason = a.over(e, i, a.clock(v.at))
+		}
+		if v.reason != ErrIdle || !fresh || e.read.age(a.cache.instant(v.at)) <= min(a.cache.maxStale, time.Second) {
 			break
 		}
 		a.cache.invalidate(v.id) // uses change without the feed telling
@@ -427,6 +431,14 @@ func (a *Authority) state(q *request, tok *Token, secret int, now time.Time) (Re
 	return "", nil
 }
 
+// over returns the reason if a token, or this secret of it, has ended.
+func (a *Authority) over(e *entry, secret int, at int64) Reason {
+	if end := e.until(secret); end != noTime && at >= end {
+		return ErrRetired
+	}
+	return a.policy.refuses(&e.life, at)
+}
+
 // ownerPermissions returns what the owner of a token may do now, if the
 // application says so.
 func (a *Authority) ownerPermissions(ctx context.Context, environment, owner string) (set permSet, limited bool, err error) {
@@ -460,6 +472,7 @@ func (a *Authority) environment(q *request, tok *Token) (env string, err error) 
 	}
 	defer recovered("Config.Environment", &err)
 	env, err = a.config.Environment(q.http)
+	err = sound(err)
 	if err == nil && env == "" {
 		err = errors.New("apitoken: Config.Environment returned no environment")
 	}
@@ -483,6 +496,7 @@ func (a *Authority) askAddress(q *request) (addr netip.Addr, err error) {
 	case a.config.ClientAddr != nil:
 		defer recovered("Config.ClientAddr", &err)
 		addr, err = a.config.ClientAddr(q.http)
+		err = sound(err)
 	default: // net/http writes IP:port
 		var ok bool
 		if addr, ok = ipv4Peer(q.http.RemoteAddr); ok {

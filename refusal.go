@@ -137,7 +137,11 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	// one must not reach another's. None of them has room to append to.
 	values := &[...]string{contentType, "nosniff", "no-store", ref.challenge, "1"}
 	h := w.Header()
-	delete(h, "Content-Length")
+	if len(h) > 0 { // what others have said of the answer that they expected
+		for _, name := range [...]string{"Content-Length", "Etag", "Last-Modified", "Retry-After", "Www-Authenticate"} {
+			delete(h, name)
+		}
+	}
 	h["Content-Type"] = values[0:1:1]
 	h["X-Content-Type-Options"] = values[1:2:2]
 	h["Cache-Control"] = values[2:3:3]

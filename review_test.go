@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -307,4 +309,115 @@ func TestNamesOfUsersAndEnvironmentsMayBeOfOneLetter(t *testing.T) {
 	in, _, err := g.As(a).Generate(t.Context(), apitoken.Generate{Name: "c", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	assert.Equal(t, "a", in.Owner)
+}
+
+// A brokenError is what a nil pointer of an error type is, returned as an error:
+// its methods panic.
+type brokenError struct {
+	text  string
+	cause error
+}
+
+func (e *brokenError) Error() string { return e.text }
+func (e *brokenError) Unwrap() error { return e.cause }
+
+// An unwrapBroken has a text, but panics when it is asked what it wraps.
+type unwrapBroken struct{ brokenError }
+
+func (*unwrapBroken) Error() string { return "broken" }
+
+func TestAnErrorThatPanicsIsAFailureLikeAnyOther(t *testing.T) {
+	var noError *brokenError
+	var noUnwrap *unwrapBroken
+	for name, broken := range map[string]error{"its text": noError, "what it wraps": noUnwrap, "wrapped": fmt.Errorf("store: %w", noUnwrap)} {
+		for where, edit := range map[string]func(*apitoken.Config, *tapStore){
+			"the store": func(_ *apitoken.Config, s *tapStore) {
+				s.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, broken }
+			},
+			"the store, without a cache": func(c *apitoken.Config, s *tapStore) {
+				c.MaxStale = apitoken.ReadAlways
+				s.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, broken }
+			},
+			"OwnerPermissions": func(c *apitoken.Config, _ *tapStore) {
+				c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) { return nil, broken }
+			},
+			"Environment": func(c *apitoken.Config, _ *tapStore) {
+				c.Environment = func(*http.Request) (string, error) { return "", broken }
+			},
+			"ClientAddr": func(c *apitoken.Config, _ *tapStore) {
+				c.ClientAddr = func(*http.Request) (netip.Addr, error) { return netip.Addr{}, broken }
+			},
+		} {
+			t.Run(name+" of "+where, func(t *testing.T) {
+				var log bytes.Buffer
+				g := newRig(t, func(c *apitoken.Config) {
+					c.Observe = apitoken.LogEvents(slog.New(slog.NewTextHandler(&log, nil)))
+					edit(c, c.Store.(*tapStore))
+				})
+				assert.Equal(t, 503, g.get(goodToken.text))
+				assert.Contains(t, log.String(), "level=ERROR")
+				_, err := g.As(ada).Get(t.Context(), goodToken.id)
+				if strings.HasPrefix(where, "the store") {
+					require.ErrorIs(t, err, apitoken.ErrUnavailable)
+				}
+			})
+		}
+	}
+}
+
+func TestARefusalDoesNotCarryWhatOthersSaidOfAnotherAnswer(t *testing.T) {
+	g := newRig(t)
+	g.store.get = func(context.Context, string) (apitoken.Record, error) {
+		return apitoken.Record{}, errors.New("down")
+	}
+	for _, authorization := range []string{"apiToken " + goodToken.text, ""} {
+		w := httptest.NewRecorder()
+		for _, name := range []string{"WWW-Authenticate", "Retry-After", "ETag", "Last-Modified", "Content-Length"} {
+			w.Header().Set(name, "7")
+		}
+		r := newRequest("/")
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		g.Require(wireRead)(new(spy)).ServeHTTP(w, r)
+		want := http.Header{
+			"Content-Type": {"application/problem+json"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
+		}
+		if w.Code == 503 {
+			want.Set("Retry-After", "1")
+		} else {
+			want.Set("WWW-Authenticate", `apiToken realm="api"`)
+		}
+		assert.Equal(t, want, w.Header())
+	}
+}
+
+func TestATokenExpiresWhileItsOwnerIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end := time.Now().Add(time.Second)
+		g := newRig(t, func(c *apitoken.Config) {
+			c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) {
+				time.Sleep(1500 * time.Millisecond)
+				return wire.All(), nil
+			}
+		})
+		g.store.get = func(context.Context, string) (apitoken.Record, error) {
+			rec := goodToken.record(wireRead)
+			rec.ExpiresAt = end
+			return rec, nil
+		}
+		assert.Equal(t, 401, g.get(goodToken.text))
+		require.NoError(t, g.Close())
+	})
+}
+
+func TestAnIdleTokenIsNotReadAnewForEachRequest(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) {
+		c.MaxIdle = time.Hour
+		c.Store = &touchStore{Store: c.Store, touch: func(context.Context, []apitoken.Use) error { return nil }}
+	})
+	for range 50 {
+		assert.Equal(t, 401, g.get(goodToken.text))
+	}
+	assert.Less(t, len(g.store.gets), 10, "one, or one more for each second")
 }

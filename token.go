@@ -182,7 +182,7 @@ func (t Token) Name() string {
 }
 
 // ExpiresAt returns the moment from which on the token is refused, zero for
-// never.
+// never. Config.MaxLifetime may end it sooner.
 func (t Token) ExpiresAt() time.Time {
 	if t.p == nil {
 		return time.Time{}
