@@ -196,6 +196,8 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"two IDs where one goes", "show a b", 2, `show takes one ID`},
 		{"an ID that there is not", "show 00000000000000000", 3, `not found`},
 		{"something else than an ID", "deactivate x", 3, `not found\n$`},
+		{"something else to delete", "delete not-an-id", 3, `not found\n$`},
+		{"a token to delete that there is not", "delete 00000000000000000", 3, `not found \(token "00000000000000000"\)\n$`},
 		{"no name", "generate -all -expires 1d", 2, `name is missing`},
 		{"no expiry", "generate -name x -all", 2, `expires is missing: 90d`},
 		{"an expiry that is none", "generate -name x -all -expires " + secret, 2, `expires is not 90d`},
@@ -300,6 +302,20 @@ func TestManyTokensAreAllCheckedFirst(t *testing.T) {
 	assert.NoError(t, d.accepts(text), "nothing was done")
 	_, other := d.generate("b")
 	assert.JSONEq(t, fmt.Sprintf(`{"done":[%q,%q]}`, id, other), d.must("deactivate", id, other, "-json"))
+}
+
+func TestNothingIsDeletedIfOneTokenCannotBeSeen(t *testing.T) {
+	d := newDesk(t)
+	text, id := d.generate("the operator's")
+	his, hisID := d.generate("bob's", "-user", "bob")
+	for _, args := range [][]string{{hisID, id, "-user", "bob"}, {id, "not-an-id"}, {id, hisID, "00000000000000000"}} {
+		r := d.run("", append([]string{"delete"}, args...)...)
+		assert.Equal(t, 3, r.code, "%v", args)
+		assert.Empty(t, r.stdout, "%v", args)
+	}
+	assert.NoError(t, d.accepts(text))
+	assert.NoError(t, d.accepts(his))
+	assert.Equal(t, "deleted "+id+"\ndeleted "+hisID, d.must("delete", id, hisID))
 }
 
 func TestListsAreCompleteAndMayBeRestricted(t *testing.T) {

@@ -209,6 +209,13 @@ func (k *call) bulk() error {
 		}
 		all = append(all, id)
 	}
+	// A Bulk looks at its own tokens first, not at those of the next one, and to
+	// delete what is not there is no error to it.
+	for _, id := range all {
+		if _, err := k.m.Get(k.ctx, id); err != nil {
+			return &apitoken.BulkError{ID: id, Err: err}
+		}
+	}
 	var err error
 	for some := range slices.Chunk(all, 200) { // as many as a Bulk takes
 		var done []string
