@@ -436,6 +436,16 @@ func TestImportedTokensWork(t *testing.T) {
 	assert.Len(t, strings.Fields(d.must("list", "-q")), 2)
 }
 
+func TestAByteOrderMarkMayBeBeforeAQuote(t *testing.T) {
+	d := newDesk(t)
+	r := d.run("\xef\xbb\xbf\"name\",\"permissions\",\"token\"\r\n\"ci\",\"devices:read\",\""+foreign+"\"\r\n", "import", "-expires", "90d", "-")
+	assert.Zero(t, r.code, r.stderr)
+	assert.NoError(t, d.accepts(foreign))
+	r = d.run("\ufeff", "import", "-")
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "the file is empty")
+}
+
 func TestAFileWithAMistakeImportsNothingAndIsNotRepeated(t *testing.T) {
 	good := "ok,bob,devices:read," + foreign + ",\n"
 	for name, c := range map[string]struct{ file, message string }{

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/csv"
@@ -123,12 +124,15 @@ var columns = []string{"name", "owner", "permissions", "token", "sha256", "expir
 // read checks all lines. Its errors name lines and columns, never what is in
 // them.
 func (k *call) read(file io.Reader) (rows []row, err error) {
-	r := csv.NewReader(file)
+	text := bufio.NewReader(file)
+	if mark, _ := text.Peek(3); string(mark) == "\ufeff" { // as spreadsheets write it
+		_, _ = text.Discard(3)
+	}
+	r := csv.NewReader(text)
 	header, err := r.Read()
 	if err != nil {
 		return nil, &usageError{csvMistake(err)}
 	}
-	header[0] = strings.TrimPrefix(header[0], "\ufeff") // as spreadsheets write it
 	at := make(map[string]int)
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
