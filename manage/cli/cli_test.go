@@ -38,10 +38,25 @@ type desk struct {
 	}
 }
 
-// failingStore fails to create once it has created as many records as it may.
+// failingStore fails to create once it has created as many records as it may, and
+// to delete and to list so.
 type failingStore struct {
 	*memory.Store
-	may int
+	may, mayDelete, mayList int
+}
+
+func (s *failingStore) Delete(ctx context.Context, id string) error {
+	if s.mayDelete--; s.mayDelete < 0 {
+		return errors.New("the disk is full")
+	}
+	return s.Store.Delete(ctx, id)
+}
+
+func (s *failingStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
+	if s.mayList--; s.mayList < 0 {
+		return apitoken.Page{}, errors.New("the disk is gone")
+	}
+	return s.Store.List(ctx, q)
 }
 
 func (s *failingStore) Create(ctx context.Context, rec apitoken.Record) error {
@@ -52,7 +67,7 @@ func (s *failingStore) Create(ctx context.Context, rec apitoken.Record) error {
 }
 
 func newDesk(t *testing.T) *desk {
-	d := &desk{t: t, ctx: context.Background(), store: &failingStore{memory.New(), 1 << 30}}
+	d := &desk{t: t, ctx: context.Background(), store: &failingStore{memory.New(), 1 << 30, 1 << 30, 1 << 30}}
 	d.catalogue.Define("devices:read", "See devices")
 	d.catalogue.Define("devices:write", "Change devices")
 	d.catalogue.Define("reports:read", "See reports")
@@ -214,7 +229,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"a status that is none", "list -status " + secret[:8], 2, `status "acme_AAA" is not`},
 		{"a negative limit", "list -limit -1", 2, `-limit is negative`},
 		{"a format that is none", "export -format xml", 2, `-format is not jsonl or csv`},
-		{"a file that is none", "import nowhere.csv", 1, `nowhere.csv`},
+		{"a file that is none", "import nowhere.csv", 2, `nowhere.csv`},
 		{"an address that is none", "explain 00000000000000000 -from x", 2, `-from is no IP address`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -276,8 +291,67 @@ func TestAnyNumberOfTokensIsDeactivatedAtOnce(t *testing.T) {
 	}
 	ids := strings.Fields(d.must("list", "-q"))
 	require.Len(t, ids, 201)
+	for _, command := range []string{"deactivate", "activate", "delete"} {
+		r := d.run("", append(append([]string{command}, ids...), "00000000000000000")...)
+		assert.Equal(t, 3, r.code, command)
+		assert.Empty(t, r.stdout, command)
+		assert.Len(t, strings.Fields(d.must("list", "-q", "-status", "active")), 201, "%s: nothing was done", command)
+	}
 	d.must(append([]string{"deactivate"}, ids...)...)
 	assert.Empty(t, d.must("list", "-q", "-status", "active"))
+}
+
+func TestWhatIsDoneInPartIsAFailure(t *testing.T) {
+	t.Run("the rules forbid the last", func(t *testing.T) {
+		d := newDesk(t)
+		var ids []string
+		for i := range 201 {
+			ids = append(ids, second(d.generate(fmt.Sprint("token ", i), "-user", "bob")))
+		}
+		d.must("deactivate", ids[200])
+		r := d.run("", append([]string{"activate", "-user", "bob"}, ids...)...)
+		assert.Equal(t, 1, r.code)
+		assert.Equal(t, 200, strings.Count(r.stdout, "activated "))
+		assert.Contains(t, r.stderr, "200 of 201 tokens are done")
+	})
+	t.Run("the store fails", func(t *testing.T) {
+		d := newDesk(t)
+		_, a := d.generate("a")
+		_, b := d.generate("b")
+		d.store.mayDelete = 1
+		r := d.run("", "delete", a, b)
+		assert.Equal(t, 1, r.code)
+		assert.Equal(t, "deleted "+a+"\n", r.stdout)
+		assert.Contains(t, r.stderr, "1 of 2 tokens are done")
+		assert.Equal(t, 5, d.run("", "delete", b).code, "nothing is known to be done")
+	})
+}
+
+func TestAListThatBreaksOffSaysSoIfAnythingWasWritten(t *testing.T) {
+	d := newDesk(t)
+	for i := range 201 {
+		d.generate(fmt.Sprint(i))
+	}
+	for _, c := range []struct {
+		args         string
+		pages, lines int
+	}{
+		{"list", 1, 201}, // with the header
+		{"list -q", 1, 200},
+		{"export", 1, 200},
+		{"list", 0, 0},
+		{"list -q", 0, 0},
+		{"list -json", 1, 0},
+		{"export", 0, 0},
+	} {
+		d.store.mayList = c.pages
+		r := d.run("", strings.Fields(c.args)...)
+		assert.Equal(t, 5, r.code, "%v", c)
+		assert.Equal(t, c.lines, strings.Count(r.stdout, "\n"), "%v", c)
+		assert.Equal(t, c.lines > 0, strings.Contains(r.stderr, "broken off after 200 tokens"), "%v: %s", c, r.stderr)
+		assert.NotContains(t, r.stderr, "after 0", "%v", c)
+	}
+	assert.Regexp(t, `^token list: status "bogus" is not`, d.run("", "list", "-status", "bogus").stderr)
 }
 
 func TestALeakedTokenIsDeactivatedFromTheStandardInput(t *testing.T) {

@@ -51,7 +51,7 @@ func (k *call) importCSV() error {
 	if name := k.args[0]; name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return err
+			return &usageError{err.Error()}
 		}
 		defer f.Close()
 		file = f
@@ -232,6 +232,9 @@ func (k *call) export() error {
 		w.Flush() // k.out keeps the error
 	default:
 		return &usageError{"-format is not jsonl or csv"}
+	}
+	if err != nil && n == 0 {
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("broken off after %d tokens: %w", n, err)

@@ -104,7 +104,11 @@ func (k *call) list() error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, in.Status, shown(in.Owner), moment(in.ExpiresAt, "never"), moment(in.LastUsed().At, "-"), shown(in.Name))
 		}
 	})
-	if err != nil {
+	switch {
+	case err != nil && (n == 0 || k.json): // nothing was written
+		return err
+	case err != nil:
+		t.Flush()
 		return fmt.Errorf("broken off after %d tokens: %w", n, err)
 	}
 	if k.json {
@@ -234,7 +238,8 @@ func (k *call) bulk() error {
 		}
 	}
 	if err != nil && len(ids) > 0 {
-		return fmt.Errorf("%d of %d tokens are done, the same command again finishes it: %w", len(ids), len(all), err)
+		// Not wrapped: that part was done matters more than what stopped the rest.
+		return fmt.Errorf("%d of %d tokens are done, those that are listed: %v", len(ids), len(all), err)
 	}
 	return err
 }
