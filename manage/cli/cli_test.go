@@ -534,6 +534,9 @@ func TestAFileWithAMistakeImportsNothingAndIsNotRepeated(t *testing.T) {
 		"a token as expiry":       {"name,permissions,token,expires\nx,devices:read,y," + foreign + "\n", "line 2: expires is not"},
 		"a field too few":         {"name,owner,permissions,token,sha256\n" + good + foreign + "\n", "line 3: wrong number of fields"},
 		"an open quote":           {"name,owner,permissions,token,sha256\n" + good + `"` + foreign + "\n", "on line 3"},
+		"a token twice":           {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read," + foreign + "b,\n" + good, "line 4: has the token of line 2"},
+		"a hash twice":            {"name,permissions,sha256\nx,devices:read," + hash("x") + "\ny,devices:read," + strings.ToUpper(hash("x")) + "\n", "line 3: has the token of line 2"},
+		"a token and its hash":    {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,," + hash(foreign) + "\n", "line 3: has the token of line 2"},
 		"nameless":                {"name,permissions,token\n,devices:read," + foreign + "\n", "line 2: name is missing"},
 		"two lines with mistakes": {"name,permissions,token\n,devices:read," + foreign + "\nx,no," + foreign + "\n", "line 3: permission 1"},
 	} {
@@ -553,7 +556,7 @@ func TestAFileWithAMistakeImportsNothingAndIsNotRepeated(t *testing.T) {
 func TestACheckImportsNothing(t *testing.T) {
 	d := newDesk(t)
 	r := d.run("name,permissions,token\nx,devices:read,"+foreign+"\n", "import", "-check", "-expires", "never", "-")
-	assert.Equal(t, result{0, "", "1 lines are good; nothing was imported\n"}, r)
+	assert.Equal(t, result{0, "", "1 lines can be read; nothing was imported\n"}, r)
 	assert.Empty(t, d.must("list", "-q"))
 }
 

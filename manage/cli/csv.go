@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
 	"errors"
@@ -29,15 +30,19 @@ FILE is CSV, - the standard input. Its first line names the columns, in any orde
   expires      as with -expires, which serves where this is empty
   description, networks
 
-First all lines are checked; if one is wrong, nothing is imported. Then one after
-the other is, with a line of report for each. What was imported before is
-"exists": the same file again finishes what was broken off. The service has to
-allow such tokens (Config.ForeignTokens).
+First all lines are read; if one cannot be, names a permission that there is not,
+or has the token of another line, nothing is imported, and -check ends there. Then
+one after the other is imported, with a line of report for each. Only then is it
+found that the actor may not grant a permission or import for that owner, that a
+name or an owner is too long, that an expiry is past or too far away, or that the
+service does not allow such a token (Config.ForeignTokens): that line is refused,
+the others are imported. What was imported before is "exists": the same file again
+finishes what was broken off.
 `
 
 func importFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.token.expires, "expires", "", "`WHEN` tokens expire whose line does not say it: 90d, 12h, 2030-01-31T12:00:00Z or never")
-	fs.BoolVar(&k.check, "check", false, "check the file, import nothing")
+	fs.BoolVar(&k.check, "check", false, "read the file as below, import nothing")
 }
 
 // A row is a line of the file that can be imported.
@@ -61,7 +66,7 @@ func (k *call) importCSV() error {
 		return err
 	}
 	if k.check {
-		k.note("%d lines are good; nothing was imported", len(rows))
+		k.note("%d lines can be read; nothing was imported", len(rows))
 		return nil
 	}
 	imported, existed, wrong := 0, 0, 0
@@ -121,7 +126,7 @@ const maxMistakes = 20
 
 var columns = []string{"name", "owner", "permissions", "token", "sha256", "expires", "description", "networks"}
 
-// read checks all lines. Its errors name lines and columns, never what is in
+// read reads all lines. What only a Manager can judge is left to Import. Its errors name lines and columns, never what is in
 // them.
 func (k *call) read(file io.Reader) (rows []row, err error) {
 	text := bufio.NewReader(file)
@@ -147,6 +152,7 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 		}
 	}
 	var mistakes []string
+	seen := make(map[[sha256.Size]byte]int) // the line of each token
 	for {
 		fields, err := r.Read()
 		if err == io.EOF {
@@ -166,6 +172,10 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 		imported, err := k.row(cell)
 		if err != nil {
 			mistakes = append(mistakes, fmt.Sprintf("line %d: %v", line, err))
+		} else if sum := sumOf(imported); seen[sum] > 0 {
+			mistakes = append(mistakes, fmt.Sprintf("line %d: has the token of line %d", line, seen[sum]))
+		} else {
+			seen[sum] = line
 		}
 		rows = append(rows, row{line, imported})
 	}
@@ -199,6 +209,14 @@ func (k *call) row(cell func(string) string) (i apitoken.Import, err error) {
 		return i, errors.New("sha256 is not 64 hexadecimal digits")
 	}
 	return i, nil
+}
+
+// sumOf returns the SHA-256 of the text of the token.
+func sumOf(i apitoken.Import) [sha256.Size]byte {
+	if i.SHA256 != nil {
+		return [sha256.Size]byte(i.SHA256)
+	}
+	return sha256.Sum256([]byte(i.Secret.Reveal()))
 }
 
 // csvMistake is what is wrong with the form of the file.
