@@ -498,3 +498,18 @@ func TestARequestWithoutAnObserverIsDecidedAlike(t *testing.T) {
 	a, s = g.ask(t, newRequest("/", "apiToken "+expiredToken.text))
 	mustRefuse(t, a, s, invalidToken, "")
 }
+
+// Somebody has been at the database. That must not keep anybody from acting.
+func TestATokenWithAnOddRowCanBeDeactivatedByOthers(t *testing.T) {
+	g := newRig(t)
+	in, _ := g.generate(t)
+	rec, err := g.store.Store.Get(t.Context(), in.ID)
+	require.NoError(t, err)
+	rec.Name, rec.Description, rec.Version = "a\nb", "two\nlines", rec.Version+1
+	rec.NotBefore, rec.ExpiresAt = farOff.Add(time.Hour), farOff
+	require.NoError(t, g.store.Store.Replace(t.Context(), rec))
+	admin := apitoken.Actor{User: "admin", Environment: in.Environment, ManageOthers: true}
+	after, err := g.As(admin).Deactivate(t.Context(), in.ID)
+	require.NoError(t, err)
+	assert.Equal(t, apitoken.StatusInactive, after.Status)
+}

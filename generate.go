@@ -167,7 +167,7 @@ func (m *Manager) fill(action, owner, id string, g Generate, secret func(*Record
 	if rec.Networks, err = networks(g.Networks); err != nil {
 		return nil, err
 	}
-	if err := m.checkRecord(&rec, true); err != nil {
+	if err := m.checkRecord(&rec, func(string) bool { return true }); err != nil {
 		return nil, err
 	}
 	if err := m.mayGrant(g.Permissions); err != nil {

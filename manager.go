@@ -350,7 +350,7 @@ func (u Update) edit(m *Manager, rec *Record, before *row, now time.Time) (field
 			return nil, err
 		}
 	}
-	if err := m.checkRecord(rec, slices.Contains(fields, "expiry")); err != nil {
+	if err := m.checkRecord(rec, func(field string) bool { return slices.Contains(fields, field) }); err != nil {
 		return nil, err
 	}
 	if widened {
@@ -442,22 +442,26 @@ func (m *Manager) storedNames(perms []Permission, unknown []string, before *row)
 	return slices.Compact(list), nil
 }
 
-// checkRecord checks what its owner says of a token. The policy is applied to
-// an expiry that is newly said.
-func (m *Manager) checkRecord(rec *Record, newExpiry bool) error {
-	if err := checkText(rec.Name, 1, maxName); err != nil {
-		return &FieldError{"name", err.Error()}
+// checkRecord checks what is newly said of a token. What somebody has written into
+// the database stays: it must not keep an administrator from deactivating the token.
+func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
+	if said("name") {
+		if err := checkText(rec.Name, 1, maxName); err != nil {
+			return &FieldError{"name", err.Error()}
+		}
+		if strings.TrimSpace(rec.Name) == "" {
+			return &FieldError{"name", "is blank"}
+		}
 	}
-	if strings.TrimSpace(rec.Name) == "" {
-		return &FieldError{"name", "is blank"}
+	if said("description") {
+		if err := checkText(rec.Description, 0, maxDescription); err != nil {
+			return &FieldError{"description", err.Error()}
+		}
 	}
-	if err := checkText(rec.Description, 0, maxDescription); err != nil {
-		return &FieldError{"description", err.Error()}
-	}
-	if !rec.ExpiresAt.IsZero() && !rec.NotBefore.Before(rec.ExpiresAt) {
+	if (said("not_before") || said("expiry")) && !rec.ExpiresAt.IsZero() && !rec.NotBefore.Before(rec.ExpiresAt) {
 		return &FieldError{"not_before", "does not lie before the expiry"}
 	}
-	if most := m.a.config.MaxLifetime; newExpiry && most > 0 {
+	if most := m.a.config.MaxLifetime; said("expiry") && most > 0 {
 		if end := rec.CreatedAt.Add(most); rec.ExpiresAt.IsZero() || rec.ExpiresAt.After(end) {
 			return &FieldError{"expiry", fmt.Sprintf("lies after %s, which is the longest that this service allows", end.Format(time.RFC3339))}
 		}

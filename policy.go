@@ -189,7 +189,7 @@ func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.
 
 // notBefore returns a moment as it is stored, if it can be one.
 func notBefore(t time.Time) (time.Time, error) {
-	if t.After(lastMoment) || !t.IsZero() && t.Year() < 1970 {
+	if t.After(lastMoment) || !t.IsZero() && t.UTC().Year() < 1970 {
 		return time.Time{}, &FieldError{"not_before", "lies outside the years 1970 to 9999"}
 	}
 	return micro(t), nil

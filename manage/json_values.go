@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,11 +53,17 @@ type jsonTime time.Time
 
 func (t *jsonTime) UnmarshalJSON(b []byte) error {
 	var text string
-	if json.Unmarshal(b, &text) != nil || (*time.Time)(t).UnmarshalText([]byte(text)) != nil {
+	if json.Unmarshal(b, &text) != nil || !rfc3339.MatchString(text) || (*time.Time)(t).UnmarshalText([]byte(text)) != nil {
 		return errors.New(`is not a time as RFC 3339 writes it, such as "2030-01-31T12:00:00Z"`)
+	}
+	if time.Time(*t).IsZero() { // which would say that there is none
+		return errors.New("lies outside the years 1970 to 9999")
 	}
 	return nil
 }
+
+// rfc3339 is stricter than package time (go.dev/issue/54580).
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
 // jsonTimeOrNull is a moment, or null for none.
 type jsonTimeOrNull time.Time

@@ -351,10 +351,11 @@ func (ui *ui) bulk(rq *uiRequest) {
 		if in, err := ui.manager(rq).Get(rq.Context(), e.ID); err == nil {
 			name = "“\u2068" + in.Name + "\u2069”"
 		}
-		problem.Text = name + ": " + problem.Text + " Nothing was changed."
+		changed := "Nothing was changed."
 		if len(done) > 0 {
-			problem.Text = name + ": " + problem.Text + " " + uiCount(len(done), "token") + " before it changed."
+			changed = uiCount(len(done), "token") + " before it changed."
 		}
+		problem.Text = name + ": " + problem.Text + " " + changed
 	}
 	ui.askBulk(rq, uiStatusOf(err), action, ids, []uiProblem{problem})
 }

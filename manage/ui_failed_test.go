@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,4 +33,23 @@ type deadStore struct{ apitoken.Store }
 
 func (deadStore) List(context.Context, apitoken.Query) (apitoken.Page, error) {
 	return apitoken.Page{}, errors.New("disk on fire")
+}
+
+func TestUIASelectionThatWasChangedInPartIsNotSaidToBeUnchanged(t *testing.T) {
+	var frozen int
+	s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) {
+		c.Audit = func(_ context.Context, ev apitoken.Event) error {
+			if ev.Action == "deactivate" {
+				if frozen++; frozen > 1 {
+					return &apitoken.ForbiddenError{Rule: "change freeze"}
+				}
+			}
+			return nil
+		}
+	})
+	one, two := s.generate("ada", "one"), s.generate("ada", "two")
+	answer := s.do("ada", "bulk", url.Values{"action": {"deactivate"}, "id": {one.ID, two.ID}})
+	answer.says(403, "Change freeze", "1 token before it changed.")
+	assert.NotContains(t, answer.text(), "Nothing was changed")
+	assert.Equal(t, apitoken.StatusInactive, s.get("ada", one.ID).Status)
 }

@@ -204,7 +204,7 @@ func (ui *ui) asked(q url.Values) (g uiAsked, problems []uiProblem) {
 	}
 	if len(q["permission"]) == 0 {
 		wrong("permissions", "Select at least one permission.")
-	} else if perms, err := ui.config.Authority.Catalogue().Lookup(q["permission"]...); err != nil {
+	} else if perms, err := ui.config.Authority.Catalogue().Lookup(slices.Compact(slices.Sorted(slices.Values(q["permission"])))...); err != nil {
 		problem, _ := uiProblemOf(err)
 		problems = append(problems, problem)
 	} else {

@@ -270,9 +270,13 @@ func uiParseNetworks(text string) ([]netip.Prefix, error) {
 		if err != nil || !p.IsValid() {
 			return nil, &apitoken.FieldError{Field: "allowed_networks", Problem: fmt.Sprintf("contains %.60q, which is no network: write for example 192.0.2.0/24 or 2001:db8::/32", s)}
 		}
-		list = append(list, p)
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+		list = append(list, p.Masked())
 	}
-	return list, nil
+	slices.SortFunc(list, netip.Prefix.Compare) // as it is stored
+	return slices.Compact(list), nil
 }
 
 // uiGroup is a group of permissions.
