@@ -389,7 +389,7 @@ func (a *Authority) state(q *request, tok *Token, secret int, now time.Time) (Re
 	if secret > 0 || e.bound() {
 		tok.x = &extra{secret: secret}
 	}
-	if end := e.until(secret); end != noTime && at >= end {
+	if e.retired(secret, at) {
 		return ErrRetired, nil
 	}
 	switch environment, err := a.environment(q, tok); {
@@ -433,7 +433,7 @@ func (a *Authority) state(q *request, tok *Token, secret int, now time.Time) (Re
 
 // over returns the reason if a token, or this secret of it, has ended.
 func (a *Authority) over(e *entry, secret int, at int64) Reason {
-	if end := e.until(secret); end != noTime && at >= end {
+	if e.retired(secret, at) {
 		return ErrRetired
 	}
 	return a.policy.refuses(&e.life, at)
