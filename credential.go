@@ -345,6 +345,9 @@ func (a *Authority) scrub(r *http.Request, tok Token, c *credential) *http.Reque
 		begin = len(r.RequestURI)
 	}
 	uri := withoutParameter(r.RequestURI, begin, name)
+	if len(uri) == begin && uri != r.RequestURI { // nothing but the question mark is left
+		uri = uri[:begin-1]
+	}
 	var query string
 	if r.RequestURI[begin:] == r.URL.RawQuery {
 		query = uri[min(begin, len(uri)):]
