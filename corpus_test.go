@@ -273,19 +273,7 @@ func newCorpusServer(t testing.TB, hide, http2 bool) *corpusServer {
 			}
 			return "", errors.New("no such host")
 		}
-		c.OwnerPermissions = func(_ context.Context, _, owner string) ([]apitoken.Permission, error) {
-			switch owner {
-			case "gone":
-				return nil, apitoken.ErrNoOwner
-			case "idle":
-				return nil, nil
-			case "less":
-				return []apitoken.Permission{wireRead}, nil
-			case "broken":
-				return nil, errors.New("users: connection refused")
-			}
-			return wire.All(), nil
-		}
+		c.OwnerPermissions = ownersByName
 	})
 	for _, rec := range corpusRecords() {
 		require.NoError(t, s.store.Create(t.Context(), rec))

@@ -221,19 +221,7 @@ func newDecisionServer(t *testing.T, http2 bool) *decisionServer {
 	}
 	g := newRig(t, func(c *apitoken.Config) {
 		c.Observe = nil
-		c.OwnerPermissions = func(_ context.Context, _, owner string) ([]apitoken.Permission, error) {
-			switch owner {
-			case "gone":
-				return nil, apitoken.ErrNoOwner
-			case "idle":
-				return nil, nil
-			case "less":
-				return []apitoken.Permission{wireRead}, nil
-			case "broken":
-				return nil, errors.New("no answer")
-			}
-			return wire.All(), nil
-		}
+		c.OwnerPermissions = ownersByName
 	})
 	g.store.get = func(_ context.Context, id string) (apitoken.Record, error) {
 		if get, ok := records[id]; ok {

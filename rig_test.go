@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/json"
@@ -457,4 +458,20 @@ func mustPanic(t testing.TB, f func(), parts ...string) {
 		}
 	}()
 	f()
+}
+
+// ownersByName is a Config.OwnerPermissions for owners whose names say what is
+// the matter with them.
+func ownersByName(_ context.Context, _, owner string) ([]apitoken.Permission, error) {
+	switch owner {
+	case "gone":
+		return nil, apitoken.ErrNoOwner
+	case "idle":
+		return nil, nil
+	case "less":
+		return []apitoken.Permission{wireRead}, nil
+	case "broken":
+		return nil, errors.New("users: connection refused")
+	}
+	return wire.All(), nil
 }

@@ -63,7 +63,7 @@ func (t *jsonTime) UnmarshalJSON(b []byte) error {
 }
 
 // rfc3339 is stricter than package time (go.dev/issue/54580).
-var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
 // jsonTimeOrNull is a moment, or null for none.
 type jsonTimeOrNull time.Time

@@ -374,6 +374,11 @@ func TestUIAFormSentAgainIsKnownHoweverItsNetworksAreWritten(t *testing.T) {
 	s.do("ada", "generate", form).says(200, "API token generated")
 	s.do("ada", "generate", form).says(200, "generated already")
 	assert.Len(t, s.tokens("ada"), 1)
+
+	wide := s.filled("ada") // of which no part is left as it was meant
+	wide.Set("networks", "::ffff:10.0.0.0/90")
+	s.do("ada", "generate", wide).says(422, "no network")
+	assert.Len(t, s.tokens("ada"), 1)
 }
 
 func TestUIGenerateShowsTheSecretOnceAndMakesOneToken(t *testing.T) {

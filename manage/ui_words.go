@@ -270,10 +270,13 @@ func uiParseNetworks(text string) ([]netip.Prefix, error) {
 		if err != nil || !p.IsValid() {
 			return nil, &apitoken.FieldError{Field: "allowed_networks", Problem: fmt.Sprintf("contains %.60q, which is no network: write for example 192.0.2.0/24 or 2001:db8::/32", s)}
 		}
-		if p.Addr().Is4In6() && p.Bits() >= 96 {
-			p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		switch a := p.Addr(); {
+		case !a.Is4In6():
+			p = p.Masked()
+		case p.Bits() >= 96: // the core refuses the others
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96).Masked()
 		}
-		list = append(list, p.Masked())
+		list = append(list, p)
 	}
 	slices.SortFunc(list, netip.Prefix.Compare) // as it is stored
 	return slices.Compact(list), nil

@@ -126,8 +126,8 @@ const maxMistakes = 20
 
 var columns = []string{"name", "owner", "permissions", "token", "sha256", "expires", "description", "networks"}
 
-// read reads all lines. What only a Manager can judge is left to Import. Its errors name lines and columns, never what is in
-// them.
+// read reads all lines. What only a Manager can judge is left to Import. Its
+// errors name lines and columns, never what is in them.
 func (k *call) read(file io.Reader) (rows []row, err error) {
 	text := bufio.NewReader(file)
 	if mark, _ := text.Peek(3); string(mark) == "\ufeff" { // as spreadsheets write it
