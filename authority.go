@@ -275,7 +275,7 @@ func New(c Config) (*Authority, error) {
 		return nil, err
 	}
 	if touches {
-		a.uses = newRecorder(toucher.Touch, time.Now, c.StoreTimeout)
+		a.uses = newRecorder(toucher.Touch, c.StoreTimeout)
 	}
 	if c.AcceptBearer && !strings.EqualFold(c.Scheme, "Bearer") {
 		a.schemes = append(a.schemes, newScheme("Bearer", c.Realm))

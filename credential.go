@@ -31,6 +31,9 @@ func (a *Authority) take(c *credential, text string, empty fault) {
 		}
 		if a.grammar.intact(text) {
 			c.id, c.secret, c.ours = id, secret, true
+			if a.cache != nil {
+				a.cache.meet(c.hash)
+			}
 			return
 		}
 	}

@@ -242,13 +242,7 @@ const useGrain = 5 // seconds
 // note reports whether a use is to be recorded: it is the first of its five
 // seconds, or by another secret or transport than the one before.
 func (e *entry) note(secret int, via Transport, now time.Time) bool {
-	use := now.Unix()/useGrain<<3 | int64(secret)<<2
-	switch via {
-	case InHeader:
-		use |= 1
-	case InQuery:
-		use |= 2
-	}
+	use := now.Unix()/useGrain<<3 | int64(secret)<<2 | int64(via.code())
 	if e.noted.Load() == use { // only read, as a rule: writing would cost other cores their copy
 		return false
 	}

@@ -278,7 +278,8 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrPermission) && v.token.entry().note(v.token.secret(), q.credential.via, v.at) {
 		e := v.token.entry()
 		addr, _ := a.address(q)
-		a.uses.record(useKey{e.secret(v.token.secret()).digest, q.credential.via}, useSeen{e.id(), v.at, addr})
+		digest := e.secret(v.token.secret()).digest
+		a.uses.record(e.id(), &digest, q.credential.via, v.at, addr)
 	}
 	if reason == "" {
 		return v.token, nil
@@ -337,7 +338,6 @@ func (a *Authority) verify(q *request, v *verdict) {
 	var fresh bool
 	if a.cache != nil {
 		if c.ours {
-			a.cache.meet(c.hash)
 			secret.digest = digest(c.secret)
 		} else {
 			c.hash = a.cache.hash(v.id)

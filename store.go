@@ -198,6 +198,19 @@ const (
 	Direct   Transport = "direct" // Authority.Verify
 )
 
+// transports are the transports by their codes, which fit into two bits.
+var transports = [...]Transport{Direct, InHeader, InQuery}
+
+func (t Transport) code() uint8 {
+	switch t {
+	case InHeader:
+		return 1
+	case InQuery:
+		return 2
+	}
+	return 0
+}
+
 // Status is the state of a token at a moment. Where several apply it is the
 // first of inactive, expired, pending, active.
 type Status string

@@ -2,7 +2,6 @@ package apitoken
 
 import (
 	"context"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -11,49 +10,65 @@ import (
 )
 
 // A recorder writes when tokens were last used, off the request path. It keeps
-// the newest use of each secret and transport until a token is due, which is
+// the newest use of each secret and transport until its token is due, which is
 // soon after its first use and then at most once a minute. When the store is
 // slow or fails, uses wait; when too many wait, further ones are dropped and
 // counted. Requests never wait for the store.
+//
+// There may be a hundred thousand tokens in here, and so there are no pointers in
+// what is kept of them, which the garbage collector would follow.
 type recorder struct {
 	touch   func(context.Context, []Use) error
-	now     func() time.Time
+	base    time.Time
 	timeout time.Duration
 
 	mu        sync.Mutex
-	pending   map[useKey]useSeen
-	ready     []useKey             // those of pending that the next flush writes
-	resting   map[string]*[]useKey // token ID to those of pending that wait: it was written a moment ago
-	written   []useWritten         // when that was, in this order
-	scheduled bool                 // a flush will run
-	flushing  bool                 // a flush is running
-	idle      sync.Cond            // signalled when flushing ends
+	tokens    map[tokenID]usedToken // those that are due or rest
+	due       []tokenID             // of these, the ones that the next flush writes
+	resting   []restingToken        // and the ones that were written a moment ago, in this order
+	uses      []waitingUse          // lists; see usedToken
+	unused    int32                 // the list of those of uses that are free
+	waiting   int                   // how many are not
+	scheduled bool                  // a flush will run
+	flushing  bool                  // a flush is running
+	idle      sync.Cond             // signalled when flushing ends
 	closed    bool
 
 	dropped atomic.Uint64
 }
 
-// A useKey says what was used. (The entry of a token does not, as there may be a
-// new one with each request.)
-type useKey struct {
-	digest [32]byte // of the secret
-	via    Transport
+type tokenID [idLen]byte
+
+// A usedToken is due unless it rests.
+type usedToken struct {
+	first int32 // of its uses that wait, an index in recorder.uses; none
+	rests bool
 }
 
-type useSeen struct {
-	id   string // of the token
-	at   time.Time
-	addr netip.Addr
+type restingToken struct {
+	id    tokenID
+	since time.Duration // since recorder.base
 }
 
-type useWritten struct {
-	id string // of the token
-	at time.Time
+// A waitingUse is a [Use] in a list.
+type waitingUse struct {
+	digest  [32]byte
+	at      int64 // microseconds since 1970
+	address [16]byte
+	kind    addressKind
+	via     uint8
+	next    int32 // index in recorder.uses; none
 }
 
-func (k useKey) use(seen useSeen) Use {
-	return Use{ID: seen.id, Digest: slices.Clone(k.digest[:]), Transport: k.via, At: micro(seen.at), Address: seen.addr}
-}
+const none = -1 // the end of a list
+
+type addressKind uint8
+
+const (
+	unknownAddress addressKind = iota
+	ipv4Address
+	ipv6Address
+)
 
 const (
 	useEvery = time.Minute // between writes for one token
@@ -62,48 +77,80 @@ const (
 	maxWrite = 1000        // uses in one call of the store, for which changes of tokens may have to wait
 )
 
-func newRecorder(touch func(context.Context, []Use) error, now func() time.Time, timeout time.Duration) *recorder {
-	r := &recorder{
-		touch: touch, now: now, timeout: timeout,
-		pending: make(map[useKey]useSeen), resting: make(map[string]*[]useKey),
-	}
+func newRecorder(touch func(context.Context, []Use) error, timeout time.Duration) *recorder {
+	r := &recorder{touch: touch, base: time.Now(), timeout: timeout, tokens: make(map[tokenID]usedToken), unused: none}
 	r.idle.L = &r.mu
 	return r
 }
 
-// record notes a use.
-func (r *recorder) record(k useKey, seen useSeen) {
+// record notes a use of a token. addr has no zone.
+func (r *recorder) record(id string, digest *[32]byte, via Transport, at time.Time, addr netip.Addr) {
+	u := waitingUse{digest: *digest, via: via.code(), at: at.UnixMicro()}
+	if addr.IsValid() {
+		u.address, u.kind = addr.As16(), ipv6Address
+		if addr.Is4() {
+			u.kind = ipv4Address
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(k, seen)
+	r.add(tokenID([]byte(id)), u)
 	r.schedule(useDelay)
 }
 
-func (r *recorder) add(k useKey, seen useSeen) {
-	old, known := r.pending[k]
-	switch {
-	case r.closed, !known && len(r.pending) >= maxUsed:
-		r.dropped.Add(1)
-	case !known:
-		r.pending[k] = seen
-		if waiting := r.resting[seen.id]; waiting != nil {
-			*waiting = append(*waiting, k)
-		} else {
-			r.ready = append(r.ready, k)
+func (r *recorder) add(id tokenID, u waitingUse) {
+	t, known := r.tokens[id]
+	if !known {
+		t.first = none
+	}
+	for i := t.first; i != none; i = r.uses[i].next {
+		if old := &r.uses[i]; old.digest == u.digest && old.via == u.via {
+			if u.at > old.at {
+				u.next = old.next
+				*old = u
+			}
+			return
 		}
-	case seen.at.After(old.at):
-		r.pending[k] = seen
+	}
+	if r.closed || r.waiting >= maxUsed {
+		r.dropped.Add(1)
+		return
+	}
+	u.next = t.first
+	t.first = r.keep(u)
+	r.tokens[id] = t
+	if !known {
+		r.due = append(r.due, id)
 	}
 }
 
+// keep returns the index in uses that u has from now on.
+func (r *recorder) keep(u waitingUse) int32 {
+	r.waiting++
+	i := r.unused
+	if i == none {
+		r.uses = append(r.uses, u)
+		return int32(len(r.uses) - 1)
+	}
+	r.unused = r.uses[i].next
+	r.uses[i] = u
+	return i
+}
+
+func (r *recorder) free(i int32) {
+	r.uses[i] = waitingUse{next: r.unused}
+	r.unused = i
+	r.waiting--
+}
+
 func (r *recorder) schedule(delay time.Duration) {
-	if !r.scheduled && !r.flushing && !r.closed && len(r.pending) > 0 {
+	if !r.scheduled && !r.flushing && !r.closed && r.waiting > 0 {
 		r.scheduled = true
 		time.AfterFunc(delay, func() { r.flush(false) })
 	}
 }
 
-// flush writes what is due; all of it if that is said.
+// flush writes what is due; all that waits if that is said.
 func (r *recorder) flush(all bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,71 +161,96 @@ func (r *recorder) flush(all bool) {
 		}
 		r.idle.Wait()
 	}
-	now := r.now()
-	r.wake(now)
-	due, sent := r.ready, 0
-	if all {
-		due = slices.Collect(maps.Keys(r.pending))
+	now := time.Since(r.base)
+	for len(r.resting) > 0 && (all || now-r.resting[0].since >= useEvery) {
+		r.wake(r.resting[0].id)
+		r.resting = r.resting[1:]
 	}
-	r.ready, r.flushing = nil, true
+	due := r.due
+	r.due, r.flushing = nil, true
 	defer func() { // also if the store ends the goroutine
-		r.ready = append(due[sent:], r.ready...)
+		r.due = append(due, r.due...)
 		r.flushing = false
 		r.idle.Broadcast()
 		r.schedule(useDelay)
 	}()
-	for keys := range slices.Chunk(due, maxWrite) {
-		if !r.write(keys, now) {
+	for len(due) > 0 {
+		n, ok := r.write(due, now)
+		if !ok {
 			break
 		}
-		sent += len(keys)
+		due = due[n:]
 	}
 }
 
-// wake makes ready what waits of tokens that may be written again. It looks at
-// these tokens only: there may be a hundred thousand others.
-func (r *recorder) wake(now time.Time) {
-	for len(r.written) > 0 {
-		w := r.written[0]
-		if now.Sub(w.at) < useEvery && !now.Before(w.at) {
-			break
-		}
-		r.ready = append(r.ready, *r.resting[w.id]...)
-		delete(r.resting, w.id)
-		r.written = r.written[1:]
+// wake makes a token due, or forgets it if none of its uses waits.
+func (r *recorder) wake(id tokenID) {
+	t := r.tokens[id]
+	if t.first == none {
+		delete(r.tokens, id)
+		return
 	}
+	t.rests = false
+	r.tokens[id] = t
+	r.due = append(r.due, id)
 }
 
-// write writes some of the uses that wait, and reports whether to go on. They
-// wait on if the store fails.
-func (r *recorder) write(keys []useKey, now time.Time) bool {
+// write writes the uses of some of the tokens that are due, and returns of how
+// many and whether to go on. If the store fails, they wait on.
+func (r *recorder) write(due []tokenID, now time.Duration) (n int, ok bool) {
 	if r.closed {
-		return false
+		return 0, false
 	}
-	uses := make([]Use, 0, len(keys))
-	sent := make([]useSeen, 0, len(keys))
-	for _, k := range keys {
-		seen := r.pending[k]
-		uses, sent = append(uses, k.use(seen)), append(sent, seen)
-	}
-	if err := r.call(uses); err != nil {
-		return false
-	}
-	for i, k := range keys {
-		id := sent[i].id
-		waiting := r.resting[id]
-		if waiting == nil {
-			waiting = new([]useKey)
-			r.resting[id] = waiting
-			r.written = append(r.written, useWritten{id, now})
+	var uses []Use
+	var sent []waitingUse
+	for _, id := range due {
+		before := len(uses)
+		for i := r.tokens[id].first; i != none; i = r.uses[i].next {
+			uses, sent = append(uses, r.uses[i].use(id)), append(sent, r.uses[i])
 		}
-		if r.pending[k] == sent[i] {
-			delete(r.pending, k)
-		} else { // there is a newer one
-			*waiting = append(*waiting, k)
+		if before > 0 && len(uses) > maxWrite {
+			uses, sent = uses[:before], sent[:before]
+			break
 		}
+		n++
 	}
-	return true
+	if err := r.call(uses); err != nil || r.closed {
+		return 0, false
+	}
+	for _, id := range due[:n] {
+		t := r.tokens[id]
+		for link := &t.first; *link != none; {
+			i := *link
+			u := &r.uses[i]
+			// What came meanwhile stands before what was sent; or in its place, if it is newer.
+			if len(sent) > 0 && u.digest == sent[0].digest && u.via == sent[0].via {
+				written := u.at == sent[0].at
+				sent = sent[1:]
+				if written {
+					*link = u.next
+					r.free(i)
+					continue
+				}
+			}
+			link = &u.next
+		}
+		t.rests = true
+		r.tokens[id] = t
+		r.resting = append(r.resting, restingToken{id, now})
+	}
+	return n, true
+}
+
+// use returns what the store is given.
+func (u *waitingUse) use(id tokenID) Use {
+	var addr netip.Addr
+	switch u.kind {
+	case ipv4Address:
+		addr = netip.AddrFrom16(u.address).Unmap()
+	case ipv6Address:
+		addr = netip.AddrFrom16(u.address)
+	}
+	return Use{ID: string(id[:]), Digest: slices.Clone(u.digest[:]), Transport: transports[u.via], At: time.UnixMicro(u.at).UTC(), Address: addr}
 }
 
 // call calls the store, without the mutex.
@@ -202,7 +274,7 @@ func (r *recorder) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
-	r.dropped.Add(uint64(len(r.pending)))
-	clear(r.pending)
+	r.dropped.Add(uint64(r.waiting))
+	r.waiting = 0
 	return err
 }

@@ -261,10 +261,10 @@ var seeds = []seed{
 	{"the audit is not asked about reveals", "rotate.go", "if err == nil {\n\t\terr = m.audit(ctx, ev)\n\t}\n", ""},
 
 	// Uses.
-	{"a flood of uses fills the memory", "uses.go", `case r.closed, !known && len(r.pending) >= maxUsed:`, `case r.closed:`},
-	{"a newer use is lost to an older one", "uses.go", `case seen.at.After(old.at):`, `case !seen.at.Equal(old.at):`},
-	{"a failed write of uses is forgotten", "uses.go", `if err := r.call(uses); err != nil {`, `if r.call(uses); false {`},
-	{"uses are written each second", "uses.go", `if now.Sub(w.at) < useEvery && !now.Before(w.at) {`, `if false {`},
+	{"a flood of uses fills the memory", "uses.go", `if r.closed || r.waiting >= maxUsed {`, `if r.closed {`},
+	{"a newer use is lost to an older one", "uses.go", `if u.at > old.at {`, `if u.at != old.at {`},
+	{"a failed write of uses is forgotten", "uses.go", `if err := r.call(uses); err != nil || r.closed {`, `if r.call(uses); r.closed {`},
+	{"uses are written each second", "uses.go", `(all || now-r.resting[0].since >= useEvery)`, `true`},
 	{"what Recheck decides is a use", "middleware.go", `if a.uses != nil && q.again == nil && `, `if a.uses != nil && `},
 	{"refused requests are uses", "middleware.go", `(reason == "" || reason == ErrPermission) && v.token.entry().note`, `v.matched && v.token.entry().note`},
 
