@@ -3,13 +3,13 @@
 package memory
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"maps"
-	"net/netip"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -22,57 +22,75 @@ import (
 // use. Lists take time in proportion to all its tokens.
 type Store struct {
 	mu      sync.RWMutex
-	rows    map[string]row
+	rows    map[string]row // by ID, which is the beginning of the row
 	watches map[*watch]struct{}
 }
 
 // A row is a record as a database would keep it: it shares no memory with anyone,
-// and there is little in it for the garbage collector to follow.
-type row struct {
-	record []byte // Record.MarshalBinary
-	seal   []byte
-	uses   []use
-}
-
-// A use is an [apitoken.Use] of the row's token.
-type use struct {
-	digest    [sha256.Size]byte
-	transport apitoken.Transport
-	at        int64 // microseconds since 1970
-	address   netip.Addr
-}
+// and is one object without anything for the garbage collector to follow. It is
+//
+//	the ID
+//	the length of the seal in one byte, the seal
+//	how many uses there are in one byte, and of each
+//		the digest of the secret
+//		microseconds since 1970 in eight bytes
+//		the length of the transport in one byte, the transport
+//		the length of the address in one byte, the address
+//	Record.MarshalBinary
+type row string
 
 func encode(rec apitoken.Record) (row, error) {
-	b, err := rec.MarshalBinary()
+	record, err := rec.MarshalBinary()
 	if err != nil {
-		return row{}, err
+		return "", err
 	}
-	r := row{record: bytes.Clone(b), seal: fresh(rec.Seal)}
-	return r, r.setUses(rec.Uses)
-}
-
-func (r *row) setUses(uses []apitoken.Use) error {
-	r.uses = make([]use, len(uses))
-	for i, u := range uses {
-		if len(u.Digest) != sha256.Size {
-			return fmt.Errorf("memory: a use has a digest of %d bytes", len(u.Digest))
+	if len(rec.Seal) > math.MaxUint8 || len(rec.Uses) > math.MaxUint8 {
+		return "", fmt.Errorf("memory: a seal of %d bytes, and %d uses", len(rec.Seal), len(rec.Uses))
+	}
+	b := append([]byte(rec.ID), byte(len(rec.Seal)))
+	b = append(append(b, rec.Seal...), byte(len(rec.Uses)))
+	for _, u := range rec.Uses {
+		address, err := u.Address.MarshalBinary()
+		if err != nil {
+			return "", err
 		}
-		r.uses[i] = use{[sha256.Size]byte(u.Digest), u.Transport, u.At.UnixMicro(), u.Address}
+		if len(u.Digest) != sha256.Size || len(u.Transport) > math.MaxUint8 || len(address) > math.MaxUint8 {
+			return "", fmt.Errorf("memory: a use has a digest of %d bytes, a transport of %d and an address of %d",
+				len(u.Digest), len(u.Transport), len(address))
+		}
+		b = binary.BigEndian.AppendUint64(append(b, u.Digest...), uint64(u.At.UnixMicro()))
+		b = append(append(b, byte(len(u.Transport))), u.Transport...)
+		b = append(append(b, byte(len(address))), address...)
 	}
-	return nil
+	return row(append(b, record...)), nil
 }
 
-func (r row) decode() (apitoken.Record, error) {
+func (r row) decode(id string) (apitoken.Record, error) {
+	rest := []byte(r[len(id):])
+	cut := func(n int) []byte {
+		part := rest[:n:n]
+		rest = rest[n:]
+		return part
+	}
+	part := func() []byte { return cut(int(cut(1)[0])) }
+	seal := part()
+	var uses []apitoken.Use
+	for range cut(1)[0] {
+		u := apitoken.Use{ID: id, Digest: cut(sha256.Size), At: time.UnixMicro(int64(binary.BigEndian.Uint64(cut(8)))).UTC()}
+		u.Transport = apitoken.Transport(part())
+		if err := u.Address.UnmarshalBinary(part()); err != nil {
+			return apitoken.Record{}, err
+		}
+		uses = append(uses, u)
+	}
 	var rec apitoken.Record
-	if err := rec.UnmarshalBinary(r.record); err != nil {
+	if err := rec.UnmarshalBinary(rest); err != nil {
 		return rec, err
 	}
-	rec.Seal = fresh(r.seal)
-	for _, u := range r.uses {
-		rec.Uses = append(rec.Uses, apitoken.Use{
-			ID: rec.ID, Digest: bytes.Clone(u.digest[:]), Transport: u.transport, At: time.UnixMicro(u.at).UTC(), Address: u.address,
-		})
+	if len(seal) > 0 {
+		rec.Seal = seal
 	}
+	rec.Uses = uses
 	return rec, nil
 }
 
@@ -103,10 +121,13 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 	if s.rows == nil {
 		s.rows = make(map[string]row)
 	}
-	s.rows[rec.ID] = r
+	s.keep(rec.ID, r)
 	s.changed(rec.ID)
 	return nil
 }
+
+// keep keeps a row. (The ID that is passed may be part of a longer text.)
+func (s *Store) keep(id string, r row) { s.rows[string(r[:len(id)])] = r }
 
 // Get implements [apitoken.Store].
 func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
@@ -119,7 +140,7 @@ func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	if !ok {
 		return apitoken.Record{}, apitoken.ErrNotFound
 	}
-	return r.decode()
+	return r.decode(id)
 }
 
 // Replace implements [apitoken.Store].
@@ -133,7 +154,7 @@ func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	if !ok {
 		return apitoken.ErrNotFound
 	}
-	old, err := before.decode()
+	old, err := before.decode(rec.ID)
 	if err != nil {
 		return err
 	}
@@ -145,7 +166,7 @@ func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	if err != nil {
 		return err
 	}
-	s.rows[rec.ID] = r
+	s.keep(rec.ID, r)
 	s.changed(rec.ID)
 	return nil
 }
@@ -178,8 +199,8 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var found []apitoken.Record
-	for _, r := range s.rows {
-		rec, err := r.decode()
+	for id, r := range s.rows {
+		rec, err := r.decode(id)
 		if err != nil {
 			return apitoken.Page{}, err
 		}
@@ -238,15 +259,15 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 		if !ok {
 			continue
 		}
-		rec, err := r.decode()
+		rec, err := r.decode(u.ID)
 		if err != nil {
 			return err
 		}
 		if rec.AddUse(u) {
-			if err := r.setUses(rec.Uses); err != nil {
+			if r, err = encode(rec); err != nil {
 				return err
 			}
-			s.rows[u.ID] = r
+			s.keep(u.ID, r)
 		}
 	}
 	return nil
@@ -266,7 +287,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	}
 	var page []apitoken.Record
 	for _, id := range ids[i:min(i+limit, len(ids))] {
-		rec, err := s.rows[id].decode()
+		rec, err := s.rows[id].decode(id)
 		if err != nil {
 			return nil, err
 		}
@@ -280,8 +301,8 @@ func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, e
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	seals, secrets = make(map[string]int), make(map[string]int)
-	for _, r := range s.rows {
-		rec, err := r.decode()
+	for id, r := range s.rows {
+		rec, err := r.decode(id)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -295,11 +316,4 @@ func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, e
 		}
 	}
 	return seals, secrets, ctx.Err()
-}
-
-func fresh[E any](s []E) []E {
-	if len(s) == 0 {
-		return nil
-	}
-	return slices.Clone(s)
 }
