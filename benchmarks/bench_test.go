@@ -54,6 +54,7 @@ func set(b *testing.B, i Impl) *Server {
 		if err != nil {
 			b.Fatal(err)
 		}
+		s.Tokens = packed(s.Tokens)
 		latest.name, latest.server = i.Name, s
 		if s.Cached {
 			s.Warm()

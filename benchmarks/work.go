@@ -62,8 +62,12 @@ func NewWork(n int) *Work {
 	for i := range known {
 		w.Permissions = append(w.Permissions, fmt.Sprintf("resource%02d:%s", i/2, []string{"read", "write"}[i%2]))
 	}
-	for i := range n {
-		w.Users = append(w.Users, User{fmt.Sprintf("owner-%06d", i), opaque("user", i)})
+	tokens := make([]string, n)
+	for i := range tokens {
+		tokens[i] = opaque("user", i)
+	}
+	for i, token := range packed(tokens) {
+		w.Users = append(w.Users, User{fmt.Sprintf("owner-%06d", i), token})
 	}
 	return w
 }
@@ -137,6 +141,16 @@ func (s *Server) Client(r Route) Client {
 	return client(s.Handlers[r])
 }
 
+// packed returns the same texts as parts of one. Tokens as clients have them are
+// none of what a service keeps: its collector should not have to follow each.
+func packed(texts []string) []string {
+	all, parts := strings.Join(texts, ""), make([]string, len(texts))
+	for i, t := range texts {
+		parts[i], all = all[:len(t)], all[len(t):]
+	}
+	return parts
+}
+
 // Warm presents every token once, if that makes a difference.
 func (s *Server) Warm() {
 	if !s.Cached {
@@ -160,16 +174,11 @@ func (s *Server) Queries() []string { return rotation("/?apiToken=", s.Tokens) }
 func rotation(before string, tokens []string) []string {
 	order := rand.New(rand.NewPCG(1, 2)).Perm(len(tokens))
 	order = order[:min(len(order), Rotating)]
-	var all strings.Builder
-	for _, i := range order {
-		all.WriteString(before + tokens[i])
-	}
-	text, values := all.String(), make([]string, len(order))
+	values := make([]string, len(order))
 	for k, i := range order {
-		n := len(before) + len(tokens[i])
-		values[k], text = text[:n], text[n:]
+		values[k] = before + tokens[i]
 	}
-	return values
+	return packed(values)
 }
 
 // Junk returns values of Authorization that have the scheme and the length of a
