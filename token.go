@@ -39,8 +39,6 @@ const (
 // maxText is the longest text that is looked at as a token, in bytes.
 const maxText = 512
 
-var base62Byte = byteSet("")
-
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 var prefixPattern = regexp.MustCompile(`^[a-z](_?[a-z0-9])*$`)
@@ -70,8 +68,8 @@ func (g grammar) split(text string) (id, secret string, ok bool) {
 
 // intact reports whether what can be split is a token.
 func (g grammar) intact(text string) bool {
-	sum := checksum(text[:len(text)-checksumLen])
-	return base62Byte.holdsAll(text[len(g.prefix):]) && string(sum[:]) == text[len(text)-checksumLen:]
+	body, sum := text[:len(text)-checksumLen], text[len(text)-checksumLen:]
+	return isBase62(text[len(g.prefix):]) && decodeChecksum(sum) == uint64(crc32.ChecksumIEEE(bytesOf(body)))
 }
 
 func checksum(text string) (sum [checksumLen]byte) {
@@ -81,6 +79,44 @@ func checksum(text string) (sum [checksumLen]byte) {
 		n /= 62
 	}
 	return sum
+}
+
+// decodeChecksum returns the number that six digits stand for. It may have more than
+// 32 bits.
+func decodeChecksum(s string) uint64 {
+	pair := func(i int) uint64 { return base62Value[s[i]]*62 + base62Value[s[i+1]] }
+	return pair(0)*62*62*62*62 + pair(2)*62*62 + pair(4)
+}
+
+// base62Value are the values of digits.
+var base62Value = func() (values [256]uint64) {
+	for i := range base62 {
+		values[base62[i]] = uint64(i)
+	}
+	return values
+}()
+
+// isBase62 reports whether s, of eight bytes or more, has nothing but digits of
+// base62. It looks at eight of them at a time, and at some of the last twice.
+func isBase62(s string) bool {
+	b := bytesOf(s)
+	others := notAlnum(binary.LittleEndian.Uint64(b[len(b)-8:]))
+	for ; len(b) >= 8; b = b[8:] {
+		others |= notAlnum(binary.LittleEndian.Uint64(b))
+	}
+	return others == 0
+}
+
+// notAlnum returns the highest bits of those of eight bytes that are no letters or
+// digits of ASCII. When a byte below 0x80 is added to what lies between a bound and
+// 0x80, that bit says whether it has reached the bound. Higher bytes reach both bounds
+// or none; what they carry over may hide a neighbour, but not them.
+func notAlnum(x uint64) uint64 {
+	const every = 0x0101010101010101
+	letter := x | ('a'-'A')*every // a letter as a small one
+	digits := (x + (0x80-'0')*every) &^ (x + (0x80-'9'-1)*every)
+	letters := (letter + (0x80-'a')*every) &^ (letter + (0x80-'z'-1)*every)
+	return ^(digits | letters) & (0x80 * every)
 }
 
 // bytesOf returns the bytes of a string to read, without copying them.

@@ -76,7 +76,7 @@ func makeVectors() vectors {
 	valid("acme", number62(new(big.Int).SetBytes(slices.Repeat([]byte{0xff}, 12)), 17), number62(new(big.Int).SetBytes(slices.Repeat([]byte{0xff}, 32)), 43))
 	valid("acme", number62(big.NewInt(1), 17), number62(big.NewInt(61), 43))
 	valid("acme", strings.Repeat("z", 17), strings.Repeat("z", 43)) // more than 96 and 256 bits: not minted, but read
-	zero := withLeadingZero()
+	zero, zeroLast := withZeroAt(0), withZeroAt(5)
 	valid("acme", zero.id, zero.secret)
 
 	m := mint("broken vector")
@@ -135,6 +135,8 @@ func makeVectors() vectors {
 	broken(bad, "the checksum in the order 0-9 a-z A-Z", head+swapCase(sum))
 	broken(bad, "the checksum in hexadecimal", head+fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(head))))
 	broken(bad, "the checksum not filled with 0", zero.text[:len(zero.text)-6]+strings.TrimLeft(zero.text[len(zero.text)-6:], "0"))
+	broken(bad, "the checksum and 2^32 more", head+number62(big.NewInt(1<<32+int64(crc32.ChecksumIEEE([]byte(head)))), 6))
+	broken(bad, "a hyphen for a 0 in the checksum", zeroLast.text[:len(zeroLast.text)-1]+"-")
 	broken(bad, "padding at the end", text+"=")
 	broken(bad, "the token twice", text+text)
 	broken(bad, "the stored digest of the secret in hexadecimal", hex.EncodeToString(sha256Of(m.secret)))
@@ -155,10 +157,10 @@ func makeVectors() vectors {
 	return v
 }
 
-// withLeadingZero returns a token whose checksum begins with 0.
-func withLeadingZero() minted {
+// withZeroAt returns a token whose checksum has a 0 in a place.
+func withZeroAt(at int) minted {
 	for i := 0; ; i++ {
-		if m := mint(fmt.Sprint("leading zero ", i)); m.text[len(m.text)-6] == '0' {
+		if m := mint(fmt.Sprint("leading zero ", i)); m.text[len(m.text)-6+at] == '0' {
 			return m
 		}
 	}
@@ -281,6 +283,9 @@ func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
 		for c := range 256 {
 			refuse(text[:i]+string([]byte{byte(c)})+text[i+1:], "substitution", i)
 			refuse(text[:i]+string([]byte{byte(c)})+text[i:], "insertion", i)
+			if i < len(text)-6 && strings.IndexByte(digits62, byte(c)) < 0 {
+				refuse(withSum(text[:i]+string([]byte{byte(c)})+text[i+1:len(text)-6]), "substitution with its own checksum", i)
+			}
 		}
 		for _, c := range []string{"\u00df", "\u0131", "\u017f", "\u0430", "\u212a", "\uff21", "\u200b"} {
 			refuse(text[:i]+c+text[i+1:], "substitution", i)
