@@ -60,10 +60,15 @@ type shard struct {
 type call struct {
 	began   instant
 	known   bool          // it is for one who has shown the right secret
+	own     callContext   // of the store's
 	entered atomic.Bool   // it waits for the store, not for a slot
 	done    chan struct{} // closed when e and err are set
 	e       *entry
 	err     error
+}
+
+func newCall(began instant, known bool) *call {
+	return &call{began: began, known: known, done: make(chan struct{})}
 }
 
 // An instant is a moment on two clocks: the monotonic one, which nobody sets but
@@ -164,7 +169,7 @@ func (c *cache) join(hash uint64, id string, known bool, now instant, oldest tim
 	if f := s.calls[id]; f != nil && f.began.age(now) <= min(oldest, c.maxStale) && (f.known || !known || f.entered.Load()) {
 		return f, false
 	}
-	f = &call{began: now, known: known, done: make(chan struct{})}
+	f = newCall(now, known)
 	s.calls[id] = f
 	return f, true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -136,8 +137,8 @@ func (a *Authority) lookup(ctx context.Context, hash uint64, id string, known bo
 	if a.cache != nil {
 		return a.fetch(ctx, hash, id, known, began)
 	}
-	f := &call{done: make(chan struct{})}
-	go a.ask(ctx, 0, id, f)
+	f := newCall(instant{}, false)
+	go a.ask(ctx, 0, id, f, began)
 	return a.await(ctx, f, a.config.StoreTimeout)
 }
 
@@ -153,7 +154,7 @@ func (a *Authority) fetch(ctx context.Context, hash uint64, id string, known boo
 	for range 2 {
 		f, mine := c.join(hash, id, known, c.instant(now), a.config.StoreTimeout)
 		if mine {
-			go a.ask(ctx, hash, id, f)
+			go a.ask(ctx, hash, id, f, now)
 		}
 		e, err := a.await(ctx, f, end.Sub(now))
 		if err != nil {
@@ -171,6 +172,12 @@ func (a *Authority) fetch(ctx context.Context, hash uint64, id string, known boo
 // await returns what a call answers, or an error when the limit has passed or
 // ctx ends.
 func (a *Authority) await(ctx context.Context, f *call, limit time.Duration) (*entry, error) {
+	runtime.Gosched() // a store in memory answers sooner than a timer is made
+	select {
+	case <-f.done:
+		return f.e, f.err
+	default:
+	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
@@ -185,12 +192,13 @@ func (a *Authority) await(ctx context.Context, f *call, limit time.Duration) (*e
 
 // ask makes a call of the store. Its context is not that of the request which was
 // the first to need it, and does not end with that.
-func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call) {
+func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call, now time.Time) {
 	var reserve *gate
 	if f.known {
 		reserve = a.renewals
 	}
-	own := newCallContext(ctx, time.Now().Add(a.config.StoreTimeout))
+	own := &f.own
+	own.Context, own.deadline = context.WithoutCancel(ctx), now.Add(a.config.StoreTimeout)
 	var e *entry
 	g, err := a.lookups.enter(own, reserve)
 	f.entered.Store(err == nil)
@@ -256,10 +264,6 @@ type callContext struct {
 	cancel context.CancelFunc
 }
 
-func newCallContext(values context.Context, deadline time.Time) *callContext {
-	return &callContext{Context: context.WithoutCancel(values), deadline: deadline}
-}
-
 // Deadline implements [context.Context].
 func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
@@ -285,7 +289,7 @@ func (c *callContext) Err() error {
 		return c.inner.Err()
 	case c.ended:
 		return context.Canceled
-	case !time.Now().Before(c.deadline):
+	case time.Until(c.deadline) <= 0:
 		return context.DeadlineExceeded
 	}
 	return nil

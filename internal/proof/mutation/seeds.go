@@ -151,7 +151,7 @@ var seeds = []seed{
 	{"a store that ends its goroutine is no error", "lookup.go", "err = g.absent()\n\t\tdefer recovered(g.what, &err)\n\t\te, err", "defer recovered(g.what, &err)\n\t\te, err"},
 	{"any number of look-ups run", "lookup.go", `if slots > 0 {`, `if false {`},
 	{"a slot is never given back", "lookup.go", "if f.entered.Load() {\n\t\t\tg.leave()\n\t\t}", ""},
-	{"the store's context ends with the request", "lookup.go", `&callContext{Context: context.WithoutCancel(values), deadline: deadline}`, `&callContext{Context: values, deadline: deadline}`},
+	{"the store's context ends with the request", "lookup.go", `own.Context, own.deadline = context.WithoutCancel(ctx), now`, `own.Context, own.deadline = ctx, now`},
 	{"a write's context ends with the request", "lookup.go", `context.WithDeadline(context.WithoutCancel(ctx), deadline)`, `context.WithDeadline(ctx, deadline)`},
 	{"a request waits for the store as long as that takes", "lookup.go", "case <-timer.C:\n\t\treturn nil, a.lookups.late(f.entered.Load(), context.DeadlineExceeded)\n", ""},
 	{"an answer that is too old is good", "lookup.go", `f.began.age(c.instant(now)) <= c.maxStale {`, `true {`},
