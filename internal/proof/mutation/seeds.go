@@ -310,7 +310,7 @@ var seeds = []seed{
 	{"a token in memory is created over another", "stores/memory/memory.go", `if _, ok := s.rows[rec.ID]; ok {`, `if false {`},
 	{"a token in memory is replaced whatever its version", "stores/memory/memory.go", `if old.Version != rec.Version-1 {`, `if false {`},
 	{"a replacement in memory loses the uses", "stores/memory/memory.go", `rec.Uses = old.Uses`, `rec.Uses = nil`},
-	{"a replacement in memory is told to nobody", "stores/memory/memory.go", "rec.Uses = old.Uses\n\tr, err := encode(rec)\n\tif err != nil {\n\t\treturn err\n\t}\n\ts.rows[rec.ID] = r\n\ts.changed(rec.ID)", "rec.Uses = old.Uses\n\tr, err := encode(rec)\n\tif err != nil {\n\t\treturn err\n\t}\n\ts.rows[rec.ID] = r"},
+	{"a replacement in memory is told to nobody", "stores/memory/memory.go", "rec.Uses = old.Uses\n\tr, err := encode(rec)\n\tif err != nil {\n\t\treturn err\n\t}\n\ts.keep(rec.ID, r)\n\ts.changed(rec.ID)", "rec.Uses = old.Uses\n\tr, err := encode(rec)\n\tif err != nil {\n\t\treturn err\n\t}\n\ts.keep(rec.ID, r)"},
 	{"a deletion in memory is told to nobody", "stores/memory/memory.go", `s.changed(id)`, ``},
 	{"an older use in memory replaces a newer one", "stores/memory/memory.go", `if rec.AddUse(u) {`, `rec.Uses = slices.DeleteFunc(slices.Clone(rec.Uses), func(o apitoken.Use) bool { return o.Transport == u.Transport && bytes.Equal(o.Digest, u.Digest) })
 		if rec.AddUse(u) {`},
