@@ -48,4 +48,12 @@ var argued = []struct{ file, what, why string }{
 		why: "It shows where MaxLookups is less than 8: tokens in memory are then renewed two at once instead of one."},
 	{file: "list.go", what: "|| becomes && in d.failed || len(d.b) != 0 || !validID(p.ID)",
 		why: "With a sum that fits, only cursors come that we made; without Config.Keys everybody can make one, which starts his own list elsewhere."},
+	{file: "credential.go", what: "1 becomes 2 in return -1",
+		why: "What is less than zero is none of our schemes."},
+	{file: "middleware.go", what: "!= becomes == in a.config.Observe != nil",
+		why: "The first of two places where an address is asked for that is found out once: it costs time, as the second has to wait for it."},
+	{file: "entry.go", what: "leave out names = append(names, p.name)",
+		why: "The stored names are then kept of every token, and returned: it costs memory."},
+	{file: "entry.go", what: "leave out if e.noted.Load() == use",
+		why: "The recorder keeps the newest use however many it is told of: it costs time."},
 }
