@@ -162,6 +162,7 @@ type Authority struct {
 	catalogue   *Catalogue
 	permissions map[string]*permission
 	store       Store
+	cancelable  bool // its Get returns when its context ends
 	schemes     []scheme
 	policy      Policy
 	now         func() time.Time
@@ -274,6 +275,7 @@ func New(c Config) (*Authority, error) {
 	if err := a.checkKeys(); err != nil {
 		return nil, err
 	}
+	_, a.cancelable = c.Store.(Cancelable)
 	if touches {
 		a.uses = newRecorder(toucher.Touch, c.StoreTimeout)
 	}

@@ -138,8 +138,20 @@ func (a *Authority) lookup(ctx context.Context, hash uint64, id string, known bo
 		return a.fetch(ctx, hash, id, known, began)
 	}
 	f := newCall(instant{}, false)
-	go a.ask(ctx, 0, id, f, began)
+	a.start(ctx, 0, id, f, began.Add(a.config.StoreTimeout))
 	return a.await(ctx, f, a.config.StoreTimeout)
+}
+
+// start makes a call of the store, with a deadline. Of a store that may hang it is
+// left to a goroutine: all that it costs besides, a stack and being waited for, is
+// more than a store in memory takes to answer, and half of what one on disk does.
+func (a *Authority) start(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
+	if a.cancelable {
+		a.ask(ctx, hash, id, f, deadline)
+		return
+	}
+	go a.ask(ctx, hash, id, f, deadline)
+	runtime.Gosched() // it may be answered sooner than a timer is made
 }
 
 // errSlow says that the store took longer than what it answers may be old.
@@ -154,7 +166,7 @@ func (a *Authority) fetch(ctx context.Context, hash uint64, id string, known boo
 	for range 2 {
 		f, mine := c.join(hash, id, known, c.instant(now), a.config.StoreTimeout)
 		if mine {
-			go a.ask(ctx, hash, id, f, now)
+			a.start(ctx, hash, id, f, end)
 		}
 		e, err := a.await(ctx, f, end.Sub(now))
 		if err != nil {
@@ -172,7 +184,6 @@ func (a *Authority) fetch(ctx context.Context, hash uint64, id string, known boo
 // await returns what a call answers, or an error when the limit has passed or
 // ctx ends.
 func (a *Authority) await(ctx context.Context, f *call, limit time.Duration) (*entry, error) {
-	runtime.Gosched() // a store in memory answers sooner than a timer is made
 	select {
 	case <-f.done:
 		return f.e, f.err
@@ -192,13 +203,13 @@ func (a *Authority) await(ctx context.Context, f *call, limit time.Duration) (*e
 
 // ask makes a call of the store. Its context is not that of the request which was
 // the first to need it, and does not end with that.
-func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call, now time.Time) {
+func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
 	var reserve *gate
 	if f.known {
 		reserve = a.renewals
 	}
 	own := &f.own
-	own.Context, own.deadline = context.WithoutCancel(ctx), now.Add(a.config.StoreTimeout)
+	own.Context, own.deadline = context.WithoutCancel(ctx), deadline
 	var e *entry
 	g, err := a.lookups.enter(own, reserve)
 	f.entered.Store(err == nil)

@@ -8,6 +8,8 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -352,6 +354,118 @@ func TestFaultsOfTheStoreGiveTheirSlotsBack(t *testing.T) {
 		mustAccept(t, a, s, goodToken.id)
 		assert.Zero(t, time.Since(start))
 	})
+}
+
+// A promise of the store that its Get ends with its context saves a goroutine.
+
+type cancelable struct{ apitoken.Store }
+
+func (cancelable) Cancelable() {}
+
+func promising(c *apitoken.Config) { c.Store = cancelable{c.Store} }
+
+func TestOnlyTheGetOfACancelableStoreIsCalledByTheRequestItself(t *testing.T) {
+	for name, edits := range map[string][]func(*apitoken.Config){"cached": nil, "always read": {readAlways}} {
+		for _, promised := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, promised %v", name, promised), func(t *testing.T) {
+				if promised {
+					edits = append(edits, promising)
+				}
+				g := newRig(t, edits...)
+				var stack string
+				g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+					stack = string(debug.Stack())
+					return g.store.Store.Get(ctx, id)
+				}
+				a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+				mustAccept(t, a, s, goodToken.id)
+				assert.Equal(t, promised, strings.Contains(stack, "(*rig).ask("))
+			})
+		}
+	}
+}
+
+func TestACancelableStoreThatDoesNotAnswerIs503AfterTheTimeout(t *testing.T) {
+	for name, edits := range map[string][]func(*apitoken.Config){"cached": nil, "always read": {readAlways}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, append(edits, promising, func(c *apitoken.Config) { c.MaxLookups = 1 })...)
+				g.store.get = func(ctx context.Context, _ string) (apitoken.Record, error) {
+					<-ctx.Done()
+					return apitoken.Record{}, ctx.Err()
+				}
+				for range 3 {
+					start := time.Now()
+					a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+					mustRefuse(t, a, s, unavailable, "")
+					assert.Equal(t, 2*time.Second, time.Since(start))
+					assert.ErrorIs(t, g.event(t).Err, context.DeadlineExceeded)
+				}
+				g.store.get = nil
+				a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+				mustAccept(t, a, s, goodToken.id) // they hold no slot
+			})
+		})
+	}
+}
+
+func TestACancelableStoreThatIsTooSlowTwiceTakesNoLongerThanTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, promising)
+		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			select {
+			case <-time.After(1200 * time.Millisecond):
+				return g.store.Store.Get(ctx, id)
+			case <-ctx.Done():
+				return apitoken.Record{}, ctx.Err()
+			}
+		}
+		start := time.Now()
+		a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+		mustRefuse(t, a, s, unavailable, "")
+		assert.Equal(t, 2, g.store.calls(), "its first answer is older than MaxStale allows")
+		assert.Equal(t, 2*time.Second, time.Since(start))
+	})
+}
+
+func TestTheClientForWhomACancelableStoreIsAskedMayGoAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, promising)
+		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			select {
+			case <-time.After(500 * time.Millisecond):
+				return g.store.Store.Get(ctx, id)
+			case <-ctx.Done():
+				return apitoken.Record{}, ctx.Err()
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text).WithContext(ctx))
+			mustAccept(t, a, s, goodToken.id)
+		})
+		synctest.Wait()
+		for range 3 {
+			wg.Go(func() {
+				a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+				mustAccept(t, a, s, goodToken.id)
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, 1, g.store.calls())
+	})
+}
+
+func TestAFaultOfACancelableStoreIs503(t *testing.T) {
+	g := newRig(t, promising, func(c *apitoken.Config) { c.MaxLookups = 1 })
+	g.store.get = func(context.Context, string) (apitoken.Record, error) { panic("index out of range") }
+	for range 3 {
+		a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+		mustRefuse(t, a, s, unavailable, "")
+		assert.ErrorContains(t, g.event(t).Err, "index out of range")
+	}
 }
 
 func TestAFloodOfJunkDoesNotReachTheStore(t *testing.T) {

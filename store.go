@@ -25,7 +25,8 @@ import (
 // error means that the outcome is unknown, and requests are refused with 503.
 //
 // Methods are called concurrently. They should return soon after ctx is done;
-// a request does not wait longer than Config.StoreTimeout either way.
+// a request does not wait longer than Config.StoreTimeout either way, unless the
+// store is [Cancelable].
 //
 // The package stores/storetest checks an implementation.
 type Store interface {
@@ -54,6 +55,16 @@ var (
 	ErrNotFound = errors.New("apitoken: not found")
 	ErrConflict = errors.New("apitoken: changed by someone else meanwhile")
 )
+
+// A Cancelable is a [Store] whose Get returns soon after its context has ended,
+// whatever it waits for. Requests call it themselves. With another Store every Get
+// has a goroutine of its own, which a request leaves behind when Config.StoreTimeout
+// has passed, and that costs some microseconds.
+//
+// Whoever embeds such a store and has a Get of his own has to keep that promise.
+type Cancelable interface {
+	Cancelable()
+}
 
 // A Toucher is a [Store] that records when tokens were last used.
 //

@@ -129,6 +129,9 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 // keep keeps a row. (The ID that is passed may be part of a longer text.)
 func (s *Store) keep(id string, r row) { s.rows[string(r[:len(id)])] = r }
 
+// Cancelable implements [apitoken.Cancelable].
+func (s *Store) Cancelable() {}
+
 // Get implements [apitoken.Store].
 func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	if err := ctx.Err(); err != nil {

@@ -22,6 +22,9 @@ const replica = "the server is a replica (in recovery)"
 
 var getQuery = `SELECT ` + selected + ` FROM apitoken_tokens t WHERE t.id = $1::text AND ` + onPrimary
 
+// Cancelable implements [apitoken.Cancelable].
+func (s *Store) Cancelable() {}
+
 // Get implements [apitoken.Store].
 func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	if !valid(id) {

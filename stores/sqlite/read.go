@@ -10,6 +10,10 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
+// Cancelable implements [apitoken.Cancelable]. A read that has begun is not broken
+// off in a database opened by [Open]: it takes no longer than its disk.
+func (s *Store) Cancelable() {}
+
 // Get implements [apitoken.Store].
 func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	if err := s.enter(ctx); err != nil {

@@ -61,11 +61,12 @@ type Store struct {
 }
 
 var (
-	_ apitoken.Store     = (*Store)(nil)
-	_ apitoken.Toucher   = (*Store)(nil)
-	_ apitoken.Scanner   = (*Store)(nil)
-	_ apitoken.KeyLister = (*Store)(nil)
-	_ apitoken.Watcher   = (*Store)(nil)
+	_ apitoken.Store      = (*Store)(nil)
+	_ apitoken.Toucher    = (*Store)(nil)
+	_ apitoken.Scanner    = (*Store)(nil)
+	_ apitoken.KeyLister  = (*Store)(nil)
+	_ apitoken.Watcher    = (*Store)(nil)
+	_ apitoken.Cancelable = (*Store)(nil)
 )
 
 // maxReading bounds how many reads run at once.
@@ -107,8 +108,8 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		}
 	}()
 
-	const settings = "_pragma=busy_timeout(5000)&_pragma=cache_size(-16000)" // milliseconds, and 16 MB
-	if s.writers, err = pool(path, settings); err != nil {
+	const settings = "_pragma=cache_size(-16000)" // 16 MB; timeouts are in milliseconds
+	if s.writers, err = pool(path, settings+"&_pragma=busy_timeout(5000)"); err != nil {
 		return nil, err
 	}
 	if s.writer.conn, err = s.writers.Conn(ctx); err != nil {
@@ -123,7 +124,8 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	if err := s.prepareWriter(ctx); err != nil {
 		return nil, err
 	}
-	if s.readers, err = pool(path, settings+"&_pragma=query_only(1)"); err != nil {
+	// Who reads waits for nobody but one who repairs the log after a crash.
+	if s.readers, err = pool(path, settings+"&_pragma=busy_timeout(1000)&_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
 	s.readers.SetMaxIdleConns(maxReading)

@@ -330,6 +330,48 @@ var watchCases = []watchCase{{
 		}
 	},
 }, {
+	name:  "GetEndsWithItsContextWhileFrozen",
+	must:  "return from Get soon after its context has ended, also while it is not answered, if it says that it is Cancelable",
+	needs: []string{"Cut", "Freeze"},
+	run: func(x *watchTrial) {
+		if _, promised := x.Store.(apitoken.Cancelable); !promised {
+			return
+		}
+		x.create(plain("token"))
+		x.has(plain("token"))
+		x.nodes.Freeze()
+		const patience = 300 * time.Millisecond
+		var slowest atomic.Int64
+		for round := range 6 {
+			if round == 2 { // connections have to be made, and hang
+				x.nodes.Cut()
+				x.nodes.Freeze()
+			}
+			var wg sync.WaitGroup
+			for i := range 25 {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * 10 * time.Millisecond)
+					ctx, cancel := context.WithTimeout(x.ctx, patience)
+					defer cancel()
+					began := time.Now()
+					if _, err := x.Get(ctx, "token"); err == nil || errors.Is(err, apitoken.ErrNotFound) {
+						x.fault("Get through a frozen network reports %v", err)
+					}
+					for took := int64(time.Since(began)); ; {
+						if most := slowest.Load(); took <= most || slowest.CompareAndSwap(most, took) {
+							break
+						}
+					}
+				})
+			}
+			wg.Wait()
+		}
+		if late := time.Duration(slowest.Load()) - patience; late > x.patience/60 {
+			x.failf("Get returned %v after its context had ended", late)
+		}
+		x.heal()
+	},
+}, {
 	name:  "WatchIsNotEarlyWhenAnswersAreLate",
 	must:  "claim only what had happened when it asked, though the answer comes seconds later",
 	needs: []string{"Delay"},

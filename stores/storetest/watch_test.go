@@ -20,6 +20,7 @@ type engine struct {
 	watch     watcher
 	logsUses  bool
 	logsEdits bool
+	deaf      bool // Get does not heed its context
 
 	mu      sync.Mutex
 	numbers int
@@ -109,11 +110,25 @@ func (e *engine) nodes() Nodes {
 	}
 }
 
-// A node is a handle of an engine. Only what its watcher asks can be disturbed.
+// A node is a handle of an engine. Only what its watcher asks, and Get, can be
+// disturbed.
 type node struct {
 	*engine
 	open  context.Context // until it is closed
 	close context.CancelFunc
+}
+
+func (n *node) Get(ctx context.Context, id string) (rec apitoken.Record, err error) {
+	asked := ctx
+	if n.deaf {
+		var cancel context.CancelFunc
+		asked, cancel = context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+	}
+	if broken := n.ask(asked, func() { rec, err = n.Store.Get(ctx, id) }); broken != nil {
+		return rec, broken
+	}
+	return rec, err
 }
 
 func (n *node) Close() error {
@@ -378,6 +393,7 @@ var watchFaults = []watchFault{
 		}}
 		return follow(whole, n, t)
 	}), []string{"WatchDoesNotGoOnWhileFrozen"}},
+	{"waits in Get for a second", func(e *engine) { e.deaf = true }, []string{"GetEndsWithItsContextWhileFrozen"}},
 	{"leaves a goroutine behind", watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
 		go func() { <-n.open.Done() }()
 		return follow(ctx, n, feed)

@@ -10,6 +10,9 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
+// Cancelable implements [apitoken.Cancelable].
+func (s *Store) Cancelable() {}
+
 // Get implements [apitoken.Store].
 func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	found, err := s.read(ctx, id)
