@@ -39,6 +39,9 @@ func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, er
 	}
 	wait, cancel := context.WithTimeout(ctx, g.limit)
 	defer cancel()
+	if err := wait.Err(); err != nil {
+		return *new(T), err
+	}
 	if _, err := g.enter(wait, nil); err != nil {
 		return *new(T), err
 	}
@@ -68,8 +71,8 @@ func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, er
 // enter waits for a slot, also of reserve if there is one; leave of the gate that
 // it returns gives it back.
 func (g *gate) enter(ctx context.Context, reserve *gate) (*gate, error) {
-	if err := ctx.Err(); err != nil || g.slots == nil {
-		return g, err
+	if g.slots == nil {
+		return g, nil
 	}
 	select {
 	case g.slots <- struct{}{}:

@@ -284,7 +284,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if reason == "" {
 		return v.token, nil
 	}
-	a.refused.add(reason)
+	a.refused.add(reason, v.at)
 	var set permSet
 	if v.matched {
 		set = v.token.effective()

@@ -77,10 +77,10 @@ func (a *Authority) refuse(reason Reason, c *credential, need *Need, set permSet
 		return s.malformed[c.fault]
 	case reason == ErrPermission:
 		return need.denial(s, c.scheme, set)
-	case errors.Is(reason, ErrInvalidToken):
-		return s.invalid[reason.index()]
+	case reason == ErrUnavailable:
+		return refusedUnavailable
 	}
-	return refusedUnavailable
+	return s.invalid[reason.index()]
 }
 
 // denial returns the Refusal of a token with these permissions. The last ones of
