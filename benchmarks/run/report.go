@@ -343,19 +343,21 @@ func (d *document) cold(r *results) {
 ## Without a cache
 
 With %s every request reads the token from the database. bare is the least that reads
-from the same record through the same driver: one column, or in Valkey the value, which it does not decode. get is the store's Get alone,
-which reads all that is to be checked.
+from the same record through the same driver: one column, or in Valkey the value. row reads the whole record in
+that way, also when it was last used, and makes nothing of it. get is the store's Get alone.
 `, "`MaxStale: ReadAlways`")
 	var rows [][]string
 	for _, name := range r.names() {
 		store, impl, _ := strings.Cut(strings.TrimPrefix(name, "Cold/store="), "/impl=")
-		bare := "Cold/store=" + store + "/impl=bare"
+		beside := func(other string) string {
+			return estimated(r.ratios("Cold/store="+store+"/impl="+other, name, "ns/op")).String()
+		}
 		rows = append(rows, []string{
-			store + " " + strong(impl), estimated(r.ratios(bare, name, "ns/op")).String(),
+			store + " " + strong(impl), beside("bare"), beside("row"),
 			figures(estimated(r.values(name, "ns/op")).median), figures0(estimated(r.values(name, "allocs/op")).median),
 		})
 	}
-	d.table([]string{"", "rate × bare", "ns", "allocations"}, rows)
+	d.table([]string{"", "rate × bare", "rate × row", "ns", "allocations"}, rows)
 	d.about(r)
 }
 
