@@ -218,7 +218,8 @@ func (a *Authority) fromQuery(query string) credential {
 			c.fault = faultTooLong
 			continue
 		}
-		if strings.ContainsAny(value, "%+;") {
+		// (strings.ContainsAny goes byte by byte.)
+		if strings.IndexByte(value, '%') >= 0 || strings.IndexByte(value, '+') >= 0 || strings.IndexByte(value, ';') >= 0 {
 			text, err := url.QueryUnescape(value)
 			if err != nil || strings.Contains(value, ";") {
 				c.fault = faultQuery

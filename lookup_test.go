@@ -258,6 +258,18 @@ func TestAClientThatIsGoneAlreadyDoesNotReachTheStore(t *testing.T) {
 	assert.Zero(t, g.store.calls())
 }
 
+func TestAManagerOfOneWhoIsGoneDoesNotReachTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := g.As(ada).Get(ctx, goodToken.id)
+		require.ErrorIs(t, err, context.Canceled)
+		synctest.Wait()
+		assert.Zero(t, g.store.calls())
+	})
+}
+
 func TestNoMoreLookUpsRunThanTheCapAndOthersWait(t *testing.T) {
 	for _, c := range []struct{ config, most int }{{0, 64}, {1, 1}, {3, 3}} {
 		t.Run(fmt.Sprintf("MaxLookups %d", c.config), func(t *testing.T) {
