@@ -335,7 +335,7 @@ var seeds = []seed{
 	{"a row that is not there is deleted", "stores/sqlite/change.go", `err != nil || n == 0 {`, `err != nil || n < 0 {`},
 	{"an index keeps what a row had", "stores/sqlite/change.go", `if moved || !slices.Contains(side.is, v) {`, `if moved {`},
 	{"a transaction that failed stays open", "stores/sqlite/change.go", `if !done {`, `if !done && false {`},
-	{"a list of texts is split at its quotes, wherever they are", "stores/sqlite/row.go", `strings.Count(inner, `+"`\"`"+`) == 2*len(list)-2`, `true`},
+	{"a list of texts is split at its quotes, wherever they are", "stores/sqlite/row.go", `strings.Count(inner, ` + "`\"`" + `) == 2*len(list)-2`, `true`},
 	{"a list of texts is split with its escapes", "stores/sqlite/row.go", `|| s[i] == '\\'`, ``},
 	{"a file is readable for everybody", "stores/sqlite/sqlite.go", `0o600`, `0o644`},
 	{"connections may have synchronous = OFF", "stores/sqlite/sqlite.go", `if synchronous == 0 {`, `if false {`},
