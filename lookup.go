@@ -39,10 +39,11 @@ func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, er
 	}
 	wait, cancel := context.WithTimeout(ctx, g.limit)
 	defer cancel()
-	if err := wait.Err(); err != nil {
-		return *new(T), err
+	err := wait.Err()
+	if err == nil {
+		_, err = g.enter(wait, nil)
 	}
-	if _, err := g.enter(wait, nil); err != nil {
+	if err != nil {
 		return *new(T), err
 	}
 	done := make(chan result, 1)

@@ -35,7 +35,7 @@ func TestEveryBenchmarkRuns(t *testing.T) {
 		if bytes.Contains(out, []byte("--- SKIP: BenchmarkCold/store="+e.name)) {
 			continue
 		}
-		for _, impl := range []string{"bare", "get", "apitoken"} {
+		for _, impl := range []string{"bare", "row", "get", "apitoken"} {
 			want = append(want, "Cold/store="+e.name+"/impl="+impl)
 		}
 	}

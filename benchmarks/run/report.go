@@ -379,7 +379,7 @@ and the first page there; and generating a token by a Manager. Rows are inserted
 - late: those with a permission that only the last eleventh in the order has
 - nothing: two filters that half and one in 20 of the tokens pass, but none both
 
-search-many, late and nothing are what the stores are bad at: they go through tokens in proportion to all that there are.
+late and nothing are what the stores are bad at: they go through tokens in proportion to all that there are.
 `, n)
 	var rows [][]string
 	for _, name := range r.names() {

@@ -67,11 +67,24 @@ type lister struct {
 }
 
 func (l *lister) page() (page apitoken.Page, err error) {
-	n, err := l.rarest(max(few, apitoken.MaxCount))
-	if err != nil {
-		return page, err
+	var n int
+	var recs []apitoken.Record
+	search := l.q.Order == apitoken.ByName && len(l.filters) == 1 && beginning(l.q.Text) != ""
+	if search {
+		if n, err = l.count(); err != nil {
+			return page, err
+		}
+		c := l.sorted()
+		if n > min(few, apitoken.MaxCount) {
+			c = l.begun()
+		}
+		recs, err = l.records(c)
+	} else {
+		if n, err = l.rarest(max(few, apitoken.MaxCount)); err != nil {
+			return page, err
+		}
+		recs, err = l.find(n)
 	}
-	recs, err := l.find(n)
 	if err != nil {
 		return page, err
 	}
@@ -83,7 +96,7 @@ func (l *lister) page() (page apitoken.Page, err error) {
 	switch {
 	case l.q.After == nil && page.Next == nil: // that is all
 		n = len(recs)
-	case len(l.filters) == 1 && !l.filters[0].repeats: // n is it
+	case search || len(l.filters) == 1 && !l.filters[0].repeats: // n is it
 	default:
 		if n, err = l.count(); err != nil {
 			return page, err
@@ -123,7 +136,7 @@ func (l *lister) count() (int, error) {
 	}
 	// A token may be in many rows. How many have to be read for so many different
 	// tokens, nobody knows.
-	for rows := 2 * apitoken.MaxCount; ; rows *= 10 {
+	for rows := apitoken.MaxCount * 5 / 4; ; rows *= 10 {
 		var read, different int
 		c := cat(lit(`SELECT count(*), count(DISTINCT id) FROM (SELECT d.id FROM `), l.filters[0].rows, limit(rows), lit(`) d`))
 		err := l.tx.QueryRow(l.ctx, c.sql(), c.args...).Scan(&read, &different)
@@ -138,11 +151,13 @@ func (l *lister) count() (int, error) {
 //
 // Without filters, an index has the tokens of an environment in the order asked
 // for, and the page is a slice of it. If one of the filters lets through at most
-// few tokens, these are sorted. Else whoever walks that index in order most often
-// meets enough of them soon: after a shortWalk it is seen whether a longWalk is
-// worth it. Where not, what a filter lets through is gathered, up to many, and the
-// index is swept for it, without a look at the rows. Both take time in proportion
-// to what is passed over, but the sweep little for each.
+// few tokens, these are sorted. For a text alone, in the order of names, apitoken_index
+// has beginnings: a walk would be long, as names are ordered by their first word.
+// Else whoever walks the index of the order most often meets enough of them soon: after
+// a shortWalk it is seen whether a longWalk is worth it. Where not, what a filter lets
+// through is gathered, up to many, and the index is swept for it, without a look at the
+// rows. Both take time in proportion to what is passed over, but the sweep little for
+// each.
 var (
 	few       = 1000
 	many      = 200_000
@@ -227,6 +242,31 @@ func (l *lister) swept() clause {
 		tests(l.filters[1:]), lit(` OFFSET 0) t`), l.order("m"), limit(l.q.Limit+1))
 }
 
+// begun selects it, in a list by name with a text alone, from the tokens in order with
+// a word that begins with the same three letters. Most often these are hardly more.
+func (l *lister) begun() clause {
+	same := "w=" + beginning(l.q.Text)
+	c := lit(`SELECT i.id, i.entry FROM apitoken_index i WHERE i.environment = ?::text AND i.entry >= ?::text AND i.entry < ?::text`,
+		l.q.Environment, same, afterPrefix(same))
+	if after := l.q.After; after != nil {
+		c = cat(c, lit(` AND (i.entry, i.id) `+l.follows()+` (?::text, ?::text)`, same+after.Name, after.ID))
+	}
+	order := func(row string) clause {
+		return lit(` ORDER BY ` + row + `.entry` + l.direction() + `, ` + row + `.id` + l.direction())
+	}
+	return cat(
+		lit(`SELECT `+selected+` FROM (`), c, order("i"), lit(` OFFSET 0) m CROSS JOIN LATERAL (SELECT * FROM apitoken_tokens t WHERE t.id = m.id AND `+onPrimary),
+		tests(l.filters), lit(` OFFSET 0) t`), order("m"), limit(l.q.Limit+1))
+}
+
+// beginning returns the first three letters of a text, "" if it has fewer.
+func beginning(text string) string {
+	if letters := []rune(text); len(letters) >= 3 {
+		return string(letters[:3])
+	}
+	return ""
+}
+
 // sorted selects it by sorting what the first filter lets through.
 func (l *lister) sorted() clause {
 	return cat(
@@ -278,11 +318,14 @@ func (l *lister) after(row string) clause {
 	default:
 		key = at
 	}
-	follows := ">"
+	return lit(` AND (`+row+`.`+l.key+`, `+row+`.id) `+l.follows()+` (?::`+kind+`, ?::text)`, key, l.q.After.ID)
+}
+
+func (l *lister) follows() string {
 	if l.q.Descending {
-		follows = "<"
+		return "<"
 	}
-	return lit(` AND (`+row+`.`+l.key+`, `+row+`.id) `+follows+` (?::`+kind+`, ?::text)`, key, l.q.After.ID)
+	return ">"
 }
 
 func (l *lister) order(row string) clause {

@@ -121,6 +121,11 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 					if p := plan(l.swept()); !strings.Contains(p, "hashed SubPlan") || !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") {
 						t.Fatalf("a sweep sorts, or reads rows besides the index:\n%s", p)
 					}
+					if q.Text != "" && len(l.filters) == 1 {
+						if p := plan(l.begun()); !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") || after != nil && !strings.Contains(p, "(ROW(entry, id)") {
+							t.Fatalf("those with a beginning are sorted, or not begun at the position:\n%s", p)
+						}
+					}
 					plan(l.sorted())
 					plan(l.matching(`t.id`))
 				}

@@ -82,7 +82,9 @@ CREATE TABLE apitoken_last_used (
 CREATE INDEX apitoken_by_last_used ON apitoken_last_used (environment, last_used_at, id);
 
 -- Which tokens have a permission ("p=devices:read") or a word that a search may
--- be a prefix of ("t=laptop").
+-- be a prefix of ("t=laptop"); and those with a word that begins with three letters,
+-- in the order of their names ("w=lapmy laptop"): there a search for a word that
+-- many have finds a page.
 CREATE TABLE apitoken_index (
 	environment text COLLATE "C" NOT NULL,
 	entry       text COLLATE "C" NOT NULL,
@@ -103,8 +105,9 @@ CREATE INDEX apitoken_changes_by_xid ON apitoken_changes (xid);
 CREATE TABLE apitoken_trimmed (xid xid8 NOT NULL);
 INSERT INTO apitoken_trimmed VALUES ('0');
 
-CREATE FUNCTION apitoken_entries(permissions text[], terms text[]) RETURNS SETOF text LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION apitoken_entries(permissions text[], terms text[], name_key text) RETURNS SETOF text LANGUAGE sql IMMUTABLE AS $$
 	SELECT 'p=' || p FROM unnest(permissions) p UNION SELECT 't=' || t FROM unnest(terms) t
+	UNION SELECT 'w=' || left(t, 3) || name_key FROM unnest(terms) t WHERE length(t) >= 3
 $$;
 
 -- What follows from a change of apitoken_tokens, by whomever: entries of the
@@ -119,17 +122,17 @@ DECLARE
 BEGIN
 	IF TG_OP = 'INSERT' THEN
 		ids := ARRAY(SELECT id FROM new_rows);
-		INSERT INTO apitoken_index SELECT environment, apitoken_entries(permissions, terms), id FROM new_rows ON CONFLICT DO NOTHING;
+		INSERT INTO apitoken_index SELECT environment, apitoken_entries(permissions, terms, name_key), id FROM new_rows ON CONFLICT DO NOTHING;
 		INSERT INTO apitoken_last_used (id, environment) SELECT id, environment FROM new_rows ON CONFLICT DO NOTHING;
 	ELSIF TG_OP = 'UPDATE' THEN
 		ids := ARRAY(SELECT id FROM old_rows UNION SELECT id FROM new_rows);
 		DELETE FROM apitoken_index i USING (
-			SELECT environment, apitoken_entries(permissions, terms) AS entry, id FROM old_rows
-			EXCEPT SELECT environment, apitoken_entries(permissions, terms), id FROM new_rows
+			SELECT environment, apitoken_entries(permissions, terms, name_key) AS entry, id FROM old_rows
+			EXCEPT SELECT environment, apitoken_entries(permissions, terms, name_key), id FROM new_rows
 		) gone WHERE (i.environment, i.entry, i.id) = (gone.environment, gone.entry, gone.id);
 		INSERT INTO apitoken_index
-			SELECT environment, apitoken_entries(permissions, terms), id FROM new_rows
-			EXCEPT SELECT environment, apitoken_entries(permissions, terms), id FROM old_rows
+			SELECT environment, apitoken_entries(permissions, terms, name_key), id FROM new_rows
+			EXCEPT SELECT environment, apitoken_entries(permissions, terms, name_key), id FROM old_rows
 			ON CONFLICT DO NOTHING;
 		DELETE FROM apitoken_last_used WHERE id IN (SELECT id FROM old_rows EXCEPT SELECT id FROM new_rows);
 		INSERT INTO apitoken_last_used (id, environment)
@@ -137,7 +140,7 @@ BEGIN
 			ON CONFLICT (id) DO UPDATE SET environment = excluded.environment;
 	ELSIF TG_OP = 'DELETE' THEN
 		ids := ARRAY(SELECT id FROM old_rows);
-		DELETE FROM apitoken_index i USING (SELECT environment, apitoken_entries(permissions, terms) AS entry, id FROM old_rows) gone
+		DELETE FROM apitoken_index i USING (SELECT environment, apitoken_entries(permissions, terms, name_key) AS entry, id FROM old_rows) gone
 			WHERE (i.environment, i.entry, i.id) = (gone.environment, gone.entry, gone.id);
 		DELETE FROM apitoken_last_used WHERE id IN (SELECT id FROM old_rows);
 	ELSE

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -134,8 +135,8 @@ func current(ctx context.Context, w *writer, id string) (rec apitoken.Record, to
 	return rec, token, err
 }
 
-// index makes the tables of permissions and terms say of a token what they
-// must when its record, which was old, is rec.
+// index makes the tables of permissions, terms and beginnings say of a token what
+// they must when its record, which was old, is rec.
 func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Record) error {
 	for _, side := range []struct {
 		table, column string
@@ -161,7 +162,41 @@ func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Recor
 			}
 		}
 	}
+	was, is := beginnings(old), beginnings(rec)
+	for key := range was {
+		if !is[key] {
+			if _, err := w.exec(ctx, `DELETE FROM apitoken_beginnings WHERE environment = ? AND beginning = ? AND name_key = ? AND id = ?`, key[:]...); err != nil {
+				return err
+			}
+		}
+	}
+	for key := range is {
+		if !was[key] {
+			if _, err := w.exec(ctx, `INSERT OR IGNORE INTO apitoken_beginnings (environment, beginning, name_key, id) VALUES (?, ?, ?, ?)`, key[:]...); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
+}
+
+// beginnings returns the rows of apitoken_beginnings that belong to a record.
+func beginnings(rec *apitoken.Record) map[[4]any]bool {
+	rows := make(map[[4]any]bool)
+	for _, t := range terms(rec) {
+		if b := beginning(t); b != "" {
+			rows[[4]any{rec.Environment, b, rec.NameKey(), rec.ID}] = true
+		}
+	}
+	return rows
+}
+
+// beginning returns the first three letters of a text, "" if it has fewer.
+func beginning(text string) string {
+	if letters := []rune(text); len(letters) >= 3 && utf8.ValidString(text) {
+		return string(letters[:3])
+	}
+	return ""
 }
 
 // terms returns the terms of a record but for its name, which is indexed as it

@@ -47,9 +47,7 @@ func filters(q apitoken.Query) []filter {
 	}
 	if q.Text != "" {
 		list = append(list, filter{
-			rows: cat(
-				lit(`(SELECT token FROM `), termRows(q), lit(` UNION ALL SELECT token FROM apitoken_tokens INDEXED BY apitoken_by_name
-					WHERE environment = ? AND name_key >= ? AND name_key < ?) d WHERE TRUE`, q.Environment, q.Text, textEnd(q))),
+			rows:    cat(lit(`(SELECT token FROM `), termRows(q), lit(` UNION ALL SELECT token FROM `), nameRows(q), lit(`) d WHERE TRUE`)),
 			repeats: true,
 			test: func(token string) clause {
 				return lit(`((SELECT TRUE FROM apitoken_terms e WHERE e.token = `+token+` AND e.term >= ? AND e.term < ? LIMIT 1)
@@ -84,6 +82,11 @@ func filters(q apitoken.Query) []filter {
 func termRows(q apitoken.Query) clause {
 	return lit(`apitoken_terms d INDEXED BY apitoken_by_term WHERE d.environment = ? AND d.term >= ? AND d.term < ?`,
 		q.Environment, q.Text, textEnd(q))
+}
+
+// nameRows are the rows of apitoken_tokens whose names do.
+func nameRows(q apitoken.Query) clause {
+	return lit(`apitoken_tokens INDEXED BY apitoken_by_name WHERE environment = ? AND name_key >= ? AND name_key < ?`, q.Environment, q.Text, textEnd(q))
 }
 
 // textEnd follows all that begins with the text of q, as no term has this byte.

@@ -56,11 +56,24 @@ type lister struct {
 }
 
 func (l *lister) page() (page apitoken.Page, err error) {
-	n, err := l.rarest(max(few, apitoken.MaxCount))
-	if err != nil {
-		return page, err
+	var n int
+	var recs []apitoken.Record
+	search := l.q.Order == apitoken.ByName && len(l.filters) == 1 && beginning(l.q.Text) != ""
+	if search {
+		if n, err = l.count(); err != nil {
+			return page, err
+		}
+		c := l.sorted()
+		if n > min(few, apitoken.MaxCount) {
+			c = l.merged(l.begun())
+		}
+		recs, err = l.records(c)
+	} else {
+		if n, err = l.rarest(max(few, apitoken.MaxCount)); err != nil {
+			return page, err
+		}
+		recs, err = l.find(n)
 	}
-	recs, err := l.find(n)
 	if err != nil {
 		return page, err
 	}
@@ -72,7 +85,7 @@ func (l *lister) page() (page apitoken.Page, err error) {
 	switch {
 	case l.q.After == nil && page.Next == nil: // that is all
 		n = len(recs)
-	case len(l.filters) == 1 && !l.filters[0].repeats: // n is it
+	case search || len(l.filters) == 1 && !l.filters[0].repeats: // n is it
 	default:
 		if n, err = l.count(); err != nil {
 			return page, err
@@ -103,6 +116,12 @@ func (l *lister) rarest(enough int) (least int, err error) {
 
 // count returns how many tokens match, or more than MaxCount.
 func (l *lister) count() (int, error) {
+	if len(l.filters) == 1 && l.filters[0].repeats { // not where enough names begin with the text
+		n, err := l.number(cat(lit(`SELECT count(*) FROM (SELECT 1 FROM `), nameRows(l.q), lit(` LIMIT ?)`, apitoken.MaxCount+1)))
+		if err != nil || n > apitoken.MaxCount {
+			return n, err
+		}
+	}
 	return l.number(cat(lit(`SELECT count(*) FROM (`), l.found(), lit(` LIMIT ?)`, apitoken.MaxCount+1)))
 }
 

@@ -82,7 +82,7 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 						q.Permission = "p"
 					}
 					if bits&4 != 0 {
-						q.Text = "t"
+						q.Text = "text"
 					}
 					q.Status = []apitoken.Status{
 						"", apitoken.StatusActive, apitoken.StatusExpired, apitoken.StatusPending, apitoken.StatusInactive,
@@ -102,7 +102,10 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 					walks = append(walks, l.walked(shortWalk), l.swept())
 					searches = append(searches, l.sorted(), l.found())
 					if order == apitoken.ByName && q.Text != "" {
-						searches = append(searches, l.merged())
+						searches = append(searches, l.merged(l.termed()), l.merged(l.begun()))
+						if p := plan(cat(l.begun(), l.order())); strings.Contains(p, "TEMP B-TREE") || after != nil && !strings.Contains(p, "beginning=? AND (name_key,id)") {
+							t.Fatalf("those with a beginning are sorted, or not begun at the position:\n%s", p)
+						}
 					}
 				}
 				for _, c := range walks {

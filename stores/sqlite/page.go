@@ -7,11 +7,12 @@ import "github.com/apitoken-go/apitoken"
 //
 // Without filters, an index has the tokens of an environment in the order asked
 // for, and the page is a slice of it. If one of the filters lets through at most
-// few tokens, these are sorted. Else whoever walks that index in order most often
-// meets enough of them soon: by shortWalk, or if they are many, by longWalk.
-// Where not, what a filter lets through is gathered, and the index is swept for
-// it. That takes time in proportion to the tokens of the environment, but little
-// for each.
+// few tokens, these are sorted. For a text alone, in the order of names, there are
+// apitoken_beginnings: a walk would be long, as names are ordered by their first word.
+// Else whoever walks the index of the order most often meets enough of them soon: by
+// shortWalk, or if they are many, by longWalk. Where not, what a filter lets through is
+// gathered, and the index is swept for it. That takes time in proportion to the tokens
+// of the environment, but little for each.
 var (
 	few       = 2000
 	many      = 20_000
@@ -33,7 +34,7 @@ func (l *lister) find(n int) ([]apitoken.Record, error) {
 			return nil, err
 		}
 		if n <= few {
-			return l.records(l.merged())
+			return l.records(l.merged(l.termed()))
 		}
 	}
 	recs, err := l.records(l.walked(shortWalk))
@@ -68,16 +69,30 @@ func (l *lister) sorted() clause {
 }
 
 // merged selects it, in a list by name with a text alone, from the names that
-// begin with the text, which stand together, and the tokens found by other
-// terms, which are few.
-func (l *lister) merged() clause {
+// begin with the text, which stand together, and the tokens found by other terms.
+func (l *lister) merged(others clause) clause {
 	names := cat(
 		lit(`SELECT t.token, t.name_key, t.id FROM apitoken_tokens t INDEXED BY apitoken_by_name WHERE t.environment = ?`, l.q.Environment),
 		l.named())
-	terms := cat(
+	return l.ofTokens(l.first(names), l.first(others))
+}
+
+// termed selects the tokens that have a term which begins with the text, where
+// they are few.
+func (l *lister) termed() clause {
+	return cat(
 		lit(`SELECT DISTINCT t.token, t.name_key, t.id FROM (SELECT d.token FROM `), termRows(l.q),
 		lit(`) f CROSS JOIN apitoken_tokens t ON t.token = f.token WHERE TRUE`), l.after())
-	return l.ofTokens(l.first(names), l.first(terms))
+}
+
+// begun selects them in order from those with a term that begins with the same
+// three letters. Most often these are hardly more.
+func (l *lister) begun() clause {
+	return cat(
+		lit(`SELECT k.token, t.name_key, t.id FROM apitoken_beginnings t CROSS JOIN apitoken_tokens k ON k.id = t.id
+			WHERE t.environment = ? AND t.beginning = ? AND (SELECT TRUE FROM apitoken_terms e WHERE e.token = k.token AND e.term >= ? AND e.term < ? LIMIT 1)`,
+			l.q.Environment, beginning(l.q.Text), l.q.Text, textEnd(l.q)),
+		l.after())
 }
 
 // named restricts t to the names that begin with the text and follow the
@@ -97,16 +112,17 @@ func (l *lister) named() clause {
 
 // first selects the tokens of the page, and one more, from those that c selects.
 func (l *lister) first(c clause) clause {
-	return cat(lit(`SELECT token FROM (`), c, l.order(), lit(` LIMIT ?)`, l.q.Limit+1))
+	return cat(lit(`SELECT * FROM (`), c, l.order(), lit(` LIMIT ?)`, l.q.Limit+1))
 }
 
-// ofTokens selects the page, and one record more, from these tokens.
+// ofTokens selects the page, and one record more, from these tokens: their rows are
+// looked up in the order in which they stand then.
 func (l *lister) ofTokens(tokens ...clause) clause {
 	c := tokens[0]
 	for _, t := range tokens[1:] {
-		c = cat(c, lit(` UNION ALL `), t)
+		c = cat(c, lit(` UNION `), t)
 	}
-	return cat(lit(`SELECT `+selected+` FROM apitoken_tokens t NOT INDEXED WHERE t.token IN (`), c, lit(`)`), l.order(), lit(` LIMIT ?`, l.q.Limit+1))
+	return cat(lit(`SELECT `+selected+` FROM (SELECT * FROM (`), c, lit(`) t`), l.order(), lit(` LIMIT ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, l.q.Limit+1))
 }
 
 // walked selects it from the first tokens in order, as many as steps. It is in that order

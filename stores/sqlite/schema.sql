@@ -96,8 +96,20 @@ CREATE TABLE apitoken_terms (
 
 CREATE INDEX apitoken_by_term ON apitoken_terms (environment, term);
 
+-- The first three letters of these texts, with the tokens that have them in the
+-- order of their names: there a search for a word that many have finds a page.
+CREATE TABLE apitoken_beginnings (
+	environment TEXT NOT NULL,
+	beginning   TEXT NOT NULL,
+	name_key    TEXT NOT NULL,
+	id          TEXT NOT NULL,
+	PRIMARY KEY (environment, beginning, name_key, id)
+) STRICT, WITHOUT ROWID;
+
 -- Also when rows are deleted by hand.
 CREATE TRIGGER apitoken_deleted AFTER DELETE ON apitoken_tokens BEGIN
+	DELETE FROM apitoken_beginnings WHERE environment = old.environment AND name_key = old.name_key AND id = old.id
+		AND beginning IN (SELECT substr(term, 1, 3) FROM apitoken_terms WHERE token = old.token);
 	DELETE FROM apitoken_permissions WHERE token = old.token;
 	DELETE FROM apitoken_terms WHERE token = old.token;
 END;

@@ -479,6 +479,11 @@ func TestATokenDeletedByHandIsGoneFromLists(t *testing.T) {
 	mustCreate(t, s, record("token"))
 	db := database(t, path)
 	mustExec(t, db, `DELETE FROM apitoken_tokens WHERE id = 'token'`)
+	for _, table := range []string{"apitoken_permissions", "apitoken_terms", "apitoken_beginnings"} {
+		if n := rowsOf(t, db, table); n != 0 {
+			t.Errorf("%d rows of it are left in %s", n, table)
+		}
+	}
 	for _, q := range []apitoken.Query{{}, {Text: "name"}, {Permission: "devices:read"}} {
 		q.Environment, q.Order, q.Limit = "environment", apitoken.ByName, 10
 		page, err := s.List(t.Context(), q)
@@ -486,6 +491,47 @@ func TestATokenDeletedByHandIsGoneFromLists(t *testing.T) {
 			t.Errorf("%+v: %+v, %v", q, page, err)
 		}
 	}
+}
+
+func TestATokenHasNoMoreBeginningsThanItsTermsHave(t *testing.T) {
+	path := newPath(t)
+	s := mustOpen(t, path)
+	db := database(t, path)
+	rec := record("token")
+	rec.ID, rec.Owner = "id", "me" // too short for any
+	for _, c := range []struct {
+		environment, name string
+		want              string
+	}{
+		{"one", "Laptop", ""}, // its beginning is that of the name
+		{"one", "My laptop, my lamp", "lam/my laptop, my lamp lap/my laptop, my lamp my /my laptop, my lamp"},
+		{"one", "My phone", "pho/my phone"},
+		{"two", "My phone", "pho/my phone"},
+		{"two", "é è éclair", "è é/é è éclair écl/é è éclair"},
+		{"two", "me", ""},
+	} {
+		rec.Environment, rec.Name = c.environment, c.name
+		if rec.Version == 1 {
+			mustCreate(t, s, rec)
+		} else if err := s.Replace(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		rec.Version++
+		var got sql.NullString
+		err := db.QueryRow(`SELECT group_concat(beginning || '/' || name_key, ' ' ORDER BY beginning) FROM apitoken_beginnings WHERE id = 'id' AND environment = ?`,
+			c.environment).Scan(&got)
+		if err != nil || got.String != c.want || int(rowsOf(t, db, "apitoken_beginnings")) != strings.Count(c.want, "/") {
+			t.Errorf("%q has the beginnings %q, not %q (%v); there are %d in all", c.name, got.String, c.want, err, rowsOf(t, db, "apitoken_beginnings"))
+		}
+	}
+}
+
+func rowsOf(t *testing.T, db *sql.DB, table string) (n int) {
+	t.Helper()
+	if err := db.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestARecordThatHasNoColumnsIsRefused(t *testing.T) {

@@ -151,7 +151,7 @@ func crowd(x *trial, n int) model {
 	var (
 		random = rand.New(rand.NewPCG(1, 2))
 		names  = []string{
-			"Backup", "backup", "BACKUP", "backup of the laptop", "laptop", "Laptop (old)", "zebra", "Äpfel", "äpfel", "apple", "Éclair",
+			"Backup", "backup", "BACKUP", "backup of the laptop", "laptop", "Laptop (old)", "of the lapwing", "zebra", "Äpfel", "äpfel", "apple", "Éclair",
 			"100% sure", "a_b", "a'b", "日本", "日本語 テスト", "e\u0301clair", "İstanbul", "straße", "x", "😀 smile", "back-up", "back\\up",
 			strings.Repeat("long ", 30), strings.Repeat("long ", 30) + "er", strings.Repeat("é", 40),
 		}
