@@ -41,6 +41,7 @@ var errDown = errors.New("connection refused")
 type countdown struct {
 	inner *memory.Store
 	other string // the ID of the token that lies are about
+	heeds bool   // its context, when it hangs
 
 	mu      sync.Mutex
 	calls   int
@@ -94,7 +95,7 @@ func (s *countdown) fired() {
 
 // call makes a call, or lets it fail. A lie is what the mode says if the call
 // knows that one, and otherwise an error.
-func call[T any](s *countdown, f func() (T, error), lies map[mode]func() (T, error)) (T, error) {
+func call[T any](ctx context.Context, s *countdown, f func() (T, error), lies map[mode]func() (T, error)) (T, error) {
 	m, release := s.next()
 	lie := lies[m]
 	if m == "" {
@@ -107,10 +108,10 @@ func call[T any](s *countdown, f func() (T, error), lies map[mode]func() (T, err
 	case failsLate:
 		_, _ = f()
 	case hangs:
-		<-release
+		s.hang(ctx, release)
 	case hangsLate:
 		_, _ = f()
-		<-release
+		s.hang(ctx, release)
 	case panics:
 		panic("the store panics")
 	case exits:
@@ -125,34 +126,44 @@ func call[T any](s *countdown, f func() (T, error), lies map[mode]func() (T, err
 	return *new(T), errDown
 }
 
+func (s *countdown) hang(ctx context.Context, release chan struct{}) {
+	if !s.heeds {
+		ctx = context.Background()
+	}
+	select {
+	case <-release:
+	case <-ctx.Done():
+	}
+}
+
 type none = struct{}
 
-func (s *countdown) write(f func() error, wrong error) error {
-	_, err := call(s, func() (none, error) { return none{}, f() }, map[mode]func() (none, error){
+func (s *countdown) write(ctx context.Context, f func() error, wrong error) error {
+	_, err := call(ctx, s, func() (none, error) { return none{}, f() }, map[mode]func() (none, error){
 		liesUnsaid: func() (none, error) { return none{}, wrong },
 	})
 	return err
 }
 
 func (s *countdown) Create(ctx context.Context, rec apitoken.Record) error {
-	return s.write(func() error { return s.inner.Create(context.WithoutCancel(ctx), rec) }, apitoken.ErrConflict)
+	return s.write(ctx, func() error { return s.inner.Create(context.WithoutCancel(ctx), rec) }, apitoken.ErrConflict)
 }
 
 func (s *countdown) Replace(ctx context.Context, rec apitoken.Record) error {
-	return s.write(func() error { return s.inner.Replace(context.WithoutCancel(ctx), rec) }, apitoken.ErrExists)
+	return s.write(ctx, func() error { return s.inner.Replace(context.WithoutCancel(ctx), rec) }, apitoken.ErrExists)
 }
 
 func (s *countdown) Delete(ctx context.Context, id string) error {
-	return s.write(func() error { return s.inner.Delete(context.WithoutCancel(ctx), id) }, apitoken.ErrConflict)
+	return s.write(ctx, func() error { return s.inner.Delete(context.WithoutCancel(ctx), id) }, apitoken.ErrConflict)
 }
 
 func (s *countdown) Touch(ctx context.Context, uses []apitoken.Use) error {
-	return s.write(func() error { return s.inner.Touch(context.WithoutCancel(ctx), uses) }, apitoken.ErrNotFound)
+	return s.write(ctx, func() error { return s.inner.Touch(context.WithoutCancel(ctx), uses) }, apitoken.ErrNotFound)
 }
 
 func (s *countdown) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	get := func(id string) (apitoken.Record, error) { return s.inner.Get(context.WithoutCancel(ctx), id) }
-	return call(s, func() (apitoken.Record, error) { return get(id) }, map[mode]func() (apitoken.Record, error){
+	return call(ctx, s, func() (apitoken.Record, error) { return get(id) }, map[mode]func() (apitoken.Record, error){
 		liesEmpty: func() (apitoken.Record, error) { return apitoken.Record{}, nil },
 		liesOther: func() (apitoken.Record, error) { return get(s.other) },
 		liesBroken: func() (apitoken.Record, error) {
@@ -166,7 +177,7 @@ func (s *countdown) Get(ctx context.Context, id string) (apitoken.Record, error)
 
 func (s *countdown) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
 	list := func() (apitoken.Page, error) { return s.inner.List(context.WithoutCancel(ctx), q) }
-	return call(s, list, map[mode]func() (apitoken.Page, error){
+	return call(ctx, s, list, map[mode]func() (apitoken.Page, error){
 		liesBroken: func() (apitoken.Page, error) {
 			page, err := list()
 			for i := range page.Records {
@@ -186,7 +197,7 @@ func (s *countdown) List(ctx context.Context, q apitoken.Query) (apitoken.Page, 
 
 func (s *countdown) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
 	scan := func() ([]apitoken.Record, error) { return s.inner.Scan(context.WithoutCancel(ctx), after, limit) }
-	return call(s, scan, map[mode]func() ([]apitoken.Record, error){
+	return call(ctx, s, scan, map[mode]func() ([]apitoken.Record, error){
 		liesBroken: func() ([]apitoken.Record, error) {
 			recs, err := scan()
 			for i := range recs {
@@ -199,7 +210,7 @@ func (s *countdown) Scan(ctx context.Context, after string, limit int) ([]apitok
 
 func (s *countdown) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
 	type inUse struct{ seals, secrets map[string]int }
-	k, err := call(s, func() (k inUse, err error) {
+	k, err := call(ctx, s, func() (k inUse, err error) {
 		k.seals, k.secrets, err = s.inner.KeysInUse(context.WithoutCancel(ctx))
 		return k, err
 	}, nil)
@@ -213,3 +224,8 @@ type watched struct{ *countdown }
 func (s watched) Watch(ctx context.Context, feed apitoken.Feed) error {
 	return s.inner.Watch(ctx, feed)
 }
+
+// A promising is one that is Cancelable, and heeds its context.
+type promising struct{ watched }
+
+func (promising) Cancelable() {}

@@ -26,7 +26,7 @@ const storeTimeout = 2 * time.Second
 type world struct {
 	t             *testing.T
 	store         *countdown
-	feed          bool
+	how           circumstances
 	auth          *apitoken.Authority
 	read, write   apitoken.Permission
 	guarded       http.Handler
@@ -37,8 +37,12 @@ type world struct {
 	called        bool
 }
 
-func newWorld(t *testing.T, feed bool) *world {
-	w := &world{t: t, feed: feed, store: &countdown{inner: memory.New()}}
+// Circumstances are those in which the store fails: from the n-th call on, with a
+// feed, or when it is Cancelable.
+type circumstances struct{ lasting, feed, cancelable bool }
+
+func newWorld(t *testing.T, how circumstances) *world {
+	w := &world{t: t, how: how, store: &countdown{inner: memory.New(), heeds: how.cancelable}}
 	var catalogue apitoken.Catalogue
 	w.read = catalogue.Define("devices:read", "See devices")
 	w.write = catalogue.Define("devices:write", "Change devices")
@@ -58,7 +62,10 @@ func (w *world) open(catalogue *apitoken.Catalogue, keyIDs ...string) {
 	}
 	var store apitoken.Store = w.store
 	maxStale := 10 * time.Second // longer than StoreTimeout: that time passes forgets nothing
-	if w.feed {
+	switch {
+	case w.how.cancelable:
+		store, maxStale = promising{watched{w.store}}, 0
+	case w.how.feed:
 		store, maxStale = watched{w.store}, 0
 	}
 	var err error
@@ -318,7 +325,7 @@ func TestEveryCallOfTheStoreMayFail(t *testing.T) {
 			ran++
 			var calls int
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, true)
+				w := newWorld(t, circumstances{feed: true})
 				defer func() { w.auth.Close() }()
 				if op.prepare != nil {
 					must(t, op.prepare(w))
@@ -332,10 +339,13 @@ func TestEveryCallOfTheStoreMayFail(t *testing.T) {
 			})
 			for n := 1; n <= max(calls, 1); n++ {
 				for _, m := range modes {
-					for _, how := range []struct{ lasting, feed bool }{{}, {lasting: true}, {feed: true}, {true, true}} {
+					for _, how := range []circumstances{{}, {lasting: true}, {feed: true}, {lasting: true, feed: true}, {cancelable: true}, {lasting: true, cancelable: true}} {
+						if how.cancelable && m == exits {
+							continue // it would end the request's, which is the test's
+						}
 						points++
 						synctest.Test(t, func(t *testing.T) {
-							f, r := tortured(t, op, n, m, how.lasting, how.feed)
+							f, r := tortured(t, op, n, m, how)
 							faults += f
 							fired[m] += f
 							made += r
@@ -358,8 +368,8 @@ func TestEveryCallOfTheStoreMayFail(t *testing.T) {
 
 // tortured does an operation while the n-th call fails, and checks what has to hold
 // whatever happens.
-func tortured(t *testing.T, op operation, n int, m mode, lasting, feed bool) (faults, made int) {
-	w := newWorld(t, feed)
+func tortured(t *testing.T, op operation, n int, m mode, how circumstances) (faults, made int) {
+	w := newWorld(t, how)
 	defer func() {
 		w.store.heal()
 		w.auth.Close()
@@ -372,7 +382,7 @@ func tortured(t *testing.T, op operation, n int, m mode, lasting, feed bool) (fa
 	if before.Status != apitoken.StatusActive {
 		was = 401
 	}
-	w.store.arm(n, m, lasting)
+	w.store.arm(n, m, how.lasting)
 	began := time.Now()
 	err := op.do(w)
 	calls, _ := w.store.counted()
