@@ -50,8 +50,9 @@ type restingToken struct {
 	since time.Duration // since recorder.base
 }
 
-// A waitingUse is a [Use] in a list.
+// A waitingUse is a [Use] in a list, that of its token or of the free ones.
 type waitingUse struct {
+	id      tokenID // zero: free
 	digest  [32]byte
 	at      int64 // microseconds since 1970
 	address [16]byte
@@ -85,7 +86,7 @@ func newRecorder(touch func(context.Context, []Use) error, timeout time.Duration
 
 // record notes a use of a token. addr has no zone.
 func (r *recorder) record(id string, digest *[32]byte, via Transport, at time.Time, addr netip.Addr) {
-	u := waitingUse{digest: *digest, via: via.code(), at: at.UnixMicro()}
+	u := waitingUse{id: tokenID([]byte(id)), digest: *digest, via: via.code(), at: at.UnixMicro()}
 	if addr.IsValid() {
 		u.address, u.kind = addr.As16(), ipv6Address
 		if addr.Is4() {
@@ -94,12 +95,12 @@ func (r *recorder) record(id string, digest *[32]byte, via Transport, at time.Ti
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(tokenID([]byte(id)), u)
+	r.add(u)
 	r.schedule(useDelay)
 }
 
-func (r *recorder) add(id tokenID, u waitingUse) {
-	t, known := r.tokens[id]
+func (r *recorder) add(u waitingUse) {
+	t, known := r.tokens[u.id]
 	if !known {
 		t.first = none
 	}
@@ -118,9 +119,9 @@ func (r *recorder) add(id tokenID, u waitingUse) {
 	}
 	u.next = t.first
 	t.first = r.keep(u)
-	r.tokens[id] = t
+	r.tokens[u.id] = t
 	if !known {
-		r.due = append(r.due, id)
+		r.due = append(r.due, u.id)
 	}
 }
 
@@ -162,9 +163,16 @@ func (r *recorder) flush(all bool) {
 		r.idle.Wait()
 	}
 	now := time.Since(r.base)
-	for len(r.resting) > 0 && (all || now-r.resting[0].since >= useEvery) {
+	for len(r.resting) > 0 && now-r.resting[0].since >= useEvery {
 		r.wake(r.resting[0].id)
 		r.resting = r.resting[1:]
+	}
+	if all { // of those that rest, which may be millions, few have been used again
+		for i := range r.uses {
+			if id := r.uses[i].id; id != (tokenID{}) {
+				r.wake(id)
+			}
+		}
 	}
 	due := r.due
 	r.due, r.flushing = nil, true
@@ -183,16 +191,15 @@ func (r *recorder) flush(all bool) {
 	}
 }
 
-// wake makes a token due, or forgets it if none of its uses waits.
+// wake makes a token due that rests, or forgets it if none of its uses waits.
 func (r *recorder) wake(id tokenID) {
-	t := r.tokens[id]
-	if t.first == none {
+	switch t := r.tokens[id]; {
+	case t.first == none:
 		delete(r.tokens, id)
-		return
+	case t.rests:
+		r.tokens[id] = usedToken{first: t.first}
+		r.due = append(r.due, id)
 	}
-	t.rests = false
-	r.tokens[id] = t
-	r.due = append(r.due, id)
 }
 
 // write writes the uses of some of the tokens that are due, and returns of how
@@ -206,7 +213,7 @@ func (r *recorder) write(due []tokenID, now time.Duration) (n int, ok bool) {
 	for _, id := range due {
 		before := len(uses)
 		for i := r.tokens[id].first; i != none; i = r.uses[i].next {
-			uses, sent = append(uses, r.uses[i].use(id)), append(sent, r.uses[i])
+			uses, sent = append(uses, r.uses[i].use()), append(sent, r.uses[i])
 		}
 		if before > 0 && len(uses) > maxWrite {
 			uses, sent = uses[:before], sent[:before]
@@ -242,7 +249,7 @@ func (r *recorder) write(due []tokenID, now time.Duration) (n int, ok bool) {
 }
 
 // use returns what the store is given.
-func (u *waitingUse) use(id tokenID) Use {
+func (u *waitingUse) use() Use {
 	var addr netip.Addr
 	switch u.kind {
 	case ipv4Address:
@@ -250,7 +257,7 @@ func (u *waitingUse) use(id tokenID) Use {
 	case ipv6Address:
 		addr = netip.AddrFrom16(u.address)
 	}
-	return Use{ID: string(id[:]), Digest: slices.Clone(u.digest[:]), Transport: transports[u.via], At: time.UnixMicro(u.at).UTC(), Address: addr}
+	return Use{ID: string(u.id[:]), Digest: slices.Clone(u.digest[:]), Transport: transports[u.via], At: time.UnixMicro(u.at).UTC(), Address: addr}
 }
 
 // call calls the store, without the mutex.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/valkey-io/valkey-go"
@@ -182,6 +183,28 @@ func must[T any](v T, err error) T {
 // before, as its owner generates it.
 const coldTokens = 1000
 
+// useAll uses every token and waits until that is recorded, which it is once a
+// minute: or else each of the few requests that follow would have it written.
+func useAll(b *testing.B, s *Server, store apitoken.Store, ids []string) {
+	c := s.Client(Allowed)
+	for _, token := range s.Tokens {
+		if got := c(s.Scheme + " " + token); got != http.StatusOK {
+			b.Fatal(got)
+		}
+	}
+	for _, id := range ids {
+		for recorded := false; !recorded; {
+			rec, err := store.Get(b.Context(), id)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if recorded = len(rec.Uses) > 0; !recorded {
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+	}
+}
+
 // BenchmarkCold is a request with a valid token when nothing may be kept in
 // memory, beside bare reads from the same record, and a Get of the store alone.
 func BenchmarkCold(b *testing.B) {
@@ -197,6 +220,7 @@ func BenchmarkCold(b *testing.B) {
 			for i, token := range s.Tokens {
 				ids[i] = token[len("acme_"):][:idLen]
 			}
+			useAll(b, s, d.store, ids)
 			each := func(read bareRead) func(*testing.B) {
 				return func(b *testing.B) {
 					b.ReportAllocs()

@@ -269,7 +269,9 @@ var seeds = []seed{
 	{"a flood of uses fills the memory", "uses.go", `if r.closed || r.waiting >= maxUsed {`, `if r.closed {`},
 	{"a newer use is lost to an older one", "uses.go", `if u.at > old.at {`, `if u.at != old.at {`},
 	{"a failed write of uses is forgotten", "uses.go", `if err := r.call(uses); err != nil || r.closed {`, `if r.call(uses); r.closed {`},
-	{"uses are written each second", "uses.go", `(all || now-r.resting[0].since >= useEvery)`, `true`},
+	{"uses are written each second", "uses.go", `now-r.resting[0].since >= useEvery`, `true`},
+	{"Close leaves the uses of tokens that rest", "uses.go", `if all { // of those`, `if false { // of those`},
+	{"a token with two uses is written twice", "uses.go", "case t.rests:\n", "default:\n"},
 	{"what Recheck decides is a use", "middleware.go", `if a.uses != nil && q.again == nil && `, `if a.uses != nil && `},
 	{"refused requests are uses", "middleware.go", `(reason == "" || reason == ErrPermission) && v.token.entry().note`, `v.matched && v.token.entry().note`},
 
