@@ -10,10 +10,10 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Cancelable implements [apitoken.Cancelable].
-func (s *Store) Cancelable() {}
-
-// Get implements [apitoken.Store].
+// Get implements [apitoken.Store]. It may return some seconds after its context has
+// ended, if a connection has to be made and the server does not answer: the client
+// has one caller make it, and the others wait. The store is no
+// [apitoken.Cancelable], therefore.
 func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	found, err := s.read(ctx, id)
 	switch {

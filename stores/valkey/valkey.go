@@ -40,12 +40,11 @@ type Store struct {
 }
 
 var (
-	_ apitoken.Store      = (*Store)(nil)
-	_ apitoken.Toucher    = (*Store)(nil)
-	_ apitoken.Scanner    = (*Store)(nil)
-	_ apitoken.KeyLister  = (*Store)(nil)
-	_ apitoken.Watcher    = (*Store)(nil)
-	_ apitoken.Cancelable = (*Store)(nil)
+	_ apitoken.Store     = (*Store)(nil)
+	_ apitoken.Toucher   = (*Store)(nil)
+	_ apitoken.Scanner   = (*Store)(nil)
+	_ apitoken.KeyLister = (*Store)(nil)
+	_ apitoken.Watcher   = (*Store)(nil)
 )
 
 // Open connects to a server or a cluster, for example
