@@ -335,7 +335,7 @@ var watchCases = []watchCase{{
 	needs: []string{"Cut", "Freeze"},
 	run: func(x *watchTrial) {
 		if _, promised := x.Store.(apitoken.Cancelable); !promised {
-			return
+			x.t.Skip("the store is no Cancelable")
 		}
 		x.create(plain("token"))
 		x.has(plain("token"))
