@@ -1,8 +1,8 @@
 # All targets need Go only; what else a test needs, it skips and says so.
-# See CONTRIBUTING.md, and internal/check for what is done here.
+# See CONTRIBUTING.md, and internal/test/ci for what is done here.
 
-check = go run ./internal/check
-proof = go test -C internal/proof -count=1 -v -timeout 0
+check = go run ./internal/test/ci
+proof = go test -C internal/test/proof -count=1 -v -timeout 0
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 15
@@ -23,13 +23,13 @@ timing: ## does the time of a refusal tell about the secret? TIMING=2m is how lo
 	@go test -count=1 -v -run '^TestTheTimeOfARefusal' -timeout 0 -timing "$${TIMING:-2m}" .
 
 fresh: ## how soon other nodes refuse a deactivated token, into docs/freshness.md; some 15 minutes
-	@go run ./internal/proof/fresh -o docs/freshness.md
+	@go run ./internal/test/proof/fresh -o docs/freshness.md
 
 newcomer: ## follow the README in an empty directory, with modules as they will be released; COLD=1 with an empty build cache
 	@$(check) newcomer
 
 mutation: ## break the library in some 440 places, one at a time: does a test notice? into docs/mutation.md; 20 minutes
-	@go run ./internal/proof/mutation -o docs/mutation.md
+	@go run ./internal/test/proof/mutation -o docs/mutation.md
 
 histories: ## is what a node acknowledged enforced at once? OPS=10000000 is how many checks for each store
 	@$(proof) ./histories -ops "$${OPS:-10000000}"

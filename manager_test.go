@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/managertest"
+	"github.com/apitoken-go/apitoken/internal/test/managertest"
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 func TestADeactivationReachesTheOtherNodesWithTheFeedAndWithout(t *testing.T) {

@@ -26,8 +26,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apitoken-go/apitoken/internal/netfault"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/netfault"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 func main() {

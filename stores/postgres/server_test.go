@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 func TestWhatWasAcknowledgedSurvivesACrash(t *testing.T) {

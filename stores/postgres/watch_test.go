@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/netfault"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/netfault"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
 

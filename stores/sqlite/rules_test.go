@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/managertest"
+	"github.com/apitoken-go/apitoken/internal/test/managertest"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 )
 

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 // restricted gives servers the user that README.md describes, and returns the

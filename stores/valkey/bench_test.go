@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 // BenchmarkGet compares Get with a bare GET of the same value by the same

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 // entriesOf returns all members of all indexes, without the notes.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/valkey"
 )
 

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 	"github.com/apitoken-go/apitoken/stores/valkey"
 )

@@ -13,8 +13,8 @@ import (
 	client "github.com/valkey-io/valkey-go"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/netfault"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/netfault"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 	"github.com/apitoken-go/apitoken/stores/valkey"
 )

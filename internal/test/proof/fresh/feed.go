@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apitoken-go/apitoken/internal/netfault"
+	"github.com/apitoken-go/apitoken/internal/test/netfault"
 )
 
 // A fault is something that happens to the feeds of all nodes. The store itself

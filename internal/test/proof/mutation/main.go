@@ -5,8 +5,8 @@
 // notices, a survivor, is a gap in the tests, unless argued.go says why it cannot be
 // noticed. A seed that does not compile shows nothing, and is an error.
 //
-//	go run ./internal/proof/mutation            # all seeds, and -n mechanical breaks
-//	go run ./internal/proof/mutation -o docs/mutation.md
+//	go run ./internal/test/proof/mutation            # all seeds, and -n mechanical breaks
+//	go run ./internal/test/proof/mutation -o docs/mutation.md
 package main
 
 import (
@@ -128,7 +128,7 @@ func run(ctx context.Context, t *tester, n, skip int, withSeeds bool, match stri
 	report := summarize(made, possible, time.Since(start))
 	fmt.Print("\n", report.text())
 	if page != "" {
-		if err := os.WriteFile(page, []byte(report.page("go run ./internal/proof/mutation "+strings.Join(os.Args[1:], " "))), 0o666); err != nil {
+		if err := os.WriteFile(page, []byte(report.page("go run ./internal/test/proof/mutation "+strings.Join(os.Args[1:], " "))), 0o666); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ How soon a token that one node has deactivated is refused by the others; and wha
 happens when the feed of changes, or the store, fails. Three nodes, each with
 connections of its own to one server; tokens are sealed; MaxStale is %v. Written by
 
-    go run ./internal/proof/fresh -o docs/freshness.md    # make fresh
+    go run ./internal/test/proof/fresh -o docs/freshness.md    # make fresh
 
 on %s, on %s, %s. Everything (the server, the nodes, the load) shares
 this machine.

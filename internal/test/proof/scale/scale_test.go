@@ -2,7 +2,7 @@
 
 // Package scale measures what docs/scale.md calculates with, on private servers:
 //
-//	go test -run '^$' -bench . ./internal/proof/scale
+//	go test -run '^$' -bench . ./internal/test/proof/scale
 package scale
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 )
 

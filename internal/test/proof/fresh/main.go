@@ -5,7 +5,7 @@
 // to the feed of changes or to the store. It starts its own PostgreSQL and Redis,
 // prints a report in Markdown, and fails if the promise was broken.
 //
-//	go run ./internal/proof/fresh -o docs/freshness.md
+//	go run ./internal/test/proof/fresh -o docs/freshness.md
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 func main() {

@@ -9,7 +9,7 @@ import (
 
 // The list of seeds follows the code: each of them is there to be broken.
 func TestEverySeedIsInTheCodeOnce(t *testing.T) {
-	breaks, err := seededBreaks(filepath.Join("..", "..", ".."))
+	breaks, err := seededBreaks(filepath.Join("..", "..", "..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestEverySeedCompiles(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles all packages with breaks: left out with -short")
 	}
-	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	root, err := filepath.Abs(filepath.Join("..", "..", "..", ".."))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ p.go:5: leave out n = a`
 
 func TestMechanicalBreaksAreSpreadOverTheFiles(t *testing.T) {
 	const n = 100
-	breaks, possible, err := mechanicalBreaks(filepath.Join("..", "..", ".."), n, 0)
+	breaks, possible, err := mechanicalBreaks(filepath.Join("..", "..", "..", ".."), n, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

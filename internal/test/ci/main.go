@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const usage = `usage: go run ./internal/check COMMAND
+const usage = `usage: go run ./internal/test/ci COMMAND
 
   test      lint, all tests, and cover, over all modules
   lint      gofmt, go vet, staticcheck, go mod tidy

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/apitoken-go/apitoken/internal/netfault"
+	"github.com/apitoken-go/apitoken/internal/test/netfault"
 )
 
 // serve runs serve for every connection of a server, and returns its address.

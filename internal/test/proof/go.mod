@@ -1,4 +1,4 @@
-module github.com/apitoken-go/apitoken/internal/proof
+module github.com/apitoken-go/apitoken/internal/test/proof
 
 go 1.26.0
 
@@ -32,8 +32,8 @@ require (
 )
 
 replace (
-	github.com/apitoken-go/apitoken => ../..
-	github.com/apitoken-go/apitoken/stores/postgres => ../../stores/postgres
-	github.com/apitoken-go/apitoken/stores/sqlite => ../../stores/sqlite
-	github.com/apitoken-go/apitoken/stores/valkey => ../../stores/valkey
+	github.com/apitoken-go/apitoken => ../../..
+	github.com/apitoken-go/apitoken/stores/postgres => ../../../stores/postgres
+	github.com/apitoken-go/apitoken/stores/sqlite => ../../../stores/sqlite
+	github.com/apitoken-go/apitoken/stores/valkey => ../../../stores/valkey
 )

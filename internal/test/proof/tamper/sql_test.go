@@ -15,7 +15,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/testserver"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 )

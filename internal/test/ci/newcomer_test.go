@@ -54,7 +54,7 @@ func TestAProxyHasEachModuleWithItsOwnFilesAndTheLicense(t *testing.T) {
 }
 
 func TestTheREADMECanBeFollowed(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../../README.md")
 	require.NoError(t, err)
 	n := new(reader)
 	require.NoError(t, n.read(string(readme)))
@@ -80,9 +80,9 @@ func TestAREADMEThatLeavesSomethingOutIsNoticed(t *testing.T) {
 }
 
 func TestTheReleasePageTagsTheModulesThatThereAre(t *testing.T) {
-	page, err := os.ReadFile("../../docs/releasing.md")
+	page, err := os.ReadFile("../../../docs/releasing.md")
 	require.NoError(t, err)
-	w, err := openWorkspace("../..")
+	w, err := openWorkspace("../../..")
 	require.NoError(t, err)
 	tree, err := openTree(w)
 	require.NoError(t, err)

@@ -27,7 +27,7 @@ func raceDetector(w *workspace) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	return quiet(w.command(w.root.Dir, "go", "build", "-race", "-buildvcs=false", "-o", filepath.Join(dir, "check"), "./internal/check"))
+	return quiet(w.command(w.root.Dir, "go", "build", "-race", "-buildvcs=false", "-o", filepath.Join(dir, "check"), "./internal/test/ci"))
 }
 
 var moduleTests = stage{"each module alone", func(w *workspace, r *results) {
