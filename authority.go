@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,7 +172,7 @@ type Authority struct {
 	cache       *cache    // nil with ReadAlways
 	follower    *follower // nil without a cache, or if the store is no Watcher
 
-	refused tally
+	refused refusalCounters
 	moves   atomic.Bool // Scrub has moved a token into a context
 
 	lookups, renewals, storeGate, owners, auditGate *gate
@@ -196,15 +197,15 @@ func New(c Config) (*Authority, error) {
 	if c.Store == nil {
 		wrong("Store", "is missing")
 	}
-	c.Scheme = orDefault(c.Scheme, defaultScheme)
+	c.Scheme = cmp.Or(c.Scheme, defaultScheme)
 	if !isToken(c.Scheme) {
 		wrong("Scheme", "%.40q is not a token as RFC 9110 section 5.6.2 defines it", c.Scheme)
 	}
-	c.Parameter = orDefault(c.Parameter, defaultParameter)
+	c.Parameter = cmp.Or(c.Parameter, defaultParameter)
 	if strings.ContainsFunc(c.Parameter, func(c rune) bool { return c > '~' || !isAlnum(byte(c)) && !strings.ContainsRune("-._~", c) }) {
 		wrong("Parameter", "%.40q contains a character that queries encode: use A-Z, a-z, 0-9 and -._~", c.Parameter)
 	}
-	c.Realm = orDefault(c.Realm, defaultRealm)
+	c.Realm = cmp.Or(c.Realm, defaultRealm)
 	for i := range len(c.Realm) {
 		if c.Realm[i] < ' ' || c.Realm[i] > '~' {
 			wrong("Realm", "%.40q contains a character outside printable ASCII", c.Realm)
@@ -214,23 +215,23 @@ func New(c Config) (*Authority, error) {
 	if c.StoreTimeout < 0 {
 		wrong("StoreTimeout", "is negative")
 	}
-	c.StoreTimeout = orDefault(c.StoreTimeout, defaultTimeout)
+	c.StoreTimeout = cmp.Or(c.StoreTimeout, defaultTimeout)
 	if c.MaxStale < 0 && c.MaxStale != ReadAlways {
 		wrong("MaxStale", "is negative")
 	}
-	c.MaxStale = orDefault(c.MaxStale, defaultMaxStale)
+	c.MaxStale = cmp.Or(c.MaxStale, defaultMaxStale)
 	if c.CacheEntries < 0 {
 		wrong("CacheEntries", "is negative")
 	}
-	c.CacheEntries = orDefault(c.CacheEntries, defaultEntries)
+	c.CacheEntries = cmp.Or(c.CacheEntries, defaultEntries)
 	if c.MaxLookups < 0 {
 		wrong("MaxLookups", "is negative")
 	}
-	c.MaxLookups = orDefault(c.MaxLookups, defaultMaxLookups)
+	c.MaxLookups = cmp.Or(c.MaxLookups, defaultMaxLookups)
 	if c.OwnerTimeout < 0 {
 		wrong("OwnerTimeout", "is negative")
 	}
-	c.OwnerTimeout = orDefault(c.OwnerTimeout, defaultTimeout)
+	c.OwnerTimeout = cmp.Or(c.OwnerTimeout, defaultTimeout)
 	if c.MaxLifetime < 0 {
 		wrong("MaxLifetime", "is negative")
 	}
@@ -359,69 +360,11 @@ func (a *Authority) Policy() Policy {
 	return a.policy
 }
 
-// Stats are what operators look at: counts since New, but for the first three.
-type Stats struct {
-	CacheEntries int64 // tokens in memory now
-
-	// Feed is whether changes were reported by the Store; FeedAge is how long ago
-	// everything had been: much more than Config.MaxStale/4 says that the feed
-	// hangs or was lost, and that tokens are read anew after each MaxStale.
-	Feed    bool
-	FeedAge time.Duration
-
-	// Look-ups that went to the store: of tokens that were not in memory, and of
-	// tokens that were, but had become too old.
-	Misses, Expired int64
-
-	Evictions     int64 // of tokens from memory, because there were too many
-	Invalidations int64 // changes of tokens, of this node or reported by the feed
-	Resets        int64 // how often the feed began, which empties the memory
-
-	// Refused counts the refusals, for every reason that there is.
-	Refused map[Reason]int64
-
-	// UsesDropped is how many uses of tokens were not recorded, because the
-	// store was too slow or failed, or the Authority was closed.
-	UsesDropped int64
-}
-
-// Stats returns what the Authority has counted. It is cheap enough to be asked each
-// second. docs/operating.md says what to watch; adapters/prometheus and adapters/otel
-// export it.
-func (a *Authority) Stats() Stats {
-	var s Stats
-	if !a.ready() {
-		return s
-	}
-	if a.uses != nil {
-		s.UsesDropped = int64(a.uses.dropped.Load())
-	}
-	s.Refused = a.refused.counts()
-	c := a.cache
-	if c == nil {
-		return s
-	}
-	s.CacheEntries = c.size.Load()
-	s.Misses, s.Expired, s.Evictions = c.misses.Load(), c.expired.Load(), c.evictions.Load()
-	s.Invalidations, s.Resets = c.invalidations.Load(), c.resets.Load()
-	if current := c.current.Load(); current != nil {
-		s.Feed, s.FeedAge = true, current.age(c.instant(a.now()))
-	}
-	return s
-}
-
 // clock returns a moment as it is judged, in microseconds since 1970: by the wall
 // clock, but no less than has passed by the monotonic one since New, so that a
 // wall clock that is set back brings no expired token back to life.
 func (a *Authority) clock(now time.Time) int64 {
 	return max(now.UnixNano(), a.started.UnixNano()+int64(now.Sub(a.started))) / 1000
-}
-
-func orDefault[T comparable](v, def T) T {
-	if v == *new(T) {
-		return def
-	}
-	return v
 }
 
 // A FieldError says what is wrong with a field of what was given.

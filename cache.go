@@ -7,9 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
-
-	"github.com/apitoken-go/apitoken/internal/prefetch"
 )
 
 // A cache holds entries in memory, each for as long as it is certain to be
@@ -60,7 +57,6 @@ type shard struct {
 type call struct {
 	began   instant
 	known   bool          // it is for one who has shown the right secret
-	own     callContext   // of the store's
 	entered atomic.Bool   // it waits for the store, not for a slot
 	done    chan struct{} // closed when e and err are set
 	e       *entry
@@ -125,24 +121,6 @@ func (c *cache) get(hash uint64, id string, now instant) (e *entry, fresh bool) 
 		e.hot.Store(true)
 	}
 	return e, true
-}
-
-// Memory of a token in use is most often far away, and takes longer to answer than
-// all that is computed for a request. approach is to be called as soon as the ID is
-// known, meet some time after it, and get some time after that.
-
-// approach has the place loaded where the list of a token begins.
-func (c *cache) approach(hash uint64) {
-	prefetch.Line(unsafe.Pointer(c.shard(hash).bucket(hash)))
-}
-
-// meet has the first entry of that list loaded.
-func (c *cache) meet(hash uint64) {
-	if e := c.shard(hash).bucket(hash).Load(); e != nil {
-		prefetch.Line(unsafe.Pointer(e))
-		prefetch.Line(unsafe.Pointer(&e.digest))
-		prefetch.Line(unsafe.Pointer(&e.low))
-	}
 }
 
 // find looks an entry up, without the lock.

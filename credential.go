@@ -1,11 +1,9 @@
 package apitoken
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strings"
-	"unsafe"
 )
 
 // A credential is what a request presents.
@@ -18,26 +16,14 @@ type credential struct {
 	// The parts of text if that is a token of ours.
 	id, secret string
 	ours       bool
-	hash       uint64 // of the ID, for the cache
 }
 
 // take judges the form of the text that was presented.
 func (a *Authority) take(c *credential, text string, empty fault) {
 	c.text = text
-	if id, secret, ok := a.grammar.split(text); ok {
-		if a.cache != nil {
-			c.hash = a.cache.hash(id)
-			a.cache.approach(c.hash)
-		}
-		if a.grammar.intact(text) {
-			c.id, c.secret, c.ours = id, secret, true
-			if a.cache != nil {
-				a.cache.meet(c.hash)
-			}
-			return
-		}
+	if c.id, c.secret, c.ours = a.grammar.parse(text); !c.ours {
+		c.fault = faultIn(text, empty)
 	}
-	c.fault = faultIn(text, empty)
 }
 
 // A fault is what makes a credential malformed.
@@ -188,10 +174,12 @@ func faultIn(text string, empty fault) fault {
 func (a *Authority) inQuery(r *http.Request) credential {
 	c := a.fromQuery(r.URL.RawQuery)
 	if a.moves.Load() {
-		if moved, ok := r.Context().Value(movedKey{a}).(*movedContext); ok && moved.query().via != "" {
-			if c.via == "" {
-				return *moved.query()
-			}
+		moved, ok := r.Context().Value(movedKey{a}).(*movedContext)
+		switch {
+		case !ok || moved.query().via == "":
+		case c.via == "":
+			return moved.query()
+		default:
 			return credential{via: InQuery, fault: faultTwoParams}
 		}
 	}
@@ -307,20 +295,9 @@ func cutParameter(pair, parameter string) (value string, ours bool) {
 // A movedContext carries a credential that was taken out of the query.
 type movedContext struct {
 	tokenContext
-	key movedKey
-	p   unsafe.Pointer // to the credential; see Token
+	key   movedKey
+	query func() credential // a pointer would be followed by fmt, which would print the token
 }
-
-func newMovedContext(ctx context.Context, tok Token, key movedKey, query credential) *movedContext {
-	both := &struct {
-		movedContext
-		query credential
-	}{movedContext{tokenContext: tokenContext{ctx, tok}, key: key}, query}
-	both.p = unsafe.Pointer(&both.query)
-	return &both.movedContext
-}
-
-func (c *movedContext) query() *credential { return (*credential)(c.p) }
 
 type movedKey struct{ a *Authority }
 
@@ -371,7 +348,8 @@ func (a *Authority) scrub(r *http.Request, tok Token, c *credential) *http.Reque
 	if !a.moves.Load() {
 		a.moves.Store(true)
 	}
-	clean := r.WithContext(newMovedContext(r.Context(), tok, movedKey{a}, *c))
+	moved := *c // captured by value
+	clean := r.WithContext(&movedContext{tokenContext{r.Context(), tok}, movedKey{a}, func() credential { return moved }})
 	u := *r.URL
 	u.RawQuery, u.ForceQuery = query, false
 	clean.URL, clean.RequestURI = &u, uri
@@ -427,32 +405,33 @@ func lowerASCII(s string) string {
 
 // tokenByte and token68Byte are the bytes of token (RFC 9110 section 5.6.2)
 // and of token68 before its padding (section 11.2).
-var tokenByte, token68Byte = byteSet("!#$%&'*+-.^_`|~"), byteSet("-._~+/")
+var (
+	tokenByte   = byteSet("!#$%&'*+-.^_`|~")
+	token68Byte = byteSet("-._~+/")
+)
 
-// A bytes256 is a set of bytes: 0 for those in it, 1 for the others.
-type bytes256 [256]byte
+// A bytes256 is a set of bytes.
+type bytes256 [256]bool
 
 // byteSet returns the letters and digits of ASCII and what else is given.
 func byteSet(more string) *bytes256 {
 	set := new(bytes256)
 	for i := range set {
-		if !isAlnum(byte(i)) && strings.IndexByte(more, byte(i)) < 0 {
-			set[i] = 1
-		}
+		set[i] = isAlnum(byte(i)) || strings.IndexByte(more, byte(i)) >= 0
 	}
 	return set
 }
 
-func (set *bytes256) has(c byte) bool { return set[c] == 0 }
+func (set *bytes256) has(c byte) bool { return set[c] }
 
-// holdsAll reports whether all bytes of s are in the set. It does not stop at the
-// first that is not: most often there is none, and nothing to predict wrongly.
+// holdsAll reports whether all bytes of s are in the set.
 func (set *bytes256) holdsAll(s string) bool {
-	var others byte
 	for i := range len(s) {
-		others |= set[s[i]]
+		if !set[s[i]] {
+			return false
+		}
 	}
-	return others == 0
+	return true
 }
 
 func isToken(s string) bool { return s != "" && tokenByte.holdsAll(s) }

@@ -129,36 +129,38 @@ func ExampleAuthority_Require() {
 	// 401 apiToken realm="api"
 }
 
-func ExampleAuthority_RequireAny() {
+// One of several permissions is enough.
+func ExampleAny() {
 	auth, secret := newService(readReports)
 	mux := http.NewServeMux()
-	mux.Handle("GET /overview", auth.RequireAny(readDevices, readReports)(http.HandlerFunc(hello)))
+	mux.Handle("GET /overview", auth.Guard(apitoken.Any(readDevices, readReports))(http.HandlerFunc(hello)))
 
 	call(mux, "/overview", secret)
 	// Output: 200 hello, alice
 }
 
-func ExampleAuthority_RequireToken() {
+// Every valid token may pass, whatever its permissions.
+func ExampleAnyToken() {
 	auth, secret := newService(readReports)
 	mux := http.NewServeMux()
-	mux.Handle("GET /whoami", auth.RequireToken()(http.HandlerFunc(hello)))
+	mux.Handle("GET /whoami", auth.Guard(apitoken.AnyToken())(http.HandlerFunc(hello)))
 
 	call(mux, "/whoami", secret)
 	// Output: 200 hello, alice
 }
 
 // Permissions from a configuration file are looked up when the program starts.
-func ExampleAuthority_RequireList() {
+func ExampleCatalogue_Lookup_routes() {
 	auth, secret := newService(readDevices)
 
 	_, err := catalogue.Lookup("devices:raed")
 	fmt.Println(err)
 
-	list, err := catalogue.Lookup("devices:read")
+	perms, err := catalogue.Lookup("devices:read")
 	if err != nil {
 		panic(err)
 	}
-	call(auth.RequireList(list)(http.HandlerFunc(hello)), "/devices", secret)
+	call(auth.Require(perms[0], perms[1:]...)(http.HandlerFunc(hello)), "/devices", secret)
 	// Output:
 	// apitoken: permissions unknown: "devices:raed" (did you mean "devices:read"?)
 	// 200 hello, alice
@@ -473,7 +475,7 @@ func ExampleConfig_refusalBody() {
 	if err != nil {
 		panic(err)
 	}
-	call(auth.RequireToken()(http.HandlerFunc(hello)), "/", apitoken.Secret{})
+	call(auth.Guard(apitoken.AnyToken())(http.HandlerFunc(hello)), "/", apitoken.Secret{})
 	// Output: 401 no: API token required
 }
 

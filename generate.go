@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -81,7 +82,7 @@ func (m *Manager) Import(ctx context.Context, i Import) (*Info, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
-	owner := orDefault(i.Owner, m.actor.User)
+	owner := cmp.Or(i.Owner, m.actor.User)
 	if owner != m.actor.User && !m.actor.ManageOthers {
 		return nil, &ForbiddenError{Rule: "you may not import a token for someone else"}
 	}

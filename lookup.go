@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"sync"
 	"time"
 )
 
@@ -15,10 +13,12 @@ type gate struct {
 	what  string
 	limit time.Duration
 	slots chan struct{} // one for each call that runs; nil: any number
+
+	absent error // of a call that ended its goroutine
 }
 
 func newGate(what string, limit time.Duration, slots int) *gate {
-	g := &gate{what: what, limit: limit}
+	g := &gate{what: what, limit: limit, absent: errors.New("apitoken: " + what + " did not return")}
 	if slots > 0 {
 		g.slots = make(chan struct{}, slots)
 	}
@@ -54,7 +54,7 @@ func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, er
 			g.leave()
 			done <- r
 		}()
-		r.err = g.absent()
+		r.err = g.absent
 		defer recovered(g.what, &r.err)
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 		defer cancel()
@@ -100,16 +100,14 @@ func (g *gate) leave() {
 	}
 }
 
-// late and absent are the errors of a call that was not answered in time, which
-// may not even have got a slot, and of one that ended its goroutine.
+// late returns the error of a call that was not answered in time, and may not even
+// have got a slot.
 func (g *gate) late(entered bool, err error) error {
 	if !entered {
 		return fmt.Errorf("apitoken: %d calls of %s are running: %w", cap(g.slots), g.what, err)
 	}
 	return fmt.Errorf("apitoken: no answer from %s: %w", g.what, err)
 }
-
-func (g *gate) absent() error { return errors.New("apitoken: " + g.what + " did not return") }
 
 // recovered, when deferred, turns a panic of what is called into an error.
 func recovered(what string, err *error) {
@@ -155,7 +153,6 @@ func (a *Authority) start(ctx context.Context, hash uint64, id string, f *call, 
 		return
 	}
 	go a.ask(ctx, hash, id, f, deadline)
-	runtime.Gosched() // it may be answered sooner than a timer is made
 }
 
 // errSlow says that the store took longer than what it answers may be old.
@@ -212,22 +209,21 @@ func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call, de
 	if f.known {
 		reserve = a.renewals
 	}
-	own := &f.own
-	own.Context, own.deadline = context.WithoutCancel(ctx), deadline
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
 	var e *entry
-	g, err := a.lookups.enter(own, reserve)
+	g, err := a.lookups.enter(ctx, reserve)
 	f.entered.Store(err == nil)
 	defer func() {
-		own.end()
 		if f.entered.Load() {
 			g.leave()
 		}
 		a.cache.finish(hash, id, f, e, err)
 	}()
 	if err == nil {
-		err = g.absent()
+		err = g.absent
 		defer recovered(g.what, &err)
-		e, err = a.read(own, id, f.began)
+		e, err = a.read(ctx, id, f.began)
 	}
 }
 
@@ -264,57 +260,4 @@ func (a *Authority) storeWrite(ctx context.Context, id string, f func(context.Co
 		return struct{}{}, f(ctx)
 	})
 	return err
-}
-
-// A callContext is a context with the values of a request, a deadline, and an end
-// of its own. As most stores only look whether it is over, its channel, and the
-// timer behind that, are made when someone asks for them.
-type callContext struct {
-	context.Context // without cancellation
-	deadline        time.Time
-
-	mu     sync.Mutex
-	ended  bool
-	inner  context.Context // nil until it is asked for
-	cancel context.CancelFunc
-}
-
-// Deadline implements [context.Context].
-func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, true }
-
-// Done implements [context.Context].
-func (c *callContext) Done() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inner == nil {
-		c.inner, c.cancel = context.WithDeadline(c.Context, c.deadline)
-		if c.ended {
-			c.cancel()
-		}
-	}
-	return c.inner.Done()
-}
-
-// Err implements [context.Context].
-func (c *callContext) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.inner != nil:
-		return c.inner.Err()
-	case c.ended:
-		return context.Canceled
-	case time.Until(c.deadline) <= 0:
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-func (c *callContext) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = true
-	if c.cancel != nil {
-		c.cancel()
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"time"
 )
 
@@ -20,28 +19,11 @@ func (a *Authority) Require(p Permission, more ...Permission) func(http.Handler)
 	return a.Guard(newNeed(matchAll, p, more, caller()))
 }
 
-// RequireAny is like Require, but one of the permissions is enough.
-func (a *Authority) RequireAny(p Permission, more ...Permission) func(http.Handler) http.Handler {
-	return a.Guard(newNeed(matchAny, p, more, caller()))
-}
-
-// RequireList is like Require for a list, as [Catalogue.Lookup] returns it. It
-// panics on an empty list.
-func (a *Authority) RequireList(list []Permission) func(http.Handler) http.Handler {
-	if len(list) == 0 {
-		panic("apitoken: " + caller() + ": RequireList with an empty list; RequireToken asks for any valid token")
-	}
-	return a.Guard(newNeed(matchAll, list[0], list[1:], caller()))
-}
-
-// RequireToken wraps handlers so that they are called only for requests with a
-// valid token, whatever its permissions.
-func (a *Authority) RequireToken() func(http.Handler) http.Handler { return a.Guard(AnyToken()) }
-
 // Guard wraps handlers so that they are called only for requests whose token
-// meets the need. It panics on a need that no token can meet.
+// meets the need: [All] of some permissions, [Any] of them, or [AnyToken]. It
+// panics on a need that no token can meet.
 func (a *Authority) Guard(need Need) func(http.Handler) http.Handler {
-	a.mustJudge(&need)
+	a.bind(&need)
 	return func(next http.Handler) http.Handler {
 		if next == nil {
 			panic("apitoken: " + caller() + ": a nil handler cannot be guarded")
@@ -68,7 +50,7 @@ func (a *Authority) Guard(need Need) func(http.Handler) http.Handler {
 // permissions. The token is not put into the context.
 func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p Permission, more ...Permission) http.Handler {
 	need := newNeed(matchAll, p, more, caller())
-	a.mustJudge(&need)
+	a.bind(&need)
 	if h == nil {
 		panic("apitoken: " + caller() + ": a nil handler cannot be guarded")
 	}
@@ -86,14 +68,15 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 	})
 }
 
-func (a *Authority) mustJudge(need *Need) {
+// bind prepares the need of a route, and panics if no token can meet it.
+func (a *Authority) bind(need *Need) {
 	if !a.ready() {
 		return // and refuse every request
 	}
 	if err := need.check(a.catalogue); err != nil {
 		panic(err.Error() + " (" + caller() + ")")
 	}
-	need.kept = new([8]atomic.Pointer[denied])
+	need.denials = denials(a.schemes, need)
 }
 
 // cleared returns an accepted request without its query parameter, and with the
@@ -251,7 +234,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		c.fault = faultHeaderOnly
 	}
 	if a.config.Observe != nil {
-		a.address(q) // here, where it costs least: see cache.approach
+		a.address(q)
 	}
 	var v verdict
 	a.verify(q, &v)
@@ -284,7 +267,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if reason == "" {
 		return v.token, nil
 	}
-	a.refused.add(reason, v.at)
+	a.refused.add(reason)
 	var set permSet
 	if v.matched {
 		set = v.token.effective()
@@ -334,22 +317,20 @@ func (a *Authority) verify(q *request, v *verdict) {
 		v.reason = ErrUnknownToken
 		return
 	}
+	if c.ours {
+		secret.digest = digest(c.secret)
+	}
 	var e *entry
 	var fresh bool
+	var hash uint64
 	if a.cache != nil {
-		if c.ours {
-			secret.digest = digest(c.secret)
-		} else {
-			c.hash = a.cache.hash(v.id)
-		}
-		e, fresh = a.cache.get(c.hash, v.id, a.cache.instant(began))
-	} else if c.ours {
-		secret.digest = digest(c.secret)
+		hash = a.cache.hash(v.id)
+		e, fresh = a.cache.get(hash, v.id, a.cache.instant(began))
 	}
 	for {
 		if !fresh {
 			var err error
-			e, err = a.lookup(q.ctx, c.hash, v.id, e != nil && e.find(&secret) >= 0, began)
+			e, err = a.lookup(q.ctx, hash, v.id, e != nil && e.find(&secret) >= 0, began)
 			v.at = a.now() // the store had its time
 			if errors.Is(err, ErrNotFound) {
 				v.reason = ErrUnknownToken

@@ -515,9 +515,8 @@ func TestAMissingPermissionIs403ThatNamesWhatIsRequiredAndMissing(t *testing.T) 
 		{"two of two", g.Require(wireRead, wireWrite), lackingToken, []string{"devices:read", "devices:write"}, []string{"devices:read", "devices:write"}, ""},
 		{"a token without any permission", g.Require(wireRead), emptyToken, []string{"devices:read"}, []string{"devices:read"}, ""},
 		{"each name once", g.Require(wireWrite, wireWrite), goodToken, []string{"devices:write"}, []string{"devices:write"}, ""},
-		{"a list", g.RequireList([]apitoken.Permission{wireRead, wireReports}), goodToken, []string{"devices:read", "reports:read"}, []string{"reports:read"}, ""},
-		{"none of two alternatives", g.RequireAny(wireReports, wireReportsAd), goodToken, []string{"reports:read", "reports:admin"}, []string{"reports:read", "reports:admin"}, "any"},
-		{"no other alternative", g.RequireAny(wireReports), goodToken, []string{"reports:read"}, []string{"reports:read"}, "any"},
+		{"none of two alternatives", g.Guard(apitoken.Any(wireReports, wireReportsAd)), goodToken, []string{"reports:read", "reports:admin"}, []string{"reports:read", "reports:admin"}, "any"},
+		{"no other alternative", g.Guard(apitoken.Any(wireReports)), goodToken, []string{"reports:read"}, []string{"reports:read"}, "any"},
 		{"Guard", g.Guard(apitoken.All(wireWrite)), goodToken, []string{"devices:write"}, []string{"devices:write"}, ""},
 		{"Guard with HeaderOnly", g.Guard(apitoken.Any(wireWrite).HeaderOnly()), goodToken, []string{"devices:write"}, []string{"devices:write"}, "any"},
 	} {
@@ -557,11 +556,10 @@ func TestPermissionsAreMetByAllOrByAnyOrNotAsked(t *testing.T) {
 		{"the only one", g.Require(wireRead), goodToken},
 		{"both", g.Require(wireRead, wireWrite), bothToken},
 		{"one of more", g.Require(wireWrite), bothToken},
-		{"a list", g.RequireList([]apitoken.Permission{wireWrite, wireRead}), bothToken},
-		{"the first alternative", g.RequireAny(wireRead, wireReports), goodToken},
-		{"the last alternative", g.RequireAny(wireReports, wireReportsAd, wireRead), goodToken},
-		{"all alternatives", g.RequireAny(wireRead, wireWrite), bothToken},
-		{"any token, one without permissions", g.RequireToken(), emptyToken},
+		{"the first alternative", g.Guard(apitoken.Any(wireRead, wireReports)), goodToken},
+		{"the last alternative", g.Guard(apitoken.Any(wireReports, wireReportsAd, wireRead)), goodToken},
+		{"all alternatives", g.Guard(apitoken.Any(wireRead, wireWrite)), bothToken},
+		{"any token, one without permissions", g.Guard(apitoken.AnyToken()), emptyToken},
 		{"any token, as a need", g.Guard(apitoken.AnyToken()), emptyToken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -727,7 +725,7 @@ func TestGuardsCanBeNested(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			nested := func(inner apitoken.Permission) func(http.Handler) http.Handler {
 				return func(h http.Handler) http.Handler {
-					return g.RequireToken()(g.Require(wireRead)(g.Require(inner)(h)))
+					return g.Guard(apitoken.AnyToken())(g.Require(wireRead)(g.Require(inner)(h)))
 				}
 			}
 			a, s := askGuard(t, nested(wireWrite), newRequest(c.target, c.fields...))
@@ -750,7 +748,7 @@ func TestAParameterThatIsAddedBetweenTwoGuardsIsTheSecondOne(t *testing.T) {
 			g.HideQueryToken(g.Require(wireRead)(h)).ServeHTTP(w, r)
 		})
 	}
-	a, s := askGuard(t, func(h http.Handler) http.Handler { return g.RequireToken()(add(h)) }, newRequest("/?apiToken="+goodToken.text))
+	a, s := askGuard(t, func(h http.Handler) http.Handler { return g.Guard(apitoken.AnyToken())(add(h)) }, newRequest("/?apiToken="+goodToken.text))
 	delete(a.header, "Referrer-Policy")
 	mustRefuse(t, a, s, invalidRequest, "more than once")
 
@@ -781,7 +779,7 @@ func TestTheZeroAndTheNilAuthorityRefuseEverything(t *testing.T) {
 				calls := 0
 				typed := auth.Handler(func(http.ResponseWriter, *http.Request, apitoken.Token) { calls++ }, wireRead)
 				for _, guard := range []func(http.Handler) http.Handler{
-					auth.Require(wireRead), auth.RequireAny(wireRead), auth.RequireToken(), auth.RequireList([]apitoken.Permission{wireRead}),
+					auth.Require(wireRead), auth.Guard(apitoken.Any(wireRead)), auth.Guard(apitoken.AnyToken()),
 					auth.Guard(apitoken.AnyToken()), auth.Guard(apitoken.Need{}),
 					func(http.Handler) http.Handler { return typed },
 				} {
@@ -814,7 +812,7 @@ func TestHidingWithTheZeroAndTheNilAuthorityLeavesTheRequestAsItIs(t *testing.T)
 				r := newRequest("/" + query)
 				require.NotPanics(t, func() {
 					assert.Same(t, r, auth.Scrub(r))
-					a, s := askGuard(t, func(h http.Handler) http.Handler { return auth.HideQueryToken(auth.RequireToken()(h)) }, r)
+					a, s := askGuard(t, func(h http.Handler) http.Handler { return auth.HideQueryToken(auth.Guard(apitoken.AnyToken())(h)) }, r)
 					mustRefuse(t, a, s, unavailable, "")
 				})
 			}
@@ -850,18 +848,14 @@ func TestMistakesInRoutesPanicAtStartWithFileAndLine(t *testing.T) {
 	}{
 		{"Require of the zero Permission", func() { g.Require(zero) }, []string{"zero Permission"}},
 		{"Require of the zero Permission among others", func() { g.Require(wireRead, zero) }, []string{"zero Permission"}},
-		{"RequireAny of the zero Permission", func() { g.RequireAny(zero) }, []string{"zero Permission"}},
-		{"RequireAny of the zero Permission among others", func() { g.RequireAny(wireRead, zero) }, []string{"zero Permission"}},
-		{"RequireList of nothing", func() { g.RequireList(nil) }, []string{"empty list", "RequireToken"}},
-		{"RequireList of an empty list", func() { g.RequireList([]apitoken.Permission{}) }, []string{"empty list"}},
-		{"RequireList of the zero Permission", func() { g.RequireList([]apitoken.Permission{wireRead, zero}) }, []string{"zero Permission"}},
+		{"Any of the zero Permission", func() { g.Guard(apitoken.Any(zero)) }, []string{"zero Permission"}},
+		{"Any of the zero Permission among others", func() { g.Guard(apitoken.Any(wireRead, zero)) }, []string{"zero Permission"}},
 		{"Handler of the zero Permission", func() { g.Handler(h, zero) }, []string{"zero Permission"}},
 		{"All of the zero Permission", func() { apitoken.All(wireRead, zero) }, []string{"zero Permission"}},
 		{"Any of the zero Permission", func() { apitoken.Any(zero) }, []string{"zero Permission"}},
 		{"Require of another catalogue", func() { g.Require(alien) }, []string{`"devices:read"`, "not of the catalogue", "defined at"}},
 		{"Require of another catalogue among others", func() { g.Require(wireRead, alien) }, []string{"not of the catalogue"}},
-		{"RequireAny of another catalogue among others", func() { g.RequireAny(wireRead, alien) }, []string{"not of the catalogue"}},
-		{"RequireList of another catalogue", func() { g.RequireList([]apitoken.Permission{alien}) }, []string{"not of the catalogue"}},
+		{"Any of another catalogue among others", func() { g.Guard(apitoken.Any(wireRead, alien)) }, []string{"not of the catalogue"}},
 		{"Handler of another catalogue", func() { g.Handler(h, alien) }, []string{"not of the catalogue"}},
 		{"Guard of another catalogue", func() { g.Guard(apitoken.Any(alien)) }, []string{"not of the catalogue"}},
 		{"Guard of the zero Need", func() { g.Guard(apitoken.Need{}) }, []string{"zero Need"}},

@@ -2,11 +2,11 @@ package apitoken
 
 import (
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 // A Catalogue holds all permissions that a service knows. Its zero value is
@@ -281,7 +281,7 @@ type Need struct {
 	catalogue *Catalogue // of the first of perms; nil without any
 	stray     Permission // one of perms that is of another catalogue
 
-	kept *[8]atomic.Pointer[denied] // by Guard and Handler, for denial
+	denials [][]*Refusal // of a route; see denials
 }
 
 type match string
@@ -352,18 +352,6 @@ func (n *Need) missing(set permSet) []string {
 	return names
 }
 
-// missingSet is missing as a set.
-func (n *Need) missingSet(set permSet) permSet {
-	missing := permSet{low: n.set.low &^ set.low}
-	for i, w := range n.set.high {
-		if i < len(set.high) {
-			w &^= set.high[i]
-		}
-		missing.high = append(missing.high, w)
-	}
-	return missing
-}
-
 // check reports a Need that cannot be judged against this catalogue.
 func (n *Need) check(c *Catalogue) error {
 	stray := n.stray.p
@@ -387,13 +375,15 @@ func names(perms []Permission) []string {
 	return list
 }
 
+var packagePath = reflect.TypeFor[Permission]().PkgPath()
+
 // caller returns the file:line of the first caller outside this package.
 func caller() string {
 	var pcs [16]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
 	for {
 		f, more := frames.Next()
-		if !strings.HasPrefix(f.Function, "github.com/apitoken-go/apitoken.") || strings.HasSuffix(f.File, "_test.go") || !more {
+		if !strings.HasPrefix(f.Function, packagePath+".") || strings.HasSuffix(f.File, "_test.go") || !more {
 			return fmt.Sprintf("%s:%d", f.File, f.Line)
 		}
 	}

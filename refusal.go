@@ -1,12 +1,12 @@
 package apitoken
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -83,17 +83,47 @@ func (a *Authority) refuse(reason Reason, c *credential, need *Need, set permSet
 	return s.invalid[reason.index()]
 }
 
-// denial returns the Refusal of a token with these permissions. The last ones of
-// a route are kept: most often it is the same permission that is missing.
-func (n *Need) denial(s *scheme, i int, set permSet) *Refusal {
-	missing := n.missingSet(set)
-	var kept *atomic.Pointer[denied]
-	if n.kept != nil && missing.high == nil {
-		kept = &n.kept[(missing.low^missing.low>>7^missing.low>>29+uint64(i))%uint64(len(n.kept))]
-		if d := kept.Load(); d != nil && d.missing == missing.low && d.scheme == i {
-			return d.refusal
+// maxDenials bounds the permissions of a route whose denials are made in advance.
+const maxDenials = 4
+
+// denials makes the refusals of a route for each scheme and each set of
+// permissions that a token may lack: bit i of the second index stands for the
+// i-th permission of the need. To make one takes longer than to decide about the
+// request. There are none for a need of many permissions.
+func denials(schemes []scheme, n *Need) [][]*Refusal {
+	if len(n.perms) > maxDenials {
+		return nil
+	}
+	all := make([][]*Refusal, len(schemes))
+	for i := range schemes {
+		for lacks := range 1 << len(n.perms) {
+			var missing []string
+			for k, p := range n.perms {
+				if lacks>>k&1 == 1 {
+					missing = append(missing, p.Name())
+				}
+			}
+			all[i] = append(all[i], newDenial(&schemes[i], n, missing))
 		}
 	}
+	return all
+}
+
+// denial returns the Refusal of a token with these permissions.
+func (n *Need) denial(s *scheme, i int, set permSet) *Refusal {
+	if n.denials == nil {
+		return newDenial(s, n, n.missing(set))
+	}
+	lacks := 0
+	for k, p := range n.perms {
+		if !set.has(p.p) {
+			lacks |= 1 << k
+		}
+	}
+	return n.denials[i][lacks]
+}
+
+func newDenial(s *scheme, n *Need, missing []string) *Refusal {
 	required := names(n.perms)
 	challenge := s.scope
 	if len(required) > 0 { // else it is the owner who has none at all
@@ -102,23 +132,12 @@ func (n *Need) denial(s *scheme, i int, set permSet) *Refusal {
 	p := Problem{
 		Type: problemTypes + "insufficient-scope", Title: "Permission missing", Status: http.StatusForbidden,
 		Detail:   "The API token does not have the permissions that this request requires.",
-		Required: required, Missing: append([]string{}, n.missing(set)...),
+		Required: required, Missing: append([]string{}, missing...),
 	}
 	if n.match == matchAny {
 		p.Match = string(matchAny)
 	}
-	r := newRefusal(ErrPermission, challenge, p)
-	if kept != nil {
-		kept.Store(&denied{missing.low, i, r})
-	}
-	return r
-}
-
-// A denied is a denial that was made before.
-type denied struct {
-	missing uint64
-	scheme  int
-	refusal *Refusal
+	return newRefusal(ErrPermission, challenge, p)
 }
 
 // Refuse writes the answer for an error of [Authority.Check] or [Authority.Verify]:
@@ -166,7 +185,7 @@ func (a *Authority) body(r *http.Request, ref *Refusal) (contentType string, bod
 			contentType, body = a.config.RefusalBody(r, ref.Problem())
 		}()
 		if err == nil {
-			return orDefault(contentType, "text/plain; charset=utf-8"), body
+			return cmp.Or(contentType, "text/plain; charset=utf-8"), body
 		}
 	}
 	return "application/problem+json", ref.body

@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -68,7 +69,7 @@ func (r ring) missing(inUse map[string]int, what string) error {
 		present = append(present, fmt.Sprintf("%q (%s)", k.id, counted(inUse[k.id])))
 	}
 	return fmt.Errorf("lacks keys that are in use: %s; it has %s",
-		strings.Join(lacking, ", "), orDefault(strings.Join(present, ", "), "none"))
+		strings.Join(lacking, ", "), cmp.Or(strings.Join(present, ", "), "none"))
 }
 
 // counted writes a number of records as a KeyLister counts them.

@@ -57,19 +57,21 @@ func (g grammar) text(id, secret string) string {
 	return text + string(sum[:])
 }
 
-// split returns the parts of what has the length and the beginning of a token.
-func (g grammar) split(text string) (id, secret string, ok bool) {
+// parse returns the ID and the secret of a token; false if text is none.
+func (g grammar) parse(text string) (id, secret string, ok bool) {
 	if len(text) != len(g.prefix)+bodyLen || text[:len(g.prefix)] != g.prefix {
 		return "", "", false
 	}
 	body := text[len(g.prefix):]
+	for i := range len(body) {
+		if !isAlnum(body[i]) {
+			return "", "", false
+		}
+	}
+	if sum := checksum(text[:len(text)-checksumLen]); text[len(text)-checksumLen:] != string(sum[:]) {
+		return "", "", false
+	}
 	return body[:idLen], body[idLen : idLen+secretLen], true
-}
-
-// intact reports whether what can be split is a token.
-func (g grammar) intact(text string) bool {
-	body, sum := text[:len(text)-checksumLen], text[len(text)-checksumLen:]
-	return isBase62(text[len(g.prefix):]) && decodeChecksum(sum) == uint64(crc32.ChecksumIEEE(bytesOf(body)))
 }
 
 func checksum(text string) (sum [checksumLen]byte) {
@@ -79,44 +81,6 @@ func checksum(text string) (sum [checksumLen]byte) {
 		n /= 62
 	}
 	return sum
-}
-
-// decodeChecksum returns the number that six digits stand for. It may have more than
-// 32 bits.
-func decodeChecksum(s string) uint64 {
-	pair := func(i int) uint64 { return base62Value[s[i]]*62 + base62Value[s[i+1]] }
-	return pair(0)*62*62*62*62 + pair(2)*62*62 + pair(4)
-}
-
-// base62Value are the values of digits.
-var base62Value = func() (values [256]uint64) {
-	for i := range base62 {
-		values[base62[i]] = uint64(i)
-	}
-	return values
-}()
-
-// isBase62 reports whether s, of eight bytes or more, has nothing but digits of
-// base62. It looks at eight of them at a time, and at some of the last twice.
-func isBase62(s string) bool {
-	b := bytesOf(s)
-	others := notAlnum(binary.LittleEndian.Uint64(b[len(b)-8:]))
-	for ; len(b) >= 8; b = b[8:] {
-		others |= notAlnum(binary.LittleEndian.Uint64(b))
-	}
-	return others == 0
-}
-
-// notAlnum returns the highest bits of those of eight bytes that are no letters or
-// digits of ASCII. When a byte below 0x80 is added to what lies between a bound and
-// 0x80, that bit says whether it has reached the bound. Higher bytes reach both bounds
-// or none; what they carry over may hide a neighbour, but not them.
-func notAlnum(x uint64) uint64 {
-	const every = 0x0101010101010101
-	letter := x | ('a'-'A')*every // a letter as a small one
-	digits := (x + (0x80-'0')*every) &^ (x + (0x80-'9'-1)*every)
-	letters := (letter + (0x80-'a')*every) &^ (letter + (0x80-'z'-1)*every)
-	return ^(digits | letters) & (0x80 * every)
 }
 
 // bytesOf returns the bytes of a string to read, without copying them.

@@ -83,11 +83,11 @@ func TestRoutesAreProtectedOrDeclaredOpen(t *testing.T) {
 
 		{"a walk, and one is open", func(_ *apitoken.Routes, m *http.ServeMux) {
 			m.Handle("/a/{id}", answer(204))
-			m.Handle("/b/{id}", auth.RequireToken()(answer(204)))
+			m.Handle("/b/{id}", auth.Guard(apitoken.AnyToken())(answer(204)))
 		}, []apitoken.Route{{Method: "PUT", Pattern: "/a/:id"}, {Method: "*", Pattern: "/b/{id:[0-9]{1,3}}"}}, nil,
 			[]string{"PUT /a/:id is not protected, and is not declared open: PUT /a/1 without a token is answered with 204"}},
 		{"a walk, and a route is not reached", func(_ *apitoken.Routes, m *http.ServeMux) {
-			m.Handle("GET /b/{id}", auth.RequireToken()(answer(204)))
+			m.Handle("GET /b/{id}", auth.Guard(apitoken.AnyToken())(answer(204)))
 		}, []apitoken.Route{{Method: "GET", Pattern: "/nowhere/*"}, {Method: "PUT", Pattern: "/b/{id}"}}, nil,
 			[]string{"GET /nowhere/1 without a token is answered with 404", "PUT /b/1 without a token is answered with 405"}},
 		{"a 401 without a challenge is no protection", func(_ *apitoken.Routes, m *http.ServeMux) {

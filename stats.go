@@ -1,0 +1,80 @@
+package apitoken
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Stats are what operators look at: counts since New, but for the first three.
+type Stats struct {
+	CacheEntries int64 // tokens in memory now
+
+	// Feed is whether changes were reported by the Store; FeedAge is how long ago
+	// everything had been: much more than Config.MaxStale/4 says that the feed
+	// hangs or was lost, and that tokens are read anew after each MaxStale.
+	Feed    bool
+	FeedAge time.Duration
+
+	// Look-ups that went to the store: of tokens that were not in memory, and of
+	// tokens that were, but had become too old.
+	Misses, Expired int64
+
+	Evictions     int64 // of tokens from memory, because there were too many
+	Invalidations int64 // changes of tokens, of this node or reported by the feed
+	Resets        int64 // how often the feed began, which empties the memory
+
+	// Refused counts the refusals, for every reason that there is.
+	Refused map[Reason]int64
+
+	// UsesDropped is how many uses of tokens were not recorded, because the
+	// store was too slow or failed, or the Authority was closed.
+	UsesDropped int64
+}
+
+// Stats returns what the Authority has counted. It is cheap enough to be asked each
+// second. docs/operating.md says what to watch; adapters/prometheus and adapters/otel
+// export it.
+func (a *Authority) Stats() Stats {
+	var s Stats
+	if !a.ready() {
+		return s
+	}
+	if a.uses != nil {
+		s.UsesDropped = int64(a.uses.dropped.Load())
+	}
+	s.Refused = a.refused.counts()
+	c := a.cache
+	if c == nil {
+		return s
+	}
+	s.CacheEntries = c.size.Load()
+	s.Misses, s.Expired, s.Evictions = c.misses.Load(), c.expired.Load(), c.evictions.Load()
+	s.Invalidations, s.Resets = c.invalidations.Load(), c.resets.Load()
+	if current := c.current.Load(); current != nil {
+		s.Feed, s.FeedAge = true, current.age(c.instant(a.now()))
+	}
+	return s
+}
+
+// reasons are all reasons for which a request is refused.
+var reasons = [...]Reason{
+	ErrNoToken, ErrMalformed, ErrUnknownToken, ErrPermission, ErrWrongSecret, ErrRetired, ErrEnvironment, ErrDeactivated,
+	ErrExpired, ErrIdle, ErrNotYetValid, ErrNetwork, ErrNoOwner, ErrUnavailable,
+}
+
+// index returns the index of r, which is one of reasons.
+func (r Reason) index() int { return slices.Index(reasons[:], r) }
+
+// refusalCounters count refusals by reason.
+type refusalCounters [len(reasons)]atomic.Int64
+
+func (c *refusalCounters) add(r Reason) { c[r.index()].Add(1) }
+
+func (c *refusalCounters) counts() map[Reason]int64 {
+	counts := make(map[Reason]int64, len(reasons))
+	for i, r := range reasons {
+		counts[r] = c[i].Load()
+	}
+	return counts
+}
