@@ -11,7 +11,7 @@ import (
 // model below knows the words and the order of the answers, and nothing of evaluate.
 type situation map[string]string
 
-const testNow, testDay = int64(1_900_000_000_000_000), int64(86_300_000_000)
+const testNow, testDay = int64(1_900_000_000_000_000), int64(86_400_000_000)
 
 // situations calls f for every combination of what can be so.
 func situations(f func(situation, *facts)) {
