@@ -438,7 +438,7 @@ history      2000-01-01T00:00:00Z generate by operator`,
 it would be refused:
   deactivated: The token is deactivated.
   network: The address is not in the networks that the token is bound to.
-  missing_permission: permissions are missing
+  missing_permission: A permission is missing.
   the token lacks reports:read
 what it can use: devices:read`,
 			"permissions": `
