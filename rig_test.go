@@ -441,7 +441,7 @@ func rawAsk(t testing.TB, server *httptest.Server, request string) (answer, stri
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	_, err = io.WriteString(conn, request)
 	require.NoError(t, err)
 	var seen bytes.Buffer
