@@ -183,7 +183,12 @@ type Authority struct {
 // that is a [KeyLister] which keys are in use, for StoreTimeout at most: it fails
 // if the store does, and if a key is missing from Keys or SealKeys, also when
 // those are empty. New closes the catalogue and does not change c.
-func New(c Config) (*Authority, error) {
+func New(c Config) (*Authority, error) { return newAuthority(c, time.Now) }
+
+// newAuthority is New with a clock, which is read from the start on: readings of
+// two clocks cannot be compared exactly, not even two of time.Now, as the wall and
+// the monotonic part of each are read one after the other.
+func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	var mistakes []error
 	wrong := func(field, format string, args ...any) {
 		mistakes = append(mistakes, &FieldError{"Config." + field, fmt.Sprintf(format, args...)})
@@ -263,7 +268,8 @@ func New(c Config) (*Authority, error) {
 		store:       c.Store,
 		schemes:     []scheme{newScheme(c.Scheme, c.Realm)},
 		policy:      Policy{c.MaxLifetime, c.MaxIdle},
-		now:         time.Now,
+		now:         now,
+		started:     now(),
 
 		lookups:   newGate("the store", c.StoreTimeout, c.MaxLookups),
 		renewals:  newGate("the store", c.StoreTimeout, max(1, c.MaxLookups/4)),
@@ -271,7 +277,6 @@ func New(c Config) (*Authority, error) {
 		owners:    newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxLookups),
 		auditGate: newGate("Config.Audit", c.StoreTimeout, 0),
 	}
-	a.started = a.now()
 	a.config.Keys, a.config.SealKeys = slices.Clone(c.Keys), slices.Clone(c.SealKeys)
 	if err := a.checkKeys(); err != nil {
 		return nil, err
@@ -287,7 +292,7 @@ func New(c Config) (*Authority, error) {
 		a.permissions[p.name] = p
 	}
 	if c.MaxStale != ReadAlways {
-		a.cache = newCache(c.MaxStale, c.CacheEntries, a.now())
+		a.cache = newCache(c.MaxStale, c.CacheEntries, a.started)
 		if w, ok := c.Store.(Watcher); ok {
 			a.follower = follow(a, w)
 		}

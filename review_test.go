@@ -142,8 +142,7 @@ func TestASecretThatWasEndedIsDeadAlsoWhereTheClockIsBehind(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := newRig(t)
-			clock := newWallClock(g)
+			g, clock := newClockRig(t)
 			start := clock.at.Add(year) // ahead, or behind would be before New
 			clock.set(start)
 			in, first := g.generate(t)

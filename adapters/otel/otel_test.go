@@ -178,7 +178,7 @@ func TestTheCacheIsShown(t *testing.T) {
 	stats := s.auth.Stats()
 	assert.Equal(t, map[string]any{"": stats.CacheEntries}, s.points(t, "apitoken.cache.entries"))
 	assert.Equal(t, map[string]any{"apitoken.cause=missing": stats.Misses, "apitoken.cause=expired": stats.Expired}, s.points(t, "apitoken.cache.lookups"))
-	require.Eventually(t, func() bool { return s.auth.Stats().Feed }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.auth.Stats().Feed }, time.Minute, time.Millisecond)
 	assert.Equal(t, map[string]any{"": int64(1)}, s.points(t, "apitoken.feed.up"))
 	for _, name := range []string{"cache.evictions", "cache.invalidations", "feed.resets", "uses.dropped"} {
 		assert.Len(t, s.points(t, "apitoken."+name), 1, name)

@@ -45,7 +45,7 @@ func newService(t *testing.T, store apitoken.Store) *service {
 	s.auth, err = apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: store, Observe: s.metrics.Observe})
 	require.NoError(t, err)
 	t.Cleanup(func() { s.auth.Close() })
-	require.Eventually(t, func() bool { return s.auth.Stats().Feed }, 10*time.Second, time.Millisecond) // there are series of it
+	require.Eventually(t, func() bool { return s.auth.Stats().Feed }, time.Minute, time.Millisecond) // there are series of it
 	s.all.MustRegister(s.metrics, apitokenprometheus.Stats(s.auth))
 	s.mux.Handle("GET /devices/{id}", s.metrics.Timed(s.auth.Require(readDevices)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))))
 	return s

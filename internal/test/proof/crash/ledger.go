@@ -80,6 +80,13 @@ func (l *ledger) begin() {
 	l.current, l.unborn = make(map[int]*token), 0
 }
 
+// acknowledged returns how many operations were, in all cycles.
+func (l *ledger) acknowledged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.acks
+}
+
 // write takes down what a worker says.
 func (l *ledger) write(n note) {
 	l.mu.Lock()
