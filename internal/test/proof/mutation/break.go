@@ -67,8 +67,23 @@ func (s stale) String() string { return s.entry + ": " + s.why }
 // gone, and those that were found in another function than they name are moved: the
 // list has to be brought up to date some time, but the code may change before.
 func seededBreaks(l *library, seeds []seed) (breaks []*brk, gone, moved []stale) {
+	became := map[string]string{} // functions that were found under another name
+	for _, s := range seeds {
+		if _, elsewhere, err := l.where(s.in, s.edit); err == nil && elsewhere != "" {
+			if name, ok := became[s.in]; ok && name != elsewhere {
+				elsewhere = "" // it was split, or what was found is something else
+			}
+			became[s.in] = elsewhere
+		}
+	}
 	for _, s := range seeds {
 		b, elsewhere, err := l.where(s.in, s.edit)
+		if name := became[s.in]; err != nil && name != "" {
+			dir, _ := split(s.in)
+			if b, _, err = l.where(dir+" "+name, s.edit); err == nil {
+				elsewhere = name
+			}
+		}
 		if err != nil {
 			gone = append(gone, stale{s.breaks, err.Error()})
 			continue

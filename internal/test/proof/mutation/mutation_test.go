@@ -130,7 +130,8 @@ func TestSeedsThatDoNotApplyAreReportedAndDoNotFail(t *testing.T) {
 		{"it applies", "store.get", never(then("ErrLate"))},
 		{"it was renamed", "store.find", never(then("ErrLate"))},
 		{"it was split", "check", never(then("ErrLate"))},
-		{"the function is gone", "store.find", never(then("ErrNobody"))},
+		{"with one that tells its new name", "store.find", begin("now++")},
+		{"the function is gone", "store.found", never(then("ErrNobody"))},
 		{"the node is gone", "store.get", never(then("ErrNobody"))},
 		{"it is ambiguous", "store.get", become(ret("0"), "return 1, nil")},
 		{"what begins is not looked for elsewhere", "checked", begin("return nil")},
@@ -140,13 +141,13 @@ func TestSeedsThatDoNotApplyAreReportedAndDoNotFail(t *testing.T) {
 	for _, b := range r.breaks {
 		b.verdict = noticed
 	}
-	r.breaks[2].result = result{verdict: invalid, by: "undefined: x"}
+	r.breaks[3].result = result{verdict: invalid, by: "undefined: x"}
 	r.summarize()
-	if len(r.breaks) != 3 || len(r.gone) != 4 || len(r.moved) != 2 || len(r.unbuilt) != 1 {
+	if len(r.breaks) != 4 || len(r.gone) != 4 || len(r.moved) != 3 || len(r.unbuilt) != 1 {
 		t.Errorf("%d apply, gone: %v, moved: %v, they do not compile: %v", len(r.breaks), r.gone, r.moved, r.unbuilt)
 	}
 	for _, part := range []string{
-		"the function is gone: there is no function store.find", "the node is gone: store.get has no condition of ErrNobody",
+		"the function is gone: there is no function store.found", "the node is gone: store.get has no condition of ErrNobody",
 		"it is ambiguous: store.get has 4 of return with 0", "it was renamed: found in store.get, not in store.find", "undefined: x", "4 no longer apply",
 	} {
 		if text := r.text(); !strings.Contains(text, part) {

@@ -13,7 +13,7 @@ var seeds = []seed{
 	{"two Authorization fields are accepted", "Authority.fromHeader", never(then("faultTwoHeaders"))},
 	{"only the first Authorization field is looked at", "Authority.credential", become(expr(`r.Header["Authorization"]`), "$[:min(1, len($))]")},
 	{"another header is read", "Authority.credential", become(expr(`r.Header["Authorization"]`), `append($, r.Header["X-Forwarded-Authorization"]...)`)},
-	{"a token is accepted as Basic user name", "Authority.credential", become(expr(`r.Header["Authorization"]`), `func() []string { if user, _, ok := r.BasicAuth(); ok { return []string{a.config.Scheme + " " + user} }; return $ }()`)},
+	{"a token is accepted as Basic user name", "Authority.credential", become(expr(`r.Header["Authorization"]`), `func() []string { if user, _, _ := r.BasicAuth(); strings.HasPrefix(user, a.config.Prefix) { return []string{a.config.Scheme + " " + user} }; return $ }()`)},
 	{"the scheme is compared with its case", "Authority.schemeOf", become(call("equalFoldASCII"), "field[:len(name)] == name")},
 	{"the scheme is compared by Unicode, with the Kelvin sign", "Authority.schemeOf", before(stmt("equalFoldASCII"), `field = strings.ReplaceAll(field, "\u212a", "k")`)},
 	{"a longer scheme that begins like ours is ours", "Authority.schemeOf", always(operand("tokenByte"))},
