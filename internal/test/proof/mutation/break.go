@@ -36,8 +36,7 @@ func directories(breaks []*brk) map[string]bool {
 	return dirs
 }
 
-// place makes a break of a part of a file. Of what stays the same at the beginning
-// and the end of the part nothing is shown.
+// place makes a break of a part of a file.
 func place(s *source, from, to int, text string) *brk {
 	b := &brk{file: s.name, from: from, to: to, text: text, line: 1 + strings.Count(string(s.text[:from]), "\n")}
 	b.old, b.new = oneLine(string(s.text[from:to])), oneLine(text)

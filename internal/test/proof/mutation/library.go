@@ -106,16 +106,6 @@ func (p *pkg) named(name string) []*function {
 	return found
 }
 
-// files are the files with functions.
-func (p *pkg) files() []string {
-	var names []string
-	for _, f := range p.functions {
-		names = append(names, f.source.name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
 // nameOf is the name of a function, after the type of its receiver and a dot.
 func nameOf(d *ast.FuncDecl) string {
 	if d.Recv == nil {
