@@ -289,3 +289,22 @@ func TestWhatIsInMemoryIsOldAfterASuspendThatTheMonotonicClockDidNotNotice(t *te
 	now = setBack(now, -time.Hour)
 	require.Equal(t, 401, g.get(goodToken.text))
 }
+
+func TestTheLongestLifetimeEndsATokenWithALaterExpiryOfItsOwn(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.MaxLifetime = 24 * time.Hour })
+	clock := newWallClock(g)
+	created := clock.at
+	end := created.Add(24 * time.Hour)
+	for name, expiry := range map[string]time.Time{
+		"later by a microsecond": end.Add(time.Microsecond), "later by a year": end.Add(year), "the same": end, "none": {},
+	} {
+		tok := mint(name)
+		rec := tok.record(wireRead)
+		rec.CreatedAt, rec.ExpiresAt = created, expiry
+		require.NoError(t, g.store.Create(t.Context(), rec))
+		g.expectAt(t, clock, created, tok.text, "")
+		g.expectAt(t, clock, end.Add(-time.Microsecond), tok.text, "")
+		g.expectAt(t, clock, end, tok.text, apitoken.ErrExpired)
+		g.expectAt(t, clock, end.Add(time.Hour), tok.text, apitoken.ErrExpired)
+	}
+}
