@@ -1,11 +1,17 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
+
+// Twice as many packages as processors run at once, as the tests of stores wait for
+// most of their time.
+var together = []string{fmt.Sprintf("-p=%d", 2*runtime.GOMAXPROCS(0)), "-parallel=4"}
 
 // goTest begins every command that runs tests. They are vetted elsewhere, once.
 var goTest = []string{"test", "-json", "-count=1", "-vet=off", "-timeout=30m"} // on a slow machine
@@ -22,14 +28,22 @@ func (w *workspace) shares(m module) bool {
 	return m == w.root || strings.HasPrefix(m.Path, w.root.Path+"/stores/")
 }
 
+// The proofs have three lengths: a target each with the long form, a form of
+// seconds, and with -short still less. What -short leaves out waits for half a
+// minute, or compiles the whole of the library again for each place that is broken.
+func (w *workspace) proves(m module) bool { return m.Path == w.root.Path+"/internal/test/proof" }
+
 var watchedTests = stage{"tests of the root module and the stores, with the race detector", func(w *workspace, r *results) {
-	r.gotest("go test -race", w.command(w.root.Dir, "go", slices.Concat(goTest, raceFlags(w, r), w.packages(w.shares))...))
+	r.gotest("go test -race", w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), w.packages(w.shares))...))
 }}
 
 var otherTests = stage{"tests of the other modules", func(w *workspace, r *results) {
-	others := w.packages(func(m module) bool { return !w.shares(m) })
+	others := w.packages(func(m module) bool { return !w.shares(m) && !w.proves(m) })
 	if len(others) > 0 {
-		r.gotest("go test", w.command(w.root.Dir, "go", slices.Concat(goTest, others)...))
+		r.gotest("go test", w.command(w.root.Dir, "go", slices.Concat(goTest, together, others)...))
+	}
+	if proofs := w.packages(w.proves); len(proofs) > 0 {
+		r.gotest("go test -short, the proofs", w.command(w.root.Dir, "go", slices.Concat(goTest, together, []string{"-short"}, proofs)...))
 	}
 }}
 
@@ -41,6 +55,7 @@ func (w *workspace) packages(in func(module) bool) (patterns []string) {
 			patterns = append(patterns, "./"+filepath.ToSlash(filepath.Join(dir, "...")))
 		}
 	}
+	slices.Reverse(patterns) // the stores come before the root: theirs are the longest
 	return patterns
 }
 
@@ -72,6 +87,10 @@ var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 			return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
 		})
 		r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
-		r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", slices.Concat(goTest, []string{"-short", "./..."})...))
+		args := slices.Concat(goTest, together)
+		if !w.proves(m) { // whose forms of seconds are run here
+			args = append(args, "-short")
+		}
+		r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", append(args, "./...")...))
 	}
 }}
