@@ -92,6 +92,7 @@ func TestADatabaseBehindAPoolerIsAStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
+	t.Parallel() // it waits most of the time
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		s, err := Open(t.Context(), pooled(t, testserver.PostgresDatabase(t)))
 		if err != nil {
@@ -105,6 +106,7 @@ func TestADatabaseBehindAPoolerIsAWatcher(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
 	}
+	t.Parallel() // it waits most of the time
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes {
 		return nodes(t, testserver.PostgresDatabase(t), func(t *testing.T, url string) string { return pooled(t, url) })
 	})

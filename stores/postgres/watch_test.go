@@ -70,6 +70,7 @@ func TestADatabaseIsAWatcher(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
 	}
+	t.Parallel() // it waits most of the time
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes {
 		return nodes(t, testserver.PostgresDatabase(t), nil)
 	})

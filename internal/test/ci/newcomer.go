@@ -19,7 +19,15 @@ import (
 // newcomer does what the README says, word by word, as somebody who has read
 // nothing else: in an empty directory, with modules as they will be released. It
 // ends with the first requests that were accepted and refused.
-var newcomer = stage{"newcomer", func(w *workspace, r *results) { r.check("newcomer", w.follow(r.out)) }}
+var newcomer = stage{"newcomer", func(w *workspace, r *results) {
+	for _, program := range []string{"git", "curl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			r.skip("newcomer", "needs "+program+" (Debian: "+program+")")
+			return
+		}
+	}
+	r.step("following README.md", func() error { return w.follow(r.out) })
+}}
 
 func (w *workspace) follow(out io.Writer) error {
 	dir, err := os.MkdirTemp("", "apitoken-newcomer-")
