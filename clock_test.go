@@ -291,8 +291,7 @@ func TestWhatIsInMemoryIsOldAfterASuspendThatTheMonotonicClockDidNotNotice(t *te
 }
 
 func TestTheLongestLifetimeEndsATokenWithALaterExpiryOfItsOwn(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.MaxLifetime = 24 * time.Hour })
-	clock := newWallClock(g)
+	g, clock := newClockRig(t, func(c *apitoken.Config) { c.MaxLifetime = 24 * time.Hour })
 	created := clock.at
 	end := created.Add(24 * time.Hour)
 	for name, expiry := range map[string]time.Time{

@@ -15,8 +15,7 @@ import (
 // old one would seem to be done already, although it is gone.
 func TestAnOldSecretThatIsGoneCannotBeKeptAfterTheClockWasSetBack(t *testing.T) {
 	for _, back := range []time.Duration{0, time.Microsecond, time.Hour, year} {
-		g := newRig(t)
-		clock := newWallClock(g)
+		g, clock := newClockRig(t)
 		start := clock.at.Add(2 * year) // ahead, or set back would be before New
 		clock.set(start)
 		in, first := g.generate(t)
