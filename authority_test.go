@@ -33,7 +33,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 			c.StoreTimeout, c.OwnerTimeout, c.MaxLookups = time.Second, time.Second, 1
 			c.AcceptBearer, c.NoQueryToken, c.MaxLifetime, c.MaxIdle = true, true, time.Hour, time.Hour
 			c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 512}
-			c.Keys, c.SealKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{key}, memory.New()
+			c.IntegrityKeys, c.EncryptionKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{key}, memory.New()
 		}, nil},
 		{"the zero Config", func(c *apitoken.Config) { *c = apitoken.Config{} }, []string{"Prefix", "Permissions", "Store"}},
 		{"no prefix", func(c *apitoken.Config) { c.Prefix = "" }, []string{"Prefix"}},
@@ -74,18 +74,18 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"an idle time without records of use", func(c *apitoken.Config) { c.MaxIdle = time.Hour }, []string{"MaxIdle"}},
 		{"an idle time without a store", func(c *apitoken.Config) { c.Store, c.MaxIdle = nil, time.Hour }, []string{"Store"}},
 		{"foreign tokens of one length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 22} }, nil},
-		{"the zero key", func(c *apitoken.Config) { c.Keys = []apitoken.Key{{}} }, []string{"Keys"}},
-		{"a key twice", func(c *apitoken.Config) { c.Keys = []apitoken.Key{key, key} }, []string{"Keys"}},
-		{"the zero key to seal secrets with", func(c *apitoken.Config) { c.SealKeys = []apitoken.Key{key, {}} }, []string{"SealKeys"}},
-		{"a key twice to seal secrets with", func(c *apitoken.Config) { c.SealKeys = []apitoken.Key{key, key} }, []string{"SealKeys"}},
+		{"the zero key", func(c *apitoken.Config) { c.IntegrityKeys = []apitoken.Key{{}} }, []string{"IntegrityKeys"}},
+		{"a key twice", func(c *apitoken.Config) { c.IntegrityKeys = []apitoken.Key{key, key} }, []string{"IntegrityKeys"}},
+		{"the zero key to encrypt secrets with", func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key, {}} }, []string{"EncryptionKeys"}},
+		{"a key twice to encrypt secrets with", func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key, key} }, []string{"EncryptionKeys"}},
 		{"foreign tokens of too few characters", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 21, MaxLen: 64} }, []string{"ForeignTokens"}},
 		{"foreign tokens without a least length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MaxLen: 64} }, []string{"ForeignTokens"}},
 		{"foreign tokens without a greatest length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22} }, []string{"ForeignTokens"}},
 		{"foreign tokens over the cap", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 513} }, []string{"ForeignTokens"}},
 		{"all of it", func(c *apitoken.Config) {
 			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxLookups: -1, MaxLifetime: -1,
-				MaxIdle: -1, Keys: []apitoken.Key{{}}, SealKeys: []apitoken.Key{{}}, ForeignTokens: apitoken.ForeignTokens{MinLen: 1}}
-		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "Keys", "SealKeys", "ForeignTokens"}},
+				MaxIdle: -1, IntegrityKeys: []apitoken.Key{{}}, EncryptionKeys: []apitoken.Key{{}}, ForeignTokens: apitoken.ForeignTokens{MinLen: 1}}
+		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			open := new(apitoken.Catalogue)
@@ -136,7 +136,7 @@ type keyless struct {
 	do func()
 }
 
-func (s keyless) KeysInUse(context.Context) (seals, secrets map[string]int, err error) {
+func (s keyless) KeysInUse(context.Context) (macs, secrets map[string]int, err error) {
 	s.do()
 	return nil, nil, errors.New("no such column")
 }
@@ -148,23 +148,23 @@ func TestAStoreMayStopCountingTheRecordsOfAKey(t *testing.T) {
 
 type keyed struct {
 	apitoken.Store
-	seals map[string]int
+	macs map[string]int
 }
 
-func (s keyed) KeysInUse(context.Context) (seals, secrets map[string]int, err error) {
-	return s.seals, nil, nil
+func (s keyed) KeysInUse(context.Context) (macs, secrets map[string]int, err error) {
+	return s.macs, nil, nil
 }
 
 func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	key := testKey(t)
-	config := apitoken.Config{Prefix: "acme", Permissions: &wire, Store: memory.New(), Keys: []apitoken.Key{key}}
+	config := apitoken.Config{Prefix: "acme", Permissions: &wire, Store: memory.New(), IntegrityKeys: []apitoken.Key{key}}
 	before := config
 	auth, err := apitoken.New(config)
 	require.NoError(t, err)
 	assert.Equal(t, before.Prefix, config.Prefix, "New does not change it")
 	assert.Empty(t, config.Scheme)
 	assert.Zero(t, config.StoreTimeout)
-	config.Keys[0] = apitoken.Key{}
+	config.IntegrityKeys[0] = apitoken.Key{}
 	config.Store = nil
 	_, secret, err := auth.As(ada).Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(t, err)

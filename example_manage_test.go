@@ -161,7 +161,7 @@ func ExampleManager_PreviewPolicy() {
 }
 
 // Keys are introduced, or replaced by newer ones. docs/operating.md has the steps.
-func ExampleAuthority_Reseal() {
+func ExampleAuthority_Rekey() {
 	key := func(id string, b byte) apitoken.Key {
 		k, err := apitoken.NewKey(id, bytes.Repeat([]byte{b}, 32)) // yours are random, and kept outside of the database
 		if err != nil {
@@ -170,10 +170,10 @@ func ExampleAuthority_Reseal() {
 		return k
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix:      "acme",
-		Permissions: &catalogue,
-		Store:       memory.New(),
-		Keys:        []apitoken.Key{key("2030", 2), key("2029", 1)}, // the newest first
+		Prefix:        "acme",
+		Permissions:   &catalogue,
+		Store:         memory.New(),
+		IntegrityKeys: []apitoken.Key{key("2030", 2), key("2029", 1)}, // the newest first
 	})
 	if err != nil {
 		panic(err)
@@ -181,10 +181,10 @@ func ExampleAuthority_Reseal() {
 	defer auth.Close()
 	generated(auth.As(alice), "backup", readDevices)
 
-	p, err := auth.Reseal(context.Background(), apitoken.Reseal{
-		Progress: func(p apitoken.ResealProgress) { fmt.Println("looked at", p.Seen) },
+	p, err := auth.Rekey(context.Background(), apitoken.RekeyParams{
+		Progress: func(p apitoken.RekeyProgress) { fmt.Println("looked at", p.Seen) },
 	})
-	fmt.Println(p.Resealed, p.Refused, err)
+	fmt.Println(p.Rekeyed, p.Refused, err)
 	// Output:
 	// looked at 1
 	// 0 0 <nil>
@@ -243,14 +243,14 @@ func ExampleConfig_ownerPermissions() {
 	// apitoken: owner_gone
 }
 
-// With Config.SealKeys owners can see the secrets of their tokens again.
+// With Config.EncryptionKeys owners can see the secrets of their tokens again.
 func ExampleManager_Reveal() {
 	key, err := apitoken.NewKey("2030-01", make([]byte, 32)) // 32 random bytes, from where keys are kept
 	if err != nil {
 		panic(err)
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: memory.New(), SealKeys: []apitoken.Key{key},
+		Prefix: "acme", Permissions: &catalogue, Store: memory.New(), EncryptionKeys: []apitoken.Key{key},
 	})
 	if err != nil {
 		panic(err)

@@ -79,7 +79,7 @@ const (
 	actionEndOverlap = "end_overlap"
 	actionReveal     = "reveal"
 	actionDelete     = "delete"
-	actionReseal     = "reseal"
+	actionRekey      = "rekey"
 	actionWatch      = "watch"
 )
 
@@ -250,7 +250,7 @@ func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int6
 	rec.Version++
 	rec.ChangedAt = now
 	rec.note(Change{At: now, By: m.actor.User, Action: action, Fields: fields})
-	after, err = m.a.sealed(rec)
+	after, err = m.a.withMAC(rec)
 	return before, after, fields, err
 }
 

@@ -23,8 +23,8 @@ import (
 const recordEncoding = 1
 
 // MarshalBinary returns the canonical encoding of the record: every field but
-// Uses, which change without a new version, and Seal, which is computed over
-// this encoding. (SealKey is part of it.)
+// Uses, which change without a new version, and MAC, which is computed over
+// this encoding. (MACKeyID is part of it.)
 func (r Record) MarshalBinary() ([]byte, error) {
 	e := encoder{b: make([]byte, 0, 512)}
 	e.b = append(e.b, recordEncoding)
@@ -44,7 +44,7 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	if d.failed || len(d.b) != 0 {
 		return errors.New("apitoken: damaged record")
 	}
-	rec.Seal, rec.Uses = r.Seal, r.Uses
+	rec.MAC, rec.Uses = r.MAC, r.Uses
 	*r = rec
 	return nil
 }
@@ -85,8 +85,8 @@ func (r *Record) visit(c codec) {
 		c.time(&s.CreatedAt)
 		c.time(&s.ValidUntil)
 		c.bytes(&s.IdempotencyKey)
-		c.text(&s.SealedKey)
-		c.bytes(&s.Sealed)
+		c.text(&s.EncryptionKeyID)
+		c.bytes(&s.Ciphertext)
 	})
 	list(c, &r.History, func(h *Change) {
 		c.time(&h.At)
@@ -94,7 +94,7 @@ func (r *Record) visit(c codec) {
 		c.text(&h.Action)
 		list(c, &h.Fields, func(f *string) { c.text(f) })
 	})
-	c.text(&r.SealKey)
+	c.text(&r.MACKeyID)
 }
 
 func list[E any](c codec, l *[]E, visit func(*E)) {
@@ -324,7 +324,7 @@ func (a *Authority) vet(id string, rec *Record) error {
 			return bad("with a malformed network")
 		}
 	}
-	if err := a.checkSeal(rec); err != nil {
+	if err := a.checkMAC(rec); err != nil {
 		return bad(err.Error())
 	}
 	return nil

@@ -250,7 +250,7 @@ func TestARotationGoesOnAndEndsEitherWay(t *testing.T) {
 	for _, kept := range []bool{true, false} {
 		w := newAPIWorld(t, func(c *apitoken.Config, _ *manage.Config) {
 			if !kept {
-				c.SealKeys = nil
+				c.EncryptionKeys = nil
 			}
 		})
 		info, old := w.generate("ada")

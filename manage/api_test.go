@@ -55,7 +55,7 @@ func newAPIWorld(t testing.TB, edit ...func(*apitoken.Config, *manage.Config)) *
 	}
 	core := apitoken.Config{
 		Prefix: "acme", Permissions: catalogue, Store: w.store,
-		SealKeys: []apitoken.Key{apiKey(t)},
+		EncryptionKeys: []apitoken.Key{apiKey(t)},
 	}
 	w.config = manage.Config{
 		Identify: func(r *http.Request) (apitoken.Actor, error) {

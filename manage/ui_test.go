@@ -48,7 +48,7 @@ func newUISite(t *testing.T, edit func(*apitoken.Config, *manage.Config)) *uiSit
 	s.report = catalogue.Define("reports", "See reports")
 	key, err := apitoken.NewKey("k", bytes.Repeat([]byte{1}, 32))
 	require.NoError(t, err)
-	config := apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: memory.New(), SealKeys: []apitoken.Key{key}}
+	config := apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: memory.New(), EncryptionKeys: []apitoken.Key{key}}
 	s.config = manage.Config{
 		Identify: func(r *http.Request) (apitoken.Actor, error) {
 			name := r.Header.Get("User")
@@ -645,7 +645,7 @@ func TestUIShowingASecretIsAskedForEachTime(t *testing.T) {
 	assert.Equal(t, 1, reveals)
 	assert.Equal(t, at, s.do("ada", at+"/reveal", nil).goesTo(s, at+"/reveal"))
 
-	s = newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.SealKeys = nil })
+	s = newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.EncryptionKeys = nil })
 	in = s.generate("ada", "Laptop")
 	at = "tokens/" + in.ID
 	s.do("ada", at, nil).says(200, "was shown once, when it was made, and is not kept")

@@ -610,31 +610,31 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 	})
 }
 
-func TestResealingShowsProgressAndWhatItDid(t *testing.T) {
+func TestRekeyingShowsProgressAndWhatItDid(t *testing.T) {
 	d := newDesk(t)
 	for i := range 300 {
 		d.generate(fmt.Sprint(i))
 	}
 	key, err := apitoken.NewKey("k1", bytes.Repeat([]byte{1}, 32))
 	require.NoError(t, err)
-	d.config.Keys = []apitoken.Key{key}
+	d.config.IntegrityKeys = []apitoken.Key{key}
 	d.open()
 
-	r := d.run("", "reseal")
+	r := d.run("", "rekey")
 	assert.Equal(t, 1, r.code)
-	assert.Contains(t, r.stderr, "300 tokens could not be resealed")
+	assert.Contains(t, r.stderr, "300 tokens could not be rekeyed")
 
-	r = d.run("", "reseal", "-adopt-unsealed")
-	assert.Equal(t, result{0, "done: 300 of 300 tokens resealed\n",
-		"256 tokens looked at, 256 resealed, 0 refused\n300 tokens looked at, 300 resealed, 0 refused\n"}, r)
+	r = d.run("", "rekey", "-adopt-without-mac")
+	assert.Equal(t, result{0, "done: 300 of 300 tokens rekeyed\n",
+		"256 tokens looked at, 256 rekeyed, 0 refused\n300 tokens looked at, 300 rekeyed, 0 refused\n"}, r)
 
-	assert.Regexp(t, `^\{"seen":300,"resealed":0,"refused":0,"last":"[0-9A-Za-z]{17}"\}$`, d.must("reseal", "-json"))
-	assert.Empty(t, d.run("", "reseal", "-json").stderr)
+	assert.Regexp(t, `^\{"seen":300,"rekeyed":0,"refused":0,"last":"[0-9A-Za-z]{17}"\}$`, d.must("rekey", "-json"))
+	assert.Empty(t, d.run("", "rekey", "-json").stderr)
 
 	ctx, cancel := context.WithCancel(d.ctx)
 	cancel()
 	d.ctx = ctx
-	r = d.run("", "reseal", "-after", "00000000000000000")
+	r = d.run("", "rekey", "-after", "00000000000000000")
 	assert.Equal(t, 5, r.code)
 	assert.Contains(t, r.stderr, "broken off; continue with -after 00000000000000000")
 }
@@ -642,7 +642,7 @@ func TestResealingShowsProgressAndWhatItDid(t *testing.T) {
 func TestEveryCommandHasHelp(t *testing.T) {
 	d := newDesk(t)
 	all := d.must("help")
-	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "explain", "permissions", "import", "export", "reseal"} {
+	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "explain", "permissions", "import", "export", "rekey"} {
 		assert.Regexp(t, `(?m)^  `+name+` `, all)
 		r := d.run("", name, "-help")
 		assert.Zero(t, r.code)

@@ -24,17 +24,17 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 	}
 	catalogue := new(apitoken.Catalogue)
 	read := catalogue.Define("devices:read", "See devices")
-	rowKey, sealKey := []byte("row-key-canary-0123456789abcdefg"), []byte("seal-key-canary-9876543210gfedcb")
+	rowKey, encryptionKey := []byte("row-key-canary-0123456789abcdefg"), []byte("seal-key-canary-9876543210gfedcb")
 	row, err := apitoken.NewKey("row", rowKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal, err := apitoken.NewKey("seal", sealKey)
+	secretKey, err := apitoken.NewKey("secret", encryptionKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: catalogue, Store: store, Keys: []apitoken.Key{row}, SealKeys: []apitoken.Key{seal},
+		Prefix: "acme", Permissions: catalogue, Store: store, IntegrityKeys: []apitoken.Key{row}, EncryptionKeys: []apitoken.Key{secretKey},
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60},
 	})
 	if err != nil {
@@ -87,7 +87,7 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			size += len(b)
-			for _, text := range append(secrets, string(rowKey), string(sealKey), "k3y-0f-a-r0tation-Zq8") {
+			for _, text := range append(secrets, string(rowKey), string(encryptionKey), "k3y-0f-a-r0tation-Zq8") {
 				for i := 0; i+8 <= len(text); i += 4 {
 					part := text[i : i+8]
 					for _, form := range []string{part, hex.EncodeToString([]byte(part)), strings.ToUpper(hex.EncodeToString([]byte(part)))} {

@@ -53,7 +53,7 @@ func (f *faulty) Touch(ctx context.Context, uses []apitoken.Use) error { return 
 func (f *faulty) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
 	return f.scan(ctx, after, limit)
 }
-func (f *faulty) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
+func (f *faulty) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	return f.keys(ctx)
 }
 func (f *faulty) Close() error { return f.close() }
@@ -792,23 +792,23 @@ var faults = []fault{
 	}, []string{"ScanReadsEverythingOnce"}},
 	{"counts keys of the first secret only", func(s *faulty) {
 		s.keys = func(ctx context.Context) (map[string]int, map[string]int, error) {
-			seals, _, err := s.Store.KeysInUse(ctx)
+			macs, _, err := s.Store.KeysInUse(ctx)
 			secrets := map[string]int{}
 			recs, _ := s.Store.Scan(ctx, "", 1000)
 			for _, rec := range recs {
-				if key := rec.Secrets[0].SealedKey; key != "" {
+				if key := rec.Secrets[0].EncryptionKeyID; key != "" {
 					secrets[key]++
 				}
 			}
-			return seals, secrets, err
+			return macs, secrets, err
 		}
 	}, []string{"KeysInUseAreCounted"}},
 	{"counts what has no key", func(s *faulty) {
 		s.keys = func(ctx context.Context) (map[string]int, map[string]int, error) {
-			seals, secrets, err := s.Store.KeysInUse(ctx)
-			seals = maps.Clone(seals)
-			seals[""] = 1
-			return seals, secrets, err
+			macs, secrets, err := s.Store.KeysInUse(ctx)
+			macs = maps.Clone(macs)
+			macs[""] = 1
+			return macs, secrets, err
 		}
 	}, []string{"KeysInUseAreCounted"}},
 

@@ -38,7 +38,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 		"by SHA-256": func(i *apitoken.Import) { i.SHA256 = sum[:] },
 	} {
 		t.Run(how, func(t *testing.T) {
-			w := s.newWorld(t, foreignOn, sealing(t, "a"))
+			w := s.newWorld(t, foreignOn, withKeys(t, "a"))
 			m := w.auth.As(w.ada)
 			require.False(t, w.works(apitoken.NewSecret(foreign)))
 			info, err := m.Import(t.Context(), importing(w, edit))
@@ -508,7 +508,7 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 	var verdict error
 	var asked []string
-	w := s.newWorld(t, foreignOn, sealing(t, "a"), func(c *apitoken.Config) {
+	w := s.newWorld(t, foreignOn, withKeys(t, "a"), func(c *apitoken.Config) {
 		c.Audit = func(_ context.Context, ev apitoken.Event) error {
 			asked = append(asked, ev.Action)
 			if verdict != nil && ev.Actor == "ada" && verdict.Error() == "panic" {

@@ -329,7 +329,7 @@ func (s Suite) TestAnAuthorityThatNewDidNotMakeDoesNothing(t *testing.T) {
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = m.Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{info.ID}})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
-		_, err = auth.Reseal(t.Context(), apitoken.Reseal{})
+		_, err = auth.Rekey(t.Context(), apitoken.RekeyParams{})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		require.Empty(t, m.Grantable())
 		require.NoError(t, auth.Close())
@@ -518,7 +518,7 @@ func (s Suite) TestListsRefuseTextsThatNothingCanHave(t *testing.T) {
 
 func (s Suite) TestCursorsOutliveTheKeyTheyWereMadeWith(t *testing.T) {
 	store := s.open(t)
-	old := s.newWorldOn(t, store, sealing(t, "a"))
+	old := s.newWorldOn(t, store, withKeys(t, "a"))
 	for range 3 {
 		old.generate(old.ada)
 	}
@@ -526,7 +526,7 @@ func (s Suite) TestCursorsOutliveTheKeyTheyWereMadeWith(t *testing.T) {
 	page, err := old.auth.As(old.ada).List(t.Context(), l)
 	require.NoError(t, err)
 	l.Cursor = page.Next
-	_, err = s.newWorldOn(t, store, sealing(t, "b", "a")).auth.As(old.ada).List(t.Context(), l)
+	_, err = s.newWorldOn(t, store, withKeys(t, "b", "a")).auth.As(old.ada).List(t.Context(), l)
 	require.NoError(t, err)
 	without := s.newWorldOn(t, struct{ apitoken.Store }{store})
 	_, err = without.auth.As(old.ada).List(t.Context(), l)

@@ -3,7 +3,7 @@ package main
 // arguedSeeds are the seeds that no test can notice, and why.
 var arguedSeeds = map[string]string{
 	"digests are compared in a time that depends on them": "How long a comparison takes is not to be seen in a test of the root package that must not fail by chance. Digests are hashes of what was presented, so that an attacker cannot choose how much of them agrees.",
-	"a sealed secret is not compared with the digest":     "The digest is part of the data that the secret is sealed with: what does not fit it does not open. The comparison stands in case that is ever changed.",
+	"an encrypted secret is not compared with the digest": "The digest is part of the data that the secret is encrypted with: what does not fit it does not open. The comparison stands in case that is ever changed.",
 	"the feed's moment is read after the entry":           "It shows only where a change and a moment of the feed come between two instructions of a request. The order is argued at its place.",
 	"a nobody is an actor":                                "The case after it refuses the empty texts as well, in other words.",
 	"a change of a certain version is tried again":        "The second try finds another version than was asked for, and ends with the same error.",
@@ -42,6 +42,6 @@ var argued = []argument{
 	{"through", become(call("make"), "make(chan result, 2)"), "One element is sent; room for more changes nothing."},
 	{"Catalogue.suggest", drop(stmt("maxPermissionName")), "What is suggested for a name that is too long to be one is not promised: it bounds the work."},
 	{"New", become(call("max"), "max(2, c.MaxLookups/4)"), "It shows where MaxLookups is less than 8: tokens in memory are then renewed two at once instead of one."},
-	{"Authority.openCursor", op(expr("d.failed || len(d.b) != 0 || !validID(p.ID)"), "&&"), "With a sum that fits, only cursors come that we made; without Config.Keys everybody can make one, which starts their own list elsewhere."},
+	{"Authority.openCursor", op(expr("d.failed || len(d.b) != 0 || !validID(p.ID)"), "&&"), "With a sum that fits, only cursors come that we made; without Config.IntegrityKeys everybody can make one, which starts their own list elsewhere."},
 	{"Authority.schemeOf", become(ret("-1"), "return -2"), "What is less than zero is none of our schemes."},
 }

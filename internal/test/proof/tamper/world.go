@@ -1,5 +1,5 @@
 // Package tamper writes into real databases what someone could who has got at them,
-// but has no key of Config.Keys, and shows that nothing of it is accepted, but for
+// but has no key of Config.IntegrityKeys, and shows that nothing of it is accepted, but for
 // what is documented: a row of earlier days, and the deletion of one. It also looks
 // for secrets in what the databases keep on the disk.
 package tamper
@@ -17,7 +17,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A world is a service with row seals that reads its store for every request.
+// A world is a service with row MACs that reads its store for every request.
 type world struct {
 	t           *testing.T
 	auth        *apitoken.Authority
@@ -34,7 +34,7 @@ func newWorld(t *testing.T, store apitoken.Store, keyText string) *world {
 	if keyText != "" {
 		key, err := apitoken.NewKey("k1", []byte(strings.Repeat(keyText, 32)[:32]))
 		must(t, err)
-		config.Keys, config.SealKeys = []apitoken.Key{key}, []apitoken.Key{key}
+		config.IntegrityKeys, config.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key}
 	}
 	var err error
 	w.auth, err = apitoken.New(config)
