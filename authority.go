@@ -24,8 +24,8 @@ type Config struct {
 	// keep it: tokens with another prefix are not recognised.
 	Prefix string
 
-	// Permissions are all that the service knows. New closes the catalogue.
-	Permissions *Catalogue
+	// Permissions are all that the service knows. New closes the catalog.
+	Permissions *Catalog
 
 	// Store keeps the tokens.
 	Store Store
@@ -160,7 +160,7 @@ const (
 type Authority struct {
 	config      Config
 	grammar     grammar
-	catalogue   *Catalogue
+	catalog     *Catalog
 	permissions map[string]*permission
 	store       Store
 	cancelable  bool // its Get returns when its context ends
@@ -182,7 +182,7 @@ type Authority struct {
 // reported together; each is a [FieldError]. If there are none, New asks a Store
 // that is a [KeyLister] which keys are in use, for StoreTimeout at most: it fails
 // if the store does, and if a key is missing from IntegrityKeys or EncryptionKeys, also when
-// those are empty. New closes the catalogue and does not change c.
+// those are empty. New closes the catalog and does not change c.
 func New(c Config) (*Authority, error) { return newAuthority(c, time.Now) }
 
 // newAuthority is New with a clock, which is read from the start on: readings of
@@ -263,7 +263,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	a := &Authority{
 		config:      c,
 		grammar:     grammar{c.Prefix + "_"},
-		catalogue:   c.Permissions,
+		catalog:     c.Permissions,
 		permissions: make(map[string]*permission),
 		store:       c.Store,
 		schemes:     []scheme{newScheme(c.Scheme, c.Realm)},
@@ -343,12 +343,12 @@ func (a *Authority) Close() error {
 	return errors.Join(errs[:]...)
 }
 
-// Catalogue returns the catalogue of the Config, nil for the zero Authority.
-func (a *Authority) Catalogue() *Catalogue {
+// Catalog returns the catalog of the Config, nil for the zero Authority.
+func (a *Authority) Catalog() *Catalog {
 	if !a.ready() {
 		return nil
 	}
-	return a.catalogue
+	return a.catalog
 }
 
 // Format writes "apitoken.Authority" and the prefix, for every verb, and nothing

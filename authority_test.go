@@ -47,7 +47,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"a prefix with two underscores in a row", func(c *apitoken.Config) { c.Prefix = "ac__me" }, []string{"Prefix"}},
 		{"a prefix with a hyphen", func(c *apitoken.Config) { c.Prefix = "ac-me" }, []string{"Prefix"}},
 		{"a prefix with a line break", func(c *apitoken.Config) { c.Prefix = "acme\n" }, []string{"Prefix"}},
-		{"no catalogue", func(c *apitoken.Config) { c.Permissions = nil }, []string{"Permissions"}},
+		{"no catalog", func(c *apitoken.Config) { c.Permissions = nil }, []string{"Permissions"}},
 		{"no store", func(c *apitoken.Config) { c.Store = nil }, []string{"Store"}},
 		{"a scheme with a space", func(c *apitoken.Config) { c.Scheme = "api Token" }, []string{"Scheme"}},
 		{"a scheme with a comma", func(c *apitoken.Config) { c.Scheme = "a,b" }, []string{"Scheme"}},
@@ -88,7 +88,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			open := new(apitoken.Catalogue)
+			open := new(apitoken.Catalog)
 			config := apitoken.Config{Prefix: "acme", Permissions: open, Store: newRig(t).store}
 			c.edit(&config)
 			auth, err := apitoken.New(config)
@@ -112,7 +112,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 				named = append(named, strings.TrimPrefix(field.Field, "Config."))
 			}
 			assert.Equal(t, c.fields, named)
-			assert.NotPanics(t, func() { open.Define("devices:read", "See devices") }, "the catalogue stays open")
+			assert.NotPanics(t, func() { open.Define("devices:read", "See devices") }, "the catalog stays open")
 		})
 	}
 }
@@ -123,7 +123,7 @@ func TestAStoreThatCannotSayWhichKeysItNeedsStopsTheStart(t *testing.T) {
 		"a panic":  keyless{memory.New(), func() { panic("index out of range") }},
 		"a nil":    (*memory.Store)(nil),
 	} {
-		open := new(apitoken.Catalogue)
+		open := new(apitoken.Catalog)
 		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: open, Store: store})
 		assert.ErrorContains(t, err, "keys in use", name)
 		assert.Nil(t, auth)
@@ -142,7 +142,7 @@ func (s keyless) KeysInUse(context.Context) (macs, secrets map[string]int, err e
 }
 
 func TestAStoreMayStopCountingTheRecordsOfAKey(t *testing.T) {
-	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalogue), Store: keyed{memory.New(), map[string]int{"few": 3, "many": apitoken.MaxCount}}})
+	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: keyed{memory.New(), map[string]int{"few": 3, "many": apitoken.MaxCount}}})
 	assert.ErrorContains(t, err, `lacks keys that are in use: "few" (3 records), "many" (at least 1000 records); it has none`)
 }
 
@@ -172,9 +172,9 @@ func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestAnAuthorityTellsItsCatalogueAndItsPolicy(t *testing.T) {
+func TestAnAuthorityTellsItsCatalogAndItsPolicy(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxLifetime, c.MaxIdle = memory.New(), 48*time.Hour, 24*time.Hour })
-	assert.Same(t, &wire, g.Catalogue())
+	assert.Same(t, &wire, g.Catalog())
 	assert.Equal(t, apitoken.Policy{MaxLifetime: 48 * time.Hour, MaxIdle: 24 * time.Hour}, g.Policy())
 }
 
@@ -319,8 +319,8 @@ func TestAFailingClientAddressRefusesTokensOfNoNetworkAsWell(t *testing.T) {
 
 func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 	var zero apitoken.Permission
-	var other apitoken.Catalogue
-	alien := other.Define("devices:read", "The same name in another catalogue")
+	var other apitoken.Catalog
+	alien := other.Define("devices:read", "The same name in another catalog")
 	for _, c := range []struct {
 		name      string
 		owner     []apitoken.Permission
@@ -348,7 +348,7 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 		{name: "an error", err: errors.New("ldap is down"), owner: wire.All(), token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
 		{name: "a panic", panics: true, token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
 		{name: "the zero Permission", owner: []apitoken.Permission{wireRead, zero}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
-		{name: "a permission of another catalogue", owner: []apitoken.Permission{wireRead, alien}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "a permission of another catalog", owner: []apitoken.Permission{wireRead, alien}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			calls := 0

@@ -20,7 +20,7 @@ func ExampleConfig_cluster() {
 	node := func() *apitoken.Authority {
 		auth, err := apitoken.New(apitoken.Config{
 			Prefix:       "acme",
-			Permissions:  &catalogue,
+			Permissions:  &catalog,
 			Store:        store,
 			MaxStale:     500 * time.Millisecond, // ReadAlways: keep nothing in memory
 			CacheEntries: 50_000,
@@ -126,7 +126,7 @@ func ExampleManager_Bulk() {
 func ExampleManager_Import() {
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:        "acme",
-		Permissions:   &catalogue,
+		Permissions:   &catalog,
 		Store:         memory.New(),
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 32, MaxLen: 32},
 	})
@@ -171,7 +171,7 @@ func ExampleAuthority_Rekey() {
 	}
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:        "acme",
-		Permissions:   &catalogue,
+		Permissions:   &catalog,
 		Store:         memory.New(),
 		IntegrityKeys: []apitoken.Key{key("2030", 2), key("2029", 1)}, // the newest first
 	})
@@ -210,7 +210,7 @@ func ExampleAuthority_Stats() {
 func ExampleConfig_ownerPermissions() {
 	role := map[string][]apitoken.Permission{"alice": {readDevices, writeDevices}} // the application's own
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: memory.New(),
+		Prefix: "acme", Permissions: &catalog, Store: memory.New(),
 		OwnerPermissions: func(_ context.Context, environment, owner string) ([]apitoken.Permission, error) {
 			perms, known := role[owner]
 			if !known {
@@ -250,7 +250,7 @@ func ExampleManager_Reveal() {
 		panic(err)
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: memory.New(), EncryptionKeys: []apitoken.Key{key},
+		Prefix: "acme", Permissions: &catalog, Store: memory.New(), EncryptionKeys: []apitoken.Key{key},
 	})
 	if err != nil {
 		panic(err)
@@ -265,7 +265,7 @@ func ExampleManager_Reveal() {
 	again, err := m.Reveal(context.Background(), in.ID)
 	fmt.Println(again.Reveal() == secret.Reveal(), err)
 
-	admin := apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, Grants: catalogue.All(), ManageOthers: true}
+	admin := apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, Grants: catalog.All(), ManageOthers: true}
 	_, err = auth.As(admin).Reveal(context.Background(), in.ID)
 	fmt.Println(err)
 	// Output:
@@ -277,7 +277,7 @@ func ExampleManager_Reveal() {
 func ExampleConfig_audit() {
 	frozen := true
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: memory.New(),
+		Prefix: "acme", Permissions: &catalog, Store: memory.New(),
 		Audit: func(_ context.Context, ev apitoken.Event) error {
 			if frozen && ev.Action == "generate" {
 				return &apitoken.ForbiddenError{Rule: "no new tokens before the release"}

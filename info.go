@@ -16,8 +16,8 @@ type Info struct {
 	Name        string
 	Description string
 
-	Permissions []Permission // assigned and known, in the order of the catalogue
-	Unknown     []string     // assigned names that the catalogue no longer knows; they grant nothing
+	Permissions []Permission // assigned and known, in the order of the catalog
+	Unknown     []string     // assigned names that the catalog no longer knows; they grant nothing
 
 	Status        Status // at the moment it was read, under the policy of the Config
 	DeactivatedAt time.Time

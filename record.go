@@ -278,7 +278,7 @@ func checkText(s string, least, most int) error {
 // A row is a record that was checked, as a [Manager] works with it.
 type row struct {
 	rec   Record
-	known []Permission // assigned and in the catalogue, in its order
+	known []Permission // assigned and in the catalog, in its order
 	perms permSet      // the same as bits
 }
 
@@ -288,7 +288,7 @@ func (a *Authority) row(id string, rec Record) (*row, error) {
 		return nil, err
 	}
 	r := &row{rec: rec, perms: a.permSet(rec.Permissions)}
-	r.known = r.perms.list(a.catalogue)
+	r.known = r.perms.list(a.catalog)
 	return r, nil
 }
 
@@ -330,7 +330,7 @@ func (a *Authority) vet(id string, rec *Record) error {
 	return nil
 }
 
-// permSet returns those of the named permissions that the catalogue has.
+// permSet returns those of the named permissions that the catalog has.
 func (a *Authority) permSet(names []string) (set permSet) {
 	for _, name := range names {
 		if p, ok := a.permissions[name]; ok {
@@ -340,7 +340,7 @@ func (a *Authority) permSet(names []string) (set permSet) {
 	return set
 }
 
-// unknown returns the stored names that the catalogue does not know.
+// unknown returns the stored names that the catalog does not know.
 func (a *Authority) unknown(names []string) []string {
 	var unknown []string
 	for _, name := range names {

@@ -27,9 +27,9 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// The catalogue of the tests of requests.
+// The catalog of the tests of requests.
 var (
-	wire          apitoken.Catalogue
+	wire          apitoken.Catalog
 	wireRead      = wire.Define("devices:read", "See devices")
 	wireWrite     = wire.Define("devices:write", "Change devices")
 	wireReports   = wire.Define("reports:read", "See reports")

@@ -34,12 +34,12 @@ func published(t *testing.T) *regexp.Regexp {
 func TestSecretScannersFindMintedTokens(t *testing.T) {
 	tokens := published(t)
 	for _, prefix := range []string{"a", "z9", "acme", "acme_prod", "a_b_c_d_e_f_g_h", "abcdefghijklmnop", "demo1", "x1_2"} {
-		var catalogue apitoken.Catalogue
-		read := catalogue.Define("devices:read", "See devices")
-		auth, err := apitoken.New(apitoken.Config{Prefix: prefix, Permissions: &catalogue, Store: memory.New()})
+		var catalog apitoken.Catalog
+		read := catalog.Define("devices:read", "See devices")
+		auth, err := apitoken.New(apitoken.Config{Prefix: prefix, Permissions: &catalog, Store: memory.New()})
 		require.NoError(t, err)
 		for range 20 {
-			_, secret, err := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalogue.All()}).Generate(context.Background(),
+			_, secret, err := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()}).Generate(context.Background(),
 				apitoken.Generate{Name: "n", Permissions: []apitoken.Permission{read}, Expiry: apitoken.Never()})
 			require.NoError(t, err)
 			text := secret.Reveal()

@@ -143,7 +143,7 @@ type Record struct {
 	Owner       string
 	Name        string
 	Description string
-	Permissions []string // sorted, no name twice; may hold names the catalogue has dropped
+	Permissions []string // sorted, no name twice; may hold names the catalog has dropped
 
 	Status        Status // StatusActive or StatusInactive, nothing else
 	DeactivatedAt time.Time

@@ -41,14 +41,14 @@ type uiSite struct {
 // newUISite makes a site; edit changes its configuration before.
 func newUISite(t *testing.T, edit func(*apitoken.Config, *manage.Config)) *uiSite {
 	t.Helper()
-	var catalogue apitoken.Catalogue
+	var catalog apitoken.Catalog
 	s := &uiSite{t: t, mount: "/manage/"}
-	s.read = catalogue.Define("devices:read", "See devices & <their> state")
-	s.write = catalogue.Define("devices:write", "Change devices")
-	s.report = catalogue.Define("reports", "See reports")
+	s.read = catalog.Define("devices:read", "See devices & <their> state")
+	s.write = catalog.Define("devices:write", "Change devices")
+	s.report = catalog.Define("reports", "See reports")
 	key, err := apitoken.NewKey("k", bytes.Repeat([]byte{1}, 32))
 	require.NoError(t, err)
-	config := apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: memory.New(), EncryptionKeys: []apitoken.Key{key}}
+	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: memory.New(), EncryptionKeys: []apitoken.Key{key}}
 	s.config = manage.Config{
 		Identify: func(r *http.Request) (apitoken.Actor, error) {
 			name := r.Header.Get("User")

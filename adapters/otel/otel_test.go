@@ -26,9 +26,9 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 // A service has a span for each request, as instrumentation makes it.
@@ -43,7 +43,7 @@ func newService(t *testing.T, store apitoken.Store) *service {
 	s := &service{metrics: metric.NewManualReader(), spans: tracetest.NewSpanRecorder()}
 	telemetry, err := apitokenotel.New(metric.NewMeterProvider(metric.WithReader(s.metrics)))
 	require.NoError(t, err)
-	s.auth, err = apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: store, Observe: telemetry.Observe})
+	s.auth, err = apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: store, Observe: telemetry.Observe})
 	require.NoError(t, err)
 	t.Cleanup(func() { s.auth.Close() })
 	require.NoError(t, telemetry.Watch(s.auth))

@@ -30,7 +30,7 @@ import (
 // type of a token is all that has to be set.
 
 func serve(t *testing.T) (url, token string) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	server := httptest.NewServer(newHandler(auth))
 	t.Cleanup(server.Close)
 	return server.URL, apitokentest.Token(t, auth, readDevices, readMetrics)

@@ -129,7 +129,7 @@ func newAuthority(store database, kept *secrets, observe func(context.Context, a
 	}
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:         "demo",
-		Permissions:    &catalogue,
+		Permissions:    &catalog,
 		Store:          store,
 		IntegrityKeys:  keys.rows,                                      // who can write the database, but has not these, cannot make a token
 		EncryptionKeys: keys.secrets,                                   // users can see the secrets of their tokens again

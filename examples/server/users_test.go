@@ -180,7 +180,7 @@ func TestFewPasswordsAreCheckedAtOnce(t *testing.T) {
 }
 
 func TestTheCookieIsSecureOverTLS(t *testing.T) {
-	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalogue, Store: memory.New()})
+	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalog, Store: memory.New()})
 	require.NoError(t, err)
 	h, err := newHandler(auth, newSignIn(derivedSecrets("secret").Passwords), nil)
 	require.NoError(t, err)

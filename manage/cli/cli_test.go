@@ -26,13 +26,13 @@ import (
 
 // A desk is where an operator sits: a service and its command.
 type desk struct {
-	t         *testing.T
-	catalogue apitoken.Catalogue
-	config    apitoken.Config
-	auth      *apitoken.Authority
-	store     *failingStore
-	ctx       context.Context
-	stdout    interface {
+	t       *testing.T
+	catalog apitoken.Catalog
+	config  apitoken.Config
+	auth    *apitoken.Authority
+	store   *failingStore
+	ctx     context.Context
+	stdout  interface {
 		Write([]byte) (int, error)
 		String() string
 	}
@@ -68,11 +68,11 @@ func (s *failingStore) Create(ctx context.Context, rec apitoken.Record) error {
 
 func newDesk(t *testing.T) *desk {
 	d := &desk{t: t, ctx: context.Background(), store: &failingStore{memory.New(), 1 << 30, 1 << 30, 1 << 30}}
-	d.catalogue.Define("devices:read", "See devices")
-	d.catalogue.Define("devices:write", "Change devices")
-	d.catalogue.Define("reports:read", "See reports")
+	d.catalog.Define("devices:read", "See devices")
+	d.catalog.Define("devices:write", "Change devices")
+	d.catalog.Define("reports:read", "See reports")
 	d.config = apitoken.Config{
-		Prefix: "acme", Permissions: &d.catalogue, Store: d.store, MaxStale: apitoken.ReadAlways,
+		Prefix: "acme", Permissions: &d.catalog, Store: d.store, MaxStale: apitoken.ReadAlways,
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 30, MaxLen: 50},
 	}
 	d.open()
@@ -93,9 +93,9 @@ func (d *desk) actor(_ context.Context, environment, user string) (apitoken.Acto
 	}
 	switch user {
 	case "":
-		return apitoken.Actor{User: "operator", Environment: environment, Grants: d.catalogue.All(), ManageOthers: true}, nil
+		return apitoken.Actor{User: "operator", Environment: environment, Grants: d.catalog.All(), ManageOthers: true}, nil
 	case "bob":
-		return apitoken.Actor{User: "bob", Environment: environment, Grants: d.catalogue.All()[:1]}, nil
+		return apitoken.Actor{User: "bob", Environment: environment, Grants: d.catalog.All()[:1]}, nil
 	}
 	return apitoken.Actor{}, errors.New("there is no such user")
 }

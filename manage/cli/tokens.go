@@ -49,7 +49,7 @@ func (k *call) generate() error {
 		return k.takeBack(in)
 	}
 	k.note("generated token %s %q for %s in %s: %d of %d permissions, %s", in.ID, shown(in.Name), shown(in.Owner), shown(in.Environment),
-		len(in.Permissions), len(k.auth.Catalogue().All()), expiry(in.ExpiresAt))
+		len(in.Permissions), len(k.auth.Catalog().All()), expiry(in.ExpiresAt))
 	k.note("its secret is on the standard output and is not shown again")
 	return nil
 }
@@ -318,7 +318,7 @@ func (k *call) permissions() error {
 	}
 	list := []permission{}
 	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
-	for _, p := range k.auth.Catalogue().All() {
+	for _, p := range k.auth.Catalog().All() {
 		list = append(list, permission{p.Name(), p.Description()})
 		if !k.json {
 			fmt.Fprintf(t, "%s\t%s\n", p.Name(), shown(p.Description()))

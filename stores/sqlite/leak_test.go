@@ -22,8 +22,8 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalogue := new(apitoken.Catalogue)
-	read := catalogue.Define("devices:read", "See devices")
+	catalog := new(apitoken.Catalog)
+	read := catalog.Define("devices:read", "See devices")
 	rowKey, encryptionKey := []byte("row-key-canary-0123456789abcdefg"), []byte("seal-key-canary-9876543210gfedcb")
 	row, err := apitoken.NewKey("row", rowKey)
 	if err != nil {
@@ -34,13 +34,13 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: catalogue, Store: store, IntegrityKeys: []apitoken.Key{row}, EncryptionKeys: []apitoken.Key{secretKey},
+		Prefix: "acme", Permissions: catalog, Store: store, IntegrityKeys: []apitoken.Key{row}, EncryptionKeys: []apitoken.Key{secretKey},
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := auth.As(apitoken.Actor{User: "ada", Environment: "demo", Grants: catalogue.All()})
+	m := auth.As(apitoken.Actor{User: "ada", Environment: "demo", Grants: catalog.All()})
 	var secrets []string // what is behind the ID, without the checksum
 	ask := apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{read}, Expiry: apitoken.Never()}
 	must := func(secret apitoken.Secret, err error) {

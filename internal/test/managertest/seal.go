@@ -272,9 +272,9 @@ func (s Suite) TestStartUpSaysWhichKeysAreMissingAndHowMuchNeedsThem(t *testing.
 		"a secret key is missing": {[]string{"2025", "2024"}, []string{"2025"}, []string{"Config.EncryptionKeys", `"2024" (1 secrets)`}},
 		"both":                    {[]string{"2025"}, nil, []string{"Config.IntegrityKeys", "Config.EncryptionKeys"}},
 	} {
-		catalogue := new(apitoken.Catalogue)
+		catalog := new(apitoken.Catalog)
 		auth, err := apitoken.New(apitoken.Config{
-			Prefix: "acme", Permissions: catalogue, Store: store, IntegrityKeys: keys(t, c.rows...), EncryptionKeys: keys(t, c.secrets...)})
+			Prefix: "acme", Permissions: catalog, Store: store, IntegrityKeys: keys(t, c.rows...), EncryptionKeys: keys(t, c.secrets...)})
 		if c.want == nil {
 			require.NoError(t, err, what)
 			require.NoError(t, auth.Close())
@@ -450,7 +450,7 @@ func (s Suite) TestKeysMustBeUsable(t *testing.T) {
 		"zero among two": {key(t, "a"), {}},
 	} {
 		for _, field := range []string{"Config.IntegrityKeys", "Config.EncryptionKeys"} {
-			c := apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalogue), Store: s.open(t)}
+			c := apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: s.open(t)}
 			if field == "Config.IntegrityKeys" {
 				c.IntegrityKeys = list
 			} else {

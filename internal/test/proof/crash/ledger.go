@@ -185,11 +185,11 @@ type service struct {
 }
 
 func newService(store apitoken.Store, timeout time.Duration) (*service, error) {
-	var catalogue apitoken.Catalogue
-	s := &service{read: catalogue.Define("devices:read", "See devices")}
+	var catalog apitoken.Catalog
+	s := &service{read: catalog.Define("devices:read", "See devices")}
 	var err error
 	s.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: timeout,
+		Prefix: "acme", Permissions: &catalog, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: timeout,
 	})
 	return s, err
 }

@@ -21,9 +21,9 @@ import (
 const nodes = 3
 
 var (
-	catalogue apitoken.Catalogue
-	use       = catalogue.Define("use", "Use the service")
-	owner     = apitoken.Actor{User: "ada", Environment: "proof", Grants: []apitoken.Permission{use}}
+	catalog apitoken.Catalog
+	use     = catalog.Define("use", "Use the service")
+	owner   = apitoken.Actor{User: "ada", Environment: "proof", Grants: []apitoken.Permission{use}}
 )
 
 // A fleet is three nodes of a service, each with connections of its own to one
@@ -94,7 +94,7 @@ var keys = func() (ring [2][]apitoken.Key) {
 
 func newNode(t testing.TB, store nodeStore, maxStale, timeout time.Duration) *node {
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "proof", Permissions: &catalogue, Store: store, IntegrityKeys: keys[0], EncryptionKeys: keys[1],
+		Prefix: "proof", Permissions: &catalog, Store: store, IntegrityKeys: keys[0], EncryptionKeys: keys[1],
 		MaxStale: maxStale, StoreTimeout: timeout,
 	})
 	if err != nil {

@@ -27,10 +27,10 @@ type world struct {
 // newWorld makes a service over a store, whose keys are made of a text.
 func newWorld(t *testing.T, store apitoken.Store, keyText string) *world {
 	w := &world{t: t}
-	var catalogue apitoken.Catalogue
-	w.read = catalogue.Define("devices:read", "See devices")
-	w.write = catalogue.Define("devices:write", "Change devices")
-	config := apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: 30 * time.Second}
+	var catalog apitoken.Catalog
+	w.read = catalog.Define("devices:read", "See devices")
+	w.write = catalog.Define("devices:write", "Change devices")
+	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: 30 * time.Second}
 	if keyText != "" {
 		key, err := apitoken.NewKey("k1", []byte(strings.Repeat(keyText, 32)[:32]))
 		must(t, err)
