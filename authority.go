@@ -57,7 +57,7 @@ type Config struct {
 	Parameter string
 
 	// NoQueryToken turns the query parameter off: it has no meaning any more,
-	// whatever it holds. Need.HeaderOnly refuses it on single routes.
+	// whatever it holds. Requirement.HeaderOnly refuses it on single routes.
 	NoQueryToken bool
 
 	// Realm is what challenges name; "" means "api".

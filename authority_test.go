@@ -310,7 +310,7 @@ func TestAFailingClientAddressRefusesTokensOfNoNetworkAsWell(t *testing.T) {
 				assert.Equal(t, 1, calls, "asked once")
 				a, s = g.ask(t, newRequest("/", "apiToken "+expiredToken.text))
 				mustRefuse(t, a, s, invalidToken, "")
-				_, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
+				_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
 				assert.NoError(t, err, "it is for requests")
 			})
 		}
@@ -322,33 +322,33 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 	var other apitoken.Catalog
 	alien := other.Define("devices:read", "The same name in another catalog")
 	for _, c := range []struct {
-		name      string
-		owner     []apitoken.Permission
-		err       error
-		panics    bool
-		token     minted
-		need      apitoken.Need
-		reason    apitoken.Reason
-		effective []apitoken.Permission
-		want      apitoken.Problem
-		missing   []string
+		name        string
+		owner       []apitoken.Permission
+		err         error
+		panics      bool
+		token       minted
+		requirement apitoken.Requirement
+		reason      apitoken.Reason
+		effective   []apitoken.Permission
+		want        apitoken.Problem
+		missing     []string
 	}{
-		{name: "all of it", owner: wire.All(), token: bothToken, need: apitoken.All(wireRead, wireWrite), effective: []apitoken.Permission{wireRead, wireWrite}},
-		{name: "some of it", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, need: apitoken.Any(wireRead, wireWrite), effective: []apitoken.Permission{wireWrite}},
-		{name: "nothing of it, where nothing is asked", owner: []apitoken.Permission{wireReports}, token: bothToken, need: apitoken.AnyToken(), effective: []apitoken.Permission{}},
-		{name: "not what is required", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, need: apitoken.All(wireRead, wireWrite),
+		{name: "all of it", owner: wire.All(), token: bothToken, requirement: apitoken.All(wireRead, wireWrite), effective: []apitoken.Permission{wireRead, wireWrite}},
+		{name: "some of it", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.Any(wireRead, wireWrite), effective: []apitoken.Permission{wireWrite}},
+		{name: "nothing of it, where nothing is asked", owner: []apitoken.Permission{wireReports}, token: bothToken, requirement: apitoken.AnyToken(), effective: []apitoken.Permission{}},
+		{name: "not what is required", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
 			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:read"}},
-		{name: "not what the token lacks", owner: wire.All(), token: goodToken, need: apitoken.All(wireRead, wireWrite),
+		{name: "not what the token lacks", owner: wire.All(), token: goodToken, requirement: apitoken.All(wireRead, wireWrite),
 			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:write"}},
-		{name: "no permission at all", token: bothToken, need: apitoken.All(wireRead, wireWrite),
+		{name: "no permission at all", token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
 			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}},
-		{name: "no permission at all, where nothing is asked", token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrPermission, want: insufficientScope},
-		{name: "no owner", err: apitoken.ErrNoOwner, owner: wire.All(), token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
-		{name: "no owner, wrapped", err: fmt.Errorf("ldap: %w", apitoken.ErrNoOwner), token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
-		{name: "an error", err: errors.New("ldap is down"), owner: wire.All(), token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
-		{name: "a panic", panics: true, token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
-		{name: "the zero Permission", owner: []apitoken.Permission{wireRead, zero}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
-		{name: "a permission of another catalog", owner: []apitoken.Permission{wireRead, alien}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "no permission at all, where nothing is asked", token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrPermission, want: insufficientScope},
+		{name: "no owner", err: apitoken.ErrNoOwner, owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
+		{name: "no owner, wrapped", err: fmt.Errorf("ldap: %w", apitoken.ErrNoOwner), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
+		{name: "an error", err: errors.New("ldap is down"), owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "a panic", panics: true, token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "the zero Permission", owner: []apitoken.Permission{wireRead, zero}, token: goodToken, requirement: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "a permission of another catalog", owner: []apitoken.Permission{wireRead, alien}, token: goodToken, requirement: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			calls := 0
@@ -363,7 +363,7 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 					return c.owner, c.err
 				}
 			})
-			a, s := askGuard(t, g.Guard(c.need), newRequest("/", "apiToken "+c.token.text))
+			a, s := askGuard(t, g.Guard(c.requirement), newRequest("/", "apiToken "+c.token.text))
 			ev := g.event(t)
 			assert.Equal(t, 1, calls, "asked for each request")
 			assert.Equal(t, c.reason, ev.Reason)
@@ -401,11 +401,11 @@ func TestAnOwnerOfNoPermissionsIsJudgedAlsoByVerifyAndRecheck(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) {
 		c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) { return owner, nil }
 	})
-	presented := apitoken.Presented{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}
-	_, err := g.Verify(t.Context(), presented, apitoken.All(wireRead))
+	credential := apitoken.Credential{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}
+	_, err := g.Verify(t.Context(), credential, apitoken.All(wireRead))
 	require.ErrorIs(t, err, apitoken.ErrPermission)
 	owner = []apitoken.Permission{wireRead}
-	tok, err := g.Verify(t.Context(), presented, apitoken.All(wireRead))
+	tok, err := g.Verify(t.Context(), credential, apitoken.All(wireRead))
 	require.NoError(t, err)
 	owner = []apitoken.Permission{wireWrite}
 	assert.False(t, tok.Has(wireWrite), "a handle does not change")

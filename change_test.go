@@ -34,7 +34,7 @@ func TestAChangeThatWasMadeButNotAnsweredIsForgottenWhenItIsGivenUp(t *testing.T
 func TestWhoCameByTokenGrantsOnlyWhatHeHasHimself(t *testing.T) {
 	g := newRig(t)
 	_, secret := g.generate(t)
-	tok, err := g.Verify(t.Context(), apitoken.Presented{Secret: secret, Environment: "production"}, apitoken.AnyToken())
+	tok, err := g.Verify(t.Context(), apitoken.Credential{Secret: secret, Environment: "production"}, apitoken.AnyToken())
 	require.NoError(t, err)
 	require.True(t, tok.Has(wireRead))
 	actor := apitoken.Actor{User: "ada", Environment: "production", Token: tok}

@@ -264,10 +264,10 @@ func TestARouteCanRefuseQueryTokens(t *testing.T) {
 	a, s := askGuard(t, g.Guard(apitoken.All(wireRead)), newRequest("/?apiToken="+goodToken.text))
 	mustAccept(t, a, s, goodToken.id)
 
-	need := apitoken.All(wireRead)
-	need.HeaderOnly()
-	_, err := g.Check(newRequest("/?apiToken="+goodToken.text), need)
-	assert.NoError(t, err, "HeaderOnly returns another need and does not change the first")
+	requirement := apitoken.All(wireRead)
+	requirement.HeaderOnly()
+	_, err := g.Check(newRequest("/?apiToken="+goodToken.text), requirement)
+	assert.NoError(t, err, "HeaderOnly returns another requirement and does not change the first")
 }
 
 func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
@@ -284,7 +284,7 @@ func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
 	for _, c := range []struct {
 		name, challenge string
 		r               *http.Request
-		need            apitoken.Need
+		requirement     apitoken.Requirement
 	}{
 		{"nothing", plain, newRequest("/"), apitoken.AnyToken()},
 		{"the default scheme, which is foreign now", plain, newRequest("/", "apiToken "+goodToken.text), apitoken.AnyToken()},
@@ -296,7 +296,7 @@ func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
 		{"not enough", plain + `, error="insufficient_scope", scope="devices:write"`, newRequest("/", "Api-Key "+goodToken.text), apitoken.All(wireWrite)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, s := askGuard(t, g.Guard(c.need), c.r)
+			a, s := askGuard(t, g.Guard(c.requirement), c.r)
 			assert.Zero(t, s.called())
 			assert.Equal(t, []string{c.challenge}, a.header["Www-Authenticate"])
 		})

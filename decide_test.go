@@ -30,7 +30,7 @@ func situations(f func(situation, *facts)) {
 		choices []func(situation, *facts, string)
 	}{
 		{"credential", answers(func(f *facts, a answer) { f.credential = a }, "", "one", "none", "malformed")[1:]},
-		{"need", answers(func(f *facts, a answer) { f.need = a * failed }, "", "senseless")},
+		{"need", answers(func(f *facts, a answer) { f.requirement = a * failed }, "", "senseless")},
 		{"record", answers(func(f *facts, a answer) { f.record = a }, "", "there", "unknown", "unreadable")},
 		{"secret", answers(func(f *facts, a answer) { f.secret = a }, "", "right", "wrong")},
 		{"until", answers(func(f *facts, a answer) {

@@ -95,7 +95,7 @@ func TestUsesByEachTransportAreRecorded(t *testing.T) {
 		a, s := g.ask(t, newRequest("/?apiToken="+goodToken.text))
 		require.Equal(t, 204, a.status)
 		require.Equal(t, 1, s.called())
-		_, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
+		_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
 		require.NoError(t, err)
 		require.NoError(t, g.Close())
 		slices.Sort(via)
@@ -117,7 +117,7 @@ func TestUsesThatWaitAreBounded(t *testing.T) {
 		const most, more = 1 << 17, 10
 		for i := range most + more {
 			m = mint(fmt.Sprint(i))
-			_, err := auth.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(m.text)}, apitoken.AnyToken())
+			_, err := auth.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(m.text)}, apitoken.AnyToken())
 			require.NoError(t, err)
 		}
 		assert.EqualValues(t, more, auth.Stats().UsesDropped)

@@ -41,14 +41,14 @@ func ExampleConfig_cluster() {
 	if err != nil {
 		panic(err)
 	}
-	_, err = there.Verify(ctx, apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	_, err = there.Verify(ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	fmt.Println(err)
 
 	if _, err := here.As(alice).Deactivate(ctx, info.ID); err != nil {
 		panic(err)
 	}
 	time.Sleep(510 * time.Millisecond) // the longest that it may take
-	_, err = there.Verify(ctx, apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	_, err = there.Verify(ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	fmt.Println(errors.Is(err, apitoken.ErrDeactivated))
 	// Output:
 	// <nil>
@@ -143,7 +143,7 @@ func ExampleManager_Import() {
 	if err != nil {
 		panic(err)
 	}
-	tok, err := auth.Verify(context.Background(), apitoken.Presented{Secret: old}, apitoken.All(readDevices))
+	tok, err := auth.Verify(context.Background(), apitoken.Credential{Secret: old}, apitoken.All(readDevices))
 	fmt.Println(tok.Owner(), err)
 	// Output: alice <nil>
 }
@@ -194,9 +194,9 @@ func ExampleAuthority_Rekey() {
 func ExampleAuthority_Stats() {
 	auth, secret := newService(readDevices)
 	for range 3 {
-		_, _ = auth.Verify(context.Background(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+		_, _ = auth.Verify(context.Background(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	}
-	_, _ = auth.Verify(context.Background(), apitoken.Presented{Secret: secret}, apitoken.All(writeDevices))
+	_, _ = auth.Verify(context.Background(), apitoken.Credential{Secret: secret}, apitoken.All(writeDevices))
 
 	s := auth.Stats()
 	fmt.Println("refused for a permission:", s.Refused[apitoken.ErrPermission])
@@ -229,7 +229,7 @@ func ExampleConfig_ownerPermissions() {
 		panic(err)
 	}
 	try := func() {
-		_, err := auth.Verify(context.Background(), apitoken.Presented{Secret: secret}, apitoken.All(writeDevices))
+		_, err := auth.Verify(context.Background(), apitoken.Credential{Secret: secret}, apitoken.All(writeDevices))
 		fmt.Println(errors.Unwrap(err))
 	}
 	try()

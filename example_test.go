@@ -240,7 +240,7 @@ func ExampleAuthority_HideQueryToken() {
 }
 
 // A route whose URL must not hold a token.
-func ExampleNeed_HeaderOnly() {
+func ExampleRequirement_HeaderOnly() {
 	auth, secret := newService(writeDevices)
 	h := auth.Guard(apitoken.All(writeDevices).HeaderOnly())(http.HandlerFunc(hello))
 
@@ -256,12 +256,12 @@ func ExampleAuthority_Verify() {
 	auth, secret := newService(writeDevices)
 	message := map[string]string{"token": secret.Reveal(), "device": "7"}
 
-	tok, err := auth.Verify(context.Background(), apitoken.Presented{
+	tok, err := auth.Verify(context.Background(), apitoken.Credential{
 		Secret: apitoken.NewSecret(message["token"]),
 	}, apitoken.All(writeDevices))
 	fmt.Println(tok.Owner(), err)
 
-	_, err = auth.Verify(context.Background(), apitoken.Presented{
+	_, err = auth.Verify(context.Background(), apitoken.Credential{
 		Secret: apitoken.NewSecret("something else"),
 	}, apitoken.All(writeDevices))
 	var refusal *apitoken.Refusal
@@ -276,14 +276,14 @@ func ExampleAuthority_Verify() {
 // A stream ends soon after its token was deactivated.
 func ExampleAuthority_Recheck() {
 	auth, secret := newService(readDevices)
-	need := apitoken.All(readDevices)
+	requirement := apitoken.All(readDevices)
 	ctx := context.Background()
-	tok, err := auth.Verify(ctx, apitoken.Presented{Secret: secret}, need)
+	tok, err := auth.Verify(ctx, apitoken.Credential{Secret: secret}, requirement)
 	if err != nil {
 		panic(err)
 	}
 	for line := range 3 {
-		if tok, err = auth.Recheck(ctx, tok, need); err != nil {
+		if tok, err = auth.Recheck(ctx, tok, requirement); err != nil {
 			fmt.Println("closed:", errors.Is(err, apitoken.ErrDeactivated))
 			return
 		}
@@ -350,7 +350,7 @@ func ExampleManager_Deactivate() {
 	auth, secret := newService(readDevices)
 	h := auth.Require(readDevices)(http.HandlerFunc(hello))
 	ctx := context.Background()
-	tok, err := auth.Verify(ctx, apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	tok, err := auth.Verify(ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	if err != nil {
 		panic(err)
 	}
@@ -408,7 +408,7 @@ func ExampleManager_Rotate() {
 	auth, old := newService(readDevices)
 	h := auth.Require(readDevices)(http.HandlerFunc(hello))
 	ctx := context.Background()
-	tok, err := auth.Verify(ctx, apitoken.Presented{Secret: old}, apitoken.AnyToken())
+	tok, err := auth.Verify(ctx, apitoken.Credential{Secret: old}, apitoken.AnyToken())
 	if err != nil {
 		panic(err)
 	}

@@ -44,7 +44,7 @@ func FuzzChallenge(f *testing.F) {
 			realm = "api"
 		}
 		r := newRequest("/")
-		need := apitoken.AnyToken()
+		requirement := apitoken.AnyToken()
 		want := map[string]string{"realm": realm}
 		switch which % 4 {
 		case 1:
@@ -55,10 +55,10 @@ func FuzzChallenge(f *testing.F) {
 			want["error"] = "invalid_token"
 		case 3:
 			r.Header["Authorization"] = []string{scheme + " " + goodToken.text}
-			need = apitoken.All(wireWrite, wireReportsAd, wireRead)
+			requirement = apitoken.All(wireWrite, wireReportsAd, wireRead)
 			want["error"], want["scope"] = "insufficient_scope", "devices:write reports:admin devices:read"
 		}
-		_, err = auth.Check(r, need)
+		_, err = auth.Check(r, requirement)
 		var refusal *apitoken.Refusal
 		require.ErrorAs(t, err, &refusal)
 		gotScheme, got, ok := parseChallenge(refusal.Challenge())

@@ -153,7 +153,7 @@ func FuzzParseToken(f *testing.F) {
 		if valid {
 			secret = parts[2]
 		}
-		tok, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(text), Environment: "production"}, apitoken.AnyToken())
+		tok, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(text), Environment: "production"}, apitoken.AnyToken())
 		if !valid {
 			require.Error(t, err)
 			require.True(t, tok.IsZero())

@@ -539,9 +539,9 @@ func operateAndLook(t *testing.T) {
 				w.ask(h, "GET", "/?apiToken="+text+"&apiToken="+text, "")
 				w.ask(h, "GET", "//x?apiToken="+text, "", "Authorization", "apiToken "+text)
 			}
-			presented := apitoken.Presented{Secret: apitoken.NewSecret(text)}
-			w.show("what is presented", presented)
-			tok, err := w.auth.Verify(ctx, presented, apitoken.All(wireRead))
+			credential := apitoken.Credential{Secret: apitoken.NewSecret(text)}
+			w.show("what is presented", credential)
+			tok, err := w.auth.Verify(ctx, credential, apitoken.All(wireRead))
 			keep("verify", tok, nothing, err)
 			if refusal, ok := errors.AsType[*apitoken.Refusal](err); ok {
 				w.show("the problem of a refusal", refusal.Problem())

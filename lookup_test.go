@@ -90,7 +90,7 @@ func TestAStoreThatReturnsNonsenseIs503(t *testing.T) {
 			assert.True(t, ev.Token.IsZero())
 			assert.Equal(t, 1, g.store.calls())
 
-			tok, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
+			tok, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
 			assert.True(t, tok.IsZero())
 			require.ErrorIs(t, err, apitoken.ErrUnavailable)
 			assert.NotContains(t, err.Error(), c.cause, "clients may get to see it")

@@ -559,7 +559,7 @@ func TestPermissionsAreMetByAllOrByAnyOrNotAsked(t *testing.T) {
 		{"the last alternative", g.Guard(apitoken.Any(wireReports, wireReportsAd, wireRead)), goodToken},
 		{"all alternatives", g.Guard(apitoken.Any(wireRead, wireWrite)), bothToken},
 		{"any token, one without permissions", g.Guard(apitoken.AnyToken()), emptyToken},
-		{"any token, as a need", g.Guard(apitoken.AnyToken()), emptyToken},
+		{"any token, as a requirement", g.Guard(apitoken.AnyToken()), emptyToken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, s := askGuard(t, c.guard, newRequest("/", "apiToken "+c.token.text))
@@ -779,7 +779,7 @@ func TestTheZeroAndTheNilAuthorityRefuseEverything(t *testing.T) {
 				typed := auth.Handler(func(http.ResponseWriter, *http.Request, apitoken.Token) { calls++ }, wireRead)
 				for _, guard := range []func(http.Handler) http.Handler{
 					auth.Require(wireRead), auth.Guard(apitoken.Any(wireRead)), auth.Guard(apitoken.AnyToken()),
-					auth.Guard(apitoken.AnyToken()), auth.Guard(apitoken.Need{}),
+					auth.Guard(apitoken.AnyToken()), auth.Guard(apitoken.Requirement{}),
 					func(http.Handler) http.Handler { return typed },
 				} {
 					a, s := askGuard(t, guard, r)
@@ -790,7 +790,7 @@ func TestTheZeroAndTheNilAuthorityRefuseEverything(t *testing.T) {
 				assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 				assert.True(t, tok.IsZero())
 			}
-			tok, err := auth.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(goodToken.text)}, apitoken.AnyToken())
+			tok, err := auth.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text)}, apitoken.AnyToken())
 			assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 			assert.True(t, tok.IsZero())
 			good, err := newRig(t).Check(newRequest("/", "apiToken "+goodToken.text), apitoken.AnyToken())
@@ -819,18 +819,18 @@ func TestHidingWithTheZeroAndTheNilAuthorityLeavesTheRequestAsItIs(t *testing.T)
 	}
 }
 
-func TestTheZeroNeedIsMetByNoToken(t *testing.T) {
+func TestTheZeroRequirementIsMetByNoToken(t *testing.T) {
 	g := newRig(t)
-	for _, need := range []apitoken.Need{{}, apitoken.Need{}.HeaderOnly()} {
-		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), need)
+	for _, requirement := range []apitoken.Requirement{{}, apitoken.Requirement{}.HeaderOnly()} {
+		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), requirement)
 		assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 		assert.True(t, tok.IsZero())
-		assert.ErrorContains(t, g.event(t).Err, "zero Need")
-		tok, err = g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}, need)
+		assert.ErrorContains(t, g.event(t).Err, "zero Requirement")
+		tok, err = g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}, requirement)
 		assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 		assert.True(t, tok.IsZero())
 		g.events = nil
-		mustPanic(t, func() { g.Guard(need) }, "zero Need", "middleware_test.go:")
+		mustPanic(t, func() { g.Guard(requirement) }, "zero Requirement", "middleware_test.go:")
 	}
 }
 
@@ -857,7 +857,7 @@ func TestMistakesInRoutesPanicAtStartWithFileAndLine(t *testing.T) {
 		{"Any of another catalog among others", func() { g.Guard(apitoken.Any(wireRead, alien)) }, []string{"not of the catalog"}},
 		{"Handler of another catalog", func() { g.Handler(h, alien) }, []string{"not of the catalog"}},
 		{"Guard of another catalog", func() { g.Guard(apitoken.Any(alien)) }, []string{"not of the catalog"}},
-		{"Guard of the zero Need", func() { g.Guard(apitoken.Need{}) }, []string{"zero Need"}},
+		{"Guard of the zero Requirement", func() { g.Guard(apitoken.Requirement{}) }, []string{"zero Requirement"}},
 		{"a nil handler", func() { g.Require(wireRead)(nil) }, []string{"nil handler"}},
 		{"a nil typed handler", func() { g.Handler(nil, wireRead) }, []string{"nil handler"}},
 	} {
@@ -867,12 +867,12 @@ func TestMistakesInRoutesPanicAtStartWithFileAndLine(t *testing.T) {
 	}
 }
 
-func TestANeedOfAnotherCatalogIsRefusedAlsoWhereItIsNotCheckedAtStart(t *testing.T) {
+func TestARequirementOfAnotherCatalogIsRefusedAlsoWhereItIsNotCheckedAtStart(t *testing.T) {
 	g := newRig(t)
 	var other apitoken.Catalog
 	alien := other.Define("devices:read", "The same name and index in another catalog")
-	for _, need := range []apitoken.Need{apitoken.All(alien), apitoken.Any(alien), apitoken.Any(wireRead, alien)} {
-		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), need)
+	for _, requirement := range []apitoken.Requirement{apitoken.All(alien), apitoken.Any(alien), apitoken.Any(wireRead, alien)} {
+		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), requirement)
 		assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 		assert.True(t, tok.IsZero())
 		assert.ErrorContains(t, g.event(t).Err, "not of the catalog")

@@ -130,18 +130,18 @@ type Explanation struct {
 }
 
 // Explain says what would happen now to a request with the newest secret of a
-// token, on a route with this need, from this address; the zero address leaves
+// token, on a route with this requirement, from this address; the zero address leaves
 // networks out of account.
-func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.Addr) (*Explanation, error) {
+func (m *Manager) Explain(ctx context.Context, id string, requirement Requirement, from netip.Addr) (*Explanation, error) {
 	r, err := m.visible(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if err := need.check(m.a.catalog); err != nil {
-		return nil, &FieldError{"need", err.Error()}
+	if err := requirement.check(m.a.catalog); err != nil {
+		return nil, &FieldError{"requirement", err.Error()}
 	}
 	l := r.rec.life()
-	x := &Explanation{ExpiresAt: moment(m.a.policy.expiry(&l)), MissingFromToken: need.missing(r.perms)}
+	x := &Explanation{ExpiresAt: moment(m.a.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
 	f := facts{life: &l, until: noTime, policy: m.a.policy}
 	if from.IsValid() {
 		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
@@ -152,15 +152,15 @@ func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.
 	if f.owner == yes {
 		if limited {
 			effective = r.perms.and(owner)
-			x.MissingFromOwner = need.missing(owner)
+			x.MissingFromOwner = requirement.missing(owner)
 		}
-		f.permissions = answerTo(need.metBy(effective) && !(limited && owner.empty()), nil)
+		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.empty()), nil)
 	}
 	f.now = micros(m.a.now())
 	against := evaluate(&f)
 	x.Reasons = against.all()
 	x.Effective = effective.list(m.a.catalog)
-	if len(x.Reasons) == 0 || need.match == matchAny && need.metBy(effective) {
+	if len(x.Reasons) == 0 || requirement.match == matchAny && requirement.metBy(effective) {
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}
 	return x, nil

@@ -214,10 +214,10 @@ func TestLogEventsWritesALinePerEvent(t *testing.T) {
 		require.NoError(t, json.Unmarshal(out.Bytes(), &m))
 		return m
 	}
-	eventOf := func(need apitoken.Need, r *http.Request) apitoken.Event {
+	eventOf := func(requirement apitoken.Requirement, r *http.Request) apitoken.Event {
 		r.RemoteAddr = networkPeer
 		r.Pattern = "GET /devices"
-		_, _ = g.Check(r, need)
+		_, _ = g.Check(r, requirement)
 		return g.event(t)
 	}
 

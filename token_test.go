@@ -234,7 +234,7 @@ func TestBrokenVectorsAreRefusedBeforeTheStoreIsAsked(t *testing.T) {
 			}
 			want := map[string]apitoken.Problem{"invalid_token": invalidToken, "invalid_request": invalidRequest}[c.Error]
 			require.NotZero(t, want)
-			_, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(c.Text), Environment: "production"}, apitoken.AnyToken())
+			_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(c.Text), Environment: "production"}, apitoken.AnyToken())
 			var refusal *apitoken.Refusal
 			require.ErrorAs(t, err, &refusal)
 			assert.Equal(t, want.Status, refusal.Status())
@@ -251,7 +251,7 @@ func TestBrokenVectorsAreRefusedBeforeTheStoreIsAsked(t *testing.T) {
 
 func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.Observe = nil })
-	need := apitoken.AnyToken()
+	requirement := apitoken.AnyToken()
 	refused := 0
 	header := newRequest("/", "")
 	refuse := func(text string, what string, at int) {
@@ -259,12 +259,12 @@ func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
 			return
 		}
 		refused++
-		if _, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(text), Environment: "production"}, need); err == nil {
+		if _, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(text), Environment: "production"}, requirement); err == nil {
 			t.Errorf("%s at %d: %q is accepted", what, at, text)
 		}
 		if text != " "+goodToken.text { // two spaces are one
 			header.Header["Authorization"][0] = "apiToken " + text
-			if _, err := g.Check(header, need); err == nil {
+			if _, err := g.Check(header, requirement); err == nil {
 				t.Errorf("%s at %d: %q is accepted in the header", what, at, text)
 			}
 		}
@@ -297,7 +297,7 @@ func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
 	}
 	assert.Zero(t, g.store.calls(), "store calls")
 	assert.Greater(t, refused, 36000)
-	_, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(text), Environment: "production"}, need)
+	_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(text), Environment: "production"}, requirement)
 	assert.NoError(t, err, "the token itself")
 }
 

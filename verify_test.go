@@ -33,20 +33,20 @@ func TestCheckDecidesAndWritesAndScrubsNothing(t *testing.T) {
 	g.event(t)
 
 	for _, c := range []struct {
-		name   string
-		r      *http.Request
-		need   apitoken.Need
-		reason apitoken.Reason
-		want   apitoken.Problem
+		name        string
+		r           *http.Request
+		requirement apitoken.Requirement
+		reason      apitoken.Reason
+		want        apitoken.Problem
 	}{
 		{"nothing", newRequest("/"), apitoken.AnyToken(), apitoken.ErrNoToken, asksForToken},
 		{"malformed", newRequest("/", "apiToken"), apitoken.AnyToken(), apitoken.ErrMalformed, invalidRequest},
 		{"expired", newRequest("/", "apiToken "+expiredToken.text), apitoken.AnyToken(), apitoken.ErrExpired, invalidToken},
 		{"not enough", newRequest("/", "apiToken "+lackingToken.text), apitoken.Any(wireRead), apitoken.ErrPermission, insufficientScope},
-		{"the zero Need", newRequest("/", "apiToken "+goodToken.text), apitoken.Need{}, apitoken.ErrUnavailable, unavailable},
+		{"the zero Requirement", newRequest("/", "apiToken "+goodToken.text), apitoken.Requirement{}, apitoken.ErrUnavailable, unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tok, err := g.Check(c.r, c.need)
+			tok, err := g.Check(c.r, c.requirement)
 			assert.True(t, tok.IsZero())
 			require.ErrorIs(t, err, c.reason)
 			var refusal *apitoken.Refusal
@@ -124,27 +124,27 @@ func TestOptionalAuthenticationPassesOnNothingButAMissingToken(t *testing.T) {
 
 func TestVerifyDecidesAsForARequest(t *testing.T) {
 	g := newRig(t)
-	presented := func(text string) apitoken.Presented {
-		return apitoken.Presented{Secret: apitoken.NewSecret(text), Environment: "production"}
+	presented := func(text string) apitoken.Credential {
+		return apitoken.Credential{Secret: apitoken.NewSecret(text), Environment: "production"}
 	}
-	from := func(p apitoken.Presented, addr string) apitoken.Presented {
+	from := func(p apitoken.Credential, addr string) apitoken.Credential {
 		p.Address = netip.MustParseAddr(addr)
 		return p
 	}
-	in := func(p apitoken.Presented, environment string) apitoken.Presented {
+	in := func(p apitoken.Credential, environment string) apitoken.Credential {
 		p.Environment = environment
 		return p
 	}
-	by := func(p apitoken.Presented, via apitoken.Transport) apitoken.Presented {
+	by := func(p apitoken.Credential, via apitoken.Transport) apitoken.Credential {
 		p.Transport = via
 		return p
 	}
 	for _, c := range []struct {
-		name   string
-		p      apitoken.Presented
-		need   apitoken.Need
-		reason apitoken.Reason
-		via    apitoken.Transport
+		name        string
+		p           apitoken.Credential
+		requirement apitoken.Requirement
+		reason      apitoken.Reason
+		via         apitoken.Transport
 	}{
 		{"good", presented(goodToken.text), apitoken.All(wireRead), "", apitoken.Direct},
 		{"good, by header", by(presented(goodToken.text), apitoken.InHeader), apitoken.All(wireRead), "", apitoken.InHeader},
@@ -152,7 +152,7 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 		{"good, by another way", by(presented(goodToken.text), "pigeon"), apitoken.All(wireRead), "", apitoken.Direct},
 		{"by query where only the header is accepted", by(presented(goodToken.text), apitoken.InQuery), apitoken.All(wireRead).HeaderOnly(), apitoken.ErrMalformed, apitoken.InQuery},
 		{"directly where only the header is accepted", presented(goodToken.text), apitoken.All(wireRead).HeaderOnly(), "", apitoken.Direct},
-		{"nothing", apitoken.Presented{Environment: "production"}, apitoken.AnyToken(), apitoken.ErrNoToken, ""},
+		{"nothing", apitoken.Credential{Environment: "production"}, apitoken.AnyToken(), apitoken.ErrNoToken, ""},
 		{"nothing, by query", by(presented(""), apitoken.InQuery), apitoken.AnyToken().HeaderOnly(), apitoken.ErrNoToken, ""},
 		{"malformed", presented("a b"), apitoken.AnyToken(), apitoken.ErrMalformed, apitoken.Direct},
 		{"a trailing space", presented(goodToken.text + " "), apitoken.AnyToken(), apitoken.ErrMalformed, apitoken.Direct},
@@ -173,7 +173,7 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g.events = nil
-			tok, err := g.Verify(t.Context(), c.p, c.need)
+			tok, err := g.Verify(t.Context(), c.p, c.requirement)
 			ev := g.event(t)
 			assert.Equal(t, c.reason, ev.Reason)
 			assert.Equal(t, c.via, ev.Transport)
@@ -195,7 +195,7 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 func TestVerifyWithoutEnvironmentsTakesTheTokensOwn(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.Environment = nil })
 	for _, tok := range []minted{goodToken, foreignEnvToken} {
-		p := apitoken.Presented{Secret: apitoken.NewSecret(tok.text)}
+		p := apitoken.Credential{Secret: apitoken.NewSecret(tok.text)}
 		_, err := g.Verify(t.Context(), p, apitoken.All(wireRead))
 		assert.NoError(t, err)
 		p.Environment = "elsewhere"
@@ -301,7 +301,7 @@ func TestRecheckRefusesADeletedTokenAndTheZeroToken(t *testing.T) {
 	assert.ErrorIs(t, err, apitoken.ErrNoToken)
 	assert.True(t, again.IsZero())
 	assert.Equal(t, apitoken.ErrNoToken, g.event(t).Reason)
-	_, err = g.Recheck(t.Context(), tok, apitoken.Need{})
+	_, err = g.Recheck(t.Context(), tok, apitoken.Requirement{})
 	assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 }
 

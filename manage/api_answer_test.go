@@ -672,7 +672,7 @@ func TestAnAddressOfATokenIsShownAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newAPIWorld(t)
 		info, secret := w.generate("ada")
-		_, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret, Address: netip.MustParseAddr("2001:db8::1")}, apitoken.AnyToken())
+		_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret, Address: netip.MustParseAddr("2001:db8::1")}, apitoken.AnyToken())
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		a := w.do("GET", "tokens/"+info.ID, "", apiAs("ada"))

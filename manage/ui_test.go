@@ -388,7 +388,7 @@ func TestUIGenerateShowsTheSecretOnceAndMakesOneToken(t *testing.T) {
 	a.says(200, "API token generated", "Copy the token now", "CI")
 	secret := a.secret()
 	require.NotEmpty(t, secret)
-	_, err := s.auth.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(secret), Environment: "demo"}, apitoken.All(s.read))
+	_, err := s.auth.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(secret), Environment: "demo"}, apitoken.All(s.read))
 	require.NoError(t, err)
 	assert.Empty(t, a.Header.Get("Location"))
 	assert.NotContains(t, fmt.Sprint(a.Header), secret)

@@ -285,9 +285,9 @@ func TestAGroupIsGuardedByUse(t *testing.T) {
 	assert.Equal(t, 1, called)
 }
 
-func TestANeedThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
+func TestARequirementThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	assert.Panics(t, func() { apitokenfiber.Guard(auth, apitoken.Need{}) })
+	assert.Panics(t, func() { apitokenfiber.Guard(auth, apitoken.Requirement{}) })
 }
 
 func TestTheLogOfFiberSeesNoToken(t *testing.T) {

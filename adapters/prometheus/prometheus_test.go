@@ -76,7 +76,7 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 	assert.Equal(t, 401, s.get("/devices/3", ""))
 	assert.Equal(t, 401, s.get("/devices/4", "x"))
 	assert.Equal(t, 403, s.get("/devices/5", apitokentest.Token(t, s.auth, writeDevices)))
-	s.auth.Verify(t.Context(), apitoken.Presented{}, apitoken.AnyToken())
+	s.auth.Verify(t.Context(), apitoken.Credential{}, apitoken.AnyToken())
 	s.has(t, "apitoken_decisions_total", `
 		# HELP apitoken_decisions_total Requests by the pattern of their route and by what was decided about their API token.
 		# TYPE apitoken_decisions_total counter
@@ -238,7 +238,7 @@ func TestTheTimeIsThatOfTheDecisionAndNotOfTheHandler(t *testing.T) {
 		assert.Equal(t, uint64(1), count)
 		assert.Equal(t, 0.1, sum, "the store's time")
 
-		s.auth.Verify(s.metrics.Start(t.Context()), apitoken.Presented{Secret: apitoken.NewSecret(token)}, apitoken.AnyToken())
+		s.auth.Verify(s.metrics.Start(t.Context()), apitoken.Credential{Secret: apitoken.NewSecret(token)}, apitoken.AnyToken())
 		_, count = histogram(t, s.metrics)
 		assert.Equal(t, uint64(2), count)
 	})

@@ -215,7 +215,7 @@ func TestAJWTIsExchangedForAToken(t *testing.T) {
 
 	w := post(good)
 	require.Equal(t, 200, w.Code)
-	tok, err := a.Verify(context.Background(), apitoken.Presented{Secret: apitoken.NewSecret(w.Body.String())}, apitoken.All(readDevices))
+	tok, err := a.Verify(context.Background(), apitoken.Credential{Secret: apitoken.NewSecret(w.Body.String())}, apitoken.All(readDevices))
 	require.NoError(t, err)
 	assert.Equal(t, "bob", tok.Owner())
 	assert.False(t, tok.Has(writeDevices))

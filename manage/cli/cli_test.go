@@ -132,7 +132,7 @@ func (d *desk) generate(name string, more ...string) (text, id string) {
 }
 
 func (d *desk) accepts(text string) error {
-	_, err := d.auth.Verify(context.Background(), apitoken.Presented{Secret: apitoken.NewSecret(text)}, apitoken.AnyToken())
+	_, err := d.auth.Verify(context.Background(), apitoken.Credential{Secret: apitoken.NewSecret(text)}, apitoken.AnyToken())
 	return err
 }
 

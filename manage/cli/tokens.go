@@ -255,13 +255,13 @@ func (k *call) explain() error {
 	if err != nil {
 		return err
 	}
-	need := apitoken.AnyToken()
+	requirement := apitoken.AnyToken()
 	if list, err := k.lookup(k.token.permissions); err != nil {
 		return err
 	} else if len(list) > 0 {
-		need = apitoken.All(list[0], list[1:]...)
+		requirement = apitoken.All(list[0], list[1:]...)
 		if k.explainAny {
-			need = apitoken.Any(list[0], list[1:]...)
+			requirement = apitoken.Any(list[0], list[1:]...)
 		}
 	}
 	var from netip.Addr
@@ -270,7 +270,7 @@ func (k *call) explain() error {
 			return &usageError{"-from is no IP address"}
 		}
 	}
-	x, err := k.m.Explain(k.ctx, id, need, from)
+	x, err := k.m.Explain(k.ctx, id, requirement, from)
 	if err != nil {
 		return err
 	}

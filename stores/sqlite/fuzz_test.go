@@ -122,7 +122,7 @@ func FuzzLife(f *testing.F) {
 			for n, s := range model.secrets {
 				want := model.answer(s, all[0])
 				for i, auth := range auths {
-					_, err := auth.Verify(t.Context(), apitoken.Presented{Secret: secrets[i][n]}, apitoken.All(all[0]))
+					_, err := auth.Verify(t.Context(), apitoken.Credential{Secret: secrets[i][n]}, apitoken.All(all[0]))
 					got := "accepted"
 					switch {
 					case errors.Is(err, apitoken.ErrInvalidToken):
@@ -195,12 +195,12 @@ func (m *lifeModel) living() (n int) {
 	return n
 }
 
-func (m *lifeModel) answer(s lifeSecret, need apitoken.Permission) string {
+func (m *lifeModel) answer(s lifeSecret, requirement apitoken.Permission) string {
 	tok := m.tokens[s.token]
 	switch {
 	case tok.gone, tok.deactivated != "", !slices.Contains(tok.valid, s.index):
 		return "invalid"
-	case !slices.Contains(tok.perms, need):
+	case !slices.Contains(tok.perms, requirement):
 		return "permission"
 	}
 	return "accepted"

@@ -57,7 +57,7 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 	for range 20 {
 		in, secret, err := m.Generate(t.Context(), ask)
 		must(secret, err)
-		if _, err := auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.All(read)); err != nil {
+		if _, err := auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.All(read)); err != nil {
 			t.Fatal(err)
 		}
 		_, secret, err = m.Rotate(t.Context(), in.ID, time.Hour, "k3y-0f-a-r0tation-Zq8")

@@ -211,7 +211,7 @@ func (s Suite) TestATokenWorksFromItsNetworksOnly(t *testing.T) {
 		}
 	}))
 	verify := func(addr netip.Addr) error {
-		_, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret, Address: addr}, apitoken.All(w.read))
+		_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret, Address: addr}, apitoken.All(w.read))
 		return err
 	}
 	require.NoError(t, verify(netip.MustParseAddr("10.1.0.1")))
@@ -317,11 +317,11 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 		require.Equal(t, before+1, calls, "asked on every request")
 	}
 	answer.perms, answer.err, answer.panic = nil, nil, false
-	_, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	require.ErrorIs(t, err, apitoken.ErrPermission, "an owner without any permission has no valid request")
 
 	answer.perms = []apitoken.Permission{w.read, w.reports}
-	tok, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.All(w.read))
+	tok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.All(w.read))
 	require.NoError(t, err)
 	require.Equal(t, []apitoken.Permission{w.read}, tok.Permissions())
 	require.Equal(t, []string{"devices:read", "devices:write"}, tok.Assigned())
@@ -480,8 +480,8 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 			g.NotBefore = time.Now().Add(time.Minute)
 			g.Expiry = apitoken.In(2 * time.Hour)
 		})
-		explain := func(need apitoken.Need, from netip.Addr) []apitoken.Reason {
-			x, err := m.Explain(t.Context(), info.ID, need, from)
+		explain := func(requirement apitoken.Requirement, from netip.Addr) []apitoken.Reason {
+			x, err := m.Explain(t.Context(), info.ID, requirement, from)
 			require.NoError(t, err)
 			return x.Reasons
 		}
@@ -498,8 +498,8 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 		require.False(t, w.works(secret, from("10.0.0.1:1")))
 		require.Equal(t, apitoken.ErrDeactivated, w.lastEvent().Reason)
 
-		_, err = m.Explain(t.Context(), info.ID, apitoken.Need{}, inside)
-		require.Equal(t, "need", fieldOf(err))
+		_, err = m.Explain(t.Context(), info.ID, apitoken.Requirement{}, inside)
+		require.Equal(t, "requirement", fieldOf(err))
 		_, err = w.auth.As(w.grace).Explain(t.Context(), info.ID, apitoken.AnyToken(), inside)
 		require.ErrorIs(t, err, apitoken.ErrNotFound)
 	})
@@ -629,7 +629,7 @@ func (s Suite) TestLastUseIsRecordedPerTransportAtMostOnceAMinute(t *testing.T) 
 		}))
 		byQuery := time.Now().UTC()
 		require.True(t, w.works(otherSecret))
-		_, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: otherSecret}, apitoken.AnyToken())
+		_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: otherSecret}, apitoken.AnyToken())
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()

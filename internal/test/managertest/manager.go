@@ -463,7 +463,7 @@ func (s Suite) TestNobodyGrantsWhatHeDoesNotHave(t *testing.T) {
 
 			byToken := had
 			_, secret := w.generate(had)
-			byToken.Token, err = w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+			byToken.Token, err = w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 			require.NoError(t, err)
 			_, err = w.auth.As(byToken).Update(t.Context(), info.ID, c.update(w))
 			require.ErrorAs(t, err, &forbidden, "an actor that came by a token with less")
@@ -488,7 +488,7 @@ func (s Suite) TestNobodyGeneratesWhatHeDoesNotHave(t *testing.T) {
 
 	_, secret := w.generate(w.admin)
 	byToken := w.admin
-	byToken.Token, err = w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	byToken.Token, err = w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	require.NoError(t, err)
 	_, _, err = w.auth.As(byToken).Generate(t.Context(), g)
 	require.ErrorAs(t, err, &forbidden, "one that came by API token holds no more than that")
@@ -700,7 +700,7 @@ func (s Suite) TestNamesTheCatalogNoLongerKnowsGrantNothingAreShownAndCanOnlyBeK
 	require.NoError(t, err)
 	require.Equal(t, []apitoken.Permission{w.read}, got.Permissions)
 	require.Equal(t, []string{"legacy:all", "legacy:some"}, got.Unknown)
-	tok, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	tok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	require.NoError(t, err)
 	require.Equal(t, []string{"devices:read", "legacy:all", "legacy:some"}, tok.Assigned())
 	require.Equal(t, []apitoken.Permission{w.read}, tok.Permissions())

@@ -225,7 +225,7 @@ func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
 // byToken returns the actor as if he had come by a token with one permission.
 func (s Suite) byToken(w *world, actor apitoken.Actor, p apitoken.Permission) apitoken.Actor {
 	_, secret := w.generate(actor, func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{p} })
-	tok, err := w.auth.Verify(w.t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	tok, err := w.auth.Verify(w.t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	require.NoError(w.t, err)
 	actor.Token = tok
 	return actor
@@ -308,12 +308,12 @@ func (s Suite) TestTheOwnerSeesWhenTheOldSecretFallsSilent(t *testing.T) {
 func (s Suite) TestRecheckFollowsTheSecretThatWasPresented(t *testing.T) {
 	w := s.newWorld(t)
 	info, old := w.generate(w.ada)
-	tok, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: old}, apitoken.All(w.read))
+	tok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: old}, apitoken.All(w.read))
 	require.NoError(t, err)
 	m := w.auth.As(w.ada)
 	_, fresh, err := m.Rotate(t.Context(), info.ID, time.Hour, "")
 	require.NoError(t, err)
-	newTok, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: fresh}, apitoken.All(w.read))
+	newTok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: fresh}, apitoken.All(w.read))
 	require.NoError(t, err)
 	tok, err = w.auth.Recheck(t.Context(), tok, apitoken.All(w.read))
 	require.NoError(t, err, "in the overlap")

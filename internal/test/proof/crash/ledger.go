@@ -133,7 +133,7 @@ func (l *ledger) check(ctx context.Context, s *service, all bool) (wrong []strin
 }
 
 func (l *ledger) checkOne(ctx context.Context, s *service, t *token) error {
-	_, err := s.auth.Verify(ctx, apitoken.Presented{Secret: apitoken.NewSecret(t.secret)}, apitoken.All(s.read))
+	_, err := s.auth.Verify(ctx, apitoken.Credential{Secret: apitoken.NewSecret(t.secret)}, apitoken.All(s.read))
 	if errors.Is(err, apitoken.ErrUnavailable) {
 		return fmt.Errorf("unavailable: %v", errors.Unwrap(err))
 	}
@@ -151,7 +151,7 @@ func (l *ledger) checkOne(ctx context.Context, s *service, t *token) error {
 		return fmt.Errorf("accepted: %v (%v)", got, errors.Unwrap(err))
 	}
 	for _, secret := range t.old {
-		if _, err := s.auth.Verify(ctx, apitoken.Presented{Secret: apitoken.NewSecret(secret)}, apitoken.All(s.read)); !errors.Is(err, apitoken.ErrInvalidToken) {
+		if _, err := s.auth.Verify(ctx, apitoken.Credential{Secret: apitoken.NewSecret(secret)}, apitoken.All(s.read)); !errors.Is(err, apitoken.ErrInvalidToken) {
 			return fmt.Errorf("a secret that was rotated away: %v", err)
 		}
 	}

@@ -167,7 +167,7 @@ var operations = []operation{
 		return nil
 	}, after: 200},
 	{name: "verify and recheck", do: func(w *world) error {
-		tok, err := w.auth.Verify(w.t.Context(), apitoken.Presented{Secret: w.secret}, apitoken.All(w.read))
+		tok, err := w.auth.Verify(w.t.Context(), apitoken.Credential{Secret: w.secret}, apitoken.All(w.read))
 		if err == nil {
 			_, err = w.auth.Recheck(w.t.Context(), tok, apitoken.All(w.read))
 		}

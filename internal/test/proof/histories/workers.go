@@ -198,7 +198,7 @@ func (r *round) verifySomething(notes *[]noted) bool {
 		return false
 	}
 	o := op{kind: verify, secret: n, call: r.clock.Add(1)}
-	_, err := r.service.verify.Verify(r.ctx, apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	_, err := r.service.verify.Verify(r.ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	o.ret = r.clock.Add(1)
 	o.outcome = outcomeOf(verify, err)
 	*notes = append(*notes, noted{o, t.index})

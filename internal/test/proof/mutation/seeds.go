@@ -108,10 +108,10 @@ var seeds = []seed{
 	{"answers to a token in the query may be cached", "Authority.cleared", drop(stmt(`"Cache-Control"`))},
 	{"answers to a token in the query send a referrer", "Authority.cleared", drop(stmt(`"Referrer-Policy"`))},
 	{"the context has no token", "Authority.Guard", drop(stmt("r.WithContext"))},
-	{"Recheck forgets the address", "Authority.Recheck", drop(stmt("q.presented.Address"))},
+	{"Recheck forgets the address", "Authority.Recheck", drop(stmt("q.credential.Address"))},
 	{"Recheck is judged by the newest secret", "Authority.Recheck", become(expr("tok.secret()"), "0")},
 	{"an idle token in memory is not read anew", "Authority.verify", always(when("ErrIdle"))},
-	{"a need of another catalog is judged", "Authority.verify", never(when("v.err != nil"))},
+	{"a requirement of another catalog is judged", "Authority.verify", never(when("v.err != nil"))},
 	{"the handler is called for a refusal", "Authority.Guard", drop(within(when("refusal"), ret()))},
 
 	// Refusals.
@@ -289,12 +289,12 @@ var seeds = []seed{
 	{"a page is as long as one likes", "Manager.query", without(operand("maxLimit"))},
 
 	// Permissions.
-	{"Any is met by a permission that it does not name", "Need.metBy", become(call("and"), "set")},
-	{"Any asks for all", "Need.metBy", become(ret("and"), "return set.holds(n.set)")},
-	{"All is met by one of them", "Need.metBy", become(ret("holds"), "return !set.and(n.set).empty()")},
+	{"Any is met by a permission that it does not name", "Requirement.metBy", become(call("and"), "set")},
+	{"Any asks for all", "Requirement.metBy", become(ret("and"), "return set.holds(n.set)")},
+	{"All is met by one of them", "Requirement.metBy", become(ret("holds"), "return !set.and(n.set).empty()")},
 	{"permissions beyond the first 64 are not asked for", "permSet.holds", never(when("s.high"))},
-	{"the zero Need is judged", "Need.check", never(when(`n.match == ""`))},
-	{"a Need of two catalogs is judged", "newNeed", drop(stmt("stray"))},
+	{"the zero Requirement is judged", "Requirement.check", never(when(`n.match == ""`))},
+	{"a Requirement of two catalogs is judged", "newRequirement", drop(stmt("stray"))},
 	{"a permission is defined after New", "Catalog.Define", never(when("closed"))},
 	{"a permission is defined twice", "Catalog.Define", never(when("earlier"))},
 	{"a permission has any name", "Catalog.Define", never(when("validPermissionName"))},
