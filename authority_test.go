@@ -166,7 +166,7 @@ func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	assert.Zero(t, config.StoreTimeout)
 	config.IntegrityKeys[0] = apitoken.Key{}
 	config.Store = nil
-	_, secret, err := auth.As(ada).Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	_, secret, err := auth.As(ada).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	_, err = auth.Check(newRequest("/", "apiToken "+secret.Reveal()), apitoken.All(wireRead))
 	assert.NoError(t, err)

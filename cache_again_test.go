@@ -36,17 +36,17 @@ func TestAChangeThatAnotherNodeHasMadeHoldsHereOnceItIsAcknowledgedHere(t *testi
 				require.NoError(t, err)
 			},
 			func(t *testing.T, m *apitoken.Manager, id string) {
-				done, err := m.Bulk(t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{id}})
+				done, err := m.Bulk(t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{id}})
 				require.NoError(t, err)
 				require.Equal(t, []string{id}, done)
 			}},
 		{"narrowed",
 			func(t *testing.T, m *apitoken.Manager, id string) {
-				_, err := m.Update(t.Context(), id, apitoken.Update{Permissions: &[]apitoken.Permission{wireReports}})
+				_, err := m.Update(t.Context(), id, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{wireReports}})
 				require.NoError(t, err)
 			},
 			func(t *testing.T, m *apitoken.Manager, id string) {
-				_, err := m.Update(t.Context(), id, apitoken.Update{Permissions: &[]apitoken.Permission{wireReports}})
+				_, err := m.Update(t.Context(), id, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{wireReports}})
 				require.NoError(t, err)
 			}},
 		{"rotated, with the same key",
@@ -66,7 +66,7 @@ func TestAChangeThatAnotherNodeHasMadeHoldsHereOnceItIsAcknowledgedHere(t *testi
 		{"deleted in bulk",
 			func(t *testing.T, m *apitoken.Manager, id string) { require.NoError(t, m.Delete(t.Context(), id)) },
 			func(t *testing.T, m *apitoken.Manager, id string) {
-				done, err := m.Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{id}})
+				done, err := m.Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{id}})
 				require.NoError(t, err)
 				require.Equal(t, []string{id}, done)
 			}},

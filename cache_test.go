@@ -279,11 +279,11 @@ func TestAChangeHoldsOnItsNodeForEveryRequestThatBeginsAfterIt(t *testing.T) {
 			return err
 		}, 401},
 		{"narrowed", func(t *testing.T, m *apitoken.Manager, id string) error {
-			_, err := m.Update(t.Context(), id, apitoken.Update{Permissions: &[]apitoken.Permission{}})
+			_, err := m.Update(t.Context(), id, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
 			return err
 		}, 403},
 		{"deactivated in bulk", func(t *testing.T, m *apitoken.Manager, id string) error {
-			_, err := m.Bulk(t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{id}})
+			_, err := m.Bulk(t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{id}})
 			return err
 		}, 401},
 	} {
@@ -310,7 +310,7 @@ func TestATokenThatIsActivatedOrImportedAgainWorksAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 204, g.get(secret.Reveal()))
 
-	foreign := apitoken.Import{Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"), Generate: apitoken.Generate{
+	foreign := apitoken.ImportParams{Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"), GenerateParams: apitoken.GenerateParams{
 		Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(),
 	}}
 	for range 2 {

@@ -38,7 +38,7 @@ func TestWhoCameByTokenGrantsOnlyWhatHeHasHimself(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, tok.Has(wireRead))
 	actor := apitoken.Actor{User: "ada", Environment: "production", Token: tok}
-	_, _, err = g.As(actor).Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	_, _, err = g.As(actor).Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	_, forbidden := errors.AsType[*apitoken.ForbiddenError](err)
 	assert.True(t, forbidden, err)
 	assert.Empty(t, g.As(actor).Grantable())
@@ -62,10 +62,10 @@ func (failingReplace) Replace(context.Context, apitoken.Record) error { return e
 
 func TestNothingIsImportedWhileForeignTokensAreOff(t *testing.T) {
 	g := newRig(t)
-	ask := apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
-	for _, i := range []apitoken.Import{
-		{Generate: ask, Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")},
-		{Generate: ask, SHA256: sha256Of("8as7bf9a8s7498svaps8dfabsf")},
+	ask := apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
+	for _, i := range []apitoken.ImportParams{
+		{GenerateParams: ask, Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")},
+		{GenerateParams: ask, SHA256: sha256Of("8as7bf9a8s7498svaps8dfabsf")},
 	} {
 		_, err := g.As(ada).Import(t.Context(), i)
 		field, _ := errors.AsType[*apitoken.FieldError](err)

@@ -511,8 +511,8 @@ func TestATokenAsUserNameOrPasswordOfBasicIsNoToken(t *testing.T) {
 func TestATokenWithPaddingAppendedIsRefused(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
 	for _, imported := range []string{"8as7bf9a8s7498svaps8dfabsf", "c2VjcmV0IG9mIGFub3RoZXIgc3lzdGVt="} {
-		_, err := g.As(ada).Import(t.Context(), apitoken.Import{
-			Generate: apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: apitoken.NewSecret(imported),
+		_, err := g.As(ada).Import(t.Context(), apitoken.ImportParams{
+			GenerateParams: apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: apitoken.NewSecret(imported),
 		})
 		require.NoError(t, err)
 		for _, text := range []string{imported, goodToken.text} {

@@ -40,8 +40,8 @@ type Event struct {
 	// Of a change:
 
 	Actor         string
-	Before, After *Info    // nil where there was nothing, or nothing is left
-	Fields        []string // what an update changed
+	Before, After *TokenInfo // nil where there was nothing, or nothing is left
+	Fields        []string   // what an update changed
 }
 
 // LogEvents returns a function for Config.Observe that writes one line per

@@ -35,7 +35,7 @@ func newService(perms ...apitoken.Permission) (*apitoken.Authority, apitoken.Sec
 	if err != nil {
 		panic(err)
 	}
-	_, secret, err := auth.As(alice).Generate(context.Background(), apitoken.Generate{
+	_, secret, err := auth.As(alice).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "example", Permissions: perms, Expiry: apitoken.Never(),
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func Example() {
 		User:        "alice",
 		Environment: apitoken.DefaultEnvironment,
 		Grants:      []apitoken.Permission{readDevices},
-	}).Generate(context.Background(), apitoken.Generate{
+	}).Generate(context.Background(), apitoken.GenerateParams{
 		Name:        "first",
 		Permissions: []apitoken.Permission{readDevices},
 		Expiry:      apitoken.In(90 * 24 * time.Hour),
@@ -322,7 +322,7 @@ func ExampleAuthority_Routes() {
 // shown this once.
 func ExampleManager_Generate() {
 	auth, _ := newService(readDevices)
-	info, secret, err := auth.As(alice).Generate(context.Background(), apitoken.Generate{
+	info, secret, err := auth.As(alice).Generate(context.Background(), apitoken.GenerateParams{
 		Name:        "nightly backup",
 		Permissions: []apitoken.Permission{readDevices, readReports},
 		Expiry:      apitoken.In(90 * 24 * time.Hour),
@@ -336,7 +336,7 @@ func ExampleManager_Generate() {
 
 	// Nobody can give what he does not have.
 	bob := apitoken.Actor{User: "bob", Environment: apitoken.DefaultEnvironment, Grants: []apitoken.Permission{readReports}}
-	_, _, err = auth.As(bob).Generate(context.Background(), apitoken.Generate{
+	_, _, err = auth.As(bob).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "more", Permissions: []apitoken.Permission{readReports, writeDevices}, Expiry: apitoken.Never(),
 	})
 	fmt.Println(err)
@@ -378,13 +378,13 @@ func ExampleManager_List() {
 	auth, _ := newService(readDevices)
 	m := auth.As(alice)
 	for _, name := range []string{"laptop", "build server", "old laptop"} {
-		if _, _, err := m.Generate(context.Background(), apitoken.Generate{
+		if _, _, err := m.Generate(context.Background(), apitoken.GenerateParams{
 			Name: name, Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never(),
 		}); err != nil {
 			panic(err)
 		}
 	}
-	page := apitoken.List{Text: "lap", Limit: 1}
+	page := apitoken.ListParams{Text: "lap", Limit: 1}
 	for {
 		tokens, err := m.List(context.Background(), page)
 		if err != nil {
@@ -449,7 +449,7 @@ func ExampleConfig_environment() {
 		panic(err)
 	}
 	_, secret, err := auth.As(apitoken.Actor{User: "alice", Environment: "north", Grants: catalog.All()}).Generate(
-		context.Background(), apitoken.Generate{Name: "example", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
+		context.Background(), apitoken.GenerateParams{Name: "example", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
 	if err != nil {
 		panic(err)
 	}

@@ -136,7 +136,7 @@ func parseChallenge(s string) (scheme string, params map[string]string, ok bool)
 func FuzzCursor(f *testing.F) {
 	type list struct {
 		m     *apitoken.Manager
-		l     apitoken.List
+		l     apitoken.ListParams
 		valid []string
 	}
 	var lists []list
@@ -153,7 +153,7 @@ func FuzzCursor(f *testing.F) {
 		}
 		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: store, IntegrityKeys: keys})
 		require.NoError(f, err)
-		for _, l := range []apitoken.List{
+		for _, l := range []apitoken.ListParams{
 			{Limit: 2}, {Limit: 2, Descending: true}, {Limit: 3, Order: apitoken.ByExpires}, {Limit: 4, Order: apitoken.ByCreated, Permission: "devices:read"},
 			{Limit: 2, Text: "n"}, {Limit: 2, Status: apitoken.StatusActive},
 		} {
@@ -274,7 +274,7 @@ func FuzzTampering(f *testing.F) {
 		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key}
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40}
 	})
-	in, secret, err := g.As(ada).Generate(f.Context(), apitoken.Generate{Name: "one", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	in, secret, err := g.As(ada).Generate(f.Context(), apitoken.GenerateParams{Name: "one", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(f, err)
 	stored, err := g.store.Store.Get(f.Context(), in.ID)
 	require.NoError(f, err)
@@ -473,7 +473,7 @@ func FuzzNetworks(f *testing.F) {
 				networks = append(networks, n)
 			}
 		}
-		in, secret, err := auth.As(ada).Generate(t.Context(), apitoken.Generate{
+		in, secret, err := auth.As(ada).Generate(t.Context(), apitoken.GenerateParams{
 			Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(), Networks: networks,
 		})
 		var field *apitoken.FieldError

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Info is what people see of a token. It is a copy: changing it changes nothing.
-type Info struct {
+// TokenInfo is what people see of a token. It is a copy: changing it changes nothing.
+type TokenInfo struct {
 	ID          string
-	Version     int64 // for Update.IfVersion
+	Version     int64 // for UpdateParams.IfVersion
 	Environment string
 	Owner       string
 	Name        string
@@ -37,7 +37,7 @@ type Info struct {
 	UseRecorded bool      // whether the store records when tokens are used
 	LastUses    []LastUse // by secret and transport, the newest first
 
-	History []Change // the last 16, the newest first
+	History []HistoryEntry // the last 16, the newest first
 }
 
 // A LastUse says when a token was last used by one transport.
@@ -49,17 +49,17 @@ type LastUse struct {
 }
 
 // LastUsed returns the newest of LastUses, zero if the token was never used.
-func (in *Info) LastUsed() LastUse {
+func (in *TokenInfo) LastUsed() LastUse {
 	if len(in.LastUses) == 0 {
 		return LastUse{}
 	}
 	return in.LastUses[0]
 }
 
-func (a *Authority) info(r *row) *Info {
+func (a *Authority) info(r *row) *TokenInfo {
 	rec, now := r.rec.clone(), a.now()
 	newest := rec.Secrets[0]
-	in := &Info{
+	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
 		Permissions: slices.Clone(r.known), Unknown: a.unknown(rec.Permissions),

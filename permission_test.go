@@ -461,7 +461,7 @@ func TestMistakesThatDoNotCompile(t *testing.T) {
 	for _, c := range []struct{ name, body, problem string }{
 		{"the correct use", `http.Handle("GET /devices", auth.Require(readDevices)(list))`, ""},
 		{"the correct Config", `config = apitoken.Config{Prefix: "acme", Permissions: &catalog}`, ""},
-		{"the correct Generate", `_ = apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.In(time.Hour)}`, ""},
+		{"the correct Generate", `_ = apitoken.GenerateParams{Name: "ci", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.In(time.Hour)}`, ""},
 		{"permissions that compare", `_ = readDevices == readDevices`, ""},
 		{"the typed handler", `http.Handle("/", auth.Handler(add, readDevices))`, ""},
 
@@ -491,11 +491,11 @@ func TestMistakesThatDoNotCompile(t *testing.T) {
 		{"a secret as bytes", `_ = []byte(secret)`, "cannot convert"},
 		{"a string as a secret", `credential.Secret = "x"`, "cannot use"},
 		{"the closure of a secret", `_ = secret.reveal`, "undefined"},
-		{"strings to generate with", `_ = apitoken.Generate{Permissions: []string{"devices:read"}}`, "cannot use"},
-		{"strings to update with", `_ = apitoken.Update{Permissions: &[]string{"devices:read"}}`, "cannot use"},
+		{"strings to generate with", `_ = apitoken.GenerateParams{Permissions: []string{"devices:read"}}`, "cannot use"},
+		{"strings to update with", `_ = apitoken.UpdateParams{Permissions: &[]string{"devices:read"}}`, "cannot use"},
 		{"strings to grant", `_ = apitoken.Actor{Grants: []string{"devices:read"}}`, "cannot use"},
-		{"a duration for an expiry", `_ = apitoken.Generate{Expiry: time.Hour}`, "cannot use"},
-		{"a number for an expiry", `_ = apitoken.Generate{Expiry: 90}`, "cannot use"},
+		{"a duration for an expiry", `_ = apitoken.GenerateParams{Expiry: time.Hour}`, "cannot use"},
+		{"a number for an expiry", `_ = apitoken.GenerateParams{Expiry: 90}`, "cannot use"},
 		{"a handler for the typed handler", `auth.Handler(list, readDevices)`, "cannot use"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

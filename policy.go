@@ -61,16 +61,16 @@ func (p Policy) Status(rec *Record, at time.Time) Status {
 	return StatusActive
 }
 
-// An Impact says whom a policy would stop.
-type Impact struct {
-	Tokens []*Info  // oldest first
-	Owners []string // of these, sorted
+// A PolicyPreview says whom a policy would stop.
+type PolicyPreview struct {
+	Tokens []*TokenInfo // oldest first
+	Owners []string     // of these, sorted
 }
 
 // PreviewPolicy returns the tokens of the environment that could no longer be
 // used if p were in force, and can be used, or will be, as things are. It needs
 // ManageOthers and reads all tokens of the environment.
-func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) {
+func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) 
 		return nil, &FieldError{"policy", "is negative"}
 	}
 	now := micros(m.a.now())
-	impact := new(Impact)
+	preview := new(PolicyPreview)
 	stops := func(p Policy, r *row) bool {
 		l := r.rec.life()
 		reason := p.refuses(&l, now)
@@ -95,8 +95,8 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) 
 		}
 		for _, r := range rows {
 			if stops(p, r) && !stops(m.a.policy, r) {
-				impact.Tokens = append(impact.Tokens, m.a.info(r))
-				impact.Owners = append(impact.Owners, r.rec.Owner)
+				preview.Tokens = append(preview.Tokens, m.a.info(r))
+				preview.Owners = append(preview.Owners, r.rec.Owner)
 			}
 		}
 		next := page.Next
@@ -108,9 +108,9 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) 
 		}
 		q.After = next
 	}
-	slices.Sort(impact.Owners)
-	impact.Owners = slices.Compact(impact.Owners)
-	return impact, nil
+	slices.Sort(preview.Owners)
+	preview.Owners = slices.Compact(preview.Owners)
+	return preview, nil
 }
 
 // An Explanation says what would happen to a request and why.

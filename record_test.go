@@ -96,7 +96,7 @@ func exampleRecord() apitoken.Record {
 			{Digest: sha256Of("new"), CreatedAt: at(4), IdempotencyKey: sha256Of("key"), EncryptionKeyID: "k1", Ciphertext: []byte{0, 1, 255}},
 			{Digest: sha256Of("old"), Foreign: true, CreatedAt: at(1), ValidUntil: at(6)},
 		},
-		History: []apitoken.Change{
+		History: []apitoken.HistoryEntry{
 			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}},
 			{At: at(1), By: "ada", Action: "generate"},
 		},
@@ -227,8 +227,8 @@ func TestTextsThatAreMovedBetweenFieldsChangeTheEncoding(t *testing.T) {
 	for i, rec := range []apitoken.Record{
 		{ID: "a", Environment: "b"}, {ID: "ab"}, {ID: "", Environment: "ab"}, {ID: "a", Environment: "", Owner: "b"},
 		{Permissions: []string{"a", "b"}}, {Permissions: []string{"ab"}}, {Permissions: []string{"", "ab"}}, {Permissions: []string{"a\x01b"}},
-		{Name: "\x00"}, {Name: "", Description: "\x00"}, {History: []apitoken.Change{{By: "x"}}}, {History: []apitoken.Change{{Action: "x"}}},
-		{History: []apitoken.Change{{}, {}}}, {History: []apitoken.Change{{}}}, {Secrets: []apitoken.SecretRecord{{}}}, {Permissions: []string{""}},
+		{Name: "\x00"}, {Name: "", Description: "\x00"}, {History: []apitoken.HistoryEntry{{By: "x"}}}, {History: []apitoken.HistoryEntry{{Action: "x"}}},
+		{History: []apitoken.HistoryEntry{{}, {}}}, {History: []apitoken.HistoryEntry{{}}}, {Secrets: []apitoken.SecretRecord{{}}}, {Permissions: []string{""}},
 	} {
 		encodings[string(encode(t, rec))] = i
 	}
@@ -340,13 +340,16 @@ func TestAChangeDoesNotWriteIntoWhatTheStoreReturned(t *testing.T) {
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return shared, nil }
 	m := g.As(ada)
 	for name, change := range map[string]func() error{
-		"rename": func() error { _, err := m.Update(t.Context(), shared.ID, apitoken.Update{Name: new("x")}); return err },
+		"rename": func() error {
+			_, err := m.Update(t.Context(), shared.ID, apitoken.UpdateParams{Name: new("x")})
+			return err
+		},
 		"permissions": func() error {
-			_, err := m.Update(t.Context(), shared.ID, apitoken.Update{Permissions: &[]apitoken.Permission{wireReports}})
+			_, err := m.Update(t.Context(), shared.ID, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{wireReports}})
 			return err
 		},
 		"networks": func() error {
-			_, err := m.Update(t.Context(), shared.ID, apitoken.Update{Networks: &[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+			_, err := m.Update(t.Context(), shared.ID, apitoken.UpdateParams{Networks: &[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 			return err
 		},
 		"deactivate": func() error { _, err := m.Deactivate(t.Context(), shared.ID); return err },

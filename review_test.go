@@ -109,7 +109,7 @@ func TestATokenThatIsGivenForAnIDIsNotRepeated(t *testing.T) {
 	check("Deactivate", err)
 	_, err = m.Activate(t.Context(), id)
 	check("Activate", err)
-	_, err = m.Update(t.Context(), id, apitoken.Update{Name: &name})
+	_, err = m.Update(t.Context(), id, apitoken.UpdateParams{Name: &name})
 	check("Update", err)
 	_, _, err = m.Rotate(t.Context(), id, 0, "")
 	check("Rotate", err)
@@ -118,7 +118,7 @@ func TestATokenThatIsGivenForAnIDIsNotRepeated(t *testing.T) {
 	_, err = m.Reveal(t.Context(), id)
 	check("Reveal", err)
 	check("Delete", m.Delete(t.Context(), id))
-	_, err = m.Bulk(t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{id}})
+	_, err = m.Bulk(t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{id}})
 	check("Bulk", err)
 }
 
@@ -176,8 +176,8 @@ func TestAnOwnerCannotImportAnewWhatSomeoneElseHasDeactivated(t *testing.T) {
 func importAnew(t *testing.T, rotations int) {
 	g := newRig(t, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40} })
 	text := apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")
-	again := apitoken.Import{
-		Generate: apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: text,
+	again := apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: text,
 	}
 	owner := g.As(ada)
 	in, err := owner.Import(t.Context(), again)
@@ -196,7 +196,7 @@ func importAnew(t *testing.T, rotations int) {
 	require.ErrorAs(t, err, &forbidden)
 
 	other, _ := g.generate(t)
-	_, err = owner.Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{other.ID, in.ID}})
+	_, err = owner.Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{other.ID, in.ID}})
 	require.ErrorAs(t, err, &forbidden)
 	_, err = owner.Get(t.Context(), other.ID)
 	require.NoError(t, err, "the first of a bulk is not deleted if the second may not be")
@@ -305,7 +305,7 @@ func TestAnAuditThatEndsItsGoroutineStopsTheChange(t *testing.T) {
 func TestNamesOfUsersAndEnvironmentsMayBeOfOneLetter(t *testing.T) {
 	g := newRig(t)
 	a := apitoken.Actor{User: "a", Environment: "b", Grants: wire.All()}
-	in, _, err := g.As(a).Generate(t.Context(), apitoken.Generate{Name: "c", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	in, _, err := g.As(a).Generate(t.Context(), apitoken.GenerateParams{Name: "c", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	assert.Equal(t, "a", in.Owner)
 }

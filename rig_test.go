@@ -258,9 +258,9 @@ func readAlways(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways }
 var ada = apitoken.Actor{User: "ada", Environment: "production", Grants: wire.All()}
 
 // generate makes a token of ada's with devices:read, as applications do.
-func (g *rig) generate(t testing.TB, edit ...func(*apitoken.Generate)) (*apitoken.Info, apitoken.Secret) {
+func (g *rig) generate(t testing.TB, edit ...func(*apitoken.GenerateParams)) (*apitoken.TokenInfo, apitoken.Secret) {
 	t.Helper()
-	ask := apitoken.Generate{Name: "nightly", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
+	ask := apitoken.GenerateParams{Name: "nightly", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
 	for _, e := range edit {
 		e(&ask)
 	}

@@ -39,7 +39,7 @@ type Rotation struct {
 // not know whether his first attempt succeeded: with the key of a rotation that
 // was made, Rotate changes nothing. It returns the secret of that rotation if
 // Config.EncryptionKeys are set, and otherwise ErrAlreadyRotated.
-func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, idempotencyKey string) (*Info, Secret, error) {
+func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, idempotencyKey string) (*TokenInfo, Secret, error) {
 	if overlap < 0 {
 		return nil, Secret{}, &FieldError{"overlap", "is negative"}
 	}
@@ -139,7 +139,7 @@ const (
 // of its secrets stays valid, for as long as the token. That way nobody is
 // locked out who rotated and never got to see the new secret. What is so
 // already stays; else without a rotation it is ErrNotRotating.
-func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*Info, error) {
+func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenInfo, error) {
 	if keep != KeepNew && keep != KeepOld {
 		return nil, &FieldError{"keep", `is neither "new" nor "old"`}
 	}

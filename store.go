@@ -133,7 +133,7 @@ type Feed interface {
 // microseconds, and zero where there is none.
 //
 // Records are for stores. Everyone else meets tokens as [Token] in a request
-// and as [Info] in a [Manager]. Printed, a record and a [Use] show the digests
+// and as [TokenInfo] in a [Manager]. Printed, a record and a [Use] show the digests
 // that they hold, as nothing else does.
 type Record struct {
 	ID      string // public; the key of look-ups
@@ -157,7 +157,7 @@ type Record struct {
 	Networks  []netip.Prefix // none: usable from every address
 
 	Secrets []SecretRecord // the newest first; a second one during and after a rotation
-	History []Change       // the last 16, the newest first
+	History []HistoryEntry // the last 16, the newest first
 
 	MACKeyID string // ID of the key in Config.IntegrityKeys, "" for none
 	MAC      []byte // HMAC-SHA-256 over MarshalBinary
@@ -182,8 +182,8 @@ type SecretRecord struct {
 	Ciphertext      []byte
 }
 
-// A Change is a line in the history of a token.
-type Change struct {
+// A HistoryEntry is a line in the history of a token.
+type HistoryEntry struct {
 	At     time.Time
 	By     string
 	Action string   // "generate", "update", "activate", ...

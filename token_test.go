@@ -457,7 +457,7 @@ func TestATokenShowsItsIDAndItsOwnerAndNoDigest(t *testing.T) {
 func TestATokenKnowsItsEnd(t *testing.T) {
 	g := newRig(t)
 	end := time.Now().Add(time.Hour).Truncate(time.Microsecond).UTC()
-	_, secret := g.generate(t, func(ask *apitoken.Generate) { ask.Expiry = apitoken.At(end) })
+	_, secret := g.generate(t, func(ask *apitoken.GenerateParams) { ask.Expiry = apitoken.At(end) })
 	tok, err := g.Check(newRequest("/", "apiToken "+secret.Reveal()), apitoken.AnyToken())
 	require.NoError(t, err)
 	assert.Equal(t, end, tok.ExpiresAt())

@@ -308,7 +308,7 @@ func TestRecheckRefusesADeletedTokenAndTheZeroToken(t *testing.T) {
 func TestRecheckAfterDeactivationAndAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		info, secret := g.generate(t, func(g *apitoken.Generate) { g.Expiry = apitoken.In(time.Hour) })
+		info, secret := g.generate(t, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Hour) })
 		tok, err := g.Check(newRequest("/", "apiToken "+secret.Reveal()), apitoken.All(wireRead))
 		require.NoError(t, err)
 		recheck := func() error {

@@ -84,7 +84,7 @@ func generate(a *apitoken.Authority, w *Work, n int, perms []apitoken.Permission
 	tokens := make([]string, n)
 	for i, u := range w.Users[:n] {
 		m := a.As(apitoken.Actor{User: u.Name, Environment: apitoken.DefaultEnvironment, Grants: perms})
-		_, secret, err := m.Generate(context.Background(), apitoken.Generate{
+		_, secret, err := m.Generate(context.Background(), apitoken.GenerateParams{
 			Name: "benchmark", Permissions: perms[:granted], Expiry: apitoken.In(90 * 24 * time.Hour),
 		})
 		if err != nil {

@@ -71,9 +71,9 @@ func TestATokenOfAnEarlierSystemHasNoHint(t *testing.T) {
 	w := newAPIWorld(t, func(c *apitoken.Config, _ *manage.Config) {
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40}
 	})
-	info, err := w.auth.As(w.users["ada"]).Import(t.Context(), apitoken.Import{
-		Generate: apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()},
-		Secret:   apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"),
+	info, err := w.auth.As(w.users["ada"]).Import(t.Context(), apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()},
+		Secret:         apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"),
 	})
 	require.NoError(t, err)
 	a := w.do("GET", "tokens/"+info.ID, "", apiAs("ada"))
@@ -125,7 +125,7 @@ func TestAPageLeadsToTheNextAndNowhereElse(t *testing.T) {
 	w := newAPIWorld(t)
 	var want []string
 	for i := range 7 {
-		info, _ := w.generate("ada", func(g *apitoken.Generate) { g.Name = fmt.Sprintf("t%d", i) })
+		info, _ := w.generate("ada", func(g *apitoken.GenerateParams) { g.Name = fmt.Sprintf("t%d", i) })
 		want = append(want, info.ID)
 	}
 	w.generate("eve")

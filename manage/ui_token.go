@@ -12,7 +12,7 @@ import (
 // A uiTokenPage is all about one token.
 type uiTokenPage struct {
 	uiPage
-	Token  *apitoken.Info
+	Token  *apitoken.TokenInfo
 	Mine   bool
 	State  uiState
 	Does   []uiAction

@@ -98,7 +98,7 @@ func uiDate(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006"
 const warnBefore = 7 * 24 * time.Hour
 
 // expires tells when a token ends, by itself or by the policy.
-func (ui *ui) expires(in *apitoken.Info, now time.Time) uiWhen {
+func (ui *ui) expires(in *apitoken.TokenInfo, now time.Time) uiWhen {
 	end, _ := ui.end(in)
 	if end.IsZero() {
 		return uiWhen{Text: "Never expires"}
@@ -114,7 +114,7 @@ func (ui *ui) expires(in *apitoken.Info, now time.Time) uiWhen {
 }
 
 // end returns when a token ends, and whether that is the policy's doing.
-func (ui *ui) end(in *apitoken.Info) (end time.Time, byPolicy bool) {
+func (ui *ui) end(in *apitoken.TokenInfo) (end time.Time, byPolicy bool) {
 	most := ui.config.Authority.Policy().MaxLifetime
 	if most <= 0 {
 		return in.ExpiresAt, false
@@ -126,7 +126,7 @@ func (ui *ui) end(in *apitoken.Info) (end time.Time, byPolicy bool) {
 	return in.ExpiresAt, false
 }
 
-func uiLastUsed(in *apitoken.Info, now time.Time) uiWhen {
+func uiLastUsed(in *apitoken.TokenInfo, now time.Time) uiWhen {
 	switch {
 	case !in.LastUsed().At.IsZero():
 		return uiMoment(now, in.LastUsed().At)
@@ -139,7 +139,7 @@ func uiLastUsed(in *apitoken.Info, now time.Time) uiWhen {
 // A uiState is a status in words, and in the name of a colour.
 type uiState struct{ Label, Level, Why string }
 
-func (ui *ui) state(in *apitoken.Info, now time.Time) uiState {
+func (ui *ui) state(in *apitoken.TokenInfo, now time.Time) uiState {
 	switch in.Status {
 	case apitoken.StatusActive:
 		return uiState{"Active", "good", ""}
@@ -213,7 +213,7 @@ var uiChangedFields = map[string]string{
 }
 
 // uiChange tells what an entry of a history stands for.
-func uiChange(c apitoken.Change) string {
+func uiChange(c apitoken.HistoryEntry) string {
 	if text, ok := uiActions[c.Action]; ok {
 		return text
 	}

@@ -212,7 +212,7 @@ func TestATokenThatIsBoundToNetworksNeedsAPeerWithAnAddress(t *testing.T) {
 	_, _, loopback := start(t, guard, false)
 	_, _, memory := start(t, guard, true)
 	for network, want := range map[string]codes.Code{"127.0.0.0/8": codes.OK, "192.0.2.0/24": codes.Unauthenticated} {
-		_, secret, err := ada.Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: catalog.All(),
+		_, secret, err := ada.Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: catalog.All(),
 			Expiry: apitoken.Never(), Networks: []netip.Prefix{netip.MustParsePrefix(network)}})
 		require.NoError(t, err)
 		ctx := metadata.AppendToOutgoingContext(with(t, "apiToken "+secret.Reveal()), "x-forwarded-for", "127.0.0.1")

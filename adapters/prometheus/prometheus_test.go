@@ -125,7 +125,7 @@ func TestAChangeThatWasRefusedIsCounted(t *testing.T) {
 	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(), Observe: metrics.Observe, Audit: veto})
 	require.NoError(t, err)
 	_, _, err = auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()}).Generate(t.Context(),
-		apitoken.Generate{Name: "n", Permissions: catalog.All(), Expiry: apitoken.Never()})
+		apitoken.GenerateParams{Name: "n", Permissions: catalog.All(), Expiry: apitoken.Never()})
 	require.Error(t, err)
 	assert.NoError(t, testutil.CollectAndCompare(metrics, strings.NewReader(`
 		# HELP apitoken_changes_total Changes of API tokens, by action and outcome.

@@ -40,7 +40,7 @@ func benchRecord(i int) apitoken.Record {
 		Permissions: []string{"devices:read"}, Status: apitoken.StatusActive,
 		CreatedAt: created, CreatedBy: "user", ChangedAt: created,
 		Secrets: []apitoken.SecretRecord{{Digest: digest[:], CreatedAt: created}},
-		History: []apitoken.Change{{At: created, By: "user", Action: "generate"}},
+		History: []apitoken.HistoryEntry{{At: created, By: "user", Action: "generate"}},
 	}
 	if h%10 == 0 {
 		rec.Owner = "machine"

@@ -251,7 +251,7 @@ func timeJSON(micros *int64) time.Time {
 	return time.UnixMicro(*micros).UTC()
 }
 
-func historyJSON(h []apitoken.Change) string {
+func historyJSON(h []apitoken.HistoryEntry) string {
 	var lines []line
 	for _, c := range h {
 		lines = append(lines, line{microsJSON(c.At), c.By, c.Action, c.Fields})
@@ -263,7 +263,7 @@ func readHistory(r *apitoken.Record, b []byte) error {
 	var lines []line
 	err := readJSON(&lines, b)
 	for _, l := range lines {
-		r.History = append(r.History, apitoken.Change{At: timeJSON(l.At), By: l.By, Action: l.Action, Fields: l.Fields})
+		r.History = append(r.History, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: l.Action, Fields: l.Fields})
 	}
 	return err
 }

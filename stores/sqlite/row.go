@@ -285,9 +285,9 @@ func timeJSON(micros *int64) time.Time {
 	return time.UnixMicro(*micros).UTC()
 }
 
-type history []apitoken.Change
+type history []apitoken.HistoryEntry
 
-func historyJSON(h []apitoken.Change) string {
+func historyJSON(h []apitoken.HistoryEntry) string {
 	var lines []line
 	for _, c := range h {
 		lines = append(lines, line{microsJSON(c.At), c.By, c.Action, c.Fields})
@@ -302,7 +302,7 @@ func (h *history) Scan(src any) error {
 	}
 	*h = nil
 	for _, l := range lines {
-		*h = append(*h, apitoken.Change{At: timeJSON(l.At), By: l.By, Action: l.Action, Fields: l.Fields})
+		*h = append(*h, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: l.Action, Fields: l.Fields})
 	}
 	return nil
 }

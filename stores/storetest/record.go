@@ -25,7 +25,7 @@ func plain(id string) apitoken.Record {
 		Permissions: []string{"devices:read"}, Status: apitoken.StatusActive,
 		CreatedAt: noon, CreatedBy: "owner", ChangedAt: noon,
 		Secrets: []apitoken.SecretRecord{{Digest: digest(id), CreatedAt: noon}},
-		History: []apitoken.Change{{At: noon, By: "owner", Action: "generate"}},
+		History: []apitoken.HistoryEntry{{At: noon, By: "owner", Action: "generate"}},
 	}
 }
 

@@ -25,17 +25,17 @@ const foreign = "8as7bf9a8s7498svaps8dfabsf"
 
 func foreignOn(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} }
 
-func importing(w *world, edit func(*apitoken.Import)) apitoken.Import {
-	i := apitoken.Import{Generate: apitoken.Generate{Name: "old system", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}}
+func importing(w *world, edit func(*apitoken.ImportParams)) apitoken.ImportParams {
+	i := apitoken.ImportParams{GenerateParams: apitoken.GenerateParams{Name: "old system", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}}
 	edit(&i)
 	return i
 }
 
 func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *testing.T) {
 	sum := sha256.Sum256([]byte(foreign))
-	for how, edit := range map[string]func(*apitoken.Import){
-		"by value":   func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) },
-		"by SHA-256": func(i *apitoken.Import) { i.SHA256 = sum[:] },
+	for how, edit := range map[string]func(*apitoken.ImportParams){
+		"by value":   func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) },
+		"by SHA-256": func(i *apitoken.ImportParams) { i.SHA256 = sum[:] },
 	} {
 		t.Run(how, func(t *testing.T) {
 			w := s.newWorld(t, foreignOn, withKeys(t, "a"))
@@ -59,9 +59,9 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 				require.ErrorIs(t, err, apitoken.ErrNotKept)
 			}
 
-			for _, again := range []func(*apitoken.Import){
-				func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) },
-				func(i *apitoken.Import) { i.SHA256 = sum[:] },
+			for _, again := range []func(*apitoken.ImportParams){
+				func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) },
+				func(i *apitoken.ImportParams) { i.SHA256 = sum[:] },
 			} {
 				_, err = m.Import(t.Context(), importing(w, again))
 				require.ErrorIs(t, err, apitoken.ErrExists)
@@ -95,7 +95,7 @@ func (s Suite) TestForeignAndGeneratedTokensAreNeverTakenForEachOther(t *testing
 	body := text[len("acme_")+len(info.ID) : len(text)-6]
 
 	// The secret of an imported token as the secret part of a generated one.
-	imported, err := m.Import(t.Context(), importing(w, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(body) }))
+	imported, err := m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(body) }))
 	require.NoError(t, err)
 	require.True(t, w.works(apitoken.NewSecret(body)))
 	require.False(t, w.works(apitoken.NewSecret(withSum("acme_"+imported.ID+body+"000000"))))
@@ -109,7 +109,7 @@ func (s Suite) TestForeignAndGeneratedTokensAreNeverTakenForEachOther(t *testing
 		require.False(t, w.works(apitoken.NewSecret(text)))
 	}
 	sum := sha256.Sum256([]byte(foreign))
-	_, err = m.Import(t.Context(), importing(w, func(i *apitoken.Import) { i.SHA256 = sum[:] }))
+	_, err = m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) { i.SHA256 = sum[:] }))
 	require.NoError(t, err)
 	require.False(t, w.works(apitoken.NewSecret(hex.EncodeToString(sum[:]))))
 
@@ -123,14 +123,14 @@ func (s Suite) TestForeignAndGeneratedTokensAreNeverTakenForEachOther(t *testing
 		"a character beyond ASCII":     "8as7bf9a8s7498ésvaps8dfabsf",
 		"nothing but equals signs":     strings.Repeat("=", 30),
 	} {
-		_, err := m.Import(t.Context(), importing(w, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(text) }))
+		_, err := m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(text) }))
 		require.Equal(t, "secret", fieldOf(err), "%s: %v", what, err)
 	}
-	for what, edit := range map[string]func(*apitoken.Import){
-		"neither":          func(*apitoken.Import) {},
-		"31 bytes":         func(i *apitoken.Import) { i.SHA256 = sum[1:] },
-		"hexadecimal":      func(i *apitoken.Import) { i.SHA256 = []byte(hex.EncodeToString(sum[:])) },
-		"value and digest": func(i *apitoken.Import) { i.SHA256 = sum[:]; i.Secret = apitoken.NewSecret(foreign) },
+	for what, edit := range map[string]func(*apitoken.ImportParams){
+		"neither":          func(*apitoken.ImportParams) {},
+		"31 bytes":         func(i *apitoken.ImportParams) { i.SHA256 = sum[1:] },
+		"hexadecimal":      func(i *apitoken.ImportParams) { i.SHA256 = []byte(hex.EncodeToString(sum[:])) },
+		"value and digest": func(i *apitoken.ImportParams) { i.SHA256 = sum[:]; i.Secret = apitoken.NewSecret(foreign) },
 	} {
 		_, err := m.Import(t.Context(), importing(w, edit))
 		require.Equal(t, "sha256", fieldOf(err), "%s: %v", what, err)
@@ -140,7 +140,7 @@ func (s Suite) TestForeignAndGeneratedTokensAreNeverTakenForEachOther(t *testing
 func (s Suite) TestWithForeignTokensOffNothingOfThemIsReachable(t *testing.T) {
 	store := s.open(t)
 	on := s.newWorldOn(t, store, foreignOn)
-	_, err := on.auth.As(on.ada).Import(t.Context(), importing(on, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) }))
+	_, err := on.auth.As(on.ada).Import(t.Context(), importing(on, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) }))
 	require.NoError(t, err)
 	require.True(t, on.works(apitoken.NewSecret(foreign)))
 
@@ -148,14 +148,14 @@ func (s Suite) TestWithForeignTokensOffNothingOfThemIsReachable(t *testing.T) {
 	off := s.newWorldOn(t, counting)
 	require.False(t, off.works(apitoken.NewSecret(foreign)))
 	require.Zero(t, counting.gets, "refused without a look-up")
-	_, err = off.auth.As(off.ada).Import(t.Context(), importing(off, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) }))
+	_, err = off.auth.As(off.ada).Import(t.Context(), importing(off, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) }))
 	require.Equal(t, "secret", fieldOf(err))
 }
 
 func (s Suite) TestWhoImportsForWhom(t *testing.T) {
 	w := s.newWorld(t, foreignOn)
 	get := func(actor apitoken.Actor, owner string, p apitoken.Permission) error {
-		info, err := w.auth.As(actor).Import(t.Context(), importing(w, func(i *apitoken.Import) {
+		info, err := w.auth.As(actor).Import(t.Context(), importing(w, func(i *apitoken.ImportParams) {
 			i.Secret, i.Owner, i.Permissions = apitoken.NewSecret(foreign), owner, []apitoken.Permission{p}
 		}))
 		if err == nil {
@@ -183,7 +183,7 @@ func from(addr string) func(*http.Request) {
 
 func (s Suite) TestATokenWorksFromItsNetworksOnly(t *testing.T) {
 	w := s.newWorld(t)
-	_, secret := w.generate(w.ada, func(g *apitoken.Generate) { g.Networks = prefixes("10.1.0.0/16", "2001:db8::/32") })
+	_, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Networks = prefixes("10.1.0.0/16", "2001:db8::/32") })
 	for addr, ok := range map[string]bool{
 		"10.1.255.255:1":       true,
 		"10.2.0.0:1":           false,
@@ -261,7 +261,7 @@ func (s Suite) TestForwardedForFindsTheFirstAddressThatIsNoProxy(t *testing.T) {
 	require.Error(t, err)
 
 	w := s.newWorld(t, func(c *apitoken.Config) { c.ClientAddr = clientAddr })
-	_, secret := w.generate(w.ada, func(g *apitoken.Generate) { g.Networks = prefixes("192.0.2.0/24") })
+	_, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Networks = prefixes("192.0.2.0/24") })
 	require.True(t, w.works(secret, from("10.0.0.1:1"), func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.7") }))
 	require.False(t, w.works(secret, from("10.0.0.1:1"), func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.7, 198.51.100.1") }))
 	require.False(t, w.works(secret, from("10.0.0.1:1")))
@@ -287,7 +287,7 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 		}
 	})
 	answer.perms = []apitoken.Permission{w.read, w.write}
-	info, secret := w.generate(w.ada, func(g *apitoken.Generate) { g.Permissions = w.ada.Grants })
+	info, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Permissions = w.ada.Grants })
 	foreignPermission := new(apitoken.Catalog).Define("devices:read", "of another service")
 	for _, c := range []struct {
 		what   string
@@ -360,7 +360,7 @@ func (s Suite) TestAPolicyBindsTokensThatWereIssuedBefore(t *testing.T) {
 		store := s.open(t)
 		before := s.newWorldOn(t, store)
 		_, forever := before.generate(before.ada)
-		short, _ := before.generate(before.ada, func(g *apitoken.Generate) { g.Expiry = apitoken.In(time.Hour) })
+		short, _ := before.generate(before.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Hour) })
 		start := time.Now()
 
 		w := s.newWorldOn(t, store, func(c *apitoken.Config) { c.MaxLifetime = 24 * time.Hour })
@@ -376,11 +376,11 @@ func (s Suite) TestAPolicyBindsTokensThatWereIssuedBefore(t *testing.T) {
 
 		m := w.auth.As(w.ada)
 		for what, expiry := range map[string]apitoken.Expiry{"never": apitoken.Never(), "too late": apitoken.In(24*time.Hour + time.Second)} {
-			_, _, err := m.Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: expiry})
+			_, _, err := m.Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: expiry})
 			require.Equal(t, "expiry", fieldOf(err), what)
 		}
-		info, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.Expiry = apitoken.In(24 * time.Hour) })
-		_, err = m.Update(t.Context(), info.ID, apitoken.Update{Expiry: apitoken.Never()})
+		info, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(24 * time.Hour) })
+		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.Never()})
 		require.Equal(t, "expiry", fieldOf(err))
 	})
 }
@@ -417,7 +417,7 @@ func (s Suite) TestAListJudgesTheStatusByThePolicyLikeEverythingElse(t *testing.
 		before.generate(before.ada)
 		w := s.newWorldOn(t, store, func(c *apitoken.Config) { c.MaxLifetime = 48 * time.Hour; c.MaxIdle = 24 * time.Hour })
 		count := func(status apitoken.Status) int {
-			page, err := w.auth.As(w.ada).List(t.Context(), apitoken.List{Status: status})
+			page, err := w.auth.As(w.ada).List(t.Context(), apitoken.ListParams{Status: status})
 			require.NoError(t, err)
 			for _, tok := range page.Tokens {
 				require.Equal(t, status, tok.Status)
@@ -475,7 +475,7 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 		w := s.newWorld(t, func(c *apitoken.Config) { c.MaxIdle = time.Hour })
 		m := w.auth.As(w.ada)
 		inside, outside := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
-		info, secret := w.generate(w.ada, func(g *apitoken.Generate) {
+		info, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) {
 			g.Networks = prefixes("10.0.0.0/8")
 			g.NotBefore = time.Now().Add(time.Minute)
 			g.Expiry = apitoken.In(2 * time.Hour)
@@ -527,16 +527,19 @@ func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 	require.NoError(t, err)
 	changes := map[string]func() error{
 		"generate": func() error {
-			info, secret, err := m.Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()})
+			info, secret, err := m.Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()})
 			require.Nil(t, info)
 			require.Empty(t, secret.Reveal())
 			return err
 		},
 		"import": func() error {
-			_, err := m.Import(t.Context(), importing(w, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) }))
+			_, err := m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) }))
 			return err
 		},
-		"update":      func() error { _, err := m.Update(t.Context(), active.ID, apitoken.Update{Name: new("x")}); return err },
+		"update": func() error {
+			_, err := m.Update(t.Context(), active.ID, apitoken.UpdateParams{Name: new("x")})
+			return err
+		},
 		"deactivate":  func() error { _, err := m.Deactivate(t.Context(), active.ID); return err },
 		"activate":    func() error { _, err := m.Activate(t.Context(), inactive.ID); return err },
 		"rotate":      func() error { _, _, err := m.Rotate(t.Context(), active.ID, 0, ""); return err },
@@ -569,11 +572,11 @@ func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 		require.True(t, w.works(secret), "requests go on without the audit")
 	}
 	require.Equal(t, before, []apitoken.Record{w.stored(active.ID), w.stored(inactive.ID), w.stored(rotating.ID)})
-	list, err := m.List(t.Context(), apitoken.List{})
+	list, err := m.List(t.Context(), apitoken.ListParams{})
 	require.NoError(t, err)
 	require.Len(t, list.Tokens, 3)
 	verdict, asked = nil, nil
-	_, err = w.auth.As(w.eve).Update(t.Context(), active.ID, apitoken.Update{Name: new("x")})
+	_, err = w.auth.As(w.eve).Update(t.Context(), active.ID, apitoken.UpdateParams{Name: new("x")})
 	require.Error(t, err)
 	require.Empty(t, asked, "what is refused anyway is not asked about")
 }
@@ -587,13 +590,13 @@ func (s Suite) TestAConflictDoesNotAskTheAuditTwice(t *testing.T) {
 	})
 	info, _ := w.generate(w.ada)
 	asked = 0
-	_, err := w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.Update{Name: new("x")})
+	_, err := w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new("x")})
 	require.NoError(t, err)
 	require.Equal(t, 1, asked)
 	require.Zero(t, conflicts.times)
 
 	conflicts.times = 1000
-	_, err = w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.Update{Name: new("y")})
+	_, err = w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new("y")})
 	require.ErrorIs(t, err, apitoken.ErrConflict, "it does not try for ever")
 }
 
@@ -651,7 +654,7 @@ func (s Suite) TestRefusedRequestsAreNoUseButForAMissingPermission(t *testing.T)
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
 		info, secret := w.generate(w.ada)
-		reports, reportsSecret := w.generate(w.grace, func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{w.reports} })
+		reports, reportsSecret := w.generate(w.grace, func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{w.reports} })
 		_, err := w.auth.As(w.ada).Deactivate(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.False(t, w.works(secret))

@@ -65,14 +65,14 @@ func (s Suite) TestAnOverlapNeverOutlivesTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
 		m := w.auth.As(w.ada)
-		info, old := w.generate(w.ada, func(g *apitoken.Generate) { g.Expiry = apitoken.In(time.Hour) })
+		info, old := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Hour) })
 		got, fresh, err := m.Rotate(t.Context(), info.ID, 24*time.Hour, "")
 		require.NoError(t, err)
 		require.Equal(t, info.ExpiresAt, got.Rotation.OldValidUntil)
 		// Nor does it when the token is shortened, and it stays short when that is taken back.
-		_, err = m.Update(t.Context(), info.ID, apitoken.Update{Expiry: apitoken.In(time.Minute)})
+		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.In(time.Minute)})
 		require.NoError(t, err)
-		got, err = m.Update(t.Context(), info.ID, apitoken.Update{Expiry: apitoken.Never()})
+		got, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.Never()})
 		require.NoError(t, err)
 		require.True(t, got.Rotation.OldValidUntil.Equal(time.Now().Add(time.Minute)))
 		time.Sleep(time.Minute)
@@ -224,7 +224,7 @@ func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
 
 // byToken returns the actor as if he had come by a token with one permission.
 func (s Suite) byToken(w *world, actor apitoken.Actor, p apitoken.Permission) apitoken.Actor {
-	_, secret := w.generate(actor, func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{p} })
+	_, secret := w.generate(actor, func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{p} })
 	tok, err := w.auth.Verify(w.t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	require.NoError(w.t, err)
 	actor.Token = tok
@@ -238,8 +238,8 @@ func (s Suite) TestOnlyAnActiveTokenIsRotated(t *testing.T) {
 		inactive, _ := w.generate(w.ada)
 		_, err := m.Deactivate(t.Context(), inactive.ID)
 		require.NoError(t, err)
-		expired, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.Expiry = apitoken.In(time.Second) })
-		pending, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.NotBefore = time.Now().Add(time.Hour) })
+		expired, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Second) })
+		pending, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.NotBefore = time.Now().Add(time.Hour) })
 		time.Sleep(time.Second)
 		for what, id := range map[string]string{"inactive": inactive.ID, "expired": expired.ID, "pending": pending.ID} {
 			before := w.stored(id)
@@ -285,7 +285,7 @@ func (s Suite) TestTheOwnerSeesWhenTheOldSecretFallsSilent(t *testing.T) {
 		m := w.auth.As(w.ada)
 		_, fresh, err := m.Rotate(t.Context(), info.ID, 24*time.Hour, "")
 		require.NoError(t, err)
-		get := func() *apitoken.Info {
+		get := func() *apitoken.TokenInfo {
 			time.Sleep(5 * time.Minute) // longer than uses wait
 			synctest.Wait()
 			got, err := m.Get(t.Context(), info.ID)

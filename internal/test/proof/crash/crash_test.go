@@ -202,7 +202,7 @@ func (l *ledger) checkList(t *testing.T, s *service) {
 	}
 	cursor, others := "", 0
 	for {
-		page, err := s.manager().List(t.Context(), apitoken.List{Limit: 100, Cursor: cursor})
+		page, err := s.manager().List(t.Context(), apitoken.ListParams{Limit: 100, Cursor: cursor})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,7 +374,7 @@ func TestAFileThatIsReplacedUnderneathIsNotMixedWithTheOpenOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	generated := func() (string, apitoken.Credential) {
-		info, secret, err := s.manager().Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
+		info, secret, err := s.manager().Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -225,12 +225,12 @@ func (s *service) work(ctx context.Context, worker int, stop <-chan struct{}, sa
 		say(n)
 		var (
 			secret apitoken.Secret
-			info   *apitoken.Info
+			info   *apitoken.TokenInfo
 			err    error
 		)
 		switch n.Op {
 		case generate:
-			info, secret, err = m.Generate(ctx, apitoken.Generate{Name: "one of many", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
+			info, secret, err = m.Generate(ctx, apitoken.GenerateParams{Name: "one of many", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
 			if err == nil {
 				id, active, steps = info.ID, true, 0
 			}

@@ -93,8 +93,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func (w *world) wanted() apitoken.Generate {
-	return apitoken.Generate{Name: "nightly", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
+func (w *world) wanted() apitoken.GenerateParams {
+	return apitoken.GenerateParams{Name: "nightly", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
 }
 
 func (w *world) manager() *apitoken.Manager {
@@ -196,7 +196,7 @@ var operations = []operation{
 		return err
 	}, after: 200},
 	{name: "list", do: func(w *world) error {
-		page, err := w.manager().List(w.t.Context(), apitoken.List{AllOwners: true})
+		page, err := w.manager().List(w.t.Context(), apitoken.ListParams{AllOwners: true})
 		if err == nil && len(page.Tokens) != 2 {
 			return fmt.Errorf("the list has %d tokens", len(page.Tokens))
 		}
@@ -220,7 +220,7 @@ var operations = []operation{
 	}, after: 200},
 	{name: "import", do: func(w *world) error {
 		s := apitoken.NewSecret("AsAnEarlierSystemHasIssuedIt-4711")
-		_, err := w.manager().Import(w.t.Context(), apitoken.Import{Generate: w.wanted(), Secret: s})
+		_, err := w.manager().Import(w.t.Context(), apitoken.ImportParams{GenerateParams: w.wanted(), Secret: s})
 		if err == nil {
 			w.made = s
 		}
@@ -234,7 +234,7 @@ var operations = []operation{
 		return err
 	}, after: 200},
 	{name: "update", do: func(w *world) error {
-		_, err := w.manager().Update(w.t.Context(), w.id, apitoken.Update{Name: new("other"), Permissions: &[]apitoken.Permission{w.write}})
+		_, err := w.manager().Update(w.t.Context(), w.id, apitoken.UpdateParams{Name: new("other"), Permissions: &[]apitoken.Permission{w.write}})
 		return err
 	}, made: func(before, now *apitoken.Record) bool {
 		return now != nil && now.Version == before.Version+1 && now.Name == "other" && slices.Equal(now.Permissions, []string{"devices:write"})
@@ -295,15 +295,15 @@ var operations = []operation{
 		_, err := w.manager().Deactivate(w.t.Context(), w.id)
 		return err
 	}, do: func(w *world) error {
-		_, err := w.manager().Bulk(w.t.Context(), apitoken.Bulk{Action: "activate", IDs: []string{w.id}})
+		_, err := w.manager().Bulk(w.t.Context(), apitoken.BulkParams{Action: "activate", IDs: []string{w.id}})
 		return err
 	}, made: status(apitoken.StatusActive), after: 200},
 	{name: "deactivate in bulk", do: func(w *world) error {
-		_, err := w.manager().Bulk(w.t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{w.id}})
+		_, err := w.manager().Bulk(w.t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{w.id}})
 		return err
 	}, made: status(apitoken.StatusInactive), after: 401},
 	{name: "delete in bulk", do: func(w *world) error {
-		_, err := w.manager().Bulk(w.t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{w.id}})
+		_, err := w.manager().Bulk(w.t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{w.id}})
 		return err
 	}, made: gone, after: 401},
 	{name: "rekey", prepare: func(w *world) error {

@@ -132,7 +132,7 @@ type token struct {
 
 // generate makes a token on a node.
 func (f *fleet) generate(ctx context.Context, on int) (*token, error) {
-	info, secret, err := f.nodes[on].auth.As(owner).Generate(ctx, apitoken.Generate{
+	info, secret, err := f.nodes[on].auth.As(owner).Generate(ctx, apitoken.GenerateParams{
 		Name: "Proof", Permissions: []apitoken.Permission{use}, Expiry: apitoken.Never(),
 	})
 	if err != nil {

@@ -240,7 +240,7 @@ var seeds = []seed{
 	{"an administrator cannot delete what another deactivated", "Manager.mayDelete", without(operand("owns"))},
 	{"what may be the text of a token is told to the observer", "Manager.event", never(when("validID"))},
 	{"a secret that was ended lives on where a clock is behind", "Manager.Rotate", drop(stmt("ended"))},
-	{"a store that lists in circles is followed", "Manager.PreviewPolicy", become(ret("unavailable"), "return impact, nil")},
+	{"a store that lists in circles is followed", "Manager.PreviewPolicy", become(ret("unavailable"), "return preview, nil")},
 	{"a store that scans in circles is followed", "Authority.rekey", never(when("rec.ID"))},
 	{"a failed change is told as made", "Manager.observe", drop(stmt("ev.After"))},
 	{"what another node has changed already is not forgotten", "Manager.change", never(when("before", "fields"))},

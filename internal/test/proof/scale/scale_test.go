@@ -50,7 +50,7 @@ func newRig(t testing.TB, tokens int, settings ...string) *rig {
 	}
 	t.Cleanup(func() { r.auth.Close() })
 	for range tokens {
-		info, _, err := r.auth.As(owner).Generate(t.Context(), apitoken.Generate{
+		info, _, err := r.auth.As(owner).Generate(t.Context(), apitoken.GenerateParams{
 			Name: "Scale", Permissions: []apitoken.Permission{use}, Expiry: apitoken.Never(),
 		})
 		if err != nil {

@@ -58,7 +58,7 @@ func (w *world) manager() *apitoken.Manager {
 // network, a description and two secrets.
 func (w *world) generate() (id string, secret apitoken.Secret) {
 	w.t.Helper()
-	info, old, err := w.manager().Generate(context.Background(), apitoken.Generate{
+	info, old, err := w.manager().Generate(context.Background(), apitoken.GenerateParams{
 		Name: "nightly", Description: "what it is for", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.In(24 * time.Hour),
 		NotBefore: time.Now().Add(-time.Hour), Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 	})
