@@ -30,7 +30,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"nothing wrong", func(*apitoken.Config) {}, nil},
 		{"all that can be said", func(c *apitoken.Config) {
 			c.Prefix, c.Scheme, c.Parameter, c.Realm = "a_1_b2", "Api-Key", "api_key.v1-x~", ` !"#~`
-			c.StoreTimeout, c.OwnerTimeout, c.MaxLookups = time.Second, time.Second, 1
+			c.StoreTimeout, c.OwnerTimeout, c.MaxConcurrentLookups = time.Second, time.Second, 1
 			c.AcceptBearer, c.NoQueryToken, c.MaxLifetime, c.MaxIdle = true, true, time.Hour, time.Hour
 			c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 512}
 			c.IntegrityKeys, c.EncryptionKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{key}, memory.New()
@@ -67,7 +67,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"a realm with an umlaut", func(c *apitoken.Config) { c.Realm = "\u00fc" }, []string{"Realm"}},
 		{"a negative timeout", func(c *apitoken.Config) { c.StoreTimeout = -1 }, []string{"StoreTimeout"}},
 		{"a negative timeout of owners", func(c *apitoken.Config) { c.OwnerTimeout = -1 }, []string{"OwnerTimeout"}},
-		{"a negative cap", func(c *apitoken.Config) { c.MaxLookups = -1 }, []string{"MaxLookups"}},
+		{"a negative cap", func(c *apitoken.Config) { c.MaxConcurrentLookups = -1 }, []string{"MaxConcurrentLookups"}},
 		{"a negative lifetime", func(c *apitoken.Config) { c.MaxLifetime = -1 }, []string{"MaxLifetime"}},
 		{"an idle time of less than an hour", func(c *apitoken.Config) { c.Store, c.MaxIdle = memory.New(), time.Hour-1 }, []string{"MaxIdle"}},
 		{"a negative idle time", func(c *apitoken.Config) { c.Store, c.MaxIdle = memory.New(), -time.Hour }, []string{"MaxIdle"}},
@@ -83,9 +83,9 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"foreign tokens without a greatest length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22} }, []string{"ForeignTokens"}},
 		{"foreign tokens over the cap", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 513} }, []string{"ForeignTokens"}},
 		{"all of it", func(c *apitoken.Config) {
-			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxLookups: -1, MaxLifetime: -1,
+			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxConcurrentLookups: -1, MaxLifetime: -1,
 				MaxIdle: -1, IntegrityKeys: []apitoken.Key{{}}, EncryptionKeys: []apitoken.Key{{}}, ForeignTokens: apitoken.ForeignTokens{MinLen: 1}}
-		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
+		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxConcurrentLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			open := new(apitoken.Catalog)
@@ -417,7 +417,7 @@ func TestAnOwnerOfNoPermissionsIsJudgedAlsoByVerifyAndRecheck(t *testing.T) {
 }
 
 func TestRecheckRemembersSecretAndAddressBesideTheOwnersPermissions(t *testing.T) {
-	g := newRig(t, readAlways, func(c *apitoken.Config) {
+	g := newRig(t, noCache, func(c *apitoken.Config) {
 		c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) { return wire.All(), nil }
 	})
 	for _, m := range []minted{goodToken, networkToken, rotatedToken} {

@@ -73,8 +73,8 @@ func TestAChangeThatAnotherNodeHasMadeHoldsHereOnceItIsAcknowledgedHere(t *testi
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				here := newRig(t, func(c *apitoken.Config) { c.MaxStale = 1000 * time.Hour })
-				there := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxStale = here.store, 1000*time.Hour })
+				here := newRig(t, func(c *apitoken.Config) { c.MaxStaleness = 1000 * time.Hour })
+				there := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxStaleness = here.store, 1000*time.Hour })
 				info, secret := here.generate(t)
 				require.Equal(t, 204, here.get(secret.Reveal()))
 				c.elsewhere(t, there.As(ada), info.ID)

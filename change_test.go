@@ -19,7 +19,7 @@ func TestAChangeThatWasMadeButNotAnsweredIsForgottenWhenItIsGivenUp(t *testing.T
 		s := &lossyStore{before: make(chan struct{}), after: make(chan struct{})}
 		g := newRig(t, func(c *apitoken.Config) {
 			s.tapStore = c.Store.(*tapStore)
-			c.Store, c.MaxStale = s, 1000*time.Hour
+			c.Store, c.MaxStaleness = s, 1000*time.Hour
 		})
 		close(s.before) // the store makes it, and says nothing
 		info, secret := g.generate(t)

@@ -209,7 +209,7 @@ func TestAPolicyIsJudgedByTheClockInBothDirections(t *testing.T) {
 
 func TestATokenExpiresWhileTheStoreIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, readAlways)
+		g := newRig(t, noCache)
 		_, secret := g.generate(t, func(a *apitoken.GenerateParams) { a.Expiry = apitoken.In(time.Second) })
 		time.Sleep(time.Second - 1)
 		a, s := g.ask(t, newRequest("/", "apiToken "+secret.Reveal()))

@@ -14,7 +14,7 @@ import (
 
 // Several nodes share a store. Each answers from memory, and hears of what the
 // others change: by the feed of the store in milliseconds, and whatever fails
-// after MaxStale.
+// after MaxStaleness.
 func ExampleConfig_cluster() {
 	store := memory.New() // of many machines: stores/postgres or stores/valkey
 	node := func() *apitoken.Authority {
@@ -22,7 +22,7 @@ func ExampleConfig_cluster() {
 			Prefix:       "acme",
 			Permissions:  &catalog,
 			Store:        store,
-			MaxStale:     500 * time.Millisecond, // ReadAlways: keep nothing in memory
+			MaxStaleness: 500 * time.Millisecond, // NoCache: keep nothing in memory
 			CacheEntries: 50_000,
 		})
 		if err != nil {

@@ -226,8 +226,8 @@ func FuzzHostileRow(f *testing.F) {
 		edit(&rec)
 		f.Add(encode(f, rec), int64(0))
 	}
-	g := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil })
-	withKeys := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil; c.IntegrityKeys = []apitoken.Key{testKey(f)} })
+	g := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil })
+	withKeys := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil; c.IntegrityKeys = []apitoken.Key{testKey(f)} })
 	f.Fuzz(func(t *testing.T, row []byte, mac int64) {
 		var rec apitoken.Record
 		if rec.UnmarshalBinary(row) != nil {
@@ -269,7 +269,7 @@ func FuzzHostileRow(f *testing.F) {
 // FuzzTampering changes what is protected: a row is refused, a secret is not shown.
 func FuzzTampering(f *testing.F) {
 	key := testKey(f)
-	g := newRig(f, readAlways, func(c *apitoken.Config) {
+	g := newRig(f, noCache, func(c *apitoken.Config) {
 		c.Observe = nil
 		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key}
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40}
@@ -279,7 +279,7 @@ func FuzzTampering(f *testing.F) {
 	stored, err := g.store.Store.Get(f.Context(), in.ID)
 	require.NoError(f, err)
 	row := encode(f, stored)
-	withoutMAC := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil; c.EncryptionKeys = []apitoken.Key{key} })
+	withoutMAC := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil; c.EncryptionKeys = []apitoken.Key{key} })
 	for i := 0; i < len(row); i += 3 {
 		f.Add(i, []byte{1}, 0, []byte{})
 	}
@@ -338,7 +338,7 @@ func FuzzConfig(f *testing.F) {
 		c := apitoken.Config{
 			Prefix: prefix, Permissions: &wire, Store: wireStore, Scheme: scheme, Parameter: parameter, Realm: realm,
 			StoreTimeout: time.Duration(timeout), OwnerTimeout: time.Duration(timeout), MaxLifetime: time.Duration(lifetime), MaxIdle: time.Duration(idle),
-			MaxLookups: lookups, ForeignTokens: apitoken.ForeignTokens{MinLen: minLen, MaxLen: maxLen},
+			MaxConcurrentLookups: lookups, ForeignTokens: apitoken.ForeignTokens{MinLen: minLen, MaxLen: maxLen},
 			NoQueryToken: flags&1 != 0, AcceptBearer: flags&2 != 0,
 		}
 		if flags&4 != 0 {

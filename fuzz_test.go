@@ -141,7 +141,7 @@ func FuzzParseToken(f *testing.F) {
 	for _, v := range readVectors(f).Broken {
 		f.Add(v.Text)
 	}
-	g := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil })
+	g := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil })
 	var secret string
 	g.store.get = func(_ context.Context, id string) (apitoken.Record, error) {
 		return minted{id: id, secret: secret}.record(wireRead), nil

@@ -376,7 +376,7 @@ func (a *Authority) find(ctx context.Context, v *verdict, secret *presentedSecre
 	hash, now := a.cache.hash(v.id), a.cache.instant(v.at)
 	e, fresh := a.cache.get(hash, v.id, now)
 	known := e != nil && e.find(secret) >= 0
-	if fresh && known && a.policy.idle(&e.life, a.clock(v.at)) && e.read.age(now) > min(a.cache.maxStale, time.Second) {
+	if fresh && known && a.policy.idle(&e.life, a.clock(v.at)) && e.read.age(now) > min(a.cache.maxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
 		a.cache.invalidate(v.id)
 		fresh = false

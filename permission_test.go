@@ -256,7 +256,7 @@ func newModel(t testing.TB, n int) *model {
 	}
 	store := &tapStore{get: func(context.Context, string) (apitoken.Record, error) { return m.rec, nil }}
 	var err error
-	m.auth, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: c, Store: store, MaxStale: apitoken.ReadAlways})
+	m.auth, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: c, Store: store, MaxStaleness: apitoken.NoCache})
 	require.NoError(t, err)
 	return m
 }

@@ -197,7 +197,7 @@ func TestEventsOfRequestsCarryNoSecretAndNoDigest(t *testing.T) {
 }
 
 func TestLogEventsWritesALinePerEvent(t *testing.T) {
-	g := newRig(t, readAlways)
+	g := newRig(t, noCache)
 	var out bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {

@@ -334,7 +334,7 @@ func TestAnErrorThatPanicsIsAFailureLikeAnyOther(t *testing.T) {
 				s.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, broken }
 			},
 			"the store, without a cache": func(c *apitoken.Config, s *tapStore) {
-				c.MaxStale = apitoken.ReadAlways
+				c.MaxStaleness = apitoken.NoCache
 				s.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, broken }
 			},
 			"OwnerPermissions": func(c *apitoken.Config, _ *tapStore) {

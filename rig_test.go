@@ -250,9 +250,9 @@ func newRigWithClock(t testing.TB, now func() time.Time, edit ...func(*apitoken.
 	return g
 }
 
-// readAlways is for tests that change what is in the store behind the
+// noCache is for tests that change what is in the store behind the
 // Authority's back.
-func readAlways(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways }
+func noCache(c *apitoken.Config) { c.MaxStaleness = apitoken.NoCache }
 
 // ada may grant everything in production.
 var ada = apitoken.Actor{User: "ada", Environment: "production", Grants: wire.All()}

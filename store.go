@@ -94,7 +94,7 @@ type KeyLister interface {
 
 // A Watcher is a [Store] that reports changes, whoever made them, so that nodes
 // can answer from memory. It is what makes a change reach other nodes sooner
-// than after Config.MaxStale; that it is enforced by then does not rest on it.
+// than after Config.MaxStaleness; that it is enforced by then does not rest on it.
 //
 // Watch passes changes on to feed until ctx is done, or until it can no longer
 // do so, and returns why. It begins with feed.Reset, as soon as it is certain to
@@ -117,14 +117,14 @@ type Feed interface {
 	// deleted. Saying so twice, or of an ID that did not change, is harmless.
 	Changed(ids ...string)
 
-	// Current says that every change that was acknowledged before the local
+	// CaughtUp says that every change that was acknowledged before the local
 	// instant t has been passed on. t is of this process's clock, with its
 	// monotonic reading, as time.Now returns it: as a rule the moment before the
 	// Watcher asked its engine what is new.
-	Current(t time.Time)
+	CaughtUp(t time.Time)
 
-	// Interval is how often Current should be called at least: a quarter of
-	// Config.MaxStale, for which what a node has in memory is good after t, but
+	// Interval is how often CaughtUp should be called at least: a quarter of
+	// Config.MaxStaleness, for which what a node has in memory is good after t, but
 	// not less than 10 ms.
 	Interval() time.Duration
 }

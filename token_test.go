@@ -212,7 +212,7 @@ func TestValidVectorsAreFoundByTheirIDAndAcceptedByTheirDigest(t *testing.T) {
 			require.NoError(t, err)
 			rec := minted{c.ID, c.Secret, c.Text}.record(wireRead)
 			rec.Secrets[0].Digest = digest
-			g := newRig(t, readAlways, func(config *apitoken.Config) { config.Prefix = c.Prefix })
+			g := newRig(t, noCache, func(config *apitoken.Config) { config.Prefix = c.Prefix })
 			require.NoError(t, g.store.Create(t.Context(), rec))
 			a, s := g.ask(t, newRequest("/", "apiToken "+c.Text))
 			mustAccept(t, a, s, c.ID)
@@ -228,7 +228,7 @@ func TestBrokenVectorsAreRefusedBeforeTheStoreIsAsked(t *testing.T) {
 	require.NotEmpty(t, v.Broken)
 	for _, c := range v.Broken {
 		t.Run(c.Reason, func(t *testing.T) {
-			g := newRig(t, readAlways, func(config *apitoken.Config) { config.Prefix = c.Prefix })
+			g := newRig(t, noCache, func(config *apitoken.Config) { config.Prefix = c.Prefix })
 			g.store.get = func(context.Context, string) (apitoken.Record, error) {
 				return apitoken.Record{}, fmt.Errorf("it was asked for")
 			}
@@ -371,7 +371,7 @@ func TestAStoredDigestPresentedAsATokenNeverPasses(t *testing.T) {
 
 func TestASecretIsNotTakenForTheDigestOfAWholeTokenNorTheReverse(t *testing.T) {
 	const old = "8as7bf9a8s7498svaps8dfabsf" // as in the source's own documentation
-	g := newRig(t, readAlways, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
+	g := newRig(t, noCache, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
 	for _, foreign := range []bool{true, false} {
 		g.store.get = func(_ context.Context, id string) (apitoken.Record, error) {
 			rec := minted{id: id}.record(wireRead)
@@ -476,7 +476,7 @@ func TestHandlersCannotEditTheToken(t *testing.T) {
 
 func TestADigestThatDiffersInOneBitIsThatOfAnotherSecret(t *testing.T) {
 	const old = "8as7bf9a8s7498svaps8dfabsf"
-	g := newRig(t, readAlways, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
+	g := newRig(t, noCache, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
 	for _, c := range []struct {
 		text, secret string
 		foreign      bool

@@ -226,7 +226,7 @@ func TestAnOlderUseThatIsNotedLateDoesNotReplaceANewerOne(t *testing.T) {
 		var observed atomic.Int32
 		g := newRig(t, func(c *apitoken.Config) {
 			s.Store = c.Store
-			c.Store, c.MaxStale = s, time.Hour
+			c.Store, c.MaxStaleness = s, time.Hour
 			c.Observe = func(context.Context, apitoken.Event) {
 				if observed.Add(1) == 1 {
 					<-release

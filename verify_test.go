@@ -243,7 +243,7 @@ func TestRecheckJudgesByTheRecordAsItIsNow(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := newRig(t, readAlways)
+			g := newRig(t, noCache)
 			tok := accepted(t, g, c.token)
 			rec, err := g.store.Store.Get(t.Context(), c.token.id)
 			require.NoError(t, err)
@@ -289,7 +289,7 @@ func TestRecheckIsNoUse(t *testing.T) {
 }
 
 func TestRecheckRefusesADeletedTokenAndTheZeroToken(t *testing.T) {
-	g := newRig(t, readAlways)
+	g := newRig(t, noCache)
 	tok, err := g.Check(newRequest("/", "apiToken "+goodToken.text), apitoken.AnyToken())
 	require.NoError(t, err)
 	require.NoError(t, g.store.Delete(t.Context(), goodToken.id))
@@ -332,7 +332,7 @@ func TestRecheckAfterDeactivationAndAfterItsEnd(t *testing.T) {
 func TestExpiryNotBeforeAndOverlapAreExactAndJudgedAfterTheStoreAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		g := newRig(t, readAlways)
+		g := newRig(t, noCache)
 		rec := mint("timed").record(wireRead)
 		rec.NotBefore, rec.ExpiresAt = start.Add(time.Second), start.Add(3*time.Second)
 		rec.Secrets = append(rec.Secrets, apitoken.SecretRecord{

@@ -78,7 +78,7 @@ func (c *cluster) revoke(ctx context.Context) {
 		group.Go(func() {
 			last, refused := c.useUntilRefused(ctx, there, secret, acknowledged)
 			if !refused.IsZero() {
-				c.found.add(cut || c.feeds.cut.Load(), refused.Sub(at), last.Sub(at) > c.maxStale)
+				c.found.add(cut || c.feeds.cut.Load(), refused.Sub(at), last.Sub(at) > c.maxStaleness)
 			}
 		})
 	}

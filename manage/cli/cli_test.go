@@ -72,7 +72,7 @@ func newDesk(t *testing.T) *desk {
 	d.catalog.Define("devices:write", "Change devices")
 	d.catalog.Define("reports:read", "See reports")
 	d.config = apitoken.Config{
-		Prefix: "acme", Permissions: &d.catalog, Store: d.store, MaxStale: apitoken.ReadAlways,
+		Prefix: "acme", Permissions: &d.catalog, Store: d.store, MaxStaleness: apitoken.NoCache,
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 30, MaxLen: 50},
 	}
 	d.open()

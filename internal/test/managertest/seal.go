@@ -36,7 +36,7 @@ func keys(t *testing.T, ids ...string) []apitoken.Key {
 func withKeys(t *testing.T, ids ...string) func(*apitoken.Config) {
 	return func(c *apitoken.Config) {
 		c.IntegrityKeys, c.EncryptionKeys = keys(t, ids...), keys(t, ids...)
-		c.MaxStale = apitoken.ReadAlways // tamper goes past the Authority
+		c.MaxStaleness = apitoken.NoCache // tamper goes past the Authority
 	}
 }
 

@@ -189,7 +189,7 @@ func newService(store apitoken.Store, timeout time.Duration) (*service, error) {
 	s := &service{read: catalog.Define("devices:read", "See devices")}
 	var err error
 	s.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalog, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: timeout,
+		Prefix: "acme", Permissions: &catalog, Store: store, MaxStaleness: apitoken.NoCache, StoreTimeout: timeout,
 	})
 	return s, err
 }

@@ -61,16 +61,16 @@ func (w *world) open(catalog *apitoken.Catalog, keyIDs ...string) {
 		w.auth.Close()
 	}
 	var store apitoken.Store = w.store
-	maxStale := 10 * time.Second // longer than StoreTimeout: that time passes forgets nothing
+	maxStaleness := 10 * time.Second // longer than StoreTimeout: that time passes forgets nothing
 	switch {
 	case w.how.cancelable:
-		store, maxStale = promising{watched{w.store}}, 0
+		store, maxStaleness = promising{watched{w.store}}, 0
 	case w.how.feed:
-		store, maxStale = watched{w.store}, 0
+		store, maxStaleness = watched{w.store}, 0
 	}
 	var err error
 	w.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: catalog, Store: store, MaxStale: maxStale, IntegrityKeys: keys(w.t, keyIDs...), EncryptionKeys: keys(w.t, keyIDs...),
+		Prefix: "acme", Permissions: catalog, Store: store, MaxStaleness: maxStaleness, IntegrityKeys: keys(w.t, keyIDs...), EncryptionKeys: keys(w.t, keyIDs...),
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60},
 	})
 	must(w.t, err)

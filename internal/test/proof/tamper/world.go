@@ -30,7 +30,7 @@ func newWorld(t *testing.T, store apitoken.Store, keyText string) *world {
 	var catalog apitoken.Catalog
 	w.read = catalog.Define("devices:read", "See devices")
 	w.write = catalog.Define("devices:write", "Change devices")
-	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: 30 * time.Second}
+	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, MaxStaleness: apitoken.NoCache, StoreTimeout: 30 * time.Second}
 	if keyText != "" {
 		key, err := apitoken.NewKey("k1", []byte(strings.Repeat(keyText, 32)[:32]))
 		must(t, err)
