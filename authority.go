@@ -173,7 +173,7 @@ type Authority struct {
 	follower    *follower // nil without a cache, or if the store is no Watcher
 
 	refused refusalCounters
-	moves   atomic.Bool // Scrub has moved a token into a context
+	moves   atomic.Bool // WithoutQueryToken has moved a token into a context
 
 	lookups, renewals, storeGate, owners, auditGate *gate
 }

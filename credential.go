@@ -9,9 +9,9 @@ import (
 // A rawCredential is what a request presents.
 type rawCredential struct {
 	text   string
-	via    Transport // "" if there was none
-	scheme int       // index of the scheme it was presented with, for the challenge
-	fault  fault     // why it is malformed
+	source Source // "" if there was none
+	scheme int    // index of the scheme it was presented with, for the challenge
+	fault  fault  // why it is malformed
 
 	// The parts of text if that is a token of ours.
 	id, secret string
@@ -64,11 +64,11 @@ func (a *Authority) readCredential(r *http.Request, c *rawCredential) {
 	}
 	query := a.inQuery(r)
 	switch {
-	case query.via == "":
-	case c.via == "":
+	case query.source == "":
+	case c.source == "":
 		*c = query
 	default:
-		*c = rawCredential{via: InHeader, scheme: c.scheme, fault: faultBoth}
+		*c = rawCredential{source: InHeader, scheme: c.scheme, fault: faultBoth}
 	}
 }
 
@@ -113,7 +113,7 @@ func newScheme(name, realm string) scheme {
 func (a *Authority) fromHeader(fields []string, c *rawCredential) {
 	for _, field := range fields {
 		if i := a.schemeOf(field); i >= 0 {
-			c.via, c.scheme = InHeader, i
+			c.source, c.scheme = InHeader, i
 			if len(fields) > 1 {
 				c.fault = faultTwoHeaders
 				return
@@ -170,17 +170,17 @@ func faultIn(text string, empty fault) fault {
 	return noFault
 }
 
-// inQuery judges the query parameter of a request, also if Scrub has moved it.
+// inQuery judges the query parameter of a request, also if WithoutQueryToken has moved it.
 func (a *Authority) inQuery(r *http.Request) rawCredential {
 	c := a.fromQuery(r.URL.RawQuery)
 	if a.moves.Load() {
 		moved, ok := r.Context().Value(movedKey{a}).(*movedContext)
 		switch {
-		case !ok || moved.query().via == "":
-		case c.via == "":
+		case !ok || moved.query().source == "":
+		case c.source == "":
 			return moved.query()
 		default:
-			return rawCredential{via: InQuery, fault: faultTwoParams}
+			return rawCredential{source: InQuery, fault: faultTwoParams}
 		}
 	}
 	return c
@@ -198,10 +198,10 @@ func (a *Authority) fromQuery(query string) rawCredential {
 		switch {
 		case !ours:
 			continue
-		case c.via != "":
-			return rawCredential{via: InQuery, fault: faultTwoParams}
+		case c.source != "":
+			return rawCredential{source: InQuery, fault: faultTwoParams}
 		}
-		c.via = InQuery
+		c.source = InQuery
 		if len(value) > 3*maxText {
 			c.fault = faultTooLong
 			continue
@@ -217,7 +217,7 @@ func (a *Authority) fromQuery(query string) rawCredential {
 		}
 		a.take(&c, value, faultEmpty)
 	}
-	if c.via != "" && c.fault == noFault && !parses(query) {
+	if c.source != "" && c.fault == noFault && !parses(query) {
 		c.fault = faultQuery
 	}
 	return c
@@ -308,15 +308,17 @@ func (c *movedContext) Value(key any) any {
 	return c.tokenContext.Value(key)
 }
 
-// Scrub returns the request without the query parameter: it is taken out of
+// WithoutQueryToken returns the request without the query parameter: it is taken out of
 // URL, RequestURI and, if that was parsed, Form, and remembered in the context,
 // where Check and the middleware of the same Authority find it. r is not changed,
 // and returned as it is if it does not have the parameter.
-func (a *Authority) Scrub(r *http.Request) *http.Request { return a.scrub(r, Token{}, nil) }
+func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
+	return a.withoutQueryToken(r, Token{}, nil)
+}
 
-// scrub is Scrub, and puts a token into the context unless that is zero: with one
+// withoutQueryToken is WithoutQueryToken, and puts a token into the context unless that is zero: with one
 // copy of the request for both. c is what is in the query, if that is known.
-func (a *Authority) scrub(r *http.Request, tok Token, c *rawCredential) *http.Request {
+func (a *Authority) withoutQueryToken(r *http.Request, tok Token, c *rawCredential) *http.Request {
 	if !a.ready() || a.config.NoQueryToken {
 		return r
 	}
@@ -376,7 +378,7 @@ func (a *Authority) HideQueryToken(next http.Handler) http.Handler {
 		panic("apitoken: " + caller() + ": HideQueryToken around no handler")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, a.Scrub(r))
+		next.ServeHTTP(w, a.WithoutQueryToken(r))
 	})
 }
 

@@ -82,12 +82,12 @@ func TestVersionsBeginAnywhereBelow52Bits(t *testing.T) {
 
 // Uses.
 
-func TestUsesByEachTransportAreRecorded(t *testing.T) {
+func TestUsesByEachSourceAreRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var via []apitoken.Transport
+		var source []apitoken.Source
 		g, _ := newTouchRig(t, func(_ context.Context, uses []apitoken.Use) error {
 			for _, u := range uses {
-				via = append(via, u.Transport)
+				source = append(source, u.Source)
 			}
 			return nil
 		})
@@ -98,8 +98,8 @@ func TestUsesByEachTransportAreRecorded(t *testing.T) {
 		_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
 		require.NoError(t, err)
 		require.NoError(t, g.Close())
-		slices.Sort(via)
-		assert.Equal(t, []apitoken.Transport{apitoken.Direct, apitoken.InHeader, apitoken.InQuery}, via)
+		slices.Sort(source)
+		assert.Equal(t, []apitoken.Source{apitoken.Direct, apitoken.InHeader, apitoken.InQuery}, source)
 	})
 }
 

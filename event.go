@@ -31,11 +31,11 @@ type Event struct {
 
 	// Of a request:
 
-	Token     Token // zero unless the secret was right
-	Transport Transport
-	Pattern   string     // http.Request.Pattern
-	Address   netip.Addr // where it was asked for
-	Missing   []string   // permissions, with ErrPermission; not to be changed
+	Token   Token // zero unless the secret was right
+	Source  Source
+	Pattern string     // http.Request.Pattern
+	Address netip.Addr // where it was asked for
+	Missing []string   // permissions, with ErrPermission; not to be changed
 
 	// Of a change:
 
@@ -72,7 +72,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		text("environment", ev.Environment)
 		text("actor", ev.Actor)
 		text("pattern", ev.Pattern)
-		text("transport", string(ev.Transport))
+		text("token_source", string(ev.Source))
 		if ev.Address.IsValid() {
 			text("address", ev.Address.String())
 		}

@@ -332,7 +332,7 @@ func ExampleManager_Generate() {
 		panic(err)
 	}
 	fmt.Println(info.Name, info.Permissions, info.Status)
-	fmt.Println(strings.HasPrefix(secret.Reveal(), info.Hint), len(secret.Reveal()))
+	fmt.Println(strings.HasPrefix(secret.Reveal(), info.DisplayID), len(secret.Reveal()))
 
 	// Nobody can give what he does not have.
 	bob := apitoken.Actor{User: "bob", Environment: apitoken.DefaultEnvironment, Grants: []apitoken.Permission{readReports}}
@@ -501,7 +501,7 @@ func ExampleLogEvents() {
 	mux.Handle("GET /devices", auth.Require(readDevices)(http.HandlerFunc(hello)))
 	call(mux, "/devices", apitoken.NewSecret("acme_nonsense"))
 	// Output:
-	// level=INFO msg="api token use refused" action=use pattern="GET /devices" transport=header address=192.0.2.1 reason=unknown_token
+	// level=INFO msg="api token use refused" action=use pattern="GET /devices" token_source=header address=192.0.2.1 reason=unknown_token
 	// 401 apiToken realm="api", error="invalid_token"
 }
 

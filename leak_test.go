@@ -526,7 +526,7 @@ func operateAndLook(t *testing.T) {
 		// requests
 		texts := []string{
 			secret.Reveal(), otherSecret.Reveal(), foreign.Reveal(), secret.Reveal() + "x", otherSecret.Reveal()[:70], "x", "",
-			mint("never issued, a canary").text, in.Hint + mint("another secret, a canary").secret + "000000",
+			mint("never issued, a canary").text, in.DisplayID + mint("another secret, a canary").secret + "000000",
 		}
 		w.canaries.token("a token that was never issued", apitoken.NewSecret(texts[7]))
 		w.canaries.add("a wrong secret", mint("another secret, a canary").secret)

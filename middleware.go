@@ -35,7 +35,7 @@ func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handl
 				a.Refuse(w, r, refusal)
 				return
 			}
-			if q.raw.via == InQuery {
+			if q.raw.source == InQuery {
 				r = a.cleared(w, &q, tok)
 			} else {
 				r = r.WithContext(&tokenContext{r.Context(), tok})
@@ -61,7 +61,7 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 			a.Refuse(w, r, refusal)
 			return
 		}
-		if q.raw.via == InQuery {
+		if q.raw.source == InQuery {
 			r = a.cleared(w, &q, Token{})
 		}
 		h(w, r, tok)
@@ -87,12 +87,12 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	h := w.Header()
 	h["Cache-Control"] = values[0:1:1]
 	h["Referrer-Policy"] = values[1:2:2]
-	return a.scrub(q.http, tok, &q.raw)
+	return a.withoutQueryToken(q.http, tok, &q.raw)
 }
 
 // Check decides about a request and writes nothing. The error is a [Refusal],
 // for [Authority.Refuse]. Check leaves the query parameter in the request; use
-// [Authority.Scrub] before passing it on.
+// [Authority.WithoutQueryToken] before passing it on.
 //
 // With this, a route can do without a token:
 //
@@ -122,8 +122,8 @@ type Credential struct {
 	// are refused without it.
 	Address netip.Addr
 
-	// Transport is recorded with the use of the token; "" means Direct.
-	Transport Transport
+	// Source is recorded with the use of the token; "" means Direct.
+	Source Source
 }
 
 // Verify decides about a token that came by another way than an HTTP request:
@@ -133,12 +133,12 @@ func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requir
 	if !a.ready() {
 		return Token{}, refusedUnavailable
 	}
-	if p.Transport != InHeader && p.Transport != InQuery {
-		p.Transport = Direct
+	if p.Source != InHeader && p.Source != InQuery {
+		p.Source = Direct
 	}
 	q := request{ctx: ctx, credential: &p, requirement: &requirement}
 	if text := p.Secret.Reveal(); text != "" {
-		q.raw.via = p.Transport
+		q.raw.source = p.Source
 		a.take(&q.raw, text, faultNoToken)
 	}
 	tok, refusal := a.judge(&q)
@@ -159,7 +159,7 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 	}
 	q := &request{ctx: ctx, requirement: &requirement, credential: &Credential{Environment: tok.Environment()}}
 	if !tok.IsZero() {
-		q.raw.via = Direct
+		q.raw.source = Direct
 		s := tok.entry().secret(tok.secret())
 		q.again = &s
 		if tok.x != nil {
@@ -230,7 +230,7 @@ type request struct {
 
 // judge decides, tells the observer, and returns the token or a refusal.
 func (a *Authority) judge(q *request) (Token, *Refusal) {
-	if c := &q.raw; q.requirement.headerOnly && c.via == InQuery && c.fault == noFault {
+	if c := &q.raw; q.requirement.headerOnly && c.source == InQuery && c.fault == noFault {
 		c.fault = faultHeaderOnly
 	}
 	if a.config.Observe != nil {
@@ -242,7 +242,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if a.config.Observe != nil {
 		ev := Event{
 			Time: v.at, Action: actionUse, Reason: v.reason,
-			TokenID: v.id, Transport: q.raw.via,
+			TokenID: v.id, Source: q.raw.source,
 		}
 		if v.reason == ErrUnavailable {
 			ev.Err = v.err
@@ -261,11 +261,11 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			reason = ErrUnavailable
 		}
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrPermission) && v.token.entry().note(v.token.secret(), q.raw.via, v.at) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrPermission) && v.token.entry().note(v.token.secret(), q.raw.source, v.at) {
 		e := v.token.entry()
 		addr, _ := a.address(q)
 		digest := e.secret(v.token.secret()).digest
-		a.uses.record(e.id(), &digest, q.raw.via, v.at, addr)
+		a.uses.record(e.id(), &digest, q.raw.source, v.at, addr)
 	}
 	if reason == "" {
 		return v.token, nil
@@ -325,7 +325,7 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 	case c.fault != noFault:
 		f.credential = failed
 		return
-	case c.via == "":
+	case c.source == "":
 		f.credential = no
 		return
 	}

@@ -69,7 +69,7 @@ func TestARequestThatPresentsNothingIsAskedForATokenWithoutAnError(t *testing.T)
 			mustRefuse(t, a, s, asksForToken, "")
 			ev := g.event(t)
 			assert.Equal(t, apitoken.ErrNoToken, ev.Reason)
-			assert.Equal(t, apitoken.Transport(""), ev.Transport)
+			assert.Equal(t, apitoken.Source(""), ev.Source)
 		})
 	}
 	assert.Zero(t, g.store.calls(), "store calls")
@@ -372,10 +372,10 @@ func TestManySpacesBetweenSchemeAndTokenAreOne(t *testing.T) {
 func TestATokenThatIsNotValidIs401(t *testing.T) {
 	g := newRig(t)
 	for _, c := range refusedTokens() {
-		for _, via := range []apitoken.Transport{apitoken.InHeader, apitoken.InQuery} {
-			t.Run(c.name+" in the "+string(via), func(t *testing.T) {
+		for _, source := range []apitoken.Source{apitoken.InHeader, apitoken.InQuery} {
+			t.Run(c.name+" in the "+string(source), func(t *testing.T) {
 				r := newRequest("/", "apiToken "+c.text)
-				if via == apitoken.InQuery {
+				if source == apitoken.InQuery {
 					r = newRequest("/?apiToken=" + everyByteEscaped(c.text))
 				}
 				if c.from != "" {
@@ -387,7 +387,7 @@ func TestATokenThatIsNotValidIs401(t *testing.T) {
 				assert.Equal(t, c.reason, ev.Reason, "the observer is told")
 				assert.ErrorIs(t, ev.Reason, apitoken.ErrInvalidToken)
 				assert.NotErrorIs(t, ev.Reason, apitoken.ErrNoToken)
-				assert.Equal(t, via, ev.Transport)
+				assert.Equal(t, source, ev.Source)
 				assert.Equal(t, "use", ev.Action)
 				assert.NoError(t, ev.Err)
 			})
@@ -605,7 +605,7 @@ func TestAGoodTokenReachesTheHandlerOnceWithTheToken(t *testing.T) {
 	assert.Empty(t, ev.Reason)
 	assert.Equal(t, goodToken.id, ev.TokenID)
 	assert.Equal(t, goodToken.id, ev.Token.ID())
-	assert.Equal(t, apitoken.InHeader, ev.Transport)
+	assert.Equal(t, apitoken.InHeader, ev.Source)
 	assert.Equal(t, netip.MustParseAddr("192.0.2.9"), ev.Address)
 	assert.WithinDuration(t, time.Now(), ev.Time, time.Minute)
 	assert.Nil(t, ev.Missing)
@@ -810,7 +810,7 @@ func TestHidingWithTheZeroAndTheNilAuthorityLeavesTheRequestAsItIs(t *testing.T)
 			for _, query := range []string{"", "?apiToken=" + goodToken.text, "?a=1&&=x&b=2"} {
 				r := newRequest("/" + query)
 				require.NotPanics(t, func() {
-					assert.Same(t, r, auth.Scrub(r))
+					assert.Same(t, r, auth.WithoutQueryToken(r))
 					a, s := askGuard(t, func(h http.Handler) http.Handler { return auth.HideQueryToken(auth.Guard(apitoken.AnyToken())(h)) }, r)
 					mustRefuse(t, a, s, unavailable, "")
 				})

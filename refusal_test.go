@@ -223,18 +223,18 @@ func TestLogEventsWritesALinePerEvent(t *testing.T) {
 
 	assert.Equal(t, map[string]any{
 		"level": "DEBUG", "msg": "api token use", "action": "use", "token": goodToken.id, "owner": "ada", "environment": "production",
-		"pattern": "GET /devices", "transport": "header", "address": "192.0.2.9",
+		"pattern": "GET /devices", "token_source": "header", "address": "192.0.2.9",
 	}, line(eventOf(apitoken.All(wireRead), newRequest("/", "apiToken "+goodToken.text))))
 	assert.Equal(t, map[string]any{
 		"level": "INFO", "msg": "api token use refused", "action": "use", "token": goodToken.id, "owner": "ada", "environment": "production",
-		"pattern": "GET /devices", "transport": "query", "address": "192.0.2.9", "missing": []any{"devices:write"}, "reason": "missing_permission",
+		"pattern": "GET /devices", "token_source": "query", "address": "192.0.2.9", "missing": []any{"devices:write"}, "reason": "missing_permission",
 	}, line(eventOf(apitoken.All(wireRead, wireWrite), newRequest("/?apiToken="+goodToken.text))))
 	assert.Equal(t, map[string]any{
 		"level": "DEBUG", "msg": "api token use refused", "action": "use", "pattern": "GET /devices", "address": "192.0.2.9", "reason": "no_token",
 	}, line(eventOf(apitoken.AnyToken(), newRequest("/"))))
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, errors.New("down") }
 	assert.Equal(t, map[string]any{
-		"level": "ERROR", "msg": "api token use refused", "action": "use", "token": goodToken.id, "pattern": "GET /devices", "transport": "header",
+		"level": "ERROR", "msg": "api token use refused", "action": "use", "token": goodToken.id, "pattern": "GET /devices", "token_source": "header",
 		"address": "192.0.2.9", "reason": "unavailable", "error": "down",
 	}, line(eventOf(apitoken.AnyToken(), newRequest("/", "apiToken "+goodToken.text))))
 	assert.Equal(t, map[string]any{

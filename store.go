@@ -69,7 +69,7 @@ type Cancelable interface {
 // A Toucher is a [Store] that records when tokens were last used.
 //
 // Touch stores uses, which come in batches off the request path. For each
-// secret and transport it keeps the newest use. It does not change a record's
+// secret and source it keeps the newest use. It does not change a record's
 // version, writes nothing that a [Watcher] would report, and ignores tokens
 // and secrets that no longer exist.
 type Toucher interface {
@@ -192,27 +192,27 @@ type HistoryEntry struct {
 
 // A Use says when and from where a secret was last used.
 type Use struct {
-	ID        string // of the token
-	Digest    []byte // of the secret
-	Transport Transport
-	At        time.Time
-	Address   netip.Addr // zero where it is not known
+	ID      string // of the token
+	Digest  []byte // of the secret
+	Source  Source
+	At      time.Time
+	Address netip.Addr // zero where it is not known
 }
 
-// Transport is the way by which a token was presented.
-type Transport string
+// Source is the way by which a token was presented.
+type Source string
 
-// The transports.
+// The sources.
 const (
-	InHeader Transport = "header" // Authorization
-	InQuery  Transport = "query"  // the query parameter
-	Direct   Transport = "direct" // Authority.Verify
+	InHeader Source = "header" // Authorization
+	InQuery  Source = "query"  // the query parameter
+	Direct   Source = "direct" // Authority.Verify
 )
 
-// transports are the transports by their codes, which fit into two bits.
-var transports = [...]Transport{Direct, InHeader, InQuery}
+// sources are the sources by their codes, which fit into two bits.
+var sources = [...]Source{Direct, InHeader, InQuery}
 
-func (t Transport) code() uint8 {
+func (t Source) code() uint8 {
 	switch t {
 	case InHeader:
 		return 1
@@ -251,11 +251,11 @@ func (r *Record) LastUsed() time.Time {
 	return last
 }
 
-// maxUses bounds Record.Uses: two secrets by three transports.
+// maxUses bounds Record.Uses: two secrets by three sources.
 const maxUses = 6
 
 // AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
-// changed anything. A newer use of the same secret by the same transport wins;
+// changed anything. A newer use of the same secret by the same source wins;
 // uses of a secret that r does not hold are ignored; what is left of earlier
 // secrets goes first when there are more than six. The result is a fresh slice.
 func (r *Record) AddUse(u Use) bool {
@@ -266,7 +266,7 @@ func (r *Record) AddUse(u Use) bool {
 		return false
 	}
 	uses := slices.Clone(r.Uses)
-	i := slices.IndexFunc(uses, func(o Use) bool { return bytes.Equal(o.Digest, u.Digest) && o.Transport == u.Transport })
+	i := slices.IndexFunc(uses, func(o Use) bool { return bytes.Equal(o.Digest, u.Digest) && o.Source == u.Source })
 	switch {
 	case i < 0:
 		uses = append(uses, u)

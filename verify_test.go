@@ -23,7 +23,7 @@ import (
 
 // Check, Refuse, Verify, Recheck.
 
-func TestCheckDecidesAndWritesAndScrubsNothing(t *testing.T) {
+func TestCheckDecidesAndWritesAndTakesNothingOut(t *testing.T) {
 	g := newRig(t)
 	r := newRequest("/?apiToken=" + goodToken.text + "&a=1")
 	tok, err := g.Check(r, apitoken.All(wireRead))
@@ -135,8 +135,8 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 		p.Environment = environment
 		return p
 	}
-	by := func(p apitoken.Credential, via apitoken.Transport) apitoken.Credential {
-		p.Transport = via
+	by := func(p apitoken.Credential, source apitoken.Source) apitoken.Credential {
+		p.Source = source
 		return p
 	}
 	for _, c := range []struct {
@@ -144,7 +144,7 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 		p           apitoken.Credential
 		requirement apitoken.Requirement
 		reason      apitoken.Reason
-		via         apitoken.Transport
+		source      apitoken.Source
 	}{
 		{"good", presented(goodToken.text), apitoken.All(wireRead), "", apitoken.Direct},
 		{"good, by header", by(presented(goodToken.text), apitoken.InHeader), apitoken.All(wireRead), "", apitoken.InHeader},
@@ -176,7 +176,7 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 			tok, err := g.Verify(t.Context(), c.p, c.requirement)
 			ev := g.event(t)
 			assert.Equal(t, c.reason, ev.Reason)
-			assert.Equal(t, c.via, ev.Transport)
+			assert.Equal(t, c.source, ev.Source)
 			assert.Empty(t, ev.Pattern)
 			if c.reason == "" {
 				require.NoError(t, err)
@@ -253,7 +253,7 @@ func TestRecheckJudgesByTheRecordAsItIsNow(t *testing.T) {
 			again, err := g.Recheck(t.Context(), tok, apitoken.All(wireRead))
 			ev := g.event(t)
 			assert.Equal(t, c.reason, ev.Reason)
-			assert.Equal(t, apitoken.Direct, ev.Transport)
+			assert.Equal(t, apitoken.Direct, ev.Source)
 			assert.Equal(t, c.token.id, ev.TokenID)
 			if c.reason != "" {
 				assert.ErrorIs(t, err, c.reason)
@@ -284,7 +284,7 @@ func TestRecheckIsNoUse(t *testing.T) {
 		rec, err := store.Get(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Len(t, rec.Uses, 1)
-		assert.Equal(t, apitoken.InHeader, rec.Uses[0].Transport)
+		assert.Equal(t, apitoken.InHeader, rec.Uses[0].Source)
 	})
 }
 

@@ -41,8 +41,8 @@ func (ui *ui) commands(rq *uiRequest, in *apitoken.TokenInfo, secret string) uiC
 	if scheme == "" {
 		scheme = "apiToken"
 	}
-	variable := strings.ToUpper(strings.TrimSuffix(in.Hint, "_"+in.ID)) + "_TOKEN"
-	if in.Hint == "" {
+	variable := strings.ToUpper(strings.TrimSuffix(in.DisplayID, "_"+in.ID)) + "_TOKEN"
+	if in.DisplayID == "" {
 		variable = "API_TOKEN"
 	}
 	// A token has no character that means something between these quotes.

@@ -243,8 +243,8 @@ func uiAlternatives(words []string) string {
 	return strings.Join(words, "")
 }
 
-// uiVia tells by which transport a token came.
-func uiVia(t apitoken.Transport) string {
+// uiSource tells by which source a token came.
+func uiSource(t apitoken.Source) string {
 	switch t {
 	case apitoken.InHeader:
 		return "in the header"

@@ -54,7 +54,7 @@ func HideQueryToken(auth *apitoken.Authority) fiber.Handler {
 		if err != nil {
 			return err
 		}
-		pass(c, r, auth.Scrub(r))
+		pass(c, r, auth.WithoutQueryToken(r))
 		return c.Next()
 	}
 }

@@ -21,7 +21,7 @@ func Beside(auth *apitoken.Authority, requirement apitoken.Requirement, old func
 			tok, err := auth.Check(r, requirement)
 			switch {
 			case err == nil:
-				next.ServeHTTP(w, WithOwner(auth.Scrub(r), tok.Owner()))
+				next.ServeHTTP(w, WithOwner(auth.WithoutQueryToken(r), tok.Owner()))
 			case errors.Is(err, apitoken.ErrNoToken), errors.Is(err, apitoken.ErrUnknownToken):
 				theirs.ServeHTTP(w, r)
 			default:

@@ -20,7 +20,7 @@ type Token struct {
 	UnknownPermissions []string        `json:"unknown_permissions"`
 	Active             bool            `json:"active"`
 	Status             apitoken.Status `json:"status"`
-	Hint               *string         `json:"hint"`
+	DisplayID          *string         `json:"display_id"`
 	Revealable         bool            `json:"revealable"`
 	CreatedAt          *time.Time      `json:"created_at"`
 	CreatedBy          string          `json:"created_by"`
@@ -31,7 +31,7 @@ type Token struct {
 	NotBefore          *time.Time      `json:"not_before"`
 	LastUsedAt         *time.Time      `json:"last_used_at"`
 	LastUsedFrom       *string         `json:"last_used_from"`
-	LastUsedVia        *string         `json:"last_used_via"`
+	LastUsedSource     *string         `json:"last_used_source"`
 	AllowedNetworks    []string        `json:"allowed_networks"`
 	Rotation           *Rotation       `json:"rotation"`
 	History            []HistoryEntry  `json:"history"`
@@ -63,11 +63,11 @@ func New(in *apitoken.TokenInfo) *Token {
 		CreatedAt:  moment(in.CreatedAt), CreatedBy: in.CreatedBy, ChangedAt: moment(in.ChangedAt),
 		DeactivatedAt: moment(in.DeactivatedAt), DeactivatedBy: text(in.DeactivatedBy),
 		ExpiresAt: moment(in.ExpiresAt), NotBefore: moment(in.NotBefore),
-		LastUsedAt: moment(used.At), LastUsedVia: text(string(used.Via)),
+		LastUsedAt: moment(used.At), LastUsedSource: text(string(used.Source)),
 		AllowedNetworks: []string{}, History: []HistoryEntry{}, Version: in.Version,
 	}
-	if in.Hint != "" {
-		t.Hint = new(in.Hint + "…")
+	if in.DisplayID != "" {
+		t.DisplayID = new(in.DisplayID + "…")
 	}
 	if used.From.IsValid() {
 		t.LastUsedFrom = new(used.From.String())

@@ -195,7 +195,7 @@ func (k *call) show() error {
 		if u.Old {
 			old = ", with an older secret"
 		}
-		row("last used", moment(u.At, "")+" in "+string(u.Via)+from+old)
+		row("last used", moment(u.At, "")+" in "+string(u.Source)+from+old)
 	}
 	for _, c := range in.History {
 		row("history", strings.TrimSpace(moment(c.At, "")+" "+c.Action+" by "+c.By+" "+strings.Join(c.Fields, " ")))

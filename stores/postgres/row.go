@@ -270,16 +270,16 @@ func readHistory(r *apitoken.Record, b []byte) error {
 
 // A usage is a use in JSON. The token is that of the row.
 type usage struct {
-	Digest    string             `json:"digest"` // in hexadecimal
-	Transport apitoken.Transport `json:"transport"`
-	At        *int64             `json:"at"`
-	Address   netip.Addr         `json:"address,omitzero"`
+	Digest  string          `json:"digest"` // in hexadecimal
+	Source  apitoken.Source `json:"source"`
+	At      *int64          `json:"at"`
+	Address netip.Addr      `json:"address,omitzero"`
 }
 
 func usesJSON(uses []apitoken.Use) string {
 	var list []usage
 	for _, u := range uses {
-		list = append(list, usage{hex.EncodeToString(u.Digest), u.Transport, microsJSON(u.At), u.Address})
+		list = append(list, usage{hex.EncodeToString(u.Digest), u.Source, microsJSON(u.At), u.Address})
 	}
 	return array(list)
 }
@@ -293,7 +293,7 @@ func readUses(r *apitoken.Record, b []byte) error {
 		if malformed != nil {
 			return malformed
 		}
-		r.Uses = append(r.Uses, apitoken.Use{ID: r.ID, Digest: digest, Transport: l.Transport, At: timeJSON(l.At), Address: l.Address})
+		r.Uses = append(r.Uses, apitoken.Use{ID: r.ID, Digest: digest, Source: l.Source, At: timeJSON(l.At), Address: l.Address})
 	}
 	return err
 }

@@ -309,10 +309,10 @@ func (h *history) Scan(src any) error {
 
 // A usage is a use in JSON. The token is that of the row.
 type usage struct {
-	Digest    string             `json:"digest"` // in hexadecimal
-	Transport apitoken.Transport `json:"transport"`
-	At        *int64             `json:"at"`
-	Address   netip.Addr         `json:"address,omitzero"`
+	Digest  string          `json:"digest"` // in hexadecimal
+	Source  apitoken.Source `json:"source"`
+	At      *int64          `json:"at"`
+	Address netip.Addr      `json:"address,omitzero"`
 }
 
 type uses []apitoken.Use
@@ -320,7 +320,7 @@ type uses []apitoken.Use
 func usesJSON(u []apitoken.Use) string {
 	var list []usage
 	for _, u := range u {
-		list = append(list, usage{hex.EncodeToString(u.Digest), u.Transport, microsJSON(u.At), u.Address})
+		list = append(list, usage{hex.EncodeToString(u.Digest), u.Source, microsJSON(u.At), u.Address})
 	}
 	return array(list)
 }
@@ -336,7 +336,7 @@ func (u *uses) Scan(src any) error {
 		if err != nil {
 			return err
 		}
-		*u = append(*u, apitoken.Use{Digest: digest, Transport: l.Transport, At: timeJSON(l.At), Address: l.Address})
+		*u = append(*u, apitoken.Use{Digest: digest, Source: l.Source, At: timeJSON(l.At), Address: l.Address})
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 			require.False(t, w.works(apitoken.NewSecret(foreign)))
 			info, err := m.Import(t.Context(), importing(w, edit))
 			require.NoError(t, err)
-			require.Empty(t, info.Hint)
+			require.Empty(t, info.DisplayID)
 			require.Equal(t, "import", w.lastEvent().Action)
 			require.Equal(t, how == "by value", info.Revealable)
 			require.True(t, w.works(apitoken.NewSecret(foreign)))
@@ -70,7 +70,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 			got, fresh, err := m.Rotate(t.Context(), info.ID, time.Hour, "")
 			require.NoError(t, err)
 			require.Equal(t, info.ID, got.ID)
-			require.Equal(t, "acme_"+info.ID, got.Hint)
+			require.Equal(t, "acme_"+info.ID, got.DisplayID)
 			require.True(t, w.works(fresh))
 			require.True(t, w.works(apitoken.NewSecret(foreign)))
 			_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepNew)
@@ -614,7 +614,7 @@ func (s *conflictingStore) Replace(ctx context.Context, rec apitoken.Record) err
 	return s.Store.Replace(ctx, rec)
 }
 
-func (s Suite) TestLastUseIsRecordedPerTransportAtMostOnceAMinute(t *testing.T) {
+func (s Suite) TestLastUseIsRecordedPerSourceAtMostOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		touching := &touchingStore{Store: s.open(t)}
 		w := s.newWorld(t, func(c *apitoken.Config) { c.Store = touching })
@@ -641,7 +641,7 @@ func (s Suite) TestLastUseIsRecordedPerTransportAtMostOnceAMinute(t *testing.T) 
 		got, err := w.auth.As(w.ada).Get(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Len(t, got.LastUses, 2)
-		require.Equal(t, apitoken.LastUse{At: byQuery, From: netip.MustParseAddr("10.0.0.2"), Via: apitoken.InQuery}, got.LastUsed())
+		require.Equal(t, apitoken.LastUse{At: byQuery, From: netip.MustParseAddr("10.0.0.2"), Source: apitoken.InQuery}, got.LastUsed())
 		require.Equal(t, netip.MustParseAddr("10.0.0.1"), got.LastUses[1].From)
 		require.Equal(t, info.Version, got.Version)
 		got, err = w.auth.As(w.grace).Get(t.Context(), other.ID)
@@ -672,7 +672,7 @@ func (s Suite) TestCloseWritesTheUsesThatWait(t *testing.T) {
 	require.True(t, w.works(secret))
 	require.NoError(t, w.auth.Close())
 	require.Len(t, w.stored(info.ID).Uses, 1)
-	late := func(r *http.Request) { // by another transport, which would be a use of its own
+	late := func(r *http.Request) { // by another source, which would be a use of its own
 		r.Header.Del("Authorization")
 		r.URL.RawQuery = "apiToken=" + secret.Reveal()
 	}

@@ -219,8 +219,8 @@ func (s Suite) TestGenerateReturnsWhatItWasAskedFor(t *testing.T) {
 		require.True(t, info.NotBefore.Equal(start.Add(time.Minute)))
 		require.Equal(t, apitoken.StatusPending, info.Status)
 		require.Equal(t, prefixes("10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32"), info.Networks)
-		require.True(t, strings.HasPrefix(secret.Reveal(), info.Hint), "hint %q", info.Hint)
-		require.Equal(t, "acme_"+info.ID, info.Hint)
+		require.True(t, strings.HasPrefix(secret.Reveal(), info.DisplayID), "display ID %q", info.DisplayID)
+		require.Equal(t, "acme_"+info.ID, info.DisplayID)
 
 		again, err := w.auth.As(w.ada).Get(t.Context(), info.ID)
 		require.NoError(t, err)

@@ -25,7 +25,7 @@ func (s Suite) TestARotatedTokenKeepsItsIDAndBothSecretsWorkDuringTheOverlap(t *
 		require.Equal(t, info.Name, got.Name)
 		require.Equal(t, info.Permissions, got.Permissions)
 		require.NotEqual(t, old.Reveal(), fresh.Reveal())
-		require.True(t, strings.HasPrefix(fresh.Reveal(), got.Hint))
+		require.True(t, strings.HasPrefix(fresh.Reveal(), got.DisplayID))
 		require.True(t, got.Rotation.OldValidUntil.Equal(time.Now().Add(time.Hour)))
 		require.Equal(t, "rotate", w.lastEvent().Action)
 		require.Equal(t, "rotate", got.History[0].Action)
@@ -300,8 +300,8 @@ func (s Suite) TestTheOwnerSeesWhenTheOldSecretFallsSilent(t *testing.T) {
 		require.True(t, w.works(fresh))
 		got := get()
 		require.Equal(t, usedOld, got.Rotation.OldLastUsedAt)
-		require.Equal(t, apitoken.LastUse{At: usedNew, From: netip.MustParseAddr("192.0.2.1"), Via: apitoken.InHeader}, got.LastUsed())
-		require.Equal(t, apitoken.LastUse{At: usedOld, From: netip.MustParseAddr("192.0.2.1"), Via: apitoken.InHeader, Old: true}, got.LastUses[1])
+		require.Equal(t, apitoken.LastUse{At: usedNew, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.InHeader}, got.LastUsed())
+		require.Equal(t, apitoken.LastUse{At: usedOld, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.InHeader, Old: true}, got.LastUses[1])
 	})
 }
 

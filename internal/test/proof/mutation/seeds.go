@@ -34,14 +34,14 @@ var seeds = []seed{
 	{"a query of any number of pairs is looked at", "parses", without(operand("maxPairs"))},
 	{"a semicolon in the parameter is let pass", "Authority.fromQuery", without(operand(`strings.Contains(value, ";")`))},
 	{"a query that does not parse is let pass", "Authority.fromQuery", never(when("parses"))},
-	{"an empty parameter is nothing", "Authority.fromQuery", before(stmt("faultEmpty"), `if value == "" { c.via = ""; continue }`)},
+	{"an empty parameter is nothing", "Authority.fromQuery", before(stmt("faultEmpty"), `if value == "" { c.source = ""; continue }`)},
 	{"a long parameter is decoded", "Authority.fromQuery", become(expr("3*maxText"), "3000*maxText")},
 	{"the parameter is read although it is turned off", "Authority.credential", without(operand("NoQueryToken"))},
 	{"the parameter stays in RequestURI", "Authority.scrub", become(stmt("clean.RequestURI"), "clean.URL = &u")},
 	{"the parameter stays in the URL", "Authority.scrub", become(stmt("clean.URL"), "clean.RequestURI = uri")},
 	{"the parameter stays in a parsed form", "Authority.scrub", drop(stmt("delete"))},
-	{"the request of the caller is scrubbed, not a copy", "Authority.scrub", become(stmt("clean.URL"), "r.URL.RawQuery = query; clean.RequestURI = uri")},
-	{"a hidden token and another in the query are accepted", "Authority.inQuery", always(when(`c.via == ""`))},
+	{"the request of the caller loses the token, not a copy", "Authority.scrub", become(stmt("clean.URL"), "r.URL.RawQuery = query; clean.RequestURI = uri")},
+	{"a hidden token and another in the query are accepted", "Authority.inQuery", always(when(`c.source == ""`))},
 	{"the refusal of an invalid token says why", "newScheme", become(within(call("newRefusal", `"invalid-token"`), field("Detail")), "reason.Error()")},
 	{"the challenge names no error", "newScheme", without(expr("`, error=\"invalid_token\"`"))},
 	{"a realm is written as it is", "newScheme", become(call("Replace"), "realm")},
@@ -347,4 +347,4 @@ var seeds = []seed{
 
 // forgetUse is code before a store adds a use u to a record: what the record has of
 // the same kind is gone, however new it is.
-const forgetUse = `rec.Uses = slices.DeleteFunc(slices.Clone(rec.Uses), func(o apitoken.Use) bool { return o.Transport == u.Transport && string(o.Digest) == string(u.Digest) })`
+const forgetUse = `rec.Uses = slices.DeleteFunc(slices.Clone(rec.Uses), func(o apitoken.Use) bool { return o.Source == u.Source && string(o.Digest) == string(u.Digest) })`
