@@ -260,9 +260,9 @@ func TestTheClientAddressComesFromTheApplicationIfItSaysSo(t *testing.T) {
 	}{
 		{"inside", address("192.0.2.77"), "", "", netip.MustParseAddr("192.0.2.77")},
 		{"inside as IPv6", address("::ffff:192.0.2.77"), "", "", netip.MustParseAddr("192.0.2.77")},
-		{"outside, though the peer is inside", address("203.0.113.1"), apitoken.ErrNetwork, "", netip.MustParseAddr("203.0.113.1")},
-		{"inside, with a zone", address("2001:db8::1%eth0"), apitoken.ErrNetwork, "", netip.Addr{}},
-		{"not known", func(*http.Request) (netip.Addr, error) { return netip.Addr{}, nil }, apitoken.ErrNetwork, "", netip.Addr{}},
+		{"outside, though the peer is inside", address("203.0.113.1"), apitoken.ErrAddressNotAllowed, "", netip.MustParseAddr("203.0.113.1")},
+		{"inside, with a zone", address("2001:db8::1%eth0"), apitoken.ErrAddressNotAllowed, "", netip.Addr{}},
+		{"not known", func(*http.Request) (netip.Addr, error) { return netip.Addr{}, nil }, apitoken.ErrAddressNotAllowed, "", netip.Addr{}},
 		{"an error", func(*http.Request) (netip.Addr, error) { return netip.Addr{}, errors.New("bad forwarding") }, apitoken.ErrUnavailable, "bad forwarding", netip.Addr{}},
 		{"an error and an address inside", func(*http.Request) (netip.Addr, error) {
 			return netip.MustParseAddr("192.0.2.77"), errors.New("bad forwarding")
@@ -281,7 +281,7 @@ func TestTheClientAddressComesFromTheApplicationIfItSaysSo(t *testing.T) {
 			switch c.reason {
 			case "":
 				mustAccept(t, a, s, networkToken.id)
-			case apitoken.ErrNetwork:
+			case apitoken.ErrAddressNotAllowed:
 				mustRefuse(t, a, s, invalidToken, "")
 			default:
 				mustRefuse(t, a, s, unavailable, "")
@@ -337,12 +337,12 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 		{name: "some of it", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.Any(wireRead, wireWrite), effective: []apitoken.Permission{wireWrite}},
 		{name: "nothing of it, where nothing is asked", owner: []apitoken.Permission{wireReports}, token: bothToken, requirement: apitoken.AnyToken(), effective: []apitoken.Permission{}},
 		{name: "not what is required", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
-			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:read"}},
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read"}},
 		{name: "not what the token lacks", owner: wire.All(), token: goodToken, requirement: apitoken.All(wireRead, wireWrite),
-			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:write"}},
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:write"}},
 		{name: "no permission at all", token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
-			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}},
-		{name: "no permission at all, where nothing is asked", token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrPermission, want: insufficientScope},
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}},
+		{name: "no permission at all, where nothing is asked", token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrMissingPermission, want: insufficientScope},
 		{name: "no owner", err: apitoken.ErrNoOwner, owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
 		{name: "no owner, wrapped", err: fmt.Errorf("ldap: %w", apitoken.ErrNoOwner), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
 		{name: "an error", err: errors.New("ldap is down"), owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
@@ -403,14 +403,14 @@ func TestAnOwnerOfNoPermissionsIsJudgedAlsoByVerifyAndRecheck(t *testing.T) {
 	})
 	credential := apitoken.Credential{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}
 	_, err := g.Verify(t.Context(), credential, apitoken.All(wireRead))
-	require.ErrorIs(t, err, apitoken.ErrPermission)
+	require.ErrorIs(t, err, apitoken.ErrMissingPermission)
 	owner = []apitoken.Permission{wireRead}
 	tok, err := g.Verify(t.Context(), credential, apitoken.All(wireRead))
 	require.NoError(t, err)
 	owner = []apitoken.Permission{wireWrite}
 	assert.False(t, tok.Has(wireWrite), "a handle does not change")
 	_, err = g.Recheck(t.Context(), tok, apitoken.All(wireRead))
-	require.ErrorIs(t, err, apitoken.ErrPermission)
+	require.ErrorIs(t, err, apitoken.ErrMissingPermission)
 	tok, err = g.Recheck(t.Context(), tok, apitoken.All(wireWrite))
 	require.NoError(t, err)
 	assert.Equal(t, []apitoken.Permission{wireWrite}, tok.Permissions())
@@ -436,7 +436,7 @@ func TestRecheckRemembersSecretAndAddressBesideTheOwnersPermissions(t *testing.T
 	rec.Secrets[1].ValidUntil = longAgo
 	require.NoError(t, g.store.Replace(t.Context(), rec))
 	_, err = g.Recheck(t.Context(), tok, apitoken.All(wireRead))
-	assert.ErrorIs(t, err, apitoken.ErrRetired)
+	assert.ErrorIs(t, err, apitoken.ErrRetiredSecret)
 }
 
 func TestAnOwnerPermissionsThatHangsIs503AfterItsOwnTimeout(t *testing.T) {

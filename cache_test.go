@@ -49,7 +49,7 @@ func TestWhatIsInMemoryIsJudgedAnewForEachRequest(t *testing.T) {
 	a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.with(mint("other").secret)))
 	mustRefuse(t, a, s, invalidToken, "")
 	_, err := g.Check(newRequest("/", "apiToken "+goodToken.text), apitoken.All(wireRead, wireWrite))
-	assert.ErrorIs(t, err, apitoken.ErrPermission)
+	assert.ErrorIs(t, err, apitoken.ErrMissingPermission)
 	assert.Equal(t, 1, g.store.calls())
 }
 
@@ -712,7 +712,7 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 	for reason, n := range want {
 		require.Zero(t, n, reason)
 	}
-	require.Contains(t, want, apitoken.ErrRetired, "also what has not happened is counted")
+	require.Contains(t, want, apitoken.ErrRetiredSecret, "also what has not happened is counted")
 	for _, c := range refusedTokens() {
 		r := newRequest("/", "apiToken "+c.text)
 		if c.from != "" {

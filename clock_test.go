@@ -156,15 +156,15 @@ func TestAClockThatIsSetBackBetweenChangesBreaksNone(t *testing.T) {
 	assert.Greater(t, in2.Version, in.Version)
 	g.expectAt(t, clock, start, secret.Reveal(), "")
 	g.expectAt(t, clock, start.Add(time.Hour-1), secret.Reveal(), "")
-	g.expectAt(t, clock, start.Add(time.Hour), secret.Reveal(), apitoken.ErrRetired)
-	g.expectAt(t, clock, start.Add(year), secret.Reveal(), apitoken.ErrRetired)
+	g.expectAt(t, clock, start.Add(time.Hour), secret.Reveal(), apitoken.ErrRetiredSecret)
+	g.expectAt(t, clock, start.Add(year), secret.Reveal(), apitoken.ErrRetiredSecret)
 	g.expectAt(t, clock, start.Add(year), second.Reveal(), "")
 
 	// Which secret is the newer one does not depend on the clock.
 	clock.set(start)
 	_, err = m.EndOverlap(t.Context(), in.ID, apitoken.KeepNew)
 	require.NoError(t, err)
-	g.expectAt(t, clock, start, secret.Reveal(), apitoken.ErrRetired)
+	g.expectAt(t, clock, start, secret.Reveal(), apitoken.ErrRetiredSecret)
 	g.expectAt(t, clock, start, second.Reveal(), "")
 }
 
@@ -176,7 +176,7 @@ func TestAnOverlapThatBeginsWithAClockThatWasSetBackEndsAtOnce(t *testing.T) {
 	clock.set(clock.at.Add(-year))
 	_, second, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")
 	require.NoError(t, err)
-	g.expectAt(t, clock, clock.at, secret.Reveal(), apitoken.ErrRetired)
+	g.expectAt(t, clock, clock.at, secret.Reveal(), apitoken.ErrRetiredSecret)
 	g.expectAt(t, clock, clock.at, second.Reveal(), "")
 }
 

@@ -52,7 +52,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrUnavailable, f.record == failed)
 	against.add(ErrWrongSecret, f.secret == no)
 	if f.life != nil {
-		against.add(ErrRetired, past(f.until, f.now))
+		against.add(ErrRetiredSecret, past(f.until, f.now))
 	}
 	against.add(ErrUnavailable, f.environment == failed)
 	against.add(ErrEnvironment, f.environment == no)
@@ -63,10 +63,10 @@ func evaluate(f *facts) (against reasonList) {
 		against.add(ErrNotYetValid, f.now < l.notBefore)
 	}
 	against.add(ErrUnavailable, f.address == failed)
-	against.add(ErrNetwork, f.address == no)
+	against.add(ErrAddressNotAllowed, f.address == no)
 	against.add(ErrNoOwner, f.owner == no)
 	against.add(ErrUnavailable, f.owner == failed)
-	against.add(ErrPermission, f.permissions == no)
+	against.add(ErrMissingPermission, f.permissions == no)
 	return against
 }
 

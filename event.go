@@ -35,7 +35,7 @@ type Event struct {
 	Source  Source
 	Pattern string     // http.Request.Pattern
 	Address netip.Addr // where it was asked for
-	Missing []string   // permissions, with ErrPermission; not to be changed
+	Missing []string   // permissions, with ErrMissingPermission; not to be changed
 
 	// Of a change:
 

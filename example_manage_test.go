@@ -199,7 +199,7 @@ func ExampleAuthority_Stats() {
 	_, _ = auth.Verify(context.Background(), apitoken.Credential{Secret: secret}, apitoken.All(writeDevices))
 
 	s := auth.Stats()
-	fmt.Println("refused for a permission:", s.Refused[apitoken.ErrPermission])
+	fmt.Println("refused for a permission:", s.Refused[apitoken.ErrMissingPermission])
 	fmt.Println("more misses than verifications:", s.Misses > 4)
 	// Output:
 	// refused for a permission: 1

@@ -498,7 +498,7 @@ func FuzzNetworks(f *testing.F) {
 		_, err = auth.Check(r, apitoken.All(wireRead))
 		require.Equal(t, want, err == nil, fmt.Sprint(networks, peer, err))
 		if err != nil {
-			require.ErrorIs(t, err, apitoken.ErrNetwork)
+			require.ErrorIs(t, err, apitoken.ErrAddressNotAllowed)
 		}
 	})
 }

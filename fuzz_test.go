@@ -126,7 +126,7 @@ func FuzzCredential(f *testing.F) {
 			require.NoError(t, err)
 			return
 		case want.text == lackingToken.text, want.text == emptyToken.text:
-			require.ErrorIs(t, err, apitoken.ErrPermission)
+			require.ErrorIs(t, err, apitoken.ErrMissingPermission)
 		default:
 			require.ErrorIs(t, err, apitoken.ErrInvalidToken)
 		}

@@ -526,7 +526,7 @@ func unavailable(err error) error {
 
 // named reports whether an error says that what was asked for cannot be done.
 func named(err error) bool {
-	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrRotating, ErrAlreadyRotated, ErrNotRotating, ErrNotKept} {
+	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrRotating, ErrAlreadyRotated, ErrNotRotating, ErrNotRevealable} {
 		if errors.Is(err, e) {
 			return true
 		}

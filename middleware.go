@@ -254,14 +254,14 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			ev.Pattern = q.http.Pattern
 		}
 		ev.Address, _ = a.address(q)
-		if reason == ErrPermission {
+		if reason == ErrMissingPermission {
 			ev.Missing = a.refuse(reason, &q.raw, q.requirement, v.token.effective()).problem.Missing
 		}
 		if err := a.observe(q.ctx, &ev); err != nil {
 			reason = ErrUnavailable
 		}
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrPermission) && v.token.entry().note(v.token.secret(), q.raw.source, v.at) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && v.token.entry().note(v.token.secret(), q.raw.source, v.at) {
 		e := v.token.entry()
 		addr, _ := a.address(q)
 		digest := e.secret(v.token.secret()).digest

@@ -491,7 +491,7 @@ func TestNetworksAreThoseOfThePeer(t *testing.T) {
 				return
 			}
 			mustRefuse(t, a, s, invalidToken, "")
-			assert.Equal(t, apitoken.ErrNetwork, g.event(t).Reason)
+			assert.Equal(t, apitoken.ErrAddressNotAllowed, g.event(t).Reason)
 		})
 		g.events = nil
 	}
@@ -525,7 +525,7 @@ func TestAMissingPermissionIs403ThatNamesWhatIsRequiredAndMissing(t *testing.T) 
 			want.Required, want.Missing, want.Match = c.required, c.missing, c.match
 			mustRefuse(t, a, s, want, "")
 			ev := g.event(t)
-			assert.Equal(t, apitoken.ErrPermission, ev.Reason)
+			assert.Equal(t, apitoken.ErrMissingPermission, ev.Reason)
 			assert.NotErrorIs(t, ev.Reason, apitoken.ErrInvalidToken)
 			assert.Equal(t, c.missing, ev.Missing)
 			assert.Equal(t, c.token.id, ev.Token.ID(), "the observer is told whose")

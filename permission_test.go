@@ -398,7 +398,7 @@ func TestARequirementDoesNotChangeWithTheListItWasMadeOf(t *testing.T) {
 	assert.Equal(t, 403, a.status)
 	assert.Zero(t, s.called())
 	_, err := g.Check(newRequest("/", "apiToken "+goodToken.text), requirement)
-	assert.ErrorIs(t, err, apitoken.ErrPermission)
+	assert.ErrorIs(t, err, apitoken.ErrMissingPermission)
 }
 
 // Mistakes that do not compile.

@@ -75,7 +75,7 @@ func (a *Authority) refuse(reason Reason, c *rawCredential, requirement *Require
 		return s.none
 	case reason == ErrMalformed:
 		return s.malformed[c.fault]
-	case reason == ErrPermission:
+	case reason == ErrMissingPermission:
 		return requirement.denial(s, c.scheme, set)
 	case reason == ErrUnavailable:
 		return refusedUnavailable
@@ -137,7 +137,7 @@ func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
 	if n.match == matchAny {
 		p.Match = string(matchAny)
 	}
-	return newRefusal(ErrPermission, challenge, p)
+	return newRefusal(ErrMissingPermission, challenge, p)
 }
 
 // Refuse writes the answer for an error of [Authority.Check] or [Authority.Verify]:

@@ -143,14 +143,14 @@ func TestARefusalReplacesWhatOuterHandlersSaidAboutTheBody(t *testing.T) {
 
 func TestEveryReasonHasItsStatus(t *testing.T) {
 	for _, reason := range []apitoken.Reason{
-		apitoken.ErrUnknownToken, apitoken.ErrWrongSecret, apitoken.ErrRetired, apitoken.ErrEnvironment, apitoken.ErrDeactivated, apitoken.ErrExpired,
-		apitoken.ErrIdle, apitoken.ErrNotYetValid, apitoken.ErrNetwork, apitoken.ErrNoOwner, apitoken.ErrInvalidToken,
+		apitoken.ErrUnknownToken, apitoken.ErrWrongSecret, apitoken.ErrRetiredSecret, apitoken.ErrEnvironment, apitoken.ErrDeactivated, apitoken.ErrExpired,
+		apitoken.ErrIdle, apitoken.ErrNotYetValid, apitoken.ErrAddressNotAllowed, apitoken.ErrNoOwner, apitoken.ErrInvalidToken,
 	} {
 		assert.ErrorIs(t, reason, apitoken.ErrInvalidToken)
 		assert.Equal(t, "apitoken: "+string(reason), reason.Error())
 	}
 	for _, reason := range []apitoken.Reason{
-		apitoken.ErrNoToken, apitoken.ErrMalformed, apitoken.ErrPermission, apitoken.ErrUnavailable, "", "something else",
+		apitoken.ErrNoToken, apitoken.ErrMalformed, apitoken.ErrMissingPermission, apitoken.ErrUnavailable, "", "something else",
 	} {
 		assert.NotErrorIs(t, reason, apitoken.ErrInvalidToken)
 	}

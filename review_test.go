@@ -157,7 +157,7 @@ func TestASecretThatWasEndedIsDeadAlsoWhereTheClockIsBehind(t *testing.T) {
 			require.NoError(t, err)
 			secrets := []apitoken.Secret{first, second}
 			for _, behind := range []time.Duration{0, time.Microsecond, time.Second, time.Minute, time.Hour, year} {
-				g.expectAt(t, clock, start.Add(-behind), secrets[ended].Reveal(), apitoken.ErrRetired)
+				g.expectAt(t, clock, start.Add(-behind), secrets[ended].Reveal(), apitoken.ErrRetiredSecret)
 				g.expectAt(t, clock, start.Add(-behind), secrets[1-ended].Reveal(), "")
 			}
 		})
@@ -212,7 +212,7 @@ func importAnew(t *testing.T, rotations int) {
 func TestWhatIsUnavailableIsNoOtherNamedError(t *testing.T) {
 	for _, cause := range []error{
 		apitoken.ErrNotFound, apitoken.ErrExists, apitoken.ErrConflict, apitoken.ErrRotating, apitoken.ErrAlreadyRotated,
-		apitoken.ErrNotRotating, apitoken.ErrNotKept, &apitoken.FieldError{Field: "name", Problem: "is short"},
+		apitoken.ErrNotRotating, apitoken.ErrNotRevealable, &apitoken.FieldError{Field: "name", Problem: "is short"},
 	} {
 		g := newRig(t, func(c *apitoken.Config) {
 			c.Audit = func(context.Context, apitoken.Event) error { return fmt.Errorf("audit: %w", cause) }
@@ -428,7 +428,7 @@ func TestAnOverlapEndsWhileTheOwnerIsAskedFor(t *testing.T) {
 			return rec, nil
 		}
 		_, err := g.Check(newRequest("/", "apiToken "+goodToken.text), apitoken.All(wireRead))
-		require.ErrorIs(t, err, apitoken.ErrRetired)
+		require.ErrorIs(t, err, apitoken.ErrRetiredSecret)
 		require.NoError(t, g.Close())
 	})
 }

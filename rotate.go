@@ -21,8 +21,8 @@ var (
 	// ErrNotRotating: there is no old secret to keep.
 	ErrNotRotating = errors.New("apitoken: the token is not being rotated")
 
-	// ErrNotKept: the secret was not kept, so that it cannot be shown.
-	ErrNotKept = errors.New("apitoken: the secret was not kept")
+	// ErrNotRevealable: the secret was not kept, so that it cannot be shown.
+	ErrNotRevealable = errors.New("apitoken: the secret was not kept")
 )
 
 // A Rotation is what people see of a rotation while both secrets are valid.
@@ -95,7 +95,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	})
 	if err == nil && repeated {
 		shown, err := m.Reveal(ctx, id)
-		if errors.Is(err, ErrNotKept) {
+		if errors.Is(err, ErrNotRevealable) {
 			err = ErrAlreadyRotated
 		}
 		return info, shown, err
@@ -172,7 +172,7 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenI
 }
 
 // Reveal shows the newest secret of the actor's own token again. It is
-// ErrNotKept unless Config.EncryptionKeys were set when the token was made. Each
+// ErrNotRevealable unless Config.EncryptionKeys were set when the token was made. Each
 // reveal is audited and observed like a change.
 func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 	e, err := m.visible(ctx, id)

@@ -42,7 +42,7 @@ func TestCheckDecidesAndWritesAndTakesNothingOut(t *testing.T) {
 		{"nothing", newRequest("/"), apitoken.AnyToken(), apitoken.ErrNoToken, asksForToken},
 		{"malformed", newRequest("/", "apiToken"), apitoken.AnyToken(), apitoken.ErrMalformed, invalidRequest},
 		{"expired", newRequest("/", "apiToken "+expiredToken.text), apitoken.AnyToken(), apitoken.ErrExpired, invalidToken},
-		{"not enough", newRequest("/", "apiToken "+lackingToken.text), apitoken.Any(wireRead), apitoken.ErrPermission, insufficientScope},
+		{"not enough", newRequest("/", "apiToken "+lackingToken.text), apitoken.Any(wireRead), apitoken.ErrMissingPermission, insufficientScope},
 		{"the zero Requirement", newRequest("/", "apiToken "+goodToken.text), apitoken.Requirement{}, apitoken.ErrUnavailable, unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestCheckDecidesAndWritesAndTakesNothingOut(t *testing.T) {
 			var refusal *apitoken.Refusal
 			require.ErrorAs(t, err, &refusal)
 			want := c.want
-			if c.reason == apitoken.ErrPermission {
+			if c.reason == apitoken.ErrMissingPermission {
 				want.Required, want.Missing, want.Match = []string{"devices:read"}, []string{"devices:read"}, "any"
 			}
 			assert.Equal(t, want.Status, refusal.Status())
@@ -161,15 +161,15 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 		{"unknown", presented(unknownToken.text), apitoken.AnyToken(), apitoken.ErrUnknownToken, apitoken.Direct},
 		{"deactivated", presented(deactivatedToken.text), apitoken.AnyToken(), apitoken.ErrDeactivated, apitoken.Direct},
 		{"expired", presented(expiredToken.text), apitoken.AnyToken(), apitoken.ErrExpired, apitoken.Direct},
-		{"not enough", presented(lackingToken.text), apitoken.All(wireRead), apitoken.ErrPermission, apitoken.Direct},
+		{"not enough", presented(lackingToken.text), apitoken.All(wireRead), apitoken.ErrMissingPermission, apitoken.Direct},
 		{"another environment", in(presented(goodToken.text), "staging"), apitoken.AnyToken(), apitoken.ErrEnvironment, apitoken.Direct},
 		{"the other environment's token", in(presented(foreignEnvToken.text), "staging"), apitoken.AnyToken(), "", apitoken.Direct},
 		{"no environment", in(presented(goodToken.text), ""), apitoken.AnyToken(), apitoken.ErrUnavailable, apitoken.Direct},
-		{"networks without address", presented(networkToken.text), apitoken.AnyToken(), apitoken.ErrNetwork, apitoken.Direct},
+		{"networks without address", presented(networkToken.text), apitoken.AnyToken(), apitoken.ErrAddressNotAllowed, apitoken.Direct},
 		{"networks, inside", from(presented(networkToken.text), "192.0.2.1"), apitoken.AnyToken(), "", apitoken.Direct},
 		{"networks, inside as IPv6", from(presented(networkToken.text), "::ffff:192.0.2.1"), apitoken.AnyToken(), "", apitoken.Direct},
-		{"networks, outside", from(presented(networkToken.text), "192.0.3.1"), apitoken.AnyToken(), apitoken.ErrNetwork, apitoken.Direct},
-		{"networks, with a zone", from(presented(networkToken.text), "2001:db8::1%eth0"), apitoken.AnyToken(), apitoken.ErrNetwork, apitoken.Direct},
+		{"networks, outside", from(presented(networkToken.text), "192.0.3.1"), apitoken.AnyToken(), apitoken.ErrAddressNotAllowed, apitoken.Direct},
+		{"networks, with a zone", from(presented(networkToken.text), "2001:db8::1%eth0"), apitoken.AnyToken(), apitoken.ErrAddressNotAllowed, apitoken.Direct},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g.events = nil
@@ -226,18 +226,18 @@ func TestRecheckJudgesByTheRecordAsItIsNow(t *testing.T) {
 		{"expired", goodToken, func(r *apitoken.Record) { r.ExpiresAt = longAgo.Add(time.Hour) }, apitoken.ErrExpired},
 		{"not valid any more", goodToken, func(r *apitoken.Record) { r.NotBefore = farOff }, apitoken.ErrNotYetValid},
 		{"moved to another environment", goodToken, func(r *apitoken.Record) { r.Environment = "staging" }, apitoken.ErrEnvironment},
-		{"permission taken", goodToken, func(r *apitoken.Record) { r.Permissions = nil }, apitoken.ErrPermission},
+		{"permission taken", goodToken, func(r *apitoken.Record) { r.Permissions = nil }, apitoken.ErrMissingPermission},
 		{"secret replaced", goodToken, func(r *apitoken.Record) { r.Secrets[0].Digest = sha256Of("x") }, apitoken.ErrWrongSecret},
 		{"secret now that of an imported token", goodToken, func(r *apitoken.Record) { r.Secrets[0].Foreign = true }, apitoken.ErrWrongSecret},
-		{"the second secret retired", rotatedToken, func(r *apitoken.Record) { r.Secrets[1].ValidUntil = longAgo }, apitoken.ErrRetired},
+		{"the second secret retired", rotatedToken, func(r *apitoken.Record) { r.Secrets[1].ValidUntil = longAgo }, apitoken.ErrRetiredSecret},
 		{"the second secret gone", rotatedToken, func(r *apitoken.Record) { r.Secrets = r.Secrets[:1] }, apitoken.ErrWrongSecret},
 		{"the secrets exchanged", rotatedToken, func(r *apitoken.Record) { slices.Reverse(r.Secrets) }, ""},
 		{"bound to networks since, its address not remembered", goodToken, func(r *apitoken.Record) {
 			r.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-		}, apitoken.ErrNetwork},
+		}, apitoken.ErrAddressNotAllowed},
 		{"bound to another network", networkToken, func(r *apitoken.Record) {
 			r.Networks = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
-		}, apitoken.ErrNetwork},
+		}, apitoken.ErrAddressNotAllowed},
 		{"bound to a part of the network", networkToken, func(r *apitoken.Record) {
 			r.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.8/29")}
 		}, ""},
@@ -361,7 +361,7 @@ func TestExpiryNotBeforeAndOverlapAreExactAndJudgedAfterTheStoreAnswered(t *test
 		at(2*time.Second - 1)
 		assert.Empty(t, reason(old))
 		at(2 * time.Second)
-		assert.Equal(t, apitoken.ErrRetired, reason(old))
+		assert.Equal(t, apitoken.ErrRetiredSecret, reason(old))
 		at(3*time.Second - 1)
 		assert.Empty(t, reason(text))
 		slow = 1

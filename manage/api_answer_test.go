@@ -273,7 +273,7 @@ func TestARotationGoesOnAndEndsEitherWay(t *testing.T) {
 			assert.Equal(t, http.StatusConflict, repeated.status)
 			assert.Equal(t, "already_rotated", repeated.text("code"))
 			assert.Equal(t, http.StatusNotFound, revealed.status)
-			assert.Equal(t, "not_kept", revealed.text("code"))
+			assert.Equal(t, "not_revealable", revealed.text("code"))
 			assert.Equal(t, http.StatusForbidden, w.do("POST", path+"/reveal", "", apiAs("admin")).status, "judged before that")
 		}
 		a = w.do("POST", path+"/rotate", `{"overlap":"1h"}`, apiAs("ada"), apiHeader("Idempotency-Key", "try 2"))

@@ -163,7 +163,7 @@ func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 	p.Explain.Status = x.Reasons[0].Status()
 	p.Explain.Verdict = "A request would be refused."
 	for _, r := range x.Reasons {
-		if r != apitoken.ErrPermission {
+		if r != apitoken.ErrMissingPermission {
 			p.Explain.Reasons = append(p.Explain.Reasons, r.Sentence())
 			continue
 		}

@@ -94,7 +94,7 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 		apitoken_refusals_total{reason="idle"} 0
 		apitoken_refusals_total{reason="malformed"} 0
 		apitoken_refusals_total{reason="missing_permission"} 1
-		apitoken_refusals_total{reason="network"} 0
+		apitoken_refusals_total{reason="address_not_allowed"} 0
 		apitoken_refusals_total{reason="no_token"} 2
 		apitoken_refusals_total{reason="not_yet_valid"} 0
 		apitoken_refusals_total{reason="other_environment"} 0

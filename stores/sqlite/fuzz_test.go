@@ -127,7 +127,7 @@ func FuzzLife(f *testing.F) {
 					switch {
 					case errors.Is(err, apitoken.ErrInvalidToken):
 						got = "invalid"
-					case errors.Is(err, apitoken.ErrPermission):
+					case errors.Is(err, apitoken.ErrMissingPermission):
 						got = "permission"
 					case err != nil:
 						got = err.Error()

@@ -56,7 +56,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 				require.NoError(t, err)
 				require.Equal(t, foreign, shown.Reveal())
 			} else {
-				require.ErrorIs(t, err, apitoken.ErrNotKept)
+				require.ErrorIs(t, err, apitoken.ErrNotRevealable)
 			}
 
 			for _, again := range []func(*apitoken.ImportParams){
@@ -77,7 +77,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 			require.NoError(t, err)
 			require.True(t, w.works(fresh))
 			require.False(t, w.works(apitoken.NewSecret(foreign)))
-			require.Equal(t, apitoken.ErrRetired, w.lastEvent().Reason)
+			require.Equal(t, apitoken.ErrRetiredSecret, w.lastEvent().Reason)
 
 			require.NoError(t, m.Delete(t.Context(), info.ID))
 			_, err = m.Import(t.Context(), importing(w, edit))
@@ -201,7 +201,7 @@ func (s Suite) TestATokenWorksFromItsNetworksOnly(t *testing.T) {
 		require.Equal(t, ok, called, addr)
 		if !ok {
 			require.Equal(t, 401, status, addr)
-			require.Equal(t, apitoken.ErrNetwork, w.lastEvent().Reason, addr)
+			require.Equal(t, apitoken.ErrAddressNotAllowed, w.lastEvent().Reason, addr)
 		}
 	}
 	// Headers do not say where a request comes from.
@@ -216,8 +216,8 @@ func (s Suite) TestATokenWorksFromItsNetworksOnly(t *testing.T) {
 	}
 	require.NoError(t, verify(netip.MustParseAddr("10.1.0.1")))
 	require.NoError(t, verify(netip.MustParseAddr("::ffff:10.1.0.1")))
-	require.ErrorIs(t, verify(netip.Addr{}), apitoken.ErrNetwork)
-	require.ErrorIs(t, verify(netip.MustParseAddr("2001:db8::1%x")), apitoken.ErrNetwork)
+	require.ErrorIs(t, verify(netip.Addr{}), apitoken.ErrAddressNotAllowed)
+	require.ErrorIs(t, verify(netip.MustParseAddr("2001:db8::1%x")), apitoken.ErrAddressNotAllowed)
 }
 
 func (s Suite) TestForwardedForFindsTheFirstAddressThatIsNoProxy(t *testing.T) {
@@ -298,9 +298,9 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 		reason apitoken.Reason
 	}{
 		{"all", []apitoken.Permission{w.read, w.write}, nil, false, 200, ""},
-		{"other ones", []apitoken.Permission{w.write, w.reports}, nil, false, 403, apitoken.ErrPermission},
+		{"other ones", []apitoken.Permission{w.write, w.reports}, nil, false, 403, apitoken.ErrMissingPermission},
 		{"back again", []apitoken.Permission{w.read}, nil, false, 200, ""},
-		{"none", nil, nil, false, 403, apitoken.ErrPermission},
+		{"none", nil, nil, false, 403, apitoken.ErrMissingPermission},
 		{"gone", nil, apitoken.ErrNoOwner, false, 401, apitoken.ErrNoOwner},
 		{"gone, wrapped", []apitoken.Permission{w.read}, errors.Join(errors.New("ldap"), apitoken.ErrNoOwner), false, 401, apitoken.ErrNoOwner},
 		{"an error", []apitoken.Permission{w.read}, errors.New("ldap down"), false, 503, apitoken.ErrUnavailable},
@@ -318,7 +318,7 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 	}
 	answer.perms, answer.err, answer.panic = nil, nil, false
 	_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
-	require.ErrorIs(t, err, apitoken.ErrPermission, "an owner without any permission has no valid request")
+	require.ErrorIs(t, err, apitoken.ErrMissingPermission, "an owner without any permission has no valid request")
 
 	answer.perms = []apitoken.Permission{w.read, w.reports}
 	tok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.All(w.read))
@@ -330,7 +330,7 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 
 	x, err := w.auth.As(w.admin).Explain(t.Context(), info.ID, apitoken.All(w.read, w.write, w.reports), netip.Addr{})
 	require.NoError(t, err)
-	require.Equal(t, []apitoken.Reason{apitoken.ErrPermission}, x.Reasons)
+	require.Equal(t, []apitoken.Reason{apitoken.ErrMissingPermission}, x.Reasons)
 	require.Equal(t, []string{"devices:write"}, x.MissingFromOwner)
 	require.Equal(t, []string{"reports:read"}, x.MissingFromToken)
 	require.Equal(t, []apitoken.Permission{w.read}, x.Effective)
@@ -485,7 +485,7 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 			require.NoError(t, err)
 			return x.Reasons
 		}
-		require.Equal(t, []apitoken.Reason{apitoken.ErrNotYetValid, apitoken.ErrNetwork, apitoken.ErrPermission}, explain(apitoken.All(w.read, w.write), outside))
+		require.Equal(t, []apitoken.Reason{apitoken.ErrNotYetValid, apitoken.ErrAddressNotAllowed, apitoken.ErrMissingPermission}, explain(apitoken.All(w.read, w.write), outside))
 		time.Sleep(time.Minute)
 		require.Empty(t, explain(apitoken.All(w.read), inside))
 		require.Empty(t, explain(apitoken.Any(w.read, w.write), netip.Addr{}))

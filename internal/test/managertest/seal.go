@@ -389,7 +389,7 @@ func (s Suite) TestWithoutEncryptionKeysNothingOfASecretIsKept(t *testing.T) {
 	info, secret := w.generate(w.ada)
 	require.False(t, info.Revealable)
 	_, err := w.auth.As(w.ada).Reveal(t.Context(), info.ID)
-	require.ErrorIs(t, err, apitoken.ErrNotKept)
+	require.ErrorIs(t, err, apitoken.ErrNotRevealable)
 	_, err = w.auth.As(w.admin).Reveal(t.Context(), info.ID)
 	require.True(t, isForbidden(err), "judged before whether there is one: %v", err)
 	body := secret.Reveal()[len("acme_")+len(info.ID):]

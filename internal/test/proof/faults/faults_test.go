@@ -228,7 +228,7 @@ var operations = []operation{
 	}, after: 200},
 	{name: "explain", do: func(w *world) error {
 		x, err := w.manager().Explain(w.t.Context(), w.id, apitoken.All(w.write), netip.Addr{})
-		if err == nil && !slices.Equal(x.Reasons, []apitoken.Reason{apitoken.ErrPermission}) {
+		if err == nil && !slices.Equal(x.Reasons, []apitoken.Reason{apitoken.ErrMissingPermission}) {
 			return fmt.Errorf("the reasons are %q", x.Reasons)
 		}
 		return err

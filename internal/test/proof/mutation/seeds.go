@@ -89,7 +89,7 @@ var seeds = []seed{
 	{"an idle token is good", "Policy.refuses", never(then("ErrIdle"))},
 	{"the longest lifetime is not applied", "Policy.expiry", never(when("p.MaxLifetime > 0"))},
 	{"the longest lifetime does not end what has a later expiry of its own", "Policy.expiry", without(operand("most", "end"))},
-	{"networks are not judged", "Authority.state", never(then("ErrNetwork"))},
+	{"networks are not judged", "Authority.state", never(then("ErrAddressNotAllowed"))},
 	{"an address with a zone counts as one without", "Authority.askAddress", without(operand("Zone"))},
 	{"IPv4 in IPv6 is not IPv4", "Authority.askAddress", become(call("Unmap"), "addr")},
 	{"the address is what a header says", "Authority.askAddress", before(stmt("ipv4Peer"), `if f, err := netip.ParseAddr(q.http.Header.Get("X-Forwarded-For")); err == nil { return f, nil }`)},
@@ -99,8 +99,8 @@ var seeds = []seed{
 	{"an owner who is gone is 503", "Authority.state", drop(clause("ErrNoOwner"))},
 	{"a failure of OwnerPermissions lets pass", "Authority.state", drop(nth(2, clause("err != nil")))},
 	{"permissions of another catalog count for the owner", "Authority.ownerPermissions", without(operand("catalog"))},
-	{"permissions are not judged", "Authority.verify", never(then("ErrPermission"))},
-	{"permissions are judged before state", "Authority.verify", without(within(then("ErrPermission"), operand(`v.reason == ""`)))},
+	{"permissions are not judged", "Authority.verify", never(then("ErrMissingPermission"))},
+	{"permissions are judged before state", "Authority.verify", without(within(then("ErrMissingPermission"), operand(`v.reason == ""`)))},
 	{"a route that wants the header takes the parameter", "Authority.judge", never(then("faultHeaderOnly"))},
 	{"a panic of the observer lets pass", "Authority.judge", never(then("ErrUnavailable"))},
 	{"a panic of Config.Environment is the caller's", "Authority.environment", drop(stmt(`"Config.Environment"`))},
@@ -275,7 +275,7 @@ var seeds = []seed{
 	{"Close leaves the uses of tokens that rest", "recorder.flush", never(nth(2, when("all")))},
 	{"a token with two uses is written twice", "recorder.wake", always(when("t.rests"))},
 	{"what Recheck decides is a use", "Authority.judge", without(operand("q.again == nil"))},
-	{"refused requests are uses", "Authority.judge", become(operand(`reason == ""`, "reason == ErrPermission"), "v.matched")},
+	{"refused requests are uses", "Authority.judge", become(operand(`reason == ""`, "reason == ErrMissingPermission"), "v.matched")},
 
 	// Lists.
 	{"everybody lists the tokens of others", "Manager.query", never(when("ManageOthers"))},
