@@ -11,7 +11,7 @@ const maxBulk = 200
 
 // BulkParams says what to do to many tokens.
 type BulkParams struct {
-	Action string   // "activate", "deactivate" or "delete"
+	Action Action   // "activate", "deactivate" or "delete"
 	IDs    []string // 1 to 200 of them
 }
 

@@ -593,7 +593,7 @@ func TestAFeedThatBreaksIsBegunAgainAndTheObserverIsTold(t *testing.T) {
 			(<-s.feeds).Reset()
 			assert.Equal(t, 50*time.Millisecond, time.Since(start))
 			ev := g.event(t)
-			assert.Equal(t, "watch", ev.Action)
+			assert.Equal(t, "watch", string(ev.Action))
 			assert.Equal(t, apitoken.ErrUnavailable, ev.Reason)
 			assert.ErrorContains(t, ev.Err, "the feed of changes was lost")
 			s.end <- func() error { return errors.New("cut") }

@@ -108,7 +108,7 @@ func TestARekeyIsDoneOnceAndToldToTheObserver(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, apitoken.RekeyProgress{Seen: 1, Rekeyed: 1, Last: id}, p)
 	ev := g.event(t)
-	assert.Equal(t, "rekey", ev.Action)
+	assert.Equal(t, "rekey", string(ev.Action))
 	assert.NoError(t, ev.Err)
 	rec, err := g.store.Get(t.Context(), id)
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ type Event struct {
 	// "generate", "import", "update", "activate", "deactivate", "rotate",
 	// "end_overlap", "reveal", "delete"; or "rekey"; or "watch", when the store's
 	// feed of changes was lost.
-	Action string
+	Action Action
 
 	// Reason is why a request was refused; "" if it was accepted.
 	Reason Reason
@@ -66,7 +66,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 				attrs = append(attrs, slog.String(key, value))
 			}
 		}
-		text("action", ev.Action)
+		text("action", string(ev.Action))
 		text("token", ev.TokenID)
 		text("owner", ev.Owner)
 		text("environment", ev.Environment)
@@ -86,7 +86,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		if ev.Err != nil {
 			text("error", ev.Err.Error())
 		}
-		message := "api token " + ev.Action
+		message := "api token " + string(ev.Action)
 		if ev.Reason != "" || ev.Err != nil {
 			message += " refused"
 		}

@@ -130,7 +130,7 @@ func foreignID(sum []byte) string {
 }
 
 // create checks what was asked for and adds a token.
-func (m *Manager) create(ctx context.Context, action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*TokenInfo, error) {
+func (m *Manager) create(ctx context.Context, action Action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*TokenInfo, error) {
 	after, err := m.fill(action, owner, id, g, secret)
 	ev := m.event(action, id, nil, after)
 	if err == nil {
@@ -146,7 +146,7 @@ func (m *Manager) create(ctx context.Context, action, owner, id string, g Genera
 	return m.a.info(after), nil
 }
 
-func (m *Manager) fill(action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*row, error) {
+func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*row, error) {
 	now := micro(m.a.now())
 	rec := Record{
 		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: owner,

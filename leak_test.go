@@ -314,18 +314,18 @@ func newLeakWorld(t *testing.T) *leakWorld {
 		toText(ctx, ev)
 		toJSON(ctx, ev)
 		require.NotZero(t, text.Len())
-		w.put("the log of "+ev.Action, text.String()+jsonText.String())
-		w.show("an event of "+ev.Action, ev)
-		w.show("the error of "+ev.Action, ev.Err)
-		w.show("what was before "+ev.Action, ev.Before)
-		w.show("what was after "+ev.Action, ev.After)
+		w.put("the log of "+string(ev.Action), text.String()+jsonText.String())
+		w.show("an event of "+string(ev.Action), ev)
+		w.show("the error of "+string(ev.Action), ev.Err)
+		w.show("what was before "+string(ev.Action), ev.Before)
+		w.show("what was after "+string(ev.Action), ev.After)
 	}
 	w.config = apitoken.Config{
 		Prefix: "acme", Permissions: &wire, Store: w.store, IntegrityKeys: []apitoken.Key{rowKey}, EncryptionKeys: []apitoken.Key{encryptionKey},
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, AcceptBearer: true,
 		Observe: observe,
 		Audit: func(_ context.Context, ev apitoken.Event) error {
-			w.show("what the audit is asked about "+ev.Action, ev)
+			w.show("what the audit is asked about "+string(ev.Action), ev)
 			return nil
 		},
 		OwnerPermissions: func(_ context.Context, env, owner string) ([]apitoken.Permission, error) {

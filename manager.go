@@ -67,20 +67,23 @@ func (e *ForbiddenError) Error() string {
 	return "apitoken: " + e.Rule
 }
 
+// An Action is what was done, or asked for: the values are those that [Event] lists.
+type Action string
+
 // The actions that events and histories name.
 const (
-	actionUse        = "use"
-	actionGenerate   = "generate"
-	actionImport     = "import"
-	actionUpdate     = "update"
-	actionActivate   = "activate"
-	actionDeactivate = "deactivate"
-	actionRotate     = "rotate"
-	actionEndOverlap = "end_overlap"
-	actionReveal     = "reveal"
-	actionDelete     = "delete"
-	actionRekey      = "rekey"
-	actionWatch      = "watch"
+	actionUse        Action = "use"
+	actionGenerate   Action = "generate"
+	actionImport     Action = "import"
+	actionUpdate     Action = "update"
+	actionActivate   Action = "activate"
+	actionDeactivate Action = "deactivate"
+	actionRotate     Action = "rotate"
+	actionEndOverlap Action = "end_overlap"
+	actionReveal     Action = "reveal"
+	actionDelete     Action = "delete"
+	actionRekey      Action = "rekey"
+	actionWatch      Action = "watch"
 )
 
 // Get returns a token. One that the actor may not see is [ErrNotFound], as one that
@@ -197,7 +200,7 @@ const maxTries = 16
 
 // change reads a token, judges and edits a copy, and writes that if nobody else
 // wrote meanwhile; otherwise it begins again, but does not ask the audit twice.
-func (m *Manager) change(ctx context.Context, action, id string, ifVersion int64, f edit) (*TokenInfo, error) {
+func (m *Manager) change(ctx context.Context, action Action, id string, ifVersion int64, f edit) (*TokenInfo, error) {
 	var (
 		ev      = m.event(action, id, nil, nil)
 		audited bool
@@ -233,7 +236,7 @@ func (m *Manager) change(ctx context.Context, action, id string, ifVersion int64
 }
 
 // prepare makes the next version of a token, ready to be written.
-func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int64, f edit) (before, after *row, fields []string, err error) {
+func (m *Manager) prepare(ctx context.Context, action Action, id string, ifVersion int64, f edit) (before, after *row, fields []string, err error) {
 	before, err = m.visible(ctx, id)
 	if err != nil {
 		return nil, nil, nil, err
@@ -470,7 +473,7 @@ func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
 }
 
 // event returns what there is to tell about a change.
-func (m *Manager) event(action, id string, before, after *row) Event {
+func (m *Manager) event(action Action, id string, before, after *row) Event {
 	if !validID(id) {
 		id = "" // it may be the text of a token, given by mistake
 	}

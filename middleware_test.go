@@ -388,7 +388,7 @@ func TestATokenThatIsNotValidIs401(t *testing.T) {
 				assert.ErrorIs(t, ev.Reason, apitoken.ErrInvalidToken)
 				assert.NotErrorIs(t, ev.Reason, apitoken.ErrNoToken)
 				assert.Equal(t, source, ev.Source)
-				assert.Equal(t, "use", ev.Action)
+				assert.Equal(t, "use", string(ev.Action))
 				assert.NoError(t, ev.Err)
 			})
 		}

@@ -91,7 +91,7 @@ func (r *Record) visit(c codec) {
 	list(c, &r.History, func(h *HistoryEntry) {
 		c.time(&h.At)
 		c.text(&h.By)
-		c.text(&h.Action)
+		c.text((*string)(&h.Action))
 		list(c, &h.Fields, func(f *string) { c.text(f) })
 	})
 	c.text(&r.MACKeyID)

@@ -186,7 +186,7 @@ type SecretRecord struct {
 type HistoryEntry struct {
 	At     time.Time
 	By     string
-	Action string   // "generate", "update", "activate", ...
+	Action Action   // "generate", "update", "activate", ...
 	Fields []string // what an update changed
 }
 

@@ -244,7 +244,7 @@ type apiBulk struct {
 }
 
 func (c *apiCall) bulk(b *apiBulk) (any, error) {
-	done, err := c.manager().Bulk(c.r.Context(), apitoken.BulkParams{Action: b.Action, IDs: b.IDs})
+	done, err := c.manager().Bulk(c.r.Context(), apitoken.BulkParams{Action: apitoken.Action(b.Action), IDs: b.IDs})
 	if stopped, ok := errors.AsType[*apitoken.BulkError](err); ok {
 		p := apiProblemOf(stopped.Err)
 		p.ID, p.Done, p.Failed, p.cause = stopped.ID, append([]string{}, done...), b.IDs[len(done):], err

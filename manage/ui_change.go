@@ -328,7 +328,7 @@ func (ui *ui) askBulk(rq *uiRequest, status int, action string, ids []string, pr
 
 func (ui *ui) bulk(rq *uiRequest) {
 	action, ids := rq.PostForm.Get("action"), rq.PostForm["id"]
-	done, err := ui.manager(rq).Bulk(rq.Context(), apitoken.BulkParams{Action: action, IDs: ids})
+	done, err := ui.manager(rq).Bulk(rq.Context(), apitoken.BulkParams{Action: apitoken.Action(action), IDs: ids})
 	if err == nil {
 		back, _ := uiBack(rq.PostForm.Get("back"))
 		uiSeeOther(rq.w, rq.at.base+back.done(action+"d", len(done)))

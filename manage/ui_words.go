@@ -214,7 +214,7 @@ var uiChangedFields = map[string]string{
 
 // uiChange tells what an entry of a history stands for.
 func uiChange(c apitoken.HistoryEntry) string {
-	if text, ok := uiActions[c.Action]; ok {
+	if text, ok := uiActions[string(c.Action)]; ok {
 		return text
 	}
 	var fields []string
@@ -224,7 +224,7 @@ func uiChange(c apitoken.HistoryEntry) string {
 	if c.Action == "update" && fields != nil {
 		return "Changed " + uiList(fields)
 	}
-	return c.Action
+	return string(c.Action)
 }
 
 // uiList is "a", "a and b", "a, b and c".

@@ -86,8 +86,8 @@ func (t *Telemetry) Observe(ctx context.Context, ev apitoken.Event) {
 		if ev.Err != nil || ev.Reason != "" {
 			outcome = Outcome.String("refused")
 		}
-		span.SetAttributes(Action.String(ev.Action), outcome)
-		t.changes.Add(ctx, 1, metric.WithAttributes(Action.String(ev.Action), outcome))
+		span.SetAttributes(Action.String(string(ev.Action)), outcome)
+		t.changes.Add(ctx, 1, metric.WithAttributes(Action.String(string(ev.Action)), outcome))
 		return
 	}
 	var of []attribute.KeyValue

@@ -79,7 +79,7 @@ func New(in *apitoken.TokenInfo) *Token {
 		t.Rotation = &Rotation{moment(in.Rotation.OldValidUntil), moment(in.Rotation.OldLastUsedAt)}
 	}
 	for _, h := range in.History {
-		t.History = append(t.History, HistoryEntry{moment(h.At), h.By, h.Action, list(h.Fields)})
+		t.History = append(t.History, HistoryEntry{moment(h.At), h.By, string(h.Action), list(h.Fields)})
 	}
 	return t
 }

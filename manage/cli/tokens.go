@@ -198,7 +198,7 @@ func (k *call) show() error {
 		row("last used", moment(u.At, "")+" in "+string(u.Source)+from+old)
 	}
 	for _, c := range in.History {
-		row("history", strings.TrimSpace(moment(c.At, "")+" "+c.Action+" by "+c.By+" "+strings.Join(c.Fields, " ")))
+		row("history", strings.TrimSpace(moment(c.At, "")+" "+string(c.Action)+" by "+c.By+" "+strings.Join(c.Fields, " ")))
 	}
 	return t.Flush()
 }
@@ -223,7 +223,7 @@ func (k *call) bulk() error {
 	var err error
 	for some := range slices.Chunk(all, 200) { // as many as a Bulk takes
 		var done []string
-		done, err = k.m.Bulk(k.ctx, apitoken.BulkParams{Action: k.command, IDs: some})
+		done, err = k.m.Bulk(k.ctx, apitoken.BulkParams{Action: apitoken.Action(k.command), IDs: some})
 		if ids = append(ids, done...); err != nil {
 			break
 		}

@@ -176,7 +176,7 @@ func check(rec *apitoken.Record) error {
 		rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[len(rec.Secrets)-1].EncryptionKeyID,
 	}, rec.Permissions...)
 	for _, c := range rec.History {
-		texts = append(append(texts, c.By, c.Action), c.Fields...)
+		texts = append(append(texts, c.By, string(c.Action)), c.Fields...)
 	}
 	for _, s := range texts {
 		if !valid(s) {
@@ -254,7 +254,7 @@ func timeJSON(micros *int64) time.Time {
 func historyJSON(h []apitoken.HistoryEntry) string {
 	var lines []line
 	for _, c := range h {
-		lines = append(lines, line{microsJSON(c.At), c.By, c.Action, c.Fields})
+		lines = append(lines, line{microsJSON(c.At), c.By, string(c.Action), c.Fields})
 	}
 	return array(lines)
 }
@@ -263,7 +263,7 @@ func readHistory(r *apitoken.Record, b []byte) error {
 	var lines []line
 	err := readJSON(&lines, b)
 	for _, l := range lines {
-		r.History = append(r.History, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: l.Action, Fields: l.Fields})
+		r.History = append(r.History, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: apitoken.Action(l.Action), Fields: l.Fields})
 	}
 	return err
 }

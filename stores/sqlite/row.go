@@ -154,7 +154,7 @@ func check(rec *apitoken.Record) error {
 		rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[len(rec.Secrets)-1].EncryptionKeyID,
 	}, rec.Permissions...)
 	for _, c := range rec.History {
-		texts = append(append(texts, c.By, c.Action), c.Fields...)
+		texts = append(append(texts, c.By, string(c.Action)), c.Fields...)
 	}
 	for _, s := range texts {
 		if !utf8.ValidString(s) {
@@ -290,7 +290,7 @@ type history []apitoken.HistoryEntry
 func historyJSON(h []apitoken.HistoryEntry) string {
 	var lines []line
 	for _, c := range h {
-		lines = append(lines, line{microsJSON(c.At), c.By, c.Action, c.Fields})
+		lines = append(lines, line{microsJSON(c.At), c.By, string(c.Action), c.Fields})
 	}
 	return array(lines)
 }
@@ -302,7 +302,7 @@ func (h *history) Scan(src any) error {
 	}
 	*h = nil
 	for _, l := range lines {
-		*h = append(*h, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: l.Action, Fields: l.Fields})
+		*h = append(*h, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: apitoken.Action(l.Action), Fields: l.Fields})
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func (s Suite) TestABulkIsCheckedFirstAndThenDoneOneByOne(t *testing.T) {
 	reports, _ := w.generate(w.grace, func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{w.reports} })
 	elsewhere, _ := w.generate(w.eve)
 	bulk := func(actor apitoken.Actor, action string, ids ...string) ([]string, error) {
-		return w.auth.As(actor).Bulk(t.Context(), apitoken.BulkParams{Action: action, IDs: ids})
+		return w.auth.As(actor).Bulk(t.Context(), apitoken.BulkParams{Action: apitoken.Action(action), IDs: ids})
 	}
 	refusedAt := func(id string, err error) {
 		t.Helper()

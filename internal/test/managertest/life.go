@@ -44,7 +44,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 			info, err := m.Import(t.Context(), importing(w, edit))
 			require.NoError(t, err)
 			require.Empty(t, info.DisplayID)
-			require.Equal(t, "import", w.lastEvent().Action)
+			require.Equal(t, "import", string(w.lastEvent().Action))
 			require.Equal(t, how == "by value", info.Revealable)
 			require.True(t, w.works(apitoken.NewSecret(foreign)))
 			require.True(t, w.works(apitoken.NewSecret("x"), func(r *http.Request) {
@@ -510,7 +510,7 @@ func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 	var asked []string
 	w := s.newWorld(t, foreignOn, withKeys(t, "a"), func(c *apitoken.Config) {
 		c.Audit = func(_ context.Context, ev apitoken.Event) error {
-			asked = append(asked, ev.Action)
+			asked = append(asked, string(ev.Action))
 			if verdict != nil && ev.Actor == "ada" && verdict.Error() == "panic" {
 				panic("audit")
 			}
@@ -566,7 +566,7 @@ func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 			err := change()
 			require.True(t, v.is(err), "%s: %v", action, err)
 			require.Equal(t, []string{action}, asked)
-			require.Equal(t, action, w.lastEvent().Action)
+			require.Equal(t, action, string(w.lastEvent().Action))
 			require.Equal(t, err, w.lastEvent().Err, "the observer is told")
 		}
 		require.True(t, w.works(secret), "requests go on without the audit")

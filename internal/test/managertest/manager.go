@@ -784,7 +784,7 @@ func (s Suite) TestHistoryKeepsTheLast16Changes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
 		info, _ := w.generate(w.ada)
-		require.Equal(t, "generate", info.History[0].Action)
+		require.Equal(t, "generate", string(info.History[0].Action))
 		for i := range 20 {
 			time.Sleep(time.Second)
 			var err error
@@ -805,7 +805,7 @@ func (s Suite) TestEveryChangeIsAnEventWithBeforeAndAfter(t *testing.T) {
 	w := s.newWorld(t)
 	info, _ := w.generate(w.ada)
 	ev := w.lastEvent()
-	require.Equal(t, "generate", ev.Action)
+	require.Equal(t, "generate", string(ev.Action))
 	require.Equal(t, "ada", ev.Actor)
 	require.Equal(t, info.ID, ev.TokenID)
 	require.Nil(t, ev.Before)
@@ -827,7 +827,7 @@ func (s Suite) TestEveryChangeIsAnEventWithBeforeAndAfter(t *testing.T) {
 	} {
 		require.NoError(t, c.do())
 		ev := w.lastEvent()
-		require.Equal(t, c.action, ev.Action)
+		require.Equal(t, c.action, string(ev.Action))
 		require.Equal(t, "admin", ev.Actor)
 		require.Equal(t, "ada", ev.Owner)
 		require.Equal(t, "demo", ev.Environment)
@@ -853,7 +853,7 @@ func (s Suite) TestEveryChangeIsAnEventWithBeforeAndAfter(t *testing.T) {
 		err := c.do()
 		require.Error(t, err)
 		ev := w.lastEvent()
-		require.Equal(t, c.action, ev.Action)
+		require.Equal(t, c.action, string(ev.Action))
 		require.Equal(t, err, ev.Err, "refused changes are events, too")
 		require.Nil(t, ev.After)
 		require.Nil(t, ev.Fields)

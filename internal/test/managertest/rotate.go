@@ -27,8 +27,8 @@ func (s Suite) TestARotatedTokenKeepsItsIDAndBothSecretsWorkDuringTheOverlap(t *
 		require.NotEqual(t, old.Reveal(), fresh.Reveal())
 		require.True(t, strings.HasPrefix(fresh.Reveal(), got.DisplayID))
 		require.True(t, got.Rotation.OldValidUntil.Equal(time.Now().Add(time.Hour)))
-		require.Equal(t, "rotate", w.lastEvent().Action)
-		require.Equal(t, "rotate", got.History[0].Action)
+		require.Equal(t, "rotate", string(w.lastEvent().Action))
+		require.Equal(t, "rotate", string(got.History[0].Action))
 
 		time.Sleep(time.Hour - time.Microsecond)
 		require.True(t, w.works(old))
@@ -126,7 +126,7 @@ func (s Suite) TestARepeatedRotationChangesNothing(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, fresh.Reveal(), again.Reveal())
-			require.Equal(t, "reveal", w.lastEvent().Action, "showing it again is a reveal")
+			require.Equal(t, "reveal", string(w.lastEvent().Action), "showing it again is a reveal")
 		}
 		// After it was taken back, its key must not make another one.
 		_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepOld)
@@ -146,7 +146,7 @@ func (s Suite) TestEndOverlapKeepsTheSecretThatIsAskedFor(t *testing.T) {
 		got, err := m.EndOverlap(t.Context(), info.ID, keep)
 		require.NoError(t, err)
 		require.Nil(t, got.Rotation)
-		require.Equal(t, "end_overlap", w.lastEvent().Action)
+		require.Equal(t, "end_overlap", string(w.lastEvent().Action))
 		kept, gone := fresh, old
 		if keep == apitoken.KeepOld {
 			kept, gone = old, fresh

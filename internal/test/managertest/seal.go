@@ -374,7 +374,7 @@ func (s Suite) TestRevealShowsTheSecretToItsOwnerAndIsAnEvent(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, secret.Reveal(), shown.Reveal())
 	ev := w.lastEvent()
-	require.Equal(t, "reveal", ev.Action)
+	require.Equal(t, "reveal", string(ev.Action))
 	require.Equal(t, "ada", ev.Actor)
 	require.Equal(t, info.ID, ev.TokenID)
 	require.NoError(t, ev.Err)
