@@ -199,7 +199,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		code    int
 		message string // on stderr, a regular expression
 	}{
-		{"nothing", "", 2, `say what to do\n$`},
+		{"nothing", "", 2, `missing command\n$`},
 		{"an unknown command", "generat", 2, `^token: there is no such command; try token help\n$`},
 		{"a token as command", secret, 2, `no such command`},
 		{"an unknown flag", "list -al", 2, `^token list: flag provided but not defined: -al; try token list -help`},
