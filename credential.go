@@ -93,8 +93,8 @@ func newScheme(name, realm string) scheme {
 			Detail: "The request has no API token.",
 		}),
 	}
-	for i, reason := range reasons {
-		s.invalid[i] = newRefusal(reason, plain+`, error="invalid_token"`, Problem{
+	for i := range reasons {
+		s.invalid[i] = newRefusal(reasons[i].reason, plain+`, error="invalid_token"`, Problem{
 			Type: problemTypes + "invalid-token", Title: "API token not valid", Status: http.StatusUnauthorized,
 			Detail: "The API token is not valid for this request.",
 		})

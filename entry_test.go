@@ -181,7 +181,7 @@ func TestTheContextOfALookUpIsOverWhenItsTimeIs(t *testing.T) {
 		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			time.Sleep(time.Second - time.Nanosecond)
 			before := ctx.Err()
-			time.Sleep(time.Nanosecond)
+			time.Sleep(2 * time.Nanosecond)
 			seen <- [2]error{before, ctx.Err()}
 			return apitoken.Record{}, ctx.Err()
 		}

@@ -7,49 +7,6 @@ import (
 	"time"
 )
 
-// A Reason says why a request was refused. It is an error to test for with
-// errors.Is, and as text a short stable name for logs and metrics. Clients are
-// not told: on the wire all reasons for which errors.Is(r, ErrInvalidToken) is
-// true look the same.
-type Reason string
-
-// The reasons.
-const (
-	ErrNoToken   Reason = "no_token"  // no token was presented; 401
-	ErrMalformed Reason = "malformed" // what was presented is no request syntax; 400
-
-	ErrInvalidToken Reason = "invalid_token"      // any of the following; 401
-	ErrUnknownToken Reason = "unknown_token"      // no token of this service, never issued, or deleted
-	ErrWrongSecret  Reason = "wrong_secret"       // the ID exists, its secret is another
-	ErrRetired      Reason = "retired_secret"     // a secret that was rotated away: perhaps stolen
-	ErrEnvironment  Reason = "other_environment"  // not of the environment of the request
-	ErrDeactivated  Reason = "deactivated"        //
-	ErrExpired      Reason = "expired"            // by its own expiry or Config.MaxLifetime
-	ErrIdle         Reason = "idle"               // not used for longer than Config.MaxIdle
-	ErrNotYetValid  Reason = "not_yet_valid"      //
-	ErrNetwork      Reason = "network"            // from outside its networks, or from no known address
-	ErrNoOwner      Reason = "owner_gone"         // the owner is no longer there
-	ErrPermission   Reason = "missing_permission" // valid, but not enough; 403
-	ErrUnavailable  Reason = "unavailable"        // no decision was possible; 503
-)
-
-// Error returns the name of the reason.
-func (r Reason) Error() string { return "apitoken: " + string(r) }
-
-// Is makes errors.Is(r, ErrInvalidToken) true for all reasons why a well-formed
-// request is answered with 401.
-func (r Reason) Is(target error) bool {
-	if target != ErrInvalidToken {
-		return false
-	}
-	switch r {
-	case ErrInvalidToken, ErrUnknownToken, ErrWrongSecret, ErrRetired, ErrEnvironment,
-		ErrDeactivated, ErrExpired, ErrIdle, ErrNotYetValid, ErrNetwork, ErrNoOwner:
-		return true
-	}
-	return false
-}
-
 // An Event tells Config.Observe of a decision about a request or of a change to
 // a token. It carries no secret and no digest.
 type Event struct {

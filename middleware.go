@@ -241,10 +241,13 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	reason := v.reason
 	if a.config.Observe != nil {
 		ev := Event{
-			Time: v.at, Action: actionUse, Reason: v.reason, Err: v.err,
+			Time: v.at, Action: actionUse, Reason: v.reason,
 			TokenID: v.id, Transport: q.credential.via,
 		}
-		if v.matched {
+		if v.reason == ErrUnavailable {
+			ev.Err = v.err
+		}
+		if !v.token.IsZero() {
 			ev.Token, ev.Environment, ev.Owner = v.token, v.token.Environment(), v.token.Owner()
 		}
 		if q.http != nil {
@@ -269,7 +272,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	}
 	a.refused.add(reason)
 	var set permSet
-	if v.matched {
+	if !v.token.IsZero() {
 		set = v.token.effective()
 	}
 	return Token{}, a.refuse(reason, &q.credential, q.need, set)
@@ -277,31 +280,57 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 
 // A verdict is what verify found out.
 type verdict struct {
-	reason  Reason // "" to accept
-	err     error  // behind ErrUnavailable
-	id      string // of the token that was presented, if it is well formed
-	token   Token
-	matched bool // token is the one whose secret was presented
-	at      time.Time
+	reason Reason // "" to accept
+	err    error  // behind ErrUnavailable
+	id     string // of the token that was presented, if it is well formed
+	token  Token  // whose secret was presented
+	at     time.Time
 }
 
-// verify is the decision itself. What it takes into account is the credential,
-// the record that the store has for it, the environment, the client's address
-// and the time; nothing else.
+// verify finds the facts about a request and evaluates them. What it takes into
+// account is the credential, the record that the store has for it, the
+// environment, the client's address, the owner and the time; nothing else.
 func (a *Authority) verify(q *request, v *verdict) {
-	began := a.now()
-	v.at = began
+	v.at = a.now()
+	var f facts
+	a.identify(q, v, &f)
+	against := evaluate(&f)
+	if v.reason = against.first(); v.reason != "" {
+		return
+	}
+	e, secret := v.token.entry(), v.token.secret()
+	f.until, f.life, f.policy, f.now = e.until(secret), &e.life, a.policy, a.clock(v.at)
+	a.surroundings(q, v, &f)
+	against = evaluate(&f)
+	if v.reason = against.first(); v.reason != "" {
+		return
+	}
+	powerless := false
+	if a.config.OwnerPermissions != nil { // which may take its time, and so comes last
+		f.owner, powerless, v.err = a.limit(q.ctx, &v.token)
+		v.at = a.now()
+		f.now = a.clock(v.at)
+	}
+	if f.owner == yes || f.owner == notAsked {
+		f.permissions = answerTo(!powerless && q.need.metBy(v.token.effective()), nil)
+	}
+	against = evaluate(&f)
+	v.reason = against.first()
+}
+
+// identify finds the token that a request presents.
+func (a *Authority) identify(q *request, v *verdict, f *facts) {
 	c := &q.credential
 	switch {
 	case c.fault != noFault:
-		v.reason = ErrMalformed
+		f.credential = failed
 		return
 	case c.via == "":
-		v.reason = ErrNoToken
+		f.credential = no
 		return
 	}
 	if v.err = q.need.check(a.catalogue); v.err != nil {
-		v.reason = ErrUnavailable
+		f.need = failed
 		return
 	}
 	var secret presentedSecret
@@ -309,115 +338,100 @@ func (a *Authority) verify(q *request, v *verdict) {
 	case q.again != nil:
 		v.id, secret = q.id, *q.again
 	case c.ours:
-		v.id = c.id
+		v.id, secret.digest = c.id, digest(c.secret)
 	case a.isForeign(c.text):
 		secret = presentedSecret{digest(c.text), true}
 		v.id = foreignID(secret.digest[:])
 	default:
-		v.reason = ErrUnknownToken
+		f.record = no
 		return
 	}
-	if c.ours {
-		secret.digest = digest(c.secret)
+	e, err := a.find(q.ctx, v, &secret)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		f.record = no
+		return
+	case err != nil:
+		f.record, v.err = failed, err
+		return
 	}
-	var e *entry
-	var fresh bool
-	var hash uint64
-	if a.cache != nil {
-		hash = a.cache.hash(v.id)
-		e, fresh = a.cache.get(hash, v.id, a.cache.instant(began))
+	which := e.find(&secret)
+	if which < 0 {
+		f.secret = no
+		return
 	}
-	for {
-		if !fresh {
-			var err error
-			e, err = a.lookup(q.ctx, hash, v.id, e != nil && e.find(&secret) >= 0, began)
-			v.at = a.now() // the store had its time
-			if errors.Is(err, ErrNotFound) {
-				v.reason = ErrUnknownToken
-				return
-			} else if err != nil {
-				v.reason, v.err = ErrUnavailable, err
-				return
-			}
-		}
-		i := e.find(&secret)
-		if i < 0 {
-			v.reason = ErrWrongSecret
-			return
-		}
-		v.token, v.matched = newToken(e), true
-		v.reason, v.err = a.state(q, &v.token, i, v.at)
-		if v.reason == "" && a.config.OwnerPermissions != nil {
-			v.at = a.now() // it had its time
-			v.reason = a.over(e, i, a.clock(v.at))
-		}
-		if v.reason != ErrIdle || !fresh || e.read.age(a.cache.instant(v.at)) <= min(a.cache.maxStale, time.Second) {
-			break
-		}
-		a.cache.invalidate(v.id) // uses change without the feed telling
-		fresh, v.token, v.matched = false, Token{}, false
-	}
-	if v.reason == "" && !q.need.metBy(v.token.effective()) {
-		v.reason = ErrPermission
+	v.token = newToken(e)
+	if which > 0 || e.bound() {
+		v.token.x = &extra{secret: which}
 	}
 }
 
-// state judges everything about a token but its permissions, of which nothing
-// may be said before. It completes the token with what is particular to the
-// request.
-func (a *Authority) state(q *request, tok *Token, secret int, now time.Time) (Reason, error) {
-	e, at := tok.entry(), a.clock(now)
-	if secret > 0 || e.bound() {
-		tok.x = &extra{secret: secret}
+// find returns the entry of a token, from memory if that is fresh.
+func (a *Authority) find(ctx context.Context, v *verdict, secret *presentedSecret) (*entry, error) {
+	if a.cache == nil {
+		e, err := a.lookup(ctx, 0, v.id, false, v.at)
+		v.at = a.now() // the store had its time
+		return e, err
 	}
-	if e.retired(secret, at) {
-		return ErrRetired, nil
+	hash, now := a.cache.hash(v.id), a.cache.instant(v.at)
+	e, fresh := a.cache.get(hash, v.id, now)
+	known := e != nil && e.find(secret) >= 0
+	if fresh && known && a.policy.idle(&e.life, a.clock(v.at)) && e.read.age(now) > min(a.cache.maxStale, time.Second) {
+		// It may have been used elsewhere: of uses the feed tells nothing.
+		a.cache.invalidate(v.id)
+		fresh = false
 	}
-	switch environment, err := a.environment(q, tok); {
-	case err != nil:
-		return ErrUnavailable, err
-	case environment != tok.Environment():
-		return ErrEnvironment, nil
+	if fresh {
+		return e, nil
 	}
-	if reason := a.policy.refuses(&e.life, at); reason != "" {
-		return reason, nil
-	}
-	if e.bound() || a.config.ClientAddr != nil {
-		addr, err := a.address(q)
-		if err != nil {
-			return ErrUnavailable, err
-		}
-		if !e.allows(addr) {
-			return ErrNetwork, nil
-		}
+	e, err := a.lookup(ctx, hash, v.id, known, v.at)
+	v.at = a.now()
+	return e, err
+}
+
+// surroundings finds the facts that the application tells, and completes the
+// token with what is particular to the request.
+func (a *Authority) surroundings(q *request, v *verdict, f *facts) {
+	tok := &v.token
+	environment, err := a.environment(q, tok)
+	f.environment = answerTo(environment == tok.Environment(), err)
+	if e := tok.entry(); e.bound() || a.config.ClientAddr != nil {
+		addr, addrErr := a.address(q)
+		f.address = answerTo(e.allows(addr), addrErr)
 		if tok.x != nil {
 			tok.x.address = addr
 		}
-	}
-	owner, limited, err := a.ownerPermissions(q.ctx, tok.Environment(), tok.Owner())
-	switch {
-	case errors.Is(err, ErrNoOwner):
-		return ErrNoOwner, nil
-	case err != nil:
-		return ErrUnavailable, err
-	case limited:
-		if tok.x == nil {
-			tok.x = new(extra)
-		}
-		tok.x.perms, tok.x.limited = e.perms().and(owner), true
-		if owner.empty() {
-			return ErrPermission, nil
+		if err == nil {
+			err = addrErr
 		}
 	}
-	return "", nil
+	v.err = err
 }
 
-// over returns the reason if a token, or this secret of it, has ended.
-func (a *Authority) over(e *entry, secret int, at int64) Reason {
-	if e.retired(secret, at) {
-		return ErrRetired
+// limit asks what the owner of a token may do now, and restricts the token to
+// that. A powerless owner may do nothing.
+func (a *Authority) limit(ctx context.Context, tok *Token) (owner answer, powerless bool, err error) {
+	perms, _, err := a.ownerPermissions(ctx, tok.Environment(), tok.Owner())
+	if owner, err = ownerAnswer(err); owner != yes {
+		return owner, false, err
 	}
-	return a.policy.refuses(&e.life, at)
+	if tok.x == nil {
+		tok.x = new(extra)
+	}
+	tok.x.perms, tok.x.limited = tok.entry().perms().and(perms), true
+	return yes, perms.empty(), nil
+}
+
+// ownerAnswer reads the error of ownerPermissions: whether the owner exists, and
+// why that is not known.
+func ownerAnswer(err error) (answer, error) {
+	switch {
+	case errors.Is(err, ErrNoOwner):
+		return no, nil
+	case err != nil:
+		return failed, err
+	}
+	return yes, nil
 }
 
 // ownerPermissions returns what the owner of a token may do now, if the

@@ -42,18 +42,8 @@ func (p Policy) idle(l *life, now int64) bool {
 // refuses returns the reason why a token cannot be used at a moment, "" if it
 // can.
 func (p Policy) refuses(l *life, now int64) Reason {
-	end := p.expiry(l)
-	switch {
-	case l.inactive:
-		return ErrDeactivated
-	case end != noTime && now >= end:
-		return ErrExpired
-	case p.idle(l, now):
-		return ErrIdle
-	case now < l.notBefore:
-		return ErrNotYetValid
-	}
-	return ""
+	against := evaluate(&facts{life: l, until: noTime, policy: p, now: now})
+	return against.first()
 }
 
 // Status returns the status of a token at a moment: as Record.StatusAt, and
@@ -150,37 +140,26 @@ func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.
 	if err := need.check(m.a.catalogue); err != nil {
 		return nil, &FieldError{"need", err.Error()}
 	}
-	now, l := micros(m.a.now()), r.rec.life()
-	end := m.a.policy.expiry(&l)
-	x := &Explanation{ExpiresAt: moment(end)}
-	against := func(r Reason, applies bool) {
-		if applies {
-			x.Reasons = append(x.Reasons, r)
-		}
+	l := r.rec.life()
+	x := &Explanation{ExpiresAt: moment(m.a.policy.expiry(&l)), MissingFromToken: need.missing(r.perms)}
+	f := facts{life: &l, until: noTime, policy: m.a.policy}
+	if from.IsValid() {
+		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
 	}
-	against(ErrDeactivated, l.inactive)
-	against(ErrExpired, end != noTime && now >= end)
-	against(ErrIdle, m.a.policy.idle(&l, now))
-	against(ErrNotYetValid, now < l.notBefore)
-	against(ErrNetwork, from.IsValid() && !inside(r.rec.Networks, from.Unmap()))
-
-	owner, limited, err := m.a.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
 	effective := r.perms
-	if limited && err == nil {
-		effective = r.perms.and(owner)
-		x.MissingFromOwner = need.missing(owner)
+	owner, limited, err := m.a.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
+	f.owner, x.Err = ownerAnswer(err)
+	if f.owner == yes {
+		if limited {
+			effective = r.perms.and(owner)
+			x.MissingFromOwner = need.missing(owner)
+		}
+		f.permissions = answerTo(need.metBy(effective) && !(limited && owner.empty()), nil)
 	}
-	x.MissingFromToken = need.missing(r.perms)
+	f.now = micros(m.a.now())
+	against := evaluate(&f)
+	x.Reasons = against.all()
 	x.Effective = effective.list(m.a.catalogue)
-	switch {
-	case errors.Is(err, ErrNoOwner):
-		against(ErrNoOwner, true)
-	case err != nil:
-		against(ErrUnavailable, true)
-		x.Err = err
-	default:
-		against(ErrPermission, limited && owner.empty() || !need.metBy(effective))
-	}
 	if len(x.Reasons) == 0 || need.match == matchAny && need.metBy(effective) {
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}

@@ -201,19 +201,7 @@ func TestTheExportedAPIIsTheRecordedOne(t *testing.T) {
 // exportedAPI lists the exported names of the root package, and its API in the
 // manner of the files in Go's own api directory.
 func exportedAPI(t *testing.T) (names []string, api string) {
-	exports := map[string]string{} // compiled packages by path
-	list := goCommand(t, "list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}", ".")
-	for line := range strings.Lines(list) {
-		path, file, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		exports[path] = file
-	}
-	fset := token.NewFileSet()
-	conf := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
-		return os.Open(exports[path])
-	})}
-	pkg, err := conf.Check(rootPath, fset, rootFiles(t, fset), nil)
-	require.NoError(t, err)
-
+	pkg := rootPackage(t)
 	qualify := func(p *types.Package) string {
 		if p == pkg {
 			return ""
@@ -268,6 +256,23 @@ func exportedAPI(t *testing.T) (names []string, api string) {
 	}
 	slices.Sort(lines)
 	return names, strings.Join(lines, "\n") + "\n"
+}
+
+// rootPackage returns the root package as the compiler knows it.
+func rootPackage(t *testing.T) *types.Package {
+	exports := map[string]string{} // compiled packages by path
+	list := goCommand(t, "list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}", ".")
+	for line := range strings.Lines(list) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		exports[path] = file
+	}
+	fset := token.NewFileSet()
+	conf := types.Config{Importer: importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) {
+		return os.Open(exports[path])
+	})}
+	pkg, err := conf.Check(rootPath, fset, rootFiles(t, fset), nil)
+	require.NoError(t, err)
+	return pkg
 }
 
 // rootFiles parses the root package without its tests.

@@ -1,7 +1,6 @@
 package apitoken
 
 import (
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -57,15 +56,6 @@ func (a *Authority) Stats() Stats {
 	return s
 }
 
-// reasons are all reasons for which a request is refused.
-var reasons = [...]Reason{
-	ErrNoToken, ErrMalformed, ErrUnknownToken, ErrPermission, ErrWrongSecret, ErrRetired, ErrEnvironment, ErrDeactivated,
-	ErrExpired, ErrIdle, ErrNotYetValid, ErrNetwork, ErrNoOwner, ErrUnavailable,
-}
-
-// index returns the index of r, which is one of reasons.
-func (r Reason) index() int { return slices.Index(reasons[:], r) }
-
 // refusalCounters count refusals by reason.
 type refusalCounters [len(reasons)]atomic.Int64
 
@@ -73,8 +63,8 @@ func (c *refusalCounters) add(r Reason) { c[r.index()].Add(1) }
 
 func (c *refusalCounters) counts() map[Reason]int64 {
 	counts := make(map[Reason]int64, len(reasons))
-	for i, r := range reasons {
-		counts[r] = c[i].Load()
+	for i := range reasons {
+		counts[reasons[i].reason] = c[i].Load()
 	}
 	return counts
 }

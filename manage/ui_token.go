@@ -1,7 +1,6 @@
 package manage
 
 import (
-	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -126,17 +125,6 @@ func (ui *ui) reveal(rq *uiRequest) {
 	ui.render(rq, status, "token", p)
 }
 
-// uiReasons are the words for what stands against a request.
-var uiReasons = map[apitoken.Reason]string{
-	apitoken.ErrDeactivated: "The token is deactivated.",
-	apitoken.ErrExpired:     "The token has expired.",
-	apitoken.ErrIdle:        "The token was not used for so long that it has expired.",
-	apitoken.ErrNotYetValid: "The token is not valid yet.",
-	apitoken.ErrNetwork:     "The address is not in the networks that the token is bound to.",
-	apitoken.ErrNoOwner:     "The owner of the token is no longer a user of this service.",
-	apitoken.ErrUnavailable: "It can’t be told just now what the owner of the token may do.",
-}
-
 // explain asks what would happen to a request, if the address names one.
 func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 	q := rq.URL.Query()
@@ -172,18 +160,11 @@ func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 	if p.Explain.OK {
 		return
 	}
-	switch first := x.Reasons[0]; {
-	case first == apitoken.ErrPermission:
-		p.Explain.Status = http.StatusForbidden
-	case errors.Is(first, apitoken.ErrInvalidToken):
-		p.Explain.Status = http.StatusUnauthorized
-	default:
-		p.Explain.Status = http.StatusServiceUnavailable
-	}
+	p.Explain.Status = x.Reasons[0].Status()
 	p.Explain.Verdict = "A request would be refused."
 	for _, r := range x.Reasons {
 		if r != apitoken.ErrPermission {
-			p.Explain.Reasons = append(p.Explain.Reasons, uiReasons[r])
+			p.Explain.Reasons = append(p.Explain.Reasons, r.Sentence())
 			continue
 		}
 		which := uiList

@@ -44,7 +44,7 @@ func TestTokensAreManagedAtATerminalWhileTheServerRuns(t *testing.T) {
 	assert.Equal(t, "deactivated "+secret[5:22]+"\n", out)
 	assert.Eventually(t, func() bool { return asks(secret) == 401 }, 20e9, 100e6)
 	_, out, _ = token(t, dir, "explain", secret[5:22], "-permissions", "devices:read")
-	assert.Contains(t, out, "it is deactivated")
+	assert.Contains(t, out, "The token is deactivated.")
 
 	// A token of an earlier system, of which only the hash is known.
 	foreign := strings.Repeat("0123456789abcdef", 3)

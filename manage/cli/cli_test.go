@@ -436,8 +436,8 @@ history      2000-01-01T01:00:00Z deactivate by operator active
 history      2000-01-01T00:00:00Z generate by operator`,
 			"explain " + id + " -permissions reports:read -from 198.51.100.1": `
 it would be refused:
-  deactivated: it is deactivated
-  network: the address is not in its networks
+  deactivated: The token is deactivated.
+  network: The address is not in the networks that the token is bound to.
   missing_permission: permissions are missing
   the token lacks reports:read
 what it can use: devices:read`,

@@ -250,18 +250,6 @@ func explainFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.explainFrom, "from", "", "the `ADDRESS` the request comes from; without, networks do not count")
 }
 
-// meanings are what the reasons mean to someone who asks why a token is refused.
-var meanings = map[apitoken.Reason]string{
-	apitoken.ErrDeactivated: "it is deactivated",
-	apitoken.ErrExpired:     "it has expired",
-	apitoken.ErrIdle:        "it was not used for too long",
-	apitoken.ErrNotYetValid: "it is not valid yet",
-	apitoken.ErrNetwork:     "the address is not in its networks",
-	apitoken.ErrNoOwner:     "its owner is not there any more",
-	apitoken.ErrPermission:  "permissions are missing",
-	apitoken.ErrUnavailable: "what its owner may do could not be found out",
-}
-
 func (k *call) explain() error {
 	id, err := k.id(k.args[0])
 	if err != nil {
@@ -308,7 +296,7 @@ func (k *call) explain() error {
 		fmt.Fprintln(k.out, "it would be refused:")
 	}
 	for _, r := range x.Reasons {
-		fmt.Fprintf(k.out, "  %s: %s\n", string(r), meanings[r])
+		fmt.Fprintf(k.out, "  %s: %s\n", string(r), r.Sentence())
 	}
 	for _, name := range x.MissingFromToken {
 		fmt.Fprintln(k.out, "  the token lacks", name)

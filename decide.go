@@ -1,0 +1,94 @@
+package apitoken
+
+// facts are what is known about a request when it is decided. A fact that was
+// not asked for stands against nothing.
+type facts struct {
+	credential answer // the request presents one; failed: it is malformed
+	need       answer // failed: the route requires what cannot be judged
+	record     answer // the store has a token with this ID
+	secret     answer // the secret is one of the token's
+
+	now    int64 // as in life
+	until  int64 // when the secret ends, noTime for never
+	life   *life // nil: not asked
+	policy Policy
+
+	environment answer // the request is about that of the token
+	address     answer // the token may be used from there
+	owner       answer // the owner exists
+	permissions answer // they are enough for the route
+}
+
+// An answer is what is known of one fact.
+type answer uint8
+
+const (
+	notAsked answer = iota
+	yes
+	no
+	failed // whoever was asked could not say
+)
+
+// answerTo returns the answer to a question that may have failed.
+func answerTo(holds bool, err error) answer {
+	switch {
+	case err != nil:
+		return failed
+	case holds:
+		return yes
+	}
+	return no
+}
+
+// evaluate returns all that stands against a request, in the one order of
+// reasons: the first of them answers the request. What concerns the state of a
+// token comes before its permissions, so that a 403 says only to the holder of a
+// good token that it is one.
+func evaluate(f *facts) (against reasonList) {
+	against.add(ErrMalformed, f.credential == failed)
+	against.add(ErrNoToken, f.credential == no)
+	against.add(ErrUnavailable, f.need == failed)
+	against.add(ErrUnknownToken, f.record == no)
+	against.add(ErrUnavailable, f.record == failed)
+	against.add(ErrWrongSecret, f.secret == no)
+	if f.life != nil {
+		against.add(ErrRetired, past(f.until, f.now))
+	}
+	against.add(ErrUnavailable, f.environment == failed)
+	against.add(ErrEnvironment, f.environment == no)
+	if l := f.life; l != nil {
+		against.add(ErrDeactivated, l.inactive)
+		against.add(ErrExpired, past(f.policy.expiry(l), f.now))
+		against.add(ErrIdle, f.policy.idle(l, f.now))
+		against.add(ErrNotYetValid, f.now < l.notBefore)
+	}
+	against.add(ErrUnavailable, f.address == failed)
+	against.add(ErrNetwork, f.address == no)
+	against.add(ErrNoOwner, f.owner == no)
+	against.add(ErrUnavailable, f.owner == failed)
+	against.add(ErrPermission, f.permissions == no)
+	return against
+}
+
+// past reports whether an end, noTime for never, has come.
+func past(end, now int64) bool { return end != noTime && now >= end }
+
+// A reasonList holds the reasons that stand against a request, without a heap
+// allocation for each decision. It has room for every line of evaluate.
+type reasonList struct {
+	n    int
+	list [18]Reason
+}
+
+func (l *reasonList) add(r Reason, applies bool) {
+	if applies {
+		l.list[l.n] = r
+		l.n++
+	}
+}
+
+// first returns the reason that answers the request, "" if it is accepted.
+func (l *reasonList) first() Reason { return l.list[0] }
+
+// all returns the reasons, nil for none.
+func (l *reasonList) all() []Reason { return append([]Reason(nil), l.list[:l.n]...) }

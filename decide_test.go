@@ -1,0 +1,138 @@
+package apitoken
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A situation is a combination of facts, told in words: by fact, what is so. The
+// model below knows the words and the order of the answers, and nothing of evaluate.
+type situation map[string]string
+
+const testNow, testDay = int64(1_900_000_000_000_000), int64(86_400_000_000)
+
+// situations calls f for every combination of what can be so.
+func situations(f func(situation, *facts)) {
+	answers := func(set func(*facts, answer), words ...string) []func(situation, *facts, string) {
+		var choices []func(situation, *facts, string)
+		for i, word := range words {
+			choices = append(choices, func(s situation, f *facts, name string) {
+				s[name] = word
+				set(f, answer(i))
+			})
+		}
+		return choices
+	}
+	parts := []struct {
+		name    string
+		choices []func(situation, *facts, string)
+	}{
+		{"credential", answers(func(f *facts, a answer) { f.credential = a }, "", "one", "none", "malformed")[1:]},
+		{"need", answers(func(f *facts, a answer) { f.need = a * failed }, "", "senseless")},
+		{"record", answers(func(f *facts, a answer) { f.record = a }, "", "there", "unknown", "unreadable")},
+		{"secret", answers(func(f *facts, a answer) { f.secret = a }, "", "right", "wrong")},
+		{"until", answers(func(f *facts, a answer) {
+			f.until = []int64{noTime, testNow + 1, testNow}[a]
+		}, "never", "later", "past")},
+		{"life", answers(func(f *facts, a answer) {
+			l := life{created: testNow - 40*testDay, expires: noTime, notBefore: noTime, used: testNow - testDay}
+			f.policy = Policy{MaxIdle: 30 * 24 * 3600e9}
+			f.now = testNow
+			switch a {
+			case 0:
+				return
+			case 2:
+				l.inactive = true
+			case 3:
+				l.expires = testNow
+			case 4:
+				f.policy.MaxLifetime, l.expires = 40*24*3600e9, testNow+testDay
+			case 5:
+				l.used = testNow - 30*testDay
+			case 6:
+				l.notBefore = testNow + 1
+			case 7:
+				l.inactive, l.expires, l.used, l.notBefore = true, testNow, noTime, testNow+1
+			}
+			f.life = &l
+		}, "", "good", "inactive", "expired", "too old", "idle", "early", "all four")},
+		{"environment", answers(func(f *facts, a answer) { f.environment = a }, "", "same", "other", "unknown")},
+		{"address", answers(func(f *facts, a answer) { f.address = a }, "", "inside", "outside", "unknown")},
+		{"owner", answers(func(f *facts, a answer) { f.owner = a }, "", "there", "gone", "unknown")},
+		{"permissions", answers(func(f *facts, a answer) { f.permissions = a }, "", "enough", "too few")},
+	}
+	var walk func(i int, s situation, so *facts)
+	walk = func(i int, s situation, so *facts) {
+		if i == len(parts) {
+			f(s, so)
+			return
+		}
+		for _, choose := range parts[i].choices {
+			next := *so
+			choose(s, &next, parts[i].name)
+			walk(i+1, s, &next)
+		}
+	}
+	walk(0, situation{}, &facts{})
+}
+
+// answers are the answers to requests in their order, each with when it is given.
+var answers = []struct {
+	reason Reason
+	when   func(s situation) bool
+}{
+	{ErrMalformed, func(s situation) bool { return s["credential"] == "malformed" }},
+	{ErrNoToken, func(s situation) bool { return s["credential"] == "none" }},
+	{ErrUnavailable, func(s situation) bool { return s["need"] == "senseless" }},
+	{ErrUnknownToken, func(s situation) bool { return s["record"] == "unknown" }},
+	{ErrUnavailable, func(s situation) bool { return s["record"] == "unreadable" }},
+	{ErrWrongSecret, func(s situation) bool { return s["secret"] == "wrong" }},
+	{ErrRetired, func(s situation) bool { return s["life"] != "" && s["until"] == "past" }},
+	{ErrUnavailable, func(s situation) bool { return s["environment"] == "unknown" }},
+	{ErrEnvironment, func(s situation) bool { return s["environment"] == "other" }},
+	{ErrDeactivated, func(s situation) bool { return s["life"] == "inactive" || s["life"] == "all four" }},
+	{ErrExpired, func(s situation) bool {
+		return s["life"] == "expired" || s["life"] == "too old" || s["life"] == "all four"
+	}},
+	{ErrIdle, func(s situation) bool { return s["life"] == "idle" || s["life"] == "all four" }},
+	{ErrNotYetValid, func(s situation) bool { return s["life"] == "early" || s["life"] == "all four" }},
+	{ErrUnavailable, func(s situation) bool { return s["address"] == "unknown" }},
+	{ErrNetwork, func(s situation) bool { return s["address"] == "outside" }},
+	{ErrNoOwner, func(s situation) bool { return s["owner"] == "gone" }},
+	{ErrUnavailable, func(s situation) bool { return s["owner"] == "unknown" }},
+	{ErrPermission, func(s situation) bool { return s["permissions"] == "too few" }},
+}
+
+func TestEveryCombinationOfFactsHasTheReasonsOfTheTableInItsOrder(t *testing.T) {
+	n, accepted := 0, 0
+	situations(func(s situation, f *facts) {
+		n++
+		got := evaluate(f)
+		i := 0
+		for _, a := range answers {
+			if !a.when(s) {
+				continue
+			}
+			if i >= got.n || got.list[i] != a.reason {
+				require.Equal(t, a.reason, got.list[i], "reason %d of %v: %v", i, s, got.all())
+			}
+			i++
+		}
+		if i != got.n {
+			require.Equal(t, i, got.n, "%v: %v", s, got.all())
+		}
+		if got.first() == "" {
+			accepted++
+		}
+	})
+	t.Logf("%d combinations, %d accepted", n, accepted)
+	assert.Greater(t, n, 300_000)
+	assert.NotZero(t, accepted)
+}
+
+func TestNoReasonStandsAgainstWhatWasNotAsked(t *testing.T) {
+	against := evaluate(&facts{until: noTime})
+	assert.Empty(t, against.all())
+}

@@ -1,0 +1,92 @@
+package apitoken
+
+import "net/http"
+
+// A Reason says why a request was refused. It is an error to test for with
+// errors.Is, and as text a short stable name for logs and metrics. Clients are
+// not told: on the wire all reasons for which errors.Is(r, ErrInvalidToken) is
+// true look the same.
+type Reason string
+
+// The reasons.
+const (
+	ErrNoToken   Reason = "no_token"  // no token was presented; 401
+	ErrMalformed Reason = "malformed" // what was presented is no request syntax; 400
+
+	ErrInvalidToken Reason = "invalid_token"      // any of the following; 401
+	ErrUnknownToken Reason = "unknown_token"      // no token of this service, never issued, or deleted
+	ErrWrongSecret  Reason = "wrong_secret"       // the ID exists, its secret is another
+	ErrRetired      Reason = "retired_secret"     // a secret that was rotated away: perhaps stolen
+	ErrEnvironment  Reason = "other_environment"  // not of the environment of the request
+	ErrDeactivated  Reason = "deactivated"        //
+	ErrExpired      Reason = "expired"            // by its own expiry or Config.MaxLifetime
+	ErrIdle         Reason = "idle"               // not used for longer than Config.MaxIdle
+	ErrNotYetValid  Reason = "not_yet_valid"      //
+	ErrNetwork      Reason = "network"            // from outside its networks, or from no known address
+	ErrNoOwner      Reason = "owner_gone"         // the owner is no longer there
+	ErrPermission   Reason = "missing_permission" // valid, but not enough; 403
+	ErrUnavailable  Reason = "unavailable"        // no decision was possible; 503
+)
+
+// reasons has a row for each reason: the status of the answer, whether that is
+// the one for all invalid tokens, and a sentence for people. To add a reason, add
+// its constant, its row, and its line in evaluate. The counters of [Stats], the
+// refusals, the web page and the command line go by this table.
+var reasons = [...]struct {
+	reason   Reason
+	status   int
+	invalid  bool // errors.Is(reason, ErrInvalidToken)
+	sentence string
+}{
+	{ErrNoToken, http.StatusUnauthorized, false, "The request has no API token."},
+	{ErrMalformed, http.StatusBadRequest, false, "The request does not present an API token in a form that can be read."},
+	{ErrUnknownToken, http.StatusUnauthorized, true, "There is no such token."},
+	{ErrWrongSecret, http.StatusUnauthorized, true, "The secret is not the token's."},
+	{ErrRetired, http.StatusUnauthorized, true, "The secret was replaced by rotating the token."},
+	{ErrEnvironment, http.StatusUnauthorized, true, "The token belongs to another environment."},
+	{ErrDeactivated, http.StatusUnauthorized, true, "The token is deactivated."},
+	{ErrExpired, http.StatusUnauthorized, true, "The token has expired."},
+	{ErrIdle, http.StatusUnauthorized, true, "The token expired because it was not used for too long."},
+	{ErrNotYetValid, http.StatusUnauthorized, true, "The token is not valid yet."},
+	{ErrNetwork, http.StatusUnauthorized, true, "The address is not in the networks that the token is bound to."},
+	{ErrNoOwner, http.StatusUnauthorized, true, "The owner of the token is no longer a user of this service."},
+	{ErrPermission, http.StatusForbidden, false, "A permission is missing."},
+	{ErrUnavailable, http.StatusServiceUnavailable, false, "The token could not be checked right now."},
+}
+
+// index returns the row of r, that of ErrUnavailable, which refuses, for what is
+// no reason.
+func (r Reason) index() int {
+	for i := range reasons {
+		if reasons[i].reason == r {
+			return i
+		}
+	}
+	return len(reasons) - 1
+}
+
+// Error returns "apitoken: " and the name of the reason.
+func (r Reason) Error() string { return "apitoken: " + string(r) }
+
+// Is makes errors.Is(r, ErrInvalidToken) true for all reasons why a well-formed
+// request is answered with 401.
+func (r Reason) Is(target error) bool {
+	return target == ErrInvalidToken && (r == ErrInvalidToken || reasons[r.index()].invalid)
+}
+
+// Status returns the HTTP status of a refusal for this reason.
+func (r Reason) Status() int {
+	if r == ErrInvalidToken {
+		return http.StatusUnauthorized
+	}
+	return reasons[r.index()].status
+}
+
+// Sentence returns the reason as a sentence for people: for whoever manages the
+// token, not for clients.
+func (r Reason) Sentence() string {
+	if r == ErrInvalidToken {
+		return "The token is not valid for this request."
+	}
+	return reasons[r.index()].sentence
+}
