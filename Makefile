@@ -1,23 +1,27 @@
 # All targets need Go only; what else a test needs, it skips and says so.
 # See CONTRIBUTING.md, and internal/test/ci for what is done here.
 
-check = go run ./internal/test/ci
+# With -v, an empty build cache is not compiled in silence.
+ci = echo "compiling internal/test/ci" && go run -v ./internal/test/ci
 proof = go test -C internal/test/proof -count=1 -v -timeout 0
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 15
 
-test: ## everything: lint, all modules together and each alone, coverage; FUZZTIME=5000x fuzzes too
-	@$(check) test
+test: ## the tests of all modules; the race detector watches the root module and the stores
+	@$(ci) test
+
+check: ## each module alone, lint, cover, seconds of fuzz, newcomer; what CI does besides test
+	@$(ci) check
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy
-	@$(check) lint
+	@$(ci) lint
 
 cover: ## statement coverage of the root package; fails below the goal
-	@$(check) cover
+	@$(ci) cover
 
 fuzz: ## every fuzz target of every module; FUZZTIME=30s is the time of each
-	@$(check) fuzz
+	@$(ci) fuzz
 
 timing: ## does the time of a refusal tell about the secret? TIMING=2m is how long to look
 	@go test -count=1 -v -run '^TestTheTimeOfARefusal' -timeout 0 -timing "$${TIMING:-2m}" .
@@ -26,7 +30,7 @@ fresh: ## how soon other nodes refuse a deactivated token, into docs/freshness.m
 	@go run ./internal/test/proof/fresh -o docs/freshness.md
 
 newcomer: ## build the program of the README with modules as they will be released; COLD=1 with an empty build cache
-	@$(check) newcomer
+	@$(ci) newcomer
 
 mutation: ## break the library in some 440 places, one at a time: does a test notice? into docs/mutation.md; 20 minutes
 	@go run ./internal/test/proof/mutation -o docs/mutation.md
@@ -53,4 +57,4 @@ api: ## record the exported API anew, in testdata/api.txt
 bench: ## measures and writes docs/benchmarks.md, some 40 minutes; BENCH=-quick to try it, BENCH="-rounds 20 requests" for a part
 	@cd benchmarks && GOWORK=off go run ./run $(BENCH)
 
-.PHONY: help test lint cover fuzz timing fresh newcomer api bench mutation histories faults crash tamper soak
+.PHONY: help test check lint cover fuzz timing fresh newcomer api bench mutation histories faults crash tamper soak

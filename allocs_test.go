@@ -5,8 +5,6 @@ package apitoken_test
 import (
 	"context"
 	"net/http"
-	"runtime"
-	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/allocated"
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
@@ -29,25 +28,6 @@ type bareWriter struct {
 func (w *bareWriter) Header() http.Header         { return w.header }
 func (w *bareWriter) Write(b []byte) (int, error) { return len(b), nil }
 func (w *bareWriter) WriteHeader(status int)      { w.status = status }
-
-// allocated returns the allocations and the bytes of one call of f: the least of
-// three measurements, as the runtime may allocate something itself meanwhile.
-func allocated(f func()) (n, size float64) {
-	const runs = 1000
-	n = testing.AllocsPerRun(runs, f)
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	var sizes []uint64
-	for range 3 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range runs {
-			f()
-		}
-		runtime.ReadMemStats(&after)
-		sizes = append(sizes, (after.TotalAlloc-before.TotalAlloc)/runs)
-	}
-	return n, float64(slices.Min(sizes))
-}
 
 func TestADecisionAllocatesNoMoreThanItDid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // time stands still: neither the feed nor the recorder of uses has its turn
@@ -69,7 +49,7 @@ func TestADecisionAllocatesNoMoreThanItDid(t *testing.T) {
 			h       http.Handler
 			r       *http.Request
 			status  int
-			n, size float64 // at most
+			n, size uint64 // at most
 		}{
 			{"accepted by Require", asContext, good, 204, 2, 352},
 			{"accepted by Handler", asArgument, good, 204, 0, 0},
@@ -80,7 +60,7 @@ func TestADecisionAllocatesNoMoreThanItDid(t *testing.T) {
 		} {
 			w := &bareWriter{header: make(http.Header)}
 			before := observed
-			n, size := allocated(func() { c.h.ServeHTTP(w, c.r) })
+			n, size := allocated.Per(1000, func() { c.h.ServeHTTP(w, c.r) })
 			assert.LessOrEqual(t, n, c.n, "allocations: %s", c.name)
 			assert.LessOrEqual(t, size, c.size, "bytes: %s", c.name)
 			assert.Equal(t, c.status, w.status, c.name)

@@ -24,8 +24,8 @@ type Config struct {
 	// keep it: tokens with another prefix are not recognised.
 	Prefix string
 
-	// Permissions are all that the service knows. New closes the catalogue.
-	Permissions *Catalogue
+	// Permissions are all that the service knows. New closes the catalog.
+	Permissions *Catalog
 
 	// Store keeps the tokens.
 	Store Store
@@ -91,15 +91,15 @@ type Config struct {
 	MaxLifetime time.Duration
 	MaxIdle     time.Duration
 
-	// Keys seal the records in the store, so that whoever can write it but has
-	// no key can neither make a token nor change one. The first key seals, all
-	// of them verify. With Keys, a record without a seal is refused with 503;
-	// see Authority.Reseal.
-	Keys []Key
+	// IntegrityKeys authenticate the records in the store, so that whoever can write it but has
+	// no key can neither make a token nor change one. The first key makes MACs, all
+	// of them verify. With IntegrityKeys, a record without a MAC is refused with 503;
+	// see Authority.Rekey.
+	IntegrityKeys []Key
 
-	// SealKeys keep secrets, encrypted, so that their owners can see them again
+	// EncryptionKeys keep secrets, encrypted, so that their owners can see them again
 	// with Manager.Reveal. The first key encrypts, all of them decrypt.
-	SealKeys []Key
+	EncryptionKeys []Key
 
 	// ForeignTokens turns on tokens that an earlier system has issued.
 	ForeignTokens ForeignTokens
@@ -160,7 +160,7 @@ const (
 type Authority struct {
 	config      Config
 	grammar     grammar
-	catalogue   *Catalogue
+	catalog     *Catalog
 	permissions map[string]*permission
 	store       Store
 	cancelable  bool // its Get returns when its context ends
@@ -181,9 +181,14 @@ type Authority struct {
 // New checks a configuration and makes an [Authority] of it. All mistakes are
 // reported together; each is a [FieldError]. If there are none, New asks a Store
 // that is a [KeyLister] which keys are in use, for StoreTimeout at most: it fails
-// if the store does, and if a key is missing from Keys or SealKeys, also when
-// those are empty. New closes the catalogue and does not change c.
-func New(c Config) (*Authority, error) {
+// if the store does, and if a key is missing from IntegrityKeys or EncryptionKeys, also when
+// those are empty. New closes the catalog and does not change c.
+func New(c Config) (*Authority, error) { return newAuthority(c, time.Now) }
+
+// newAuthority is New with a clock, which is read from the start on: readings of
+// two clocks cannot be compared exactly, not even two of time.Now, as the wall and
+// the monotonic part of each are read one after the other.
+func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	var mistakes []error
 	wrong := func(field, format string, args ...any) {
 		mistakes = append(mistakes, &FieldError{"Config." + field, fmt.Sprintf(format, args...)})
@@ -242,11 +247,11 @@ func New(c Config) (*Authority, error) {
 	case c.MaxIdle != 0 && c.Store != nil && !touches:
 		wrong("MaxIdle", "needs a store that records when tokens are used")
 	}
-	if err := ring(c.Keys).check(); err != nil {
-		wrong("Keys", "%v", err)
+	if err := ring(c.IntegrityKeys).check(); err != nil {
+		wrong("IntegrityKeys", "%v", err)
 	}
-	if err := ring(c.SealKeys).check(); err != nil {
-		wrong("SealKeys", "%v", err)
+	if err := ring(c.EncryptionKeys).check(); err != nil {
+		wrong("EncryptionKeys", "%v", err)
 	}
 	if f := c.ForeignTokens; f != (ForeignTokens{}) && (f.MinLen < minForeign || f.MaxLen < f.MinLen || f.MaxLen > maxText) {
 		wrong("ForeignTokens", "does not have %d <= MinLen <= MaxLen <= %d", minForeign, maxText)
@@ -258,12 +263,13 @@ func New(c Config) (*Authority, error) {
 	a := &Authority{
 		config:      c,
 		grammar:     grammar{c.Prefix + "_"},
-		catalogue:   c.Permissions,
+		catalog:     c.Permissions,
 		permissions: make(map[string]*permission),
 		store:       c.Store,
 		schemes:     []scheme{newScheme(c.Scheme, c.Realm)},
 		policy:      Policy{c.MaxLifetime, c.MaxIdle},
-		now:         time.Now,
+		now:         now,
+		started:     now(),
 
 		lookups:   newGate("the store", c.StoreTimeout, c.MaxLookups),
 		renewals:  newGate("the store", c.StoreTimeout, max(1, c.MaxLookups/4)),
@@ -271,8 +277,7 @@ func New(c Config) (*Authority, error) {
 		owners:    newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxLookups),
 		auditGate: newGate("Config.Audit", c.StoreTimeout, 0),
 	}
-	a.started = a.now()
-	a.config.Keys, a.config.SealKeys = slices.Clone(c.Keys), slices.Clone(c.SealKeys)
+	a.config.IntegrityKeys, a.config.EncryptionKeys = slices.Clone(c.IntegrityKeys), slices.Clone(c.EncryptionKeys)
 	if err := a.checkKeys(); err != nil {
 		return nil, err
 	}
@@ -287,7 +292,7 @@ func New(c Config) (*Authority, error) {
 		a.permissions[p.name] = p
 	}
 	if c.MaxStale != ReadAlways {
-		a.cache = newCache(c.MaxStale, c.CacheEntries, a.now())
+		a.cache = newCache(c.MaxStale, c.CacheEntries, a.started)
 		if w, ok := c.Store.(Watcher); ok {
 			a.follower = follow(a, w)
 		}
@@ -301,20 +306,20 @@ func (a *Authority) checkKeys() error {
 	if !ok {
 		return nil
 	}
-	var seals, secrets map[string]int
+	var macs, secrets map[string]int
 	_, err := storeCall(context.Background(), a, func(ctx context.Context) (_ struct{}, err error) {
-		seals, secrets, err = lister.KeysInUse(ctx)
+		macs, secrets, err = lister.KeysInUse(ctx)
 		return struct{}{}, err
 	})
 	if err != nil {
 		return fmt.Errorf("apitoken: asking the store for the keys in use: %w", err)
 	}
 	var mistakes []error
-	if err := ring(a.config.Keys).missing(seals, "records"); err != nil {
-		mistakes = append(mistakes, &FieldError{"Config.Keys", err.Error()})
+	if err := ring(a.config.IntegrityKeys).missing(macs, "records"); err != nil {
+		mistakes = append(mistakes, &FieldError{"Config.IntegrityKeys", err.Error()})
 	}
-	if err := ring(a.config.SealKeys).missing(secrets, "secrets"); err != nil {
-		mistakes = append(mistakes, &FieldError{"Config.SealKeys", err.Error()})
+	if err := ring(a.config.EncryptionKeys).missing(secrets, "secrets"); err != nil {
+		mistakes = append(mistakes, &FieldError{"Config.EncryptionKeys", err.Error()})
 	}
 	return errors.Join(mistakes...)
 }
@@ -338,12 +343,12 @@ func (a *Authority) Close() error {
 	return errors.Join(errs[:]...)
 }
 
-// Catalogue returns the catalogue of the Config, nil for the zero Authority.
-func (a *Authority) Catalogue() *Catalogue {
+// Catalog returns the catalog of the Config, nil for the zero Authority.
+func (a *Authority) Catalog() *Catalog {
 	if !a.ready() {
 		return nil
 	}
-	return a.catalogue
+	return a.catalog
 }
 
 // Format writes "apitoken.Authority" and the prefix, for every verb, and nothing

@@ -33,7 +33,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 			c.StoreTimeout, c.OwnerTimeout, c.MaxLookups = time.Second, time.Second, 1
 			c.AcceptBearer, c.NoQueryToken, c.MaxLifetime, c.MaxIdle = true, true, time.Hour, time.Hour
 			c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 512}
-			c.Keys, c.SealKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{key}, memory.New()
+			c.IntegrityKeys, c.EncryptionKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{key}, memory.New()
 		}, nil},
 		{"the zero Config", func(c *apitoken.Config) { *c = apitoken.Config{} }, []string{"Prefix", "Permissions", "Store"}},
 		{"no prefix", func(c *apitoken.Config) { c.Prefix = "" }, []string{"Prefix"}},
@@ -47,7 +47,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"a prefix with two underscores in a row", func(c *apitoken.Config) { c.Prefix = "ac__me" }, []string{"Prefix"}},
 		{"a prefix with a hyphen", func(c *apitoken.Config) { c.Prefix = "ac-me" }, []string{"Prefix"}},
 		{"a prefix with a line break", func(c *apitoken.Config) { c.Prefix = "acme\n" }, []string{"Prefix"}},
-		{"no catalogue", func(c *apitoken.Config) { c.Permissions = nil }, []string{"Permissions"}},
+		{"no catalog", func(c *apitoken.Config) { c.Permissions = nil }, []string{"Permissions"}},
 		{"no store", func(c *apitoken.Config) { c.Store = nil }, []string{"Store"}},
 		{"a scheme with a space", func(c *apitoken.Config) { c.Scheme = "api Token" }, []string{"Scheme"}},
 		{"a scheme with a comma", func(c *apitoken.Config) { c.Scheme = "a,b" }, []string{"Scheme"}},
@@ -74,21 +74,21 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"an idle time without records of use", func(c *apitoken.Config) { c.MaxIdle = time.Hour }, []string{"MaxIdle"}},
 		{"an idle time without a store", func(c *apitoken.Config) { c.Store, c.MaxIdle = nil, time.Hour }, []string{"Store"}},
 		{"foreign tokens of one length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 22} }, nil},
-		{"the zero key", func(c *apitoken.Config) { c.Keys = []apitoken.Key{{}} }, []string{"Keys"}},
-		{"a key twice", func(c *apitoken.Config) { c.Keys = []apitoken.Key{key, key} }, []string{"Keys"}},
-		{"the zero key to seal secrets with", func(c *apitoken.Config) { c.SealKeys = []apitoken.Key{key, {}} }, []string{"SealKeys"}},
-		{"a key twice to seal secrets with", func(c *apitoken.Config) { c.SealKeys = []apitoken.Key{key, key} }, []string{"SealKeys"}},
+		{"the zero key", func(c *apitoken.Config) { c.IntegrityKeys = []apitoken.Key{{}} }, []string{"IntegrityKeys"}},
+		{"a key twice", func(c *apitoken.Config) { c.IntegrityKeys = []apitoken.Key{key, key} }, []string{"IntegrityKeys"}},
+		{"the zero key to encrypt secrets with", func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key, {}} }, []string{"EncryptionKeys"}},
+		{"a key twice to encrypt secrets with", func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key, key} }, []string{"EncryptionKeys"}},
 		{"foreign tokens of too few characters", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 21, MaxLen: 64} }, []string{"ForeignTokens"}},
 		{"foreign tokens without a least length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MaxLen: 64} }, []string{"ForeignTokens"}},
 		{"foreign tokens without a greatest length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22} }, []string{"ForeignTokens"}},
 		{"foreign tokens over the cap", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 513} }, []string{"ForeignTokens"}},
 		{"all of it", func(c *apitoken.Config) {
 			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxLookups: -1, MaxLifetime: -1,
-				MaxIdle: -1, Keys: []apitoken.Key{{}}, SealKeys: []apitoken.Key{{}}, ForeignTokens: apitoken.ForeignTokens{MinLen: 1}}
-		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "Keys", "SealKeys", "ForeignTokens"}},
+				MaxIdle: -1, IntegrityKeys: []apitoken.Key{{}}, EncryptionKeys: []apitoken.Key{{}}, ForeignTokens: apitoken.ForeignTokens{MinLen: 1}}
+		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			open := new(apitoken.Catalogue)
+			open := new(apitoken.Catalog)
 			config := apitoken.Config{Prefix: "acme", Permissions: open, Store: newRig(t).store}
 			c.edit(&config)
 			auth, err := apitoken.New(config)
@@ -112,7 +112,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 				named = append(named, strings.TrimPrefix(field.Field, "Config."))
 			}
 			assert.Equal(t, c.fields, named)
-			assert.NotPanics(t, func() { open.Define("devices:read", "See devices") }, "the catalogue stays open")
+			assert.NotPanics(t, func() { open.Define("devices:read", "See devices") }, "the catalog stays open")
 		})
 	}
 }
@@ -123,7 +123,7 @@ func TestAStoreThatCannotSayWhichKeysItNeedsStopsTheStart(t *testing.T) {
 		"a panic":  keyless{memory.New(), func() { panic("index out of range") }},
 		"a nil":    (*memory.Store)(nil),
 	} {
-		open := new(apitoken.Catalogue)
+		open := new(apitoken.Catalog)
 		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: open, Store: store})
 		assert.ErrorContains(t, err, "keys in use", name)
 		assert.Nil(t, auth)
@@ -136,35 +136,35 @@ type keyless struct {
 	do func()
 }
 
-func (s keyless) KeysInUse(context.Context) (seals, secrets map[string]int, err error) {
+func (s keyless) KeysInUse(context.Context) (macs, secrets map[string]int, err error) {
 	s.do()
 	return nil, nil, errors.New("no such column")
 }
 
 func TestAStoreMayStopCountingTheRecordsOfAKey(t *testing.T) {
-	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalogue), Store: keyed{memory.New(), map[string]int{"few": 3, "many": apitoken.MaxCount}}})
+	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: keyed{memory.New(), map[string]int{"few": 3, "many": apitoken.MaxCount}}})
 	assert.ErrorContains(t, err, `lacks keys that are in use: "few" (3 records), "many" (at least 1000 records); it has none`)
 }
 
 type keyed struct {
 	apitoken.Store
-	seals map[string]int
+	macs map[string]int
 }
 
-func (s keyed) KeysInUse(context.Context) (seals, secrets map[string]int, err error) {
-	return s.seals, nil, nil
+func (s keyed) KeysInUse(context.Context) (macs, secrets map[string]int, err error) {
+	return s.macs, nil, nil
 }
 
 func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	key := testKey(t)
-	config := apitoken.Config{Prefix: "acme", Permissions: &wire, Store: memory.New(), Keys: []apitoken.Key{key}}
+	config := apitoken.Config{Prefix: "acme", Permissions: &wire, Store: memory.New(), IntegrityKeys: []apitoken.Key{key}}
 	before := config
 	auth, err := apitoken.New(config)
 	require.NoError(t, err)
 	assert.Equal(t, before.Prefix, config.Prefix, "New does not change it")
 	assert.Empty(t, config.Scheme)
 	assert.Zero(t, config.StoreTimeout)
-	config.Keys[0] = apitoken.Key{}
+	config.IntegrityKeys[0] = apitoken.Key{}
 	config.Store = nil
 	_, secret, err := auth.As(ada).Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
@@ -172,9 +172,9 @@ func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestAnAuthorityTellsItsCatalogueAndItsPolicy(t *testing.T) {
+func TestAnAuthorityTellsItsCatalogAndItsPolicy(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxLifetime, c.MaxIdle = memory.New(), 48*time.Hour, 24*time.Hour })
-	assert.Same(t, &wire, g.Catalogue())
+	assert.Same(t, &wire, g.Catalog())
 	assert.Equal(t, apitoken.Policy{MaxLifetime: 48 * time.Hour, MaxIdle: 24 * time.Hour}, g.Policy())
 }
 
@@ -319,8 +319,8 @@ func TestAFailingClientAddressRefusesTokensOfNoNetworkAsWell(t *testing.T) {
 
 func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 	var zero apitoken.Permission
-	var other apitoken.Catalogue
-	alien := other.Define("devices:read", "The same name in another catalogue")
+	var other apitoken.Catalog
+	alien := other.Define("devices:read", "The same name in another catalog")
 	for _, c := range []struct {
 		name      string
 		owner     []apitoken.Permission
@@ -348,7 +348,7 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 		{name: "an error", err: errors.New("ldap is down"), owner: wire.All(), token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
 		{name: "a panic", panics: true, token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
 		{name: "the zero Permission", owner: []apitoken.Permission{wireRead, zero}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
-		{name: "a permission of another catalogue", owner: []apitoken.Permission{wireRead, alien}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "a permission of another catalog", owner: []apitoken.Permission{wireRead, alien}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			calls := 0

@@ -76,18 +76,18 @@ func TestNothingIsImportedWhileForeignTokensAreOff(t *testing.T) {
 
 // Re-keying.
 
-func resealKey(t *testing.T, id string) apitoken.Key {
+func testKeyNamed(t *testing.T, id string) apitoken.Key {
 	key, err := apitoken.NewKey(id, sha256Of(id))
 	require.NoError(t, err)
 	return key
 }
 
-// resealed returns a rig with the keys b and a, over a store with a token that is
-// sealed under a.
-func resealed(t *testing.T, wrap func(apitoken.Store) apitoken.Store) (g *rig, id string) {
+// rekeyedRig returns a rig with the keys b and a, over a store with a token that is
+// authenticated under a.
+func rekeyedRig(t *testing.T, wrap func(apitoken.Store) apitoken.Store) (g *rig, id string) {
 	old := newRig(t, func(c *apitoken.Config) {
 		c.Store = c.Store.(*tapStore).Store
-		c.Keys, c.SealKeys = []apitoken.Key{resealKey(t, "a")}, []apitoken.Key{resealKey(t, "a")}
+		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{testKeyNamed(t, "a")}, []apitoken.Key{testKeyNamed(t, "a")}
 	})
 	for _, rec := range wireRecords() {
 		require.NoError(t, old.store.Delete(t.Context(), rec.ID))
@@ -95,29 +95,29 @@ func resealed(t *testing.T, wrap func(apitoken.Store) apitoken.Store) (g *rig, i
 	info, _ := old.generate(t)
 	g = newRig(t, func(c *apitoken.Config) {
 		c.Store = wrap(old.store.Store)
-		c.Keys = []apitoken.Key{resealKey(t, "b"), resealKey(t, "a")}
-		c.SealKeys = c.Keys
+		c.IntegrityKeys = []apitoken.Key{testKeyNamed(t, "b"), testKeyNamed(t, "a")}
+		c.EncryptionKeys = c.IntegrityKeys
 	})
 	g.store = old.store
 	return g, info.ID
 }
 
-func TestAResealIsDoneOnceAndToldToTheObserver(t *testing.T) {
-	g, id := resealed(t, func(s apitoken.Store) apitoken.Store { return s })
-	p, err := g.Reseal(t.Context(), apitoken.Reseal{})
+func TestARekeyIsDoneOnceAndToldToTheObserver(t *testing.T) {
+	g, id := rekeyedRig(t, func(s apitoken.Store) apitoken.Store { return s })
+	p, err := g.Rekey(t.Context(), apitoken.RekeyParams{})
 	require.NoError(t, err)
-	assert.Equal(t, apitoken.ResealProgress{Seen: 1, Resealed: 1, Last: id}, p)
+	assert.Equal(t, apitoken.RekeyProgress{Seen: 1, Rekeyed: 1, Last: id}, p)
 	ev := g.event(t)
-	assert.Equal(t, "reseal", ev.Action)
+	assert.Equal(t, "rekey", ev.Action)
 	assert.NoError(t, ev.Err)
 	rec, err := g.store.Get(t.Context(), id)
 	require.NoError(t, err)
-	assert.Equal(t, "b", rec.SealKey)
-	assert.Equal(t, "b", rec.Secrets[0].SealedKey)
+	assert.Equal(t, "b", rec.MACKeyID)
+	assert.Equal(t, "b", rec.Secrets[0].EncryptionKeyID)
 
-	p, err = g.Reseal(t.Context(), apitoken.Reseal{})
+	p, err = g.Rekey(t.Context(), apitoken.RekeyParams{})
 	require.NoError(t, err)
-	assert.Equal(t, apitoken.ResealProgress{Seen: 1, Last: id}, p)
+	assert.Equal(t, apitoken.RekeyProgress{Seen: 1, Last: id}, p)
 	again, err := g.store.Get(t.Context(), id)
 	require.NoError(t, err)
 	assert.Equal(t, rec.Version, again.Version)
@@ -141,9 +141,9 @@ func (s *overtakenStore) Scan(ctx context.Context, after string, limit int) ([]a
 	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
 }
 
-func TestAResealThatIsOvertakenByAChangeKeepsTheChange(t *testing.T) {
+func TestARekeyThatIsOvertakenByAChangeKeepsTheChange(t *testing.T) {
 	s := new(overtakenStore)
-	g, id := resealed(t, func(store apitoken.Store) apitoken.Store {
+	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
 		s.Store = store
 		return s
 	})
@@ -152,26 +152,26 @@ func TestAResealThatIsOvertakenByAChangeKeepsTheChange(t *testing.T) {
 		_, err := g.As(ada).Deactivate(t.Context(), id)
 		require.NoError(t, err)
 	}
-	p, err := g.Reseal(t.Context(), apitoken.Reseal{})
+	p, err := g.Rekey(t.Context(), apitoken.RekeyParams{})
 	require.NoError(t, err)
 	assert.Equal(t, 1, p.Seen)
 	rec, err := g.store.Get(t.Context(), id)
 	require.NoError(t, err)
 	assert.Equal(t, apitoken.StatusInactive, rec.Status)
-	assert.Equal(t, "b", rec.SealKey)
-	assert.Equal(t, "b", rec.Secrets[0].SealedKey)
+	assert.Equal(t, "b", rec.MACKeyID)
+	assert.Equal(t, "b", rec.Secrets[0].EncryptionKeyID)
 }
 
-func TestAResealThatIsOvertakenByADeletionIsDone(t *testing.T) {
+func TestARekeyThatIsOvertakenByADeletionIsDone(t *testing.T) {
 	s := new(overtakenStore)
-	g, id := resealed(t, func(store apitoken.Store) apitoken.Store {
+	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
 		s.Store = conflictWhenGone{store}
 		return s
 	})
 	s.overtake = func(rec apitoken.Record) { require.NoError(t, g.store.Delete(t.Context(), rec.ID)) }
-	p, err := g.Reseal(t.Context(), apitoken.Reseal{})
+	p, err := g.Rekey(t.Context(), apitoken.RekeyParams{})
 	require.NoError(t, err)
-	assert.Equal(t, apitoken.ResealProgress{Seen: 1, Last: id}, p)
+	assert.Equal(t, apitoken.RekeyProgress{Seen: 1, Last: id}, p)
 }
 
 // conflictWhenGone finds out late that a record is gone.
@@ -188,10 +188,10 @@ func (s conflictWhenGone) Scan(ctx context.Context, after string, limit int) ([]
 	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
 }
 
-func TestAResealThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
+func TestARekeyThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
 	s := new(overtakenStore)
 	var down atomic.Bool
-	g, id := resealed(t, func(store apitoken.Store) apitoken.Store {
+	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
 		s.Store = &downStore{store, &down}
 		return s
 	})
@@ -200,7 +200,7 @@ func TestAResealThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
 		require.NoError(t, err)
 		down.Store(true)
 	}
-	p, err := g.Reseal(t.Context(), apitoken.Reseal{})
+	p, err := g.Rekey(t.Context(), apitoken.RekeyParams{})
 	assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 	assert.Zero(t, p.Refused)
 }

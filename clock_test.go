@@ -29,12 +29,12 @@ type wallClock struct {
 	at   time.Time // without a monotonic part
 }
 
-// newWallClock gives g a clock that was right until now.
-func newWallClock(g *rig) *wallClock {
+// newClockRig returns a rig with a clock that was right until now.
+func newClockRig(t testing.TB, edit ...func(*apitoken.Config)) (*rig, *wallClock) {
+	t.Helper()
 	now := time.Now()
 	c := &wallClock{real: now, at: now.UTC().Truncate(time.Microsecond)}
-	apitoken.SetNow(g.Authority, c.now)
-	return c
+	return newRigWithClock(t, c.now, edit...), c
 }
 
 func (c *wallClock) now() time.Time {
@@ -76,8 +76,7 @@ func (g *rig) expectAt(t *testing.T, clock *wallClock, at time.Time, text string
 }
 
 func TestTheExpiryIsExactToTheMicrosecondInBothDirections(t *testing.T) {
-	g := newRig(t)
-	clock := newWallClock(g)
+	g, clock := newClockRig(t)
 	begin, end := clock.at.Add(24*time.Hour), clock.at.Add(90*24*time.Hour)
 	_, secret := g.generate(t, func(a *apitoken.Generate) {
 		a.Expiry, a.NotBefore = apitoken.At(end.In(time.FixedZone("", 14*3600))), begin.In(time.FixedZone("", -12*3600))
@@ -100,8 +99,7 @@ func TestTheExpiryIsExactToTheMicrosecondInBothDirections(t *testing.T) {
 func TestAClockThatJumpsLeavesNothingBehind(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"an hour": time.Hour, "a year": year, "a second": time.Second} {
 		t.Run(name, func(t *testing.T) {
-			g := newRig(t)
-			clock := newWallClock(g)
+			g, clock := newClockRig(t)
 			start := clock.at
 			in, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(jump / 2) })
 			text := secret.Reveal()
@@ -147,8 +145,7 @@ func TestAClockThatJumpsLeavesNothingBehind(t *testing.T) {
 }
 
 func TestAClockThatIsSetBackBetweenChangesBreaksNone(t *testing.T) {
-	g := newRig(t)
-	clock := newWallClock(g)
+	g, clock := newClockRig(t)
 	start := clock.at
 	clock.set(start.Add(year)) // it was ahead
 	in, secret := g.generate(t)
@@ -174,8 +171,7 @@ func TestAClockThatIsSetBackBetweenChangesBreaksNone(t *testing.T) {
 // Changes take their moment from the wall clock alone. What they promise from then
 // on has passed by the monotonic one: a limit, but on the side that refuses.
 func TestAnOverlapThatBeginsWithAClockThatWasSetBackEndsAtOnce(t *testing.T) {
-	g := newRig(t)
-	clock := newWallClock(g)
+	g, clock := newClockRig(t)
 	in, secret := g.generate(t)
 	clock.set(clock.at.Add(-year))
 	_, second, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")
@@ -191,10 +187,9 @@ func (forgetful) Touch(context.Context, []apitoken.Use) error { return nil }
 
 func TestAPolicyIsJudgedByTheClockInBothDirections(t *testing.T) {
 	const life = 30 * 24 * time.Hour
-	g := newRig(t, func(c *apitoken.Config) {
+	g, clock := newClockRig(t, func(c *apitoken.Config) {
 		c.Store, c.MaxLifetime, c.MaxIdle = forgetful{memory.New()}, life, 2*time.Hour
 	})
-	clock := newWallClock(g)
 	start := clock.at
 	_, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(life) })
 	for _, c := range []struct {
@@ -251,22 +246,23 @@ func TestAnExpiredTokenStaysSoWhenTheWallClockIsSetBack(t *testing.T) {
 	require.Zero(t, real.Sub(setBack(real, time.Hour)), "for the monotonic clock nothing happened")
 
 	for _, back := range []time.Duration{0, time.Hour, 365 * 24 * time.Hour} {
-		g := newRig(t)
+		now, setBy := time.Now(), time.Duration(0)
+		g := newRigWithClock(t, func() time.Time { return setBack(now, setBy) })
 		info, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(time.Minute) })
-		now := time.Now()
-		apitoken.SetNow(g.Authority, func() time.Time { return setBack(now, back) })
+		setBy = back
 		require.Equal(t, 204, g.get(secret.Reveal()))
-		now = now.Add(time.Minute)
+		now = now.Add(time.Minute - time.Microsecond)
+		require.Equal(t, 204, g.get(secret.Reveal()), "set back by %v", back)
+		now = now.Add(time.Microsecond)
 		require.Equal(t, 401, g.get(secret.Reveal()), "set back by %v", back)
 		require.NotEmpty(t, info.ID)
 	}
 }
 
 func TestATokenExpiresWhenTheWallClockIsSetForward(t *testing.T) {
-	g := newRig(t)
-	_, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(time.Minute) })
 	now := time.Now()
-	apitoken.SetNow(g.Authority, func() time.Time { return now })
+	g := newRigWithClock(t, func() time.Time { return now })
+	_, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(time.Minute) })
 	require.Equal(t, 204, g.get(secret.Reveal()))
 	now = setBack(now, -time.Hour)
 	require.Equal(t, 401, g.get(secret.Reveal()))
@@ -274,9 +270,8 @@ func TestATokenExpiresWhenTheWallClockIsSetForward(t *testing.T) {
 
 func TestWhatIsInMemoryDoesNotBecomeFreshWhenTheWallClockIsSetBack(t *testing.T) {
 	for _, back := range []time.Duration{0, time.Hour, 365 * 24 * time.Hour} {
-		g := newRig(t)
 		now := time.Now()
-		apitoken.SetNow(g.Authority, func() time.Time { return now })
+		g := newRigWithClock(t, func() time.Time { return now })
 		require.Equal(t, 204, g.get(goodToken.text))
 		g.deactivateElsewhere(t, goodToken.id)
 		now = setBack(now.Add(time.Second), back)
@@ -287,11 +282,28 @@ func TestWhatIsInMemoryDoesNotBecomeFreshWhenTheWallClockIsSetBack(t *testing.T)
 }
 
 func TestWhatIsInMemoryIsOldAfterASuspendThatTheMonotonicClockDidNotNotice(t *testing.T) {
-	g := newRig(t)
 	now := time.Now()
-	apitoken.SetNow(g.Authority, func() time.Time { return now })
+	g := newRigWithClock(t, func() time.Time { return now })
 	require.Equal(t, 204, g.get(goodToken.text))
 	g.deactivateElsewhere(t, goodToken.id)
 	now = setBack(now, -time.Hour)
 	require.Equal(t, 401, g.get(goodToken.text))
+}
+
+func TestTheLongestLifetimeEndsATokenWithALaterExpiryOfItsOwn(t *testing.T) {
+	g, clock := newClockRig(t, func(c *apitoken.Config) { c.MaxLifetime = 24 * time.Hour })
+	created := clock.at
+	end := created.Add(24 * time.Hour)
+	for name, expiry := range map[string]time.Time{
+		"later by a microsecond": end.Add(time.Microsecond), "later by a year": end.Add(year), "the same": end, "none": {},
+	} {
+		tok := mint(name)
+		rec := tok.record(wireRead)
+		rec.CreatedAt, rec.ExpiresAt = created, expiry
+		require.NoError(t, g.store.Create(t.Context(), rec))
+		g.expectAt(t, clock, created, tok.text, "")
+		g.expectAt(t, clock, end.Add(-time.Microsecond), tok.text, "")
+		g.expectAt(t, clock, end, tok.text, apitoken.ErrExpired)
+		g.expectAt(t, clock, end.Add(time.Hour), tok.text, apitoken.ErrExpired)
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/allocated"
 )
 
 func TestAQueryTokenIsTakenOutBeforeTheHandlerRuns(t *testing.T) {
@@ -439,12 +439,13 @@ func TestAHugeQueryCostsNoMoreMemoryThanItIsLong(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := bare(c.query, nil)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			clean := g.Scrub(r)
-			_, err := g.Check(clean, apitoken.AnyToken())
-			runtime.ReadMemStats(&after)
-			assert.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, c.most, "bytes allocated")
+			var clean *http.Request
+			var err error
+			_, size := allocated.Per(1, func() {
+				clean = g.Scrub(r)
+				_, err = g.Check(clean, apitoken.AnyToken())
+			})
+			assert.LessOrEqual(t, size, c.most, "bytes allocated")
 			assert.NotContains(t, clean.URL.RawQuery, "apiToken")
 			assert.Equal(t, strings.Contains(c.query, "apiToken"), !errors.Is(err, apitoken.ErrNoToken))
 		})
@@ -486,4 +487,43 @@ func TestTheParameterIsTakenOutInTimeProportionalToTheQuery(t *testing.T) {
 	clean := g.Scrub(r)
 	assert.Less(t, time.Since(start), 5*time.Second) // it took minutes when each was cut out of the whole
 	assert.Equal(t, strings.Repeat("a=b&", 100_000), clean.URL.RawQuery)
+}
+
+// Some services take a token as the user name of Basic. We do not: the answer is
+// that of a request without a token, and the next handler may have its own Basic.
+func TestATokenAsUserNameOrPasswordOfBasicIsNoToken(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.AcceptBearer = true })
+	for _, both := range [][2]string{
+		{goodToken.text, ""}, {goodToken.text, "x"}, {goodToken.text, goodToken.text}, {"", goodToken.text}, {"apiToken", goodToken.text},
+	} {
+		r := newRequest("/")
+		r.SetBasicAuth(both[0], both[1])
+		_, err := g.Check(r, apitoken.AnyToken())
+		assert.ErrorIs(t, err, apitoken.ErrNoToken)
+		a, s := g.ask(t, r)
+		assert.Equal(t, http.StatusUnauthorized, a.status)
+		assert.Zero(t, s.called())
+	}
+}
+
+// Padding is a part of a token68, and so of what was presented: the same text with
+// more of it is another one.
+func TestATokenWithPaddingAppendedIsRefused(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
+	for _, imported := range []string{"8as7bf9a8s7498svaps8dfabsf", "c2VjcmV0IG9mIGFub3RoZXIgc3lzdGVt="} {
+		_, err := g.As(ada).Import(t.Context(), apitoken.Import{
+			Generate: apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: apitoken.NewSecret(imported),
+		})
+		require.NoError(t, err)
+		for _, text := range []string{imported, goodToken.text} {
+			_, err := g.Check(newRequest("/", "apiToken "+text), apitoken.All(wireRead))
+			require.NoError(t, err)
+			for _, padding := range []string{"=", "==", "==="} {
+				_, err := g.Check(newRequest("/", "apiToken "+text+padding), apitoken.All(wireRead))
+				assert.ErrorIs(t, err, apitoken.ErrUnknownToken)
+				_, err = g.Check(newRequest("/?apiToken="+url.QueryEscape(text+padding)), apitoken.All(wireRead))
+				assert.ErrorIs(t, err, apitoken.ErrUnknownToken)
+			}
+		}
+	}
 }

@@ -266,6 +266,11 @@ func (s *decisionServer) request(d *decision) (target string, fields []string) {
 // An asker asks a server and returns status and challenges.
 type asker func(target string, fields []string) (int, []string)
 
+// raceEnabled says that the race detector makes everything ten times slower. Then
+// the largest tables and texts are taken in part; the coverage gate runs all of
+// them, without it.
+var raceEnabled bool
+
 // decide goes through all points, those of each source on a server and a
 // connection of their own, all at the same time.
 func decide(t *testing.T, http2 bool, connect func(*decisionServer) asker) {
@@ -276,12 +281,19 @@ func decide(t *testing.T, http2 bool, connect func(*decisionServer) asker) {
 		n        int
 		statuses = make(map[int]int)
 	)
+	stride := 1
+	if raceEnabled {
+		stride = 7 // which none of the dimensions has as a factor
+	}
 	for _, source := range decisionSources {
 		s := newDecisionServer(t, http2)
 		ask := connect(s)
 		wg.Go(func() {
 			wrong := 0
-			for _, d := range decisionsFrom(source) {
+			for i, d := range decisionsFrom(source) {
+				if i%stride != 0 {
+					continue
+				}
 				target, fields := s.request(d)
 				before := s.called()
 				status, challenges := ask(target, fields)
@@ -307,7 +319,7 @@ func decide(t *testing.T, http2 bool, connect func(*decisionServer) asker) {
 	wg.Wait()
 	t.Logf("%d decisions: %v", n, statuses)
 	require.Len(t, statuses, 5, "every kind of answer")
-	require.Greater(t, n, 45_000)
+	require.Greater(t, n, 45_000/stride)
 }
 
 func decisionsFrom(source decisionSource) (all []*decision) {

@@ -4,13 +4,13 @@
 // A service defines its permissions, makes an [Authority], and wraps handlers:
 //
 //	var (
-//		catalogue   apitoken.Catalogue
-//		readDevices = catalogue.Define("devices:read", "See devices and their state")
+//		catalog   apitoken.Catalog
+//		readDevices = catalog.Define("devices:read", "See devices and their state")
 //	)
 //
 //	auth, err := apitoken.New(apitoken.Config{
 //		Prefix:      "acme",
-//		Permissions: &catalogue,
+//		Permissions: &catalog,
 //		Store:       store,
 //	})
 //	mux.Handle("GET /devices", auth.Require(readDevices)(http.HandlerFunc(listDevices)))

@@ -41,7 +41,7 @@ type entry struct {
 // A home is what the tokens of an environment share.
 type home struct {
 	environment string
-	catalogue   *Catalogue
+	catalog     *Catalog
 }
 
 // rare is what most tokens do not have.
@@ -109,7 +109,7 @@ func (a *Authority) entry(id string, rec *Record, read instant) (*entry, error) 
 	}
 	e := &entry{
 		read:    read,
-		home:    unique.Make(home{rec.Environment, a.catalogue}),
+		home:    unique.Make(home{rec.Environment, a.catalog}),
 		owner:   uint16(len(rec.ID)),
 		name:    uint16(len(rec.ID) + len(rec.Owner)),
 		end:     uint16(len(rec.ID) + len(rec.Owner) + len(rec.Name)),
@@ -172,7 +172,7 @@ func (e *entry) assigned() []string {
 	}
 	var names []string
 	set := e.perms()
-	for _, p := range e.home.Value().catalogue.list {
+	for _, p := range e.home.Value().catalog.list {
 		if set.has(p) {
 			names = append(names, p.name)
 		}

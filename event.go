@@ -14,7 +14,7 @@ type Event struct {
 
 	// Action is "use" for a request, and else what a Manager was asked to do:
 	// "generate", "import", "update", "activate", "deactivate", "rotate",
-	// "end_overlap", "reveal", "delete"; or "reseal"; or "watch", when the store's
+	// "end_overlap", "reveal", "delete"; or "rekey"; or "watch", when the store's
 	// feed of changes was lost.
 	Action string
 

@@ -20,7 +20,7 @@ func ExampleConfig_cluster() {
 	node := func() *apitoken.Authority {
 		auth, err := apitoken.New(apitoken.Config{
 			Prefix:       "acme",
-			Permissions:  &catalogue,
+			Permissions:  &catalog,
 			Store:        store,
 			MaxStale:     500 * time.Millisecond, // ReadAlways: keep nothing in memory
 			CacheEntries: 50_000,
@@ -126,7 +126,7 @@ func ExampleManager_Bulk() {
 func ExampleManager_Import() {
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:        "acme",
-		Permissions:   &catalogue,
+		Permissions:   &catalog,
 		Store:         memory.New(),
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 32, MaxLen: 32},
 	})
@@ -161,7 +161,7 @@ func ExampleManager_PreviewPolicy() {
 }
 
 // Keys are introduced, or replaced by newer ones. docs/operating.md has the steps.
-func ExampleAuthority_Reseal() {
+func ExampleAuthority_Rekey() {
 	key := func(id string, b byte) apitoken.Key {
 		k, err := apitoken.NewKey(id, bytes.Repeat([]byte{b}, 32)) // yours are random, and kept outside of the database
 		if err != nil {
@@ -170,10 +170,10 @@ func ExampleAuthority_Reseal() {
 		return k
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix:      "acme",
-		Permissions: &catalogue,
-		Store:       memory.New(),
-		Keys:        []apitoken.Key{key("2030", 2), key("2029", 1)}, // the newest first
+		Prefix:        "acme",
+		Permissions:   &catalog,
+		Store:         memory.New(),
+		IntegrityKeys: []apitoken.Key{key("2030", 2), key("2029", 1)}, // the newest first
 	})
 	if err != nil {
 		panic(err)
@@ -181,10 +181,10 @@ func ExampleAuthority_Reseal() {
 	defer auth.Close()
 	generated(auth.As(alice), "backup", readDevices)
 
-	p, err := auth.Reseal(context.Background(), apitoken.Reseal{
-		Progress: func(p apitoken.ResealProgress) { fmt.Println("looked at", p.Seen) },
+	p, err := auth.Rekey(context.Background(), apitoken.RekeyParams{
+		Progress: func(p apitoken.RekeyProgress) { fmt.Println("looked at", p.Seen) },
 	})
-	fmt.Println(p.Resealed, p.Refused, err)
+	fmt.Println(p.Rekeyed, p.Refused, err)
 	// Output:
 	// looked at 1
 	// 0 0 <nil>
@@ -210,7 +210,7 @@ func ExampleAuthority_Stats() {
 func ExampleConfig_ownerPermissions() {
 	role := map[string][]apitoken.Permission{"alice": {readDevices, writeDevices}} // the application's own
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: memory.New(),
+		Prefix: "acme", Permissions: &catalog, Store: memory.New(),
 		OwnerPermissions: func(_ context.Context, environment, owner string) ([]apitoken.Permission, error) {
 			perms, known := role[owner]
 			if !known {
@@ -243,14 +243,14 @@ func ExampleConfig_ownerPermissions() {
 	// apitoken: owner_gone
 }
 
-// With Config.SealKeys owners can see the secrets of their tokens again.
+// With Config.EncryptionKeys owners can see the secrets of their tokens again.
 func ExampleManager_Reveal() {
 	key, err := apitoken.NewKey("2030-01", make([]byte, 32)) // 32 random bytes, from where keys are kept
 	if err != nil {
 		panic(err)
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: memory.New(), SealKeys: []apitoken.Key{key},
+		Prefix: "acme", Permissions: &catalog, Store: memory.New(), EncryptionKeys: []apitoken.Key{key},
 	})
 	if err != nil {
 		panic(err)
@@ -265,7 +265,7 @@ func ExampleManager_Reveal() {
 	again, err := m.Reveal(context.Background(), in.ID)
 	fmt.Println(again.Reveal() == secret.Reveal(), err)
 
-	admin := apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, Grants: catalogue.All(), ManageOthers: true}
+	admin := apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, Grants: catalog.All(), ManageOthers: true}
 	_, err = auth.As(admin).Reveal(context.Background(), in.ID)
 	fmt.Println(err)
 	// Output:
@@ -277,7 +277,7 @@ func ExampleManager_Reveal() {
 func ExampleConfig_audit() {
 	frozen := true
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: memory.New(),
+		Prefix: "acme", Permissions: &catalog, Store: memory.New(),
 		Audit: func(_ context.Context, ev apitoken.Event) error {
 			if frozen && ev.Action == "generate" {
 				return &apitoken.ForbiddenError{Rule: "no new tokens before the release"}

@@ -18,10 +18,10 @@ import (
 
 // The permissions of the service of the examples.
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices and their state")
-	writeDevices = catalogue.Define("devices:write", "Add, change and remove devices")
-	readReports  = catalogue.Define("reports:read", "See reports")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices and their state")
+	writeDevices = catalog.Define("devices:write", "Add, change and remove devices")
+	readReports  = catalog.Define("reports:read", "See reports")
 )
 
 // newService returns the Authority of the examples and a token of alice's with
@@ -29,7 +29,7 @@ var (
 func newService(perms ...apitoken.Permission) (*apitoken.Authority, apitoken.Secret) {
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:      "acme",
-		Permissions: &catalogue,
+		Permissions: &catalog,
 		Store:       memory.New(),
 	})
 	if err != nil {
@@ -75,7 +75,7 @@ func hello(w http.ResponseWriter, r *http.Request) {
 func Example() {
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:      "acme",
-		Permissions: &catalogue,
+		Permissions: &catalog,
 		Store:       memory.New(),
 	})
 	if err != nil {
@@ -150,13 +150,13 @@ func ExampleAnyToken() {
 }
 
 // Permissions from a configuration file are looked up when the program starts.
-func ExampleCatalogue_Lookup_routes() {
+func ExampleCatalog_Lookup_routes() {
 	auth, secret := newService(readDevices)
 
-	_, err := catalogue.Lookup("devices:raed")
+	_, err := catalog.Lookup("devices:raed")
 	fmt.Println(err)
 
-	perms, err := catalogue.Lookup("devices:read")
+	perms, err := catalog.Lookup("devices:read")
 	if err != nil {
 		panic(err)
 	}
@@ -438,7 +438,7 @@ func ExampleManager_Rotate() {
 func ExampleConfig_environment() {
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:      "acme",
-		Permissions: &catalogue,
+		Permissions: &catalog,
 		Store:       memory.New(),
 		Environment: func(r *http.Request) (string, error) {
 			tenant, _, _ := strings.Cut(r.Host, ".")
@@ -448,7 +448,7 @@ func ExampleConfig_environment() {
 	if err != nil {
 		panic(err)
 	}
-	_, secret, err := auth.As(apitoken.Actor{User: "alice", Environment: "north", Grants: catalogue.All()}).Generate(
+	_, secret, err := auth.As(apitoken.Actor{User: "alice", Environment: "north", Grants: catalog.All()}).Generate(
 		context.Background(), apitoken.Generate{Name: "example", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
 	if err != nil {
 		panic(err)
@@ -466,7 +466,7 @@ func ExampleConfig_environment() {
 func ExampleConfig_refusalBody() {
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:      "acme",
-		Permissions: &catalogue,
+		Permissions: &catalog,
 		Store:       memory.New(),
 		RefusalBody: func(r *http.Request, p apitoken.Problem) (contentType string, body []byte) {
 			return "text/plain", fmt.Appendf(nil, "no: %s", p.Title)
@@ -490,7 +490,7 @@ func ExampleLogEvents() {
 	}))
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:      "acme",
-		Permissions: &catalogue,
+		Permissions: &catalog,
 		Store:       memory.New(),
 		Observe:     apitoken.LogEvents(logger),
 	})

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// SetNow replaces the wall clock of a, before it is used.
-func SetNow(a *Authority, now func() time.Time) { a.now = now }
+// NewWithClock is New with a clock in place of time.Now, from the start on.
+func NewWithClock(c Config, now func() time.Time) (*Authority, error) { return newAuthority(c, now) }
 
 // EntrySize is what a token in memory takes beside its place in the table, in bytes.
 const EntrySize = unsafe.Sizeof(entry{})

@@ -146,12 +146,12 @@ func FuzzCursor(f *testing.F) {
 			rec := mint(fmt.Sprint("listed ", i)).record(wireRead)
 			rec.Name, rec.ExpiresAt = strings.Repeat("n\u00e4", i*11+1), farOff.Add(time.Duration(i)*time.Hour)
 			if keys != nil {
-				rec.SealKey = keys[0].ID()
-				rec.Seal = seal(f, keys[0], rec)
+				rec.MACKeyID = keys[0].ID()
+				rec.MAC = mac(f, keys[0], rec)
 			}
 			require.NoError(f, store.Create(f.Context(), rec))
 		}
-		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: store, Keys: keys})
+		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: store, IntegrityKeys: keys})
 		require.NoError(f, err)
 		for _, l := range []apitoken.List{
 			{Limit: 2}, {Limit: 2, Descending: true}, {Limit: 3, Order: apitoken.ByExpires}, {Limit: 4, Order: apitoken.ByCreated, Permission: "devices:read"},
@@ -194,12 +194,12 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// seal seals a row as the documentation says.
-func seal(t testing.TB, key apitoken.Key, rec apitoken.Record) []byte {
+// mac makes the MAC of a row as the documentation says.
+func mac(t testing.TB, key apitoken.Key, rec apitoken.Record) []byte {
 	h := hmac.New(sha256.New, secretKeyBytes)
 	h.Write([]byte("apitoken row 1\x00"))
 	h.Write(encode(t, rec))
-	require.Equal(t, rec.SealKey, key.ID())
+	require.Equal(t, rec.MACKeyID, key.ID())
 	return h.Sum(nil)
 }
 
@@ -219,7 +219,7 @@ func FuzzHostileRow(f *testing.F) {
 		func(r *apitoken.Record) { r.ExpiresAt = time.UnixMicro(1 << 62) },
 		func(r *apitoken.Record) { r.NotBefore = time.UnixMicro(-1 << 62) },
 		func(r *apitoken.Record) { r.Networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} },
-		func(r *apitoken.Record) { r.SealKey = "none" },
+		func(r *apitoken.Record) { r.MACKeyID = "none" },
 	} {
 		rec := good
 		rec.Secrets = slices.Clone(rec.Secrets)
@@ -227,14 +227,14 @@ func FuzzHostileRow(f *testing.F) {
 		f.Add(encode(f, rec), int64(0))
 	}
 	g := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil })
-	sealing := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil; c.Keys = []apitoken.Key{testKey(f)} })
-	f.Fuzz(func(t *testing.T, row []byte, seal int64) {
+	withKeys := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil; c.IntegrityKeys = []apitoken.Key{testKey(f)} })
+	f.Fuzz(func(t *testing.T, row []byte, mac int64) {
 		var rec apitoken.Record
 		if rec.UnmarshalBinary(row) != nil {
 			return
 		}
 		get := func(context.Context, string) (apitoken.Record, error) { return rec, nil }
-		g.store.get, sealing.store.get = get, get
+		g.store.get, withKeys.store.get = get, get
 
 		now := time.Now()
 		current := slices.ContainsFunc(rec.Secrets, func(s apitoken.SecretRecord) bool {
@@ -259,19 +259,19 @@ func FuzzHostileRow(f *testing.F) {
 		require.Equal(t, a.status == 204, s.called() == 1)
 
 		// Whoever has no key made it, so that it is worth nothing.
-		rec.Seal = bytes.Repeat([]byte{byte(seal)}, 32)
-		a, s = sealing.ask(t, r)
+		rec.MAC = bytes.Repeat([]byte{byte(mac)}, 32)
+		a, s = withKeys.ask(t, r)
 		require.Zero(t, s.called())
 		require.Equal(t, 503, a.status)
 	})
 }
 
-// FuzzSeal changes what is sealed: a row is refused, a secret is not shown.
-func FuzzSeal(f *testing.F) {
+// FuzzTampering changes what is protected: a row is refused, a secret is not shown.
+func FuzzTampering(f *testing.F) {
 	key := testKey(f)
 	g := newRig(f, readAlways, func(c *apitoken.Config) {
 		c.Observe = nil
-		c.Keys, c.SealKeys = []apitoken.Key{key}, []apitoken.Key{key}
+		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key}
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40}
 	})
 	in, secret, err := g.As(ada).Generate(f.Context(), apitoken.Generate{Name: "one", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
@@ -279,15 +279,15 @@ func FuzzSeal(f *testing.F) {
 	stored, err := g.store.Store.Get(f.Context(), in.ID)
 	require.NoError(f, err)
 	row := encode(f, stored)
-	unsealed := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil; c.SealKeys = []apitoken.Key{key} })
+	withoutMAC := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil; c.EncryptionKeys = []apitoken.Key{key} })
 	for i := 0; i < len(row); i += 3 {
 		f.Add(i, []byte{1}, 0, []byte{})
 	}
-	for i := range stored.Secrets[0].Sealed {
+	for i := range stored.Secrets[0].Ciphertext {
 		f.Add(0, []byte{}, i, []byte{0x80})
 	}
 	f.Add(0, []byte{}, 0, []byte{})
-	f.Fuzz(func(t *testing.T, at int, change []byte, sealedAt int, sealedChange []byte) {
+	f.Fuzz(func(t *testing.T, at int, change []byte, ciphertextAt int, ciphertextChange []byte) {
 		xor := func(b []byte, at int, change []byte) []byte {
 			b = slices.Clone(b)
 			for i, c := range change {
@@ -298,7 +298,7 @@ func FuzzSeal(f *testing.F) {
 		var rec apitoken.Record
 		changed := xor(row, at, change)
 		if rec.UnmarshalBinary(changed) == nil {
-			rec.Seal = stored.Seal
+			rec.MAC = stored.MAC
 			g.store.get = func(context.Context, string) (apitoken.Record, error) { return rec, nil }
 			_, err := g.Check(newRequest("/", "apiToken "+secret.Reveal()), apitoken.All(wireRead))
 			if bytes.Equal(changed, row) {
@@ -308,13 +308,13 @@ func FuzzSeal(f *testing.F) {
 			}
 		}
 
-		// A secret by itself, without a seal of the row.
+		// A secret by itself, without a MAC of the row.
 		rec = stored
 		rec.Secrets = slices.Clone(stored.Secrets)
-		rec.Secrets[0].Sealed = xor(stored.Secrets[0].Sealed, sealedAt, sealedChange)
-		unsealed.store.get = func(context.Context, string) (apitoken.Record, error) { return rec, nil }
-		shown, err := unsealed.As(ada).Reveal(t.Context(), in.ID)
-		if bytes.Equal(rec.Secrets[0].Sealed, stored.Secrets[0].Sealed) {
+		rec.Secrets[0].Ciphertext = xor(stored.Secrets[0].Ciphertext, ciphertextAt, ciphertextChange)
+		withoutMAC.store.get = func(context.Context, string) (apitoken.Record, error) { return rec, nil }
+		shown, err := withoutMAC.As(ada).Reveal(t.Context(), in.ID)
+		if bytes.Equal(rec.Secrets[0].Ciphertext, stored.Secrets[0].Ciphertext) {
 			require.NoError(t, err)
 			require.Equal(t, secret.Reveal(), shown.Reveal())
 			return
@@ -342,7 +342,7 @@ func FuzzConfig(f *testing.F) {
 			NoQueryToken: flags&1 != 0, AcceptBearer: flags&2 != 0,
 		}
 		if flags&4 != 0 {
-			c.Keys = []apitoken.Key{{}}
+			c.IntegrityKeys = []apitoken.Key{{}}
 		}
 		if flags&8 != 0 {
 			c.Store = nil

@@ -179,11 +179,11 @@ func (m *Manager) fill(action, owner, id string, g Generate, secret func(*Record
 		return nil, err
 	}
 	rec.Secrets = []SecretRecord{s}
-	return m.a.sealed(rec)
+	return m.a.withMAC(rec)
 }
 
 // secretRecord returns what is stored of a new secret of rec.
 func (a *Authority) secretRecord(rec *Record, secret string, foreign bool, now time.Time) (SecretRecord, error) {
 	s := SecretRecord{Digest: digestBytes(secret), Foreign: foreign, CreatedAt: now}
-	return s, a.sealSecret(rec, &s, secret)
+	return s, a.encryptSecret(rec, &s, secret)
 }

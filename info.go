@@ -16,8 +16,8 @@ type Info struct {
 	Name        string
 	Description string
 
-	Permissions []Permission // assigned and known, in the order of the catalogue
-	Unknown     []string     // assigned names that the catalogue no longer knows; they grant nothing
+	Permissions []Permission // assigned and known, in the order of the catalog
+	Unknown     []string     // assigned names that the catalog no longer knows; they grant nothing
 
 	Status        Status // at the moment it was read, under the policy of the Config
 	DeactivatedAt time.Time
@@ -66,7 +66,7 @@ func (a *Authority) info(r *row) *Info {
 		Status: a.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
-		Revealable: len(newest.Sealed) > 0, UseRecorded: a.uses != nil, History: rec.History,
+		Revealable: len(newest.Ciphertext) > 0, UseRecorded: a.uses != nil, History: rec.History,
 	}
 	if !newest.Foreign {
 		in.Hint = a.grammar.prefix + rec.ID

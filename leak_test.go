@@ -34,10 +34,10 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// Secrets, their digests, keys and sealed secrets are let through every
+// Secrets, their digests, keys and encrypted secrets are let through every
 // operation, with logs at their most talkative, and must come out nowhere but
 // where somebody asked to see them. Only a Record may show its own digests and
-// what is sealed; no event, error, log or answer carries one.
+// what is protected; no event, error, log or answer carries one.
 
 // canaries are what must not be found, by what it is.
 type canaries struct {
@@ -97,7 +97,7 @@ func (c *canaries) records(store apitoken.Scanner) {
 	for _, rec := range recs {
 		for _, s := range rec.Secrets {
 			c.add("a digest of "+rec.ID, string(s.Digest))
-			c.add("a sealed secret of "+rec.ID, string(s.Sealed))
+			c.add("an encrypted secret of "+rec.ID, string(s.Ciphertext))
 			c.add("the idempotency key of "+rec.ID, string(s.IdempotencyKey))
 		}
 	}
@@ -262,9 +262,9 @@ func (s *leakStore) Scan(ctx context.Context, after string, limit int) ([]apitok
 	return recs, cmp.Or(s.fault("Scan", false), err)
 }
 
-func (s *leakStore) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
-	seals, secrets, err = s.Store.KeysInUse(ctx)
-	return seals, secrets, cmp.Or(s.fault("KeysInUse", false), err)
+func (s *leakStore) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
+	macs, secrets, err = s.Store.KeysInUse(ctx)
+	return macs, secrets, cmp.Or(s.fault("KeysInUse", false), err)
 }
 
 func (s *leakStore) write(method string, f func() error) error {
@@ -291,15 +291,15 @@ func (s *leakStore) Touch(ctx context.Context, uses []apitoken.Use) error {
 }
 
 var leakKeyBytes = []byte("Kx7\x01\x02\xfe-row-key-canary-0123456789")
-var leakSealBytes = []byte("Ks9\x03\x04\xfd-seal-key-canary-987654321")
+var leakEncryptionBytes = []byte("Ks9\x03\x04\xfd-seal-key-canary-987654321")
 
 func newLeakWorld(t *testing.T) *leakWorld {
 	w := &leakWorld{t: t, canaries: newCanaries(t), store: &leakStore{Store: memory.New()}, out: make(map[string]string), types: make(map[string]bool)}
 	w.canaries.add("the row key", string(leakKeyBytes))
-	w.canaries.add("the seal key", string(leakSealBytes))
+	w.canaries.add("the encryption key", string(leakEncryptionBytes))
 	rowKey, err := apitoken.NewKey("row", leakKeyBytes[:32])
 	require.NoError(t, err)
-	sealKey, err := apitoken.NewKey("seal", leakSealBytes[:32])
+	encryptionKey, err := apitoken.NewKey("encryption", leakEncryptionBytes[:32])
 	require.NoError(t, err)
 	var text, jsonText bytes.Buffer
 	debug := &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}
@@ -321,7 +321,7 @@ func newLeakWorld(t *testing.T) *leakWorld {
 		w.show("what was after "+ev.Action, ev.After)
 	}
 	w.config = apitoken.Config{
-		Prefix: "acme", Permissions: &wire, Store: w.store, Keys: []apitoken.Key{rowKey}, SealKeys: []apitoken.Key{sealKey},
+		Prefix: "acme", Permissions: &wire, Store: w.store, IntegrityKeys: []apitoken.Key{rowKey}, EncryptionKeys: []apitoken.Key{encryptionKey},
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, AcceptBearer: true,
 		Observe: observe,
 		Audit: func(_ context.Context, ev apitoken.Event) error {
@@ -520,8 +520,8 @@ func operateAndLook(t *testing.T) {
 		keep("preview", impact, nothing, err)
 		shown, err = admin.Reveal(ctx, in.ID)
 		keep("reveal by an administrator", nil, shown, err)
-		progress, err := w.auth.Reseal(ctx, apitoken.Reseal{})
-		keep("reseal", progress, nothing, err)
+		progress, err := w.auth.Rekey(ctx, apitoken.RekeyParams{})
+		keep("rekey", progress, nothing, err)
 
 		// requests
 		texts := []string{
@@ -619,7 +619,7 @@ func operateAndLook(t *testing.T) {
 	position, routes, name := rec.Position(apitoken.ByName), w.auth.Routes(http.NewServeMux()), "four"
 	routes.Handle("GET /devices", "Devices", apitoken.All(wireRead), http.NotFoundHandler())
 	for _, v := range []any{
-		apitoken.List{Text: "o"}, apitoken.Bulk{IDs: []string{in.ID}}, apitoken.Update{Name: &name}, apitoken.Reseal{After: in.ID},
+		apitoken.List{Text: "o"}, apitoken.Bulk{IDs: []string{in.ID}}, apitoken.Update{Name: &name}, apitoken.RekeyParams{After: in.ID},
 		apitoken.Query{Policy: w.auth.Policy(), After: &position}, apitoken.All(wireRead), routes, routes.Table(),
 	} {
 		w.show("what is asked", v)

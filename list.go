@@ -133,7 +133,7 @@ func (m *Manager) query(l List) (Query, error) {
 }
 
 // A cursor is a position with a checksum over it and the query it belongs to,
-// so that it cannot be continued with another one; with Config.Keys under the
+// so that it cannot be continued with another one; with Config.IntegrityKeys under the
 // newest of them, and only of the form that we make. It carries no authority: the
 // environment and the owners that a list may show are those of the actor, and a
 // made-up cursor would only start his own list elsewhere.
@@ -145,8 +145,8 @@ func (a *Authority) cursor(q Query, p Position) string {
 	e.time(&p.Time)
 	e.text(&p.ID)
 	var key Key
-	if len(a.config.Keys) > 0 {
-		key = a.config.Keys[0]
+	if len(a.config.IntegrityKeys) > 0 {
+		key = a.config.IntegrityKeys[0]
 	}
 	return base64Text.EncodeToString(append(a.cursorSum(key, q, e.b), e.b...))
 }
@@ -161,7 +161,7 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 		return Position{}, wrong
 	}
 	sum, raw := raw[:cursorSum], raw[cursorSum:]
-	keys := a.config.Keys
+	keys := a.config.IntegrityKeys
 	if len(keys) == 0 {
 		keys = []Key{{}} // then it is a checksum
 	}

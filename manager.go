@@ -79,7 +79,7 @@ const (
 	actionEndOverlap = "end_overlap"
 	actionReveal     = "reveal"
 	actionDelete     = "delete"
-	actionReseal     = "reseal"
+	actionRekey      = "rekey"
 	actionWatch      = "watch"
 )
 
@@ -123,7 +123,7 @@ type Update struct {
 	Active      *bool
 
 	// Permissions replaces the assigned permissions. Unknown are the names,
-	// among those the token has and the catalogue does not know, to keep.
+	// among those the token has and the catalog does not know, to keep.
 	Permissions *[]Permission
 	Unknown     []string
 
@@ -250,7 +250,7 @@ func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int6
 	rec.Version++
 	rec.ChangedAt = now
 	rec.note(Change{At: now, By: m.actor.User, Action: action, Fields: fields})
-	after, err = m.a.sealed(rec)
+	after, err = m.a.withMAC(rec)
 	return before, after, fields, err
 }
 
@@ -354,7 +354,7 @@ func (u Update) edit(m *Manager, rec *Record, before *row, now time.Time) (field
 		return nil, err
 	}
 	if widened {
-		if err := m.mayGrant(m.a.permSet(rec.Permissions).list(m.a.catalogue)); err != nil {
+		if err := m.mayGrant(m.a.permSet(rec.Permissions).list(m.a.catalog)); err != nil {
 			return nil, err
 		}
 	}
@@ -414,21 +414,21 @@ func (m *Manager) grantable(p Permission) bool {
 }
 
 // Grantable returns the permissions that the actor may give to tokens, in the
-// order of the catalogue; none if the actor is nobody.
+// order of the catalog; none if the actor is nobody.
 func (m *Manager) Grantable() []Permission {
 	if m.authorize() != nil {
 		return nil
 	}
-	return slices.DeleteFunc(m.a.catalogue.All(), func(p Permission) bool { return !m.grantable(p) })
+	return slices.DeleteFunc(m.a.catalog.All(), func(p Permission) bool { return !m.grantable(p) })
 }
 
-// storedNames returns the sorted names of permissions of our catalogue, and of
+// storedNames returns the sorted names of permissions of our catalog, and of
 // unknown ones that before has already.
 func (m *Manager) storedNames(perms []Permission, unknown []string, before *row) ([]string, error) {
 	var list []string
 	for _, p := range perms {
-		if p.p == nil || p.p.catalogue != m.a.catalogue {
-			return nil, &FieldError{"permissions", "contains one that is not of this service's catalogue"}
+		if p.p == nil || p.p.catalog != m.a.catalog {
+			return nil, &FieldError{"permissions", "contains one that is not of this service's catalog"}
 		}
 		list = append(list, p.p.name)
 	}

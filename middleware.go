@@ -14,7 +14,7 @@ import (
 // [FromContext].
 //
 // Like All, it panics on a permission that is zero; and on one that is not of
-// the catalogue in the Config.
+// the catalog in the Config.
 func (a *Authority) Require(p Permission, more ...Permission) func(http.Handler) http.Handler {
 	return a.Guard(newNeed(matchAll, p, more, caller()))
 }
@@ -73,7 +73,7 @@ func (a *Authority) bind(need *Need) {
 	if !a.ready() {
 		return // and refuse every request
 	}
-	if err := need.check(a.catalogue); err != nil {
+	if err := need.check(a.catalog); err != nil {
 		panic(err.Error() + " (" + caller() + ")")
 	}
 	need.denials = denials(a.schemes, need)
@@ -329,7 +329,7 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 		f.credential = no
 		return
 	}
-	if v.err = q.need.check(a.catalogue); v.err != nil {
+	if v.err = q.need.check(a.catalog); v.err != nil {
 		f.need = failed
 		return
 	}
@@ -447,8 +447,8 @@ func (a *Authority) ownerPermissions(ctx context.Context, environment, owner str
 		return permSet{}, true, err
 	}
 	for _, p := range perms {
-		if p.p == nil || p.p.catalogue != a.catalogue {
-			return permSet{}, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalogue")
+		if p.p == nil || p.p.catalog != a.catalog {
+			return permSet{}, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalog")
 		}
 		set.add(p.p)
 	}

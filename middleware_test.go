@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/allocated"
 )
 
 // These tests hold what docs call "what a request gets", line by line: first
@@ -343,15 +343,14 @@ func TestAnOverLongTokenIs400BeforeAnyWork(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRequest(c.target, c.fields...)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			a, s := g.ask(t, r)
-			runtime.ReadMemStats(&after)
-			mustRefuse(t, a, s, invalidRequest, "too long")
-			assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(128<<10), "bytes allocated")
-			ev := g.event(t)
-			assert.Equal(t, apitoken.ErrMalformed, ev.Reason)
-			assert.Empty(t, ev.TokenID, "it was not parsed")
+			_, size := allocated.Per(1, func() {
+				a, s := g.ask(t, r)
+				mustRefuse(t, a, s, invalidRequest, "too long")
+				ev := g.event(t)
+				assert.Equal(t, apitoken.ErrMalformed, ev.Reason)
+				assert.Empty(t, ev.TokenID, "it was not parsed")
+			})
+			assert.Less(t, size, uint64(128<<10), "bytes allocated")
 		})
 	}
 	assert.Zero(t, g.store.calls(), "store calls")
@@ -837,8 +836,8 @@ func TestTheZeroNeedIsMetByNoToken(t *testing.T) {
 
 func TestMistakesInRoutesPanicAtStartWithFileAndLine(t *testing.T) {
 	g := newRig(t)
-	var other apitoken.Catalogue
-	alien := other.Define("devices:read", "The same name in another catalogue")
+	var other apitoken.Catalog
+	alien := other.Define("devices:read", "The same name in another catalog")
 	var zero apitoken.Permission
 	h := func(http.ResponseWriter, *http.Request, apitoken.Token) {}
 	for _, c := range []struct {
@@ -853,11 +852,11 @@ func TestMistakesInRoutesPanicAtStartWithFileAndLine(t *testing.T) {
 		{"Handler of the zero Permission", func() { g.Handler(h, zero) }, []string{"zero Permission"}},
 		{"All of the zero Permission", func() { apitoken.All(wireRead, zero) }, []string{"zero Permission"}},
 		{"Any of the zero Permission", func() { apitoken.Any(zero) }, []string{"zero Permission"}},
-		{"Require of another catalogue", func() { g.Require(alien) }, []string{`"devices:read"`, "not of the catalogue", "defined at"}},
-		{"Require of another catalogue among others", func() { g.Require(wireRead, alien) }, []string{"not of the catalogue"}},
-		{"Any of another catalogue among others", func() { g.Guard(apitoken.Any(wireRead, alien)) }, []string{"not of the catalogue"}},
-		{"Handler of another catalogue", func() { g.Handler(h, alien) }, []string{"not of the catalogue"}},
-		{"Guard of another catalogue", func() { g.Guard(apitoken.Any(alien)) }, []string{"not of the catalogue"}},
+		{"Require of another catalog", func() { g.Require(alien) }, []string{`"devices:read"`, "not of the catalog", "defined at"}},
+		{"Require of another catalog among others", func() { g.Require(wireRead, alien) }, []string{"not of the catalog"}},
+		{"Any of another catalog among others", func() { g.Guard(apitoken.Any(wireRead, alien)) }, []string{"not of the catalog"}},
+		{"Handler of another catalog", func() { g.Handler(h, alien) }, []string{"not of the catalog"}},
+		{"Guard of another catalog", func() { g.Guard(apitoken.Any(alien)) }, []string{"not of the catalog"}},
 		{"Guard of the zero Need", func() { g.Guard(apitoken.Need{}) }, []string{"zero Need"}},
 		{"a nil handler", func() { g.Require(wireRead)(nil) }, []string{"nil handler"}},
 		{"a nil typed handler", func() { g.Handler(nil, wireRead) }, []string{"nil handler"}},
@@ -868,15 +867,15 @@ func TestMistakesInRoutesPanicAtStartWithFileAndLine(t *testing.T) {
 	}
 }
 
-func TestANeedOfAnotherCatalogueIsRefusedAlsoWhereItIsNotCheckedAtStart(t *testing.T) {
+func TestANeedOfAnotherCatalogIsRefusedAlsoWhereItIsNotCheckedAtStart(t *testing.T) {
 	g := newRig(t)
-	var other apitoken.Catalogue
-	alien := other.Define("devices:read", "The same name and index in another catalogue")
+	var other apitoken.Catalog
+	alien := other.Define("devices:read", "The same name and index in another catalog")
 	for _, need := range []apitoken.Need{apitoken.All(alien), apitoken.Any(alien), apitoken.Any(wireRead, alien)} {
 		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), need)
 		assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 		assert.True(t, tok.IsZero())
-		assert.ErrorContains(t, g.event(t).Err, "not of the catalogue")
+		assert.ErrorContains(t, g.event(t).Err, "not of the catalog")
 	}
 	tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), apitoken.AnyToken())
 	require.NoError(t, err)

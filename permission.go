@@ -9,31 +9,31 @@ import (
 	"sync"
 )
 
-// A Catalogue holds all permissions that a service knows. Its zero value is
+// A Catalog holds all permissions that a service knows. Its zero value is
 // empty and ready for use. Permissions are defined while the program starts,
 // as package variables:
 //
 //	var (
-//		catalogue   apitoken.Catalogue
-//		readDevices = catalogue.Define("devices:read", "See devices and their state")
+//		catalog   apitoken.Catalog
+//		readDevices = catalog.Define("devices:read", "See devices and their state")
 //	)
 //
-// [New] closes the catalogue: a permission that could be defined later could
+// [New] closes the catalog: a permission that could be defined later could
 // not have been part of what routes and tokens were checked against.
-type Catalogue struct {
+type Catalog struct {
 	mu     sync.Mutex
 	list   []*permission
 	byName map[string]*permission
 	closed string // where New closed it
 }
 
-// A Permission is one entry of a [Catalogue], made by [Catalogue.Define] or
-// [Catalogue.Lookup]. Permissions compare with ==. The zero Permission is none:
+// A Permission is one entry of a [Catalog], made by [Catalog.Define] or
+// [Catalog.Lookup]. Permissions compare with ==. The zero Permission is none:
 // no token has it and no route can require it.
 type Permission struct{ p *permission }
 
 type permission struct {
-	catalogue         *Catalogue
+	catalog           *Catalog
 	index             int
 	name, description string
 	defined           string // file:line
@@ -49,8 +49,8 @@ const maxPermissionName = 128
 // and by custom group:action; the description tells users what it allows.
 //
 // Define panics, naming the places in the source, if the name is malformed or
-// defined already, the description is empty, or the catalogue is closed.
-func (c *Catalogue) Define(name, description string) Permission {
+// defined already, the description is empty, or the catalog is closed.
+func (c *Catalog) Define(name, description string) Permission {
 	here := caller()
 	if !validPermissionName(name) {
 		panic(fmt.Sprintf("apitoken: %s: permission name %q is not 1 to 128 of A-Z, a-z, 0-9 and ._:/-", here, name))
@@ -61,7 +61,7 @@ func (c *Catalogue) Define(name, description string) Permission {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed != "" {
-		panic(fmt.Sprintf("apitoken: %s: permission %q defined after the catalogue was closed by New at %s", here, name, c.closed))
+		panic(fmt.Sprintf("apitoken: %s: permission %q defined after the catalog was closed by New at %s", here, name, c.closed))
 	}
 	if earlier, ok := c.byName[name]; ok {
 		panic(fmt.Sprintf("apitoken: %s: permission %q is defined already at %s", here, name, earlier.defined))
@@ -78,7 +78,7 @@ func (c *Catalogue) Define(name, description string) Permission {
 // Lookup finds permissions by name, for lists that come from configuration or
 // from a request. It returns them in the order of names, or an error that
 // names the unknown ones, up to ten, and suggests what may have been meant.
-func (c *Catalogue) Lookup(names ...string) ([]Permission, error) {
+func (c *Catalog) Lookup(names ...string) ([]Permission, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found := make([]Permission, 0, len(names))
@@ -97,7 +97,7 @@ func (c *Catalogue) Lookup(names ...string) ([]Permission, error) {
 }
 
 // All returns the permissions in the order of their definition.
-func (c *Catalogue) All() []Permission {
+func (c *Catalog) All() []Permission {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := make([]Permission, len(c.list))
@@ -108,7 +108,7 @@ func (c *Catalogue) All() []Permission {
 }
 
 // close ends definition and returns what was defined, in order.
-func (c *Catalogue) close(at string) []*permission {
+func (c *Catalog) close(at string) []*permission {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed == "" {
@@ -118,7 +118,7 @@ func (c *Catalogue) close(at string) []*permission {
 }
 
 // suggest returns ` (did you mean "x"?)` for a name close to a known one.
-func (c *Catalogue) suggest(name string) string {
+func (c *Catalog) suggest(name string) string {
 	if len(name) > maxPermissionName {
 		return ""
 	}
@@ -203,7 +203,7 @@ func (p Permission) Group() string {
 // String returns the name.
 func (p Permission) String() string { return p.Name() }
 
-// A permSet is a set of permissions of one catalogue: bit i stands for the
+// A permSet is a set of permissions of one catalog: bit i stands for the
 // permission with index i.
 type permSet struct {
 	low  uint64   // of the indexes 0 to 63
@@ -259,9 +259,9 @@ func (s permSet) and(t permSet) permSet {
 	return both
 }
 
-// list returns the permissions of the set in the order of the catalogue, which
+// list returns the permissions of the set in the order of the catalog, which
 // must be closed.
-func (s permSet) list(c *Catalogue) []Permission {
+func (s permSet) list(c *Catalog) []Permission {
 	perms := []Permission{}
 	for _, p := range c.list {
 		if s.has(p) {
@@ -277,9 +277,9 @@ type Need struct {
 	perms      []Permission
 	headerOnly bool
 
-	set       permSet    // of perms
-	catalogue *Catalogue // of the first of perms; nil without any
-	stray     Permission // one of perms that is of another catalogue
+	set     permSet    // of perms
+	catalog *Catalog   // of the first of perms; nil without any
+	stray   Permission // one of perms that is of another catalog
 
 	denials [][]*Refusal // of a route; see denials
 }
@@ -313,16 +313,16 @@ func newNeed(m match, p Permission, more []Permission, at string) Need {
 	n := Need{match: m}
 	for _, p := range append([]Permission{p}, more...) {
 		if p.p == nil {
-			panic("apitoken: " + at + ": the zero Permission cannot be required; use a value returned by Catalogue.Define")
+			panic("apitoken: " + at + ": the zero Permission cannot be required; use a value returned by Catalog.Define")
 		}
 		if slices.Contains(n.perms, p) {
 			continue
 		}
 		n.perms = append(n.perms, p)
 		n.set.add(p.p)
-		if n.catalogue == nil {
-			n.catalogue = p.p.catalogue
-		} else if n.catalogue != p.p.catalogue {
+		if n.catalog == nil {
+			n.catalog = p.p.catalog
+		} else if n.catalog != p.p.catalog {
 			n.stray = p
 		}
 	}
@@ -352,18 +352,18 @@ func (n *Need) missing(set permSet) []string {
 	return names
 }
 
-// check reports a Need that cannot be judged against this catalogue.
-func (n *Need) check(c *Catalogue) error {
+// check reports a Need that cannot be judged against this catalog.
+func (n *Need) check(c *Catalog) error {
 	stray := n.stray.p
 	switch {
 	case n.match == "":
 		return fmt.Errorf("apitoken: the zero Need is met by no token; use All, Any or AnyToken")
-	case n.catalogue != nil && n.catalogue != c:
+	case n.catalog != nil && n.catalog != c:
 		stray = n.perms[0].p
 	case stray == nil:
 		return nil
 	}
-	return fmt.Errorf("apitoken: permission %q, defined at %s, is not of the catalogue in Config.Permissions", stray.name, stray.defined)
+	return fmt.Errorf("apitoken: permission %q, defined at %s, is not of the catalog in Config.Permissions", stray.name, stray.defined)
 }
 
 // names returns the names of permissions in order.

@@ -26,7 +26,7 @@ import (
 )
 
 func TestADefinedPermissionHasANameADescriptionAndAGroup(t *testing.T) {
-	var c apitoken.Catalogue
+	var c apitoken.Catalog
 	for _, d := range []struct{ name, description, group string }{
 		{"devices:read", "See devices and their state", "devices"},
 		{"a", "One character", ""},
@@ -64,8 +64,8 @@ func TestTheZeroPermissionIsNone(t *testing.T) {
 	assert.Empty(t, p.String())
 	assert.Empty(t, p.Description())
 	assert.Empty(t, p.Group())
-	var c apitoken.Catalogue
-	assert.Empty(t, c.All(), "the zero catalogue is empty")
+	var c apitoken.Catalog
+	assert.Empty(t, c.All(), "the zero catalog is empty")
 	_, err := c.Lookup("")
 	assert.Error(t, err)
 }
@@ -94,7 +94,7 @@ func TestDefinePanicsOnAMalformedNameOrDescriptionWithFileAndLine(t *testing.T) 
 		{"a description that is no UTF-8", "devices:read", "\xff", "description"},
 	} {
 		t.Run(d.what, func(t *testing.T) {
-			var c apitoken.Catalogue
+			var c apitoken.Catalog
 			mustPanic(t, func() { c.Define(d.name, d.description) }, d.part, "permission_test.go:")
 			assert.Empty(t, c.All())
 			_, err := c.Lookup(d.name)
@@ -104,7 +104,7 @@ func TestDefinePanicsOnAMalformedNameOrDescriptionWithFileAndLine(t *testing.T) 
 }
 
 func TestDefiningAPermissionTwicePanicsWithBothPlaces(t *testing.T) {
-	var c apitoken.Catalogue
+	var c apitoken.Catalog
 	first := c.Define("devices:read", "See devices")
 	var places []string
 	func() {
@@ -126,11 +126,11 @@ func TestDefiningAPermissionTwicePanicsWithBothPlaces(t *testing.T) {
 }
 
 func TestDefiningAPermissionAfterNewPanicsWithBothPlaces(t *testing.T) {
-	var c apitoken.Catalogue
+	var c apitoken.Catalog
 	read := c.Define("devices:read", "See devices")
 	_, err := apitoken.New(apitoken.Config{Permissions: &c})
 	require.Error(t, err)
-	write := c.Define("devices:write", "Change devices") // New failed, so the catalogue is open
+	write := c.Define("devices:write", "Change devices") // New failed, so the catalog is open
 	_, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &c, Store: memory.New()})
 	require.NoError(t, err)
 	mustPanic(t, func() { c.Define("devices:delete", "Remove devices") }, `"devices:delete" defined after`, "closed by New at")
@@ -140,7 +140,7 @@ func TestDefiningAPermissionAfterNewPanicsWithBothPlaces(t *testing.T) {
 	}()
 	assert.Equal(t, []apitoken.Permission{read, write}, c.All())
 	_, err = apitoken.New(apitoken.Config{Prefix: "other", Permissions: &c, Store: memory.New()})
-	assert.NoError(t, err, "several may share a closed catalogue")
+	assert.NoError(t, err, "several may share a closed catalog")
 	closedAt := func() (text string) {
 		defer func() { _, text, _ = strings.Cut(fmt.Sprint(recover()), "closed by New at ") }()
 		c.Define("devices:delete", "Remove devices")
@@ -163,7 +163,7 @@ func TestLookupFindsNamesInTheirOrder(t *testing.T) {
 }
 
 func TestLookupNamesWhatIsUnknownAndWhatMayHaveBeenMeant(t *testing.T) {
-	var c apitoken.Catalogue
+	var c apitoken.Catalog
 	for _, name := range []string{"devices:read", "devices:write", "reports:read", "a:b", "X"} {
 		c.Define(name, "For the test")
 	}
@@ -208,7 +208,7 @@ func TestShortNamesAreSuggestedForWordsOneEditAway(t *testing.T) {
 		}
 	}
 	for _, name := range words[1:] {
-		var c apitoken.Catalogue
+		var c apitoken.Catalog
 		c.Define(name, "For the test")
 		near := map[string]bool{}
 		for i := range len(name) + 1 {
@@ -231,7 +231,7 @@ func TestShortNamesAreSuggestedForWordsOneEditAway(t *testing.T) {
 			}
 		}
 	}
-	var c apitoken.Catalogue
+	var c apitoken.Catalog
 	c.Define("x:a", "For the test")
 	c.Define("x:b", "For the test")
 	_, err := c.Lookup("x:c")
@@ -250,7 +250,7 @@ type model struct {
 func newModel(t testing.TB, n int) *model {
 	t.Helper()
 	m := &model{rec: goodToken.record()}
-	c := new(apitoken.Catalogue)
+	c := new(apitoken.Catalog)
 	for i := range n {
 		m.perms = append(m.perms, c.Define(fmt.Sprintf("p:%03d", i), "For the test"))
 	}
@@ -354,7 +354,7 @@ func TestThreeHundredPermissionsAreJudgedAsByANaiveSet(t *testing.T) {
 	m.mustAgree(t, nil, []int{0, 299})
 }
 
-func TestStoredNamesThatTheCatalogueDoesNotKnowGrantNothingAreKeptAndShown(t *testing.T) {
+func TestStoredNamesThatTheCatalogDoesNotKnowGrantNothingAreKeptAndShown(t *testing.T) {
 	m := newModel(t, 3)
 	m.rec.Permissions = []string{"", "*", "P:000", "p:", "p:*", "p:000 ", "p:001", "p:001", "p:003", "p:01"}
 	tok, err := m.check(apitoken.AnyToken())
@@ -369,10 +369,10 @@ func TestStoredNamesThatTheCatalogueDoesNotKnowGrantNothingAreKeptAndShown(t *te
 	m.rec.Permissions = []string{"p:002", "p:000"} // unsorted, as a careless store might return them
 	tok, err = m.check(apitoken.All(m.perms[0], m.perms[2]))
 	require.NoError(t, err)
-	assert.Equal(t, []apitoken.Permission{m.perms[0], m.perms[2]}, tok.Permissions(), "in the order of the catalogue")
+	assert.Equal(t, []apitoken.Permission{m.perms[0], m.perms[2]}, tok.Permissions(), "in the order of the catalog")
 }
 
-func TestAPermissionOfAnotherCatalogueIsNotHad(t *testing.T) {
+func TestAPermissionOfAnotherCatalogIsNotHad(t *testing.T) {
 	m, other := newModel(t, 70), newModel(t, 70)
 	has := make(map[int]bool)
 	for i := range 70 {
@@ -435,8 +435,8 @@ import (
 )
 
 var (
-	catalogue   apitoken.Catalogue
-	readDevices = catalogue.Define("devices:read", "See devices")
+	catalog   apitoken.Catalog
+	readDevices = catalog.Define("devices:read", "See devices")
 	auth        *apitoken.Authority
 	config      apitoken.Config
 	secret      apitoken.Secret
@@ -460,7 +460,7 @@ func _() {
 func TestMistakesThatDoNotCompile(t *testing.T) {
 	for _, c := range []struct{ name, body, problem string }{
 		{"the correct use", `http.Handle("GET /devices", auth.Require(readDevices)(list))`, ""},
-		{"the correct Config", `config = apitoken.Config{Prefix: "acme", Permissions: &catalogue}`, ""},
+		{"the correct Config", `config = apitoken.Config{Prefix: "acme", Permissions: &catalog}`, ""},
 		{"the correct Generate", `_ = apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.In(time.Hour)}`, ""},
 		{"permissions that compare", `_ = readDevices == readDevices`, ""},
 		{"the typed handler", `http.Handle("/", auth.Handler(add, readDevices))`, ""},
@@ -478,7 +478,7 @@ func TestMistakesThatDoNotCompile(t *testing.T) {
 		{"a Token made of its parts", `_ = apitoken.Token{nil, nil}`, "unexported field"},
 		{"a Need made of its parts", `_ = apitoken.Need{"token", nil, false}`, "unexported field"},
 		{"a Reason for a Need", `auth.Guard(nil)`, "cannot use nil"},
-		{"a Config without field names", `_ = apitoken.Config{"acme", &catalogue, nil}`, "unexported field"},
+		{"a Config without field names", `_ = apitoken.Config{"acme", &catalog, nil}`, "unexported field"},
 		{"a Config without any but its first", `_ = apitoken.Config{[0]func(){}}`, "unexported field"},
 		{"a comparison of Configs", `_ = config == config`, "cannot be compared"},
 		{"a comparison of secrets", `_ = secret == secret`, "cannot be compared"},

@@ -137,7 +137,7 @@ func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.
 	if err != nil {
 		return nil, err
 	}
-	if err := need.check(m.a.catalogue); err != nil {
+	if err := need.check(m.a.catalog); err != nil {
 		return nil, &FieldError{"need", err.Error()}
 	}
 	l := r.rec.life()
@@ -159,7 +159,7 @@ func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.
 	f.now = micros(m.a.now())
 	against := evaluate(&f)
 	x.Reasons = against.all()
-	x.Effective = effective.list(m.a.catalogue)
+	x.Effective = effective.list(m.a.catalog)
 	if len(x.Reasons) == 0 || need.match == matchAny && need.metBy(effective) {
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}

@@ -23,8 +23,8 @@ import (
 const recordEncoding = 1
 
 // MarshalBinary returns the canonical encoding of the record: every field but
-// Uses, which change without a new version, and Seal, which is computed over
-// this encoding. (SealKey is part of it.)
+// Uses, which change without a new version, and MAC, which is computed over
+// this encoding. (MACKeyID is part of it.)
 func (r Record) MarshalBinary() ([]byte, error) {
 	e := encoder{b: make([]byte, 0, 512)}
 	e.b = append(e.b, recordEncoding)
@@ -44,7 +44,7 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	if d.failed || len(d.b) != 0 {
 		return errors.New("apitoken: damaged record")
 	}
-	rec.Seal, rec.Uses = r.Seal, r.Uses
+	rec.MAC, rec.Uses = r.MAC, r.Uses
 	*r = rec
 	return nil
 }
@@ -85,8 +85,8 @@ func (r *Record) visit(c codec) {
 		c.time(&s.CreatedAt)
 		c.time(&s.ValidUntil)
 		c.bytes(&s.IdempotencyKey)
-		c.text(&s.SealedKey)
-		c.bytes(&s.Sealed)
+		c.text(&s.EncryptionKeyID)
+		c.bytes(&s.Ciphertext)
 	})
 	list(c, &r.History, func(h *Change) {
 		c.time(&h.At)
@@ -94,7 +94,7 @@ func (r *Record) visit(c codec) {
 		c.text(&h.Action)
 		list(c, &h.Fields, func(f *string) { c.text(f) })
 	})
-	c.text(&r.SealKey)
+	c.text(&r.MACKeyID)
 }
 
 func list[E any](c codec, l *[]E, visit func(*E)) {
@@ -278,7 +278,7 @@ func checkText(s string, least, most int) error {
 // A row is a record that was checked, as a [Manager] works with it.
 type row struct {
 	rec   Record
-	known []Permission // assigned and in the catalogue, in its order
+	known []Permission // assigned and in the catalog, in its order
 	perms permSet      // the same as bits
 }
 
@@ -288,7 +288,7 @@ func (a *Authority) row(id string, rec Record) (*row, error) {
 		return nil, err
 	}
 	r := &row{rec: rec, perms: a.permSet(rec.Permissions)}
-	r.known = r.perms.list(a.catalogue)
+	r.known = r.perms.list(a.catalog)
 	return r, nil
 }
 
@@ -324,13 +324,13 @@ func (a *Authority) vet(id string, rec *Record) error {
 			return bad("with a malformed network")
 		}
 	}
-	if err := a.checkSeal(rec); err != nil {
+	if err := a.checkMAC(rec); err != nil {
 		return bad(err.Error())
 	}
 	return nil
 }
 
-// permSet returns those of the named permissions that the catalogue has.
+// permSet returns those of the named permissions that the catalog has.
 func (a *Authority) permSet(names []string) (set permSet) {
 	for _, name := range names {
 		if p, ok := a.permissions[name]; ok {
@@ -340,7 +340,7 @@ func (a *Authority) permSet(names []string) (set permSet) {
 	return set
 }
 
-// unknown returns the stored names that the catalogue does not know.
+// unknown returns the stored names that the catalog does not know.
 func (a *Authority) unknown(names []string) []string {
 	var unknown []string
 	for _, name := range names {

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,9 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/allocated"
 )
 
-// The canonical encoding is what seals are computed over, so that it can never
+// The canonical encoding is what MACs are computed over, so that it can never
 // change for version 1.
 
 const recordFile = "testdata/record.hex"
@@ -80,7 +80,7 @@ func encode(t testing.TB, rec apitoken.Record) []byte {
 
 // without returns a record less what its encoding leaves out.
 func without(rec apitoken.Record) apitoken.Record {
-	rec.Uses, rec.Seal = nil, nil
+	rec.Uses, rec.MAC = nil, nil
 	return rec
 }
 
@@ -93,14 +93,14 @@ func exampleRecord() apitoken.Record {
 		CreatedAt: at(1), CreatedBy: "ada", ChangedAt: at(5), NotBefore: time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC),
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Secrets: []apitoken.SecretRecord{
-			{Digest: sha256Of("new"), CreatedAt: at(4), IdempotencyKey: sha256Of("key"), SealedKey: "k1", Sealed: []byte{0, 1, 255}},
+			{Digest: sha256Of("new"), CreatedAt: at(4), IdempotencyKey: sha256Of("key"), EncryptionKeyID: "k1", Ciphertext: []byte{0, 1, 255}},
 			{Digest: sha256Of("old"), Foreign: true, CreatedAt: at(1), ValidUntil: at(6)},
 		},
 		History: []apitoken.Change{
 			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}},
 			{At: at(1), By: "ada", Action: "generate"},
 		},
-		SealKey: "k0", Seal: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
+		MACKeyID: "k0", MAC: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
 	}
 }
 
@@ -157,10 +157,10 @@ func TestEveryFieldOfARecordComesBack(t *testing.T) {
 	var zero apitoken.Record
 	got = filled()
 	require.NoError(t, got.UnmarshalBinary(encode(t, zero)))
-	assert.Equal(t, apitoken.Record{Seal: rec.Seal, Uses: rec.Uses}, got, "what is not encoded stays")
+	assert.Equal(t, apitoken.Record{MAC: rec.MAC, Uses: rec.Uses}, got, "what is not encoded stays")
 }
 
-func TestEveryFieldButUsesAndSealChangesTheEncoding(t *testing.T) {
+func TestEveryFieldButUsesAndMACChangesTheEncoding(t *testing.T) {
 	base := encode(t, filled())
 	seen := map[string]string{string(base): "nothing"}
 	var visit func(path string, get func(*apitoken.Record) reflect.Value)
@@ -171,7 +171,7 @@ func TestEveryFieldButUsesAndSealChangesTheEncoding(t *testing.T) {
 			rec := filled()
 			change(get(&rec))
 			got := string(encode(t, rec))
-			if strings.HasPrefix(path, "Uses") || path == "Seal" {
+			if strings.HasPrefix(path, "Uses") || path == "MAC" {
 				assert.Equal(t, base, []byte(got), path)
 				return
 			}
@@ -283,12 +283,11 @@ func TestAHugeLengthCostsNoMemory(t *testing.T) {
 	zero := encode(t, apitoken.Record{})
 	// Permissions are the seventh: a list that says it has 2^40 elements.
 	claim := slices.Concat(zero[:7], binary.AppendUvarint(nil, 1<<40), zero[8:])
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	var rec apitoken.Record
-	require.Error(t, rec.UnmarshalBinary(claim))
-	runtime.ReadMemStats(&after)
-	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<16), "bytes allocated")
+	_, size := allocated.Per(1, func() {
+		var rec apitoken.Record
+		require.Error(t, rec.UnmarshalBinary(claim))
+	})
+	assert.Less(t, size, uint64(1<<16), "bytes allocated")
 }
 
 func TestOneRecordCanBeEncodedByManyAtOnce(t *testing.T) {

@@ -26,15 +26,15 @@ import (
 
 // fmt cannot call the methods of a Token in an unexported field, and prints what
 // it points to if the verb does not fit: the whole record, with its digests and
-// sealed secrets. Contexts and sessions of applications are such values.
+// encrypted secrets. Contexts and sessions of applications are such values.
 func TestATokenWithinAnotherValueShowsNothingOfItsRecord(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.SealKeys = []apitoken.Key{testKey(t)} })
+	g := newRig(t, func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{testKey(t)} })
 	in, secret := g.generate(t)
 	rec, err := g.store.Store.Get(t.Context(), in.ID)
 	require.NoError(t, err)
 	c := newCanaries(t)
 	c.token("the token", secret)
-	c.add("the sealed secret", string(rec.Secrets[0].Sealed))
+	c.add("the encrypted secret", string(rec.Secrets[0].Ciphertext))
 	type session struct{ token apitoken.Token }
 	show := func(what string, v any) {
 		for _, verb := range everyVerb {
@@ -142,8 +142,7 @@ func TestASecretThatWasEndedIsDeadAlsoWhereTheClockIsBehind(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := newRig(t)
-			clock := newWallClock(g)
+			g, clock := newClockRig(t)
 			start := clock.at.Add(year) // ahead, or behind would be before New
 			clock.set(start)
 			in, first := g.generate(t)
@@ -236,7 +235,7 @@ func TestAStoreThatListsInCirclesIsAnErrorAtOnce(t *testing.T) {
 	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: store})
 	require.NoError(t, err)
 	for name, f := range map[string]func() error{
-		"Reseal": func() error { _, err := auth.Reseal(t.Context(), apitoken.Reseal{}); return err },
+		"Rekey": func() error { _, err := auth.Rekey(t.Context(), apitoken.RekeyParams{}); return err },
 		"PreviewPolicy": func() error {
 			_, err := auth.As(apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true}).PreviewPolicy(t.Context(), apitoken.Policy{})
 			return err

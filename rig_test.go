@@ -27,9 +27,9 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// The catalogue of the tests of requests.
+// The catalog of the tests of requests.
 var (
-	wire          apitoken.Catalogue
+	wire          apitoken.Catalog
 	wireRead      = wire.Define("devices:read", "See devices")
 	wireWrite     = wire.Define("devices:write", "Change devices")
 	wireReports   = wire.Define("reports:read", "See reports")
@@ -222,6 +222,11 @@ type rig struct {
 
 func newRig(t testing.TB, edit ...func(*apitoken.Config)) *rig {
 	t.Helper()
+	return newRigWithClock(t, time.Now, edit...)
+}
+
+func newRigWithClock(t testing.TB, now func() time.Time, edit ...func(*apitoken.Config)) *rig {
+	t.Helper()
 	g := &rig{store: &tapStore{Store: memory.New()}}
 	for _, rec := range wireRecords() {
 		require.NoError(t, g.store.Create(context.Background(), rec))
@@ -239,7 +244,7 @@ func newRig(t testing.TB, edit ...func(*apitoken.Config)) *rig {
 		e(&config)
 	}
 	var err error
-	g.Authority, err = apitoken.New(config)
+	g.Authority, err = apitoken.NewWithClock(config, now)
 	require.NoError(t, err)
 	t.Cleanup(func() { g.Close() })
 	return g
@@ -436,7 +441,7 @@ func rawAsk(t testing.TB, server *httptest.Server, request string) (answer, stri
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	_, err = io.WriteString(conn, request)
 	require.NoError(t, err)
 	var seen bytes.Buffer

@@ -38,7 +38,7 @@ type Rotation struct {
 // The idempotency key, "" for none, up to 255 bytes, protects a caller who does
 // not know whether his first attempt succeeded: with the key of a rotation that
 // was made, Rotate changes nothing. It returns the secret of that rotation if
-// Config.SealKeys are set, and otherwise ErrAlreadyRotated.
+// Config.EncryptionKeys are set, and otherwise ErrAlreadyRotated.
 func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, idempotencyKey string) (*Info, Secret, error) {
 	if overlap < 0 {
 		return nil, Secret{}, &FieldError{"overlap", "is negative"}
@@ -166,13 +166,13 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*Info, 
 			first.ValidUntil = time.Time{}
 		}
 		second.ValidUntil = ended
-		second.SealedKey, second.Sealed = "", nil
+		second.EncryptionKeyID, second.Ciphertext = "", nil
 		return []string{"secret"}, nil
 	})
 }
 
 // Reveal shows the newest secret of the actor's own token again. It is
-// ErrNotKept unless Config.SealKeys were set when the token was made. Each
+// ErrNotKept unless Config.EncryptionKeys were set when the token was made. Each
 // reveal is audited and observed like a change.
 func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 	e, err := m.visible(ctx, id)
@@ -181,7 +181,7 @@ func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 	}
 	var text string
 	if err == nil {
-		text, err = m.a.openSecret(&e.rec, &e.rec.Secrets[0])
+		text, err = m.a.decryptSecret(&e.rec, &e.rec.Secrets[0])
 	}
 	ev := m.event(actionReveal, id, e, e)
 	if err == nil {

@@ -95,14 +95,14 @@ func TestATableWithoutRoutesIsAnEmptyList(t *testing.T) {
 
 func TestMistakesInTheTableOfRoutesPanicAndRegisterNothing(t *testing.T) {
 	g := newRig(t)
-	var other apitoken.Catalogue
-	alien := other.Define("devices:read", "The same name in another catalogue")
+	var other apitoken.Catalog
+	alien := other.Define("devices:read", "The same name in another catalog")
 	registered := 0
 	routes := g.Routes(muxFunc(func(string, http.Handler) { registered++ }))
 	mustPanic(t, func() { routes.Handle("GET /a", "", apitoken.AnyToken(), new(spy)) }, "GET /a", "no description", "routes_test.go:")
 	mustPanic(t, func() { routes.Open("GET /a", "", new(spy)) }, "GET /a", "no description", "routes_test.go:")
 	mustPanic(t, func() { routes.Handle("GET /a", "x", apitoken.Need{}, new(spy)) }, "zero Need", "routes_test.go:")
-	mustPanic(t, func() { routes.Handle("GET /a", "x", apitoken.All(alien), new(spy)) }, "not of the catalogue", "routes_test.go:")
+	mustPanic(t, func() { routes.Handle("GET /a", "x", apitoken.All(alien), new(spy)) }, "not of the catalog", "routes_test.go:")
 	mustPanic(t, func() { routes.Handle("GET /a", "x", apitoken.AnyToken(), nil) }, "nil handler", "routes_test.go:")
 	assert.Zero(t, registered)
 	assert.Empty(t, routes.Table())

@@ -15,14 +15,14 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Two things are sealed, under keys of their own.
+// Two things are protected, under keys of their own.
 //
-// A row, with Config.Keys: HMAC-SHA-256 over the canonical encoding of the
+// A row, with Config.IntegrityKeys: HMAC-SHA-256 over the canonical encoding of the
 // record, so that who can write the database but has no key can neither make a
 // token nor change one. It cannot tell an older version of the same row from
 // the newest, nor that a row was deleted.
 //
-// A secret, with Config.SealKeys: XChaCha20-Poly1305 under a random nonce, with
+// A secret, with Config.EncryptionKeys: XChaCha20-Poly1305 under a random nonce, with
 // what identifies the row and the secret as additional data, so that it opens
 // only where it was put.
 const (
@@ -80,35 +80,35 @@ func counted(n int) string {
 	return strconv.Itoa(n)
 }
 
-// sealed returns the row of a record that is about to be written, sealed
+// withMAC returns the row of a record that is about to be written, with a MAC
 // under the newest key.
-func (a *Authority) sealed(rec Record) (*row, error) {
-	rec.SealKey, rec.Seal = "", nil
-	if len(a.config.Keys) > 0 {
-		rec.SealKey = a.config.Keys[0].id
-		rec.Seal = rowSeal(a.config.Keys[0], rec)
+func (a *Authority) withMAC(rec Record) (*row, error) {
+	rec.MACKeyID, rec.MAC = "", nil
+	if len(a.config.IntegrityKeys) > 0 {
+		rec.MACKeyID = a.config.IntegrityKeys[0].id
+		rec.MAC = rowMAC(a.config.IntegrityKeys[0], rec)
 	}
 	return a.row(rec.ID, rec)
 }
 
-// checkSeal verifies the seal of a record that was read.
-func (a *Authority) checkSeal(rec *Record) error {
-	if len(a.config.Keys) == 0 {
+// checkMAC verifies the MAC of a record that was read.
+func (a *Authority) checkMAC(rec *Record) error {
+	if len(a.config.IntegrityKeys) == 0 {
 		return nil
 	}
-	key, ok := ring(a.config.Keys).find(rec.SealKey)
+	key, ok := ring(a.config.IntegrityKeys).find(rec.MACKeyID)
 	switch {
-	case rec.SealKey == "":
-		return errors.New("without seal")
+	case rec.MACKeyID == "":
+		return errors.New("without MAC")
 	case !ok:
-		return fmt.Errorf("sealed under the key %.40q, which is not in Config.Keys", rec.SealKey)
-	case !hmac.Equal(rec.Seal, rowSeal(key, *rec)):
-		return errors.New("with a broken seal: it was changed by someone without the key")
+		return fmt.Errorf("authenticated under the key %.40q, which is not in Config.IntegrityKeys", rec.MACKeyID)
+	case !hmac.Equal(rec.MAC, rowMAC(key, *rec)):
+		return errors.New("with a broken MAC: it was changed by someone without the key")
 	}
 	return nil
 }
 
-func rowSeal(key Key, rec Record) []byte {
+func rowMAC(key Key, rec Record) []byte {
 	h := hmac.New(sha256.New, []byte(key.reveal()))
 	h.Write([]byte(rowContext))
 	encoded, _ := rec.MarshalBinary() // never fails
@@ -116,50 +116,50 @@ func rowSeal(key Key, rec Record) []byte {
 	return h.Sum(nil)
 }
 
-// sealSecret keeps a secret in s, if there are keys for that.
-func (a *Authority) sealSecret(rec *Record, s *SecretRecord, secret string) error {
-	if len(a.config.SealKeys) == 0 {
+// encryptSecret keeps a secret in s, if there are keys for that.
+func (a *Authority) encryptSecret(rec *Record, s *SecretRecord, secret string) error {
+	if len(a.config.EncryptionKeys) == 0 {
 		return nil
 	}
-	key := a.config.SealKeys[0]
+	key := a.config.EncryptionKeys[0]
 	aead, err := chacha20poly1305.NewX([]byte(key.reveal()))
 	if err != nil {
 		return err
 	}
 	nonce := random(aead.NonceSize())
-	s.SealedKey = key.id
-	s.Sealed = aead.Seal(nonce, nonce, []byte(secret), secretData(rec, s))
+	s.EncryptionKeyID = key.id
+	s.Ciphertext = aead.Seal(nonce, nonce, []byte(secret), secretData(rec, s))
 	return nil
 }
 
-// openSecret returns a secret that was kept.
-func (a *Authority) openSecret(rec *Record, s *SecretRecord) (string, error) {
-	if len(s.Sealed) == 0 {
+// decryptSecret returns a secret that was kept.
+func (a *Authority) decryptSecret(rec *Record, s *SecretRecord) (string, error) {
+	if len(s.Ciphertext) == 0 {
 		return "", ErrNotKept
 	}
-	key, ok := ring(a.config.SealKeys).find(s.SealedKey)
+	key, ok := ring(a.config.EncryptionKeys).find(s.EncryptionKeyID)
 	if !ok {
-		return "", unavailable(fmt.Errorf("apitoken: the secret is sealed under the key %.40q, which is not in Config.SealKeys", s.SealedKey))
+		return "", unavailable(fmt.Errorf("apitoken: the secret is encrypted under the key %.40q, which is not in Config.EncryptionKeys", s.EncryptionKeyID))
 	}
 	aead, err := chacha20poly1305.NewX([]byte(key.reveal()))
 	if err != nil {
 		return "", unavailable(err)
 	}
-	if len(s.Sealed) < aead.NonceSize() {
-		return "", unavailable(errors.New("apitoken: the sealed secret is too short"))
+	if len(s.Ciphertext) < aead.NonceSize() {
+		return "", unavailable(errors.New("apitoken: the encrypted secret is too short"))
 	}
-	nonce, box := s.Sealed[:aead.NonceSize()], s.Sealed[aead.NonceSize():]
+	nonce, box := s.Ciphertext[:aead.NonceSize()], s.Ciphertext[aead.NonceSize():]
 	secret, err := aead.Open(nil, nonce, box, secretData(rec, s))
 	if err != nil || string(digestBytes(string(secret))) != string(s.Digest) {
-		return "", unavailable(errors.New("apitoken: the sealed secret was changed, or is of another token"))
+		return "", unavailable(errors.New("apitoken: the encrypted secret was changed, or is of another token"))
 	}
 	return string(secret), nil
 }
 
-// secretData is what a sealed secret is bound to.
+// secretData is what an encrypted secret is bound to.
 func secretData(rec *Record, s *SecretRecord) []byte {
 	e := encoder{b: []byte(secretContext)}
-	for _, t := range []string{s.SealedKey, rec.ID, rec.Environment, rec.Owner} {
+	for _, t := range []string{s.EncryptionKeyID, rec.ID, rec.Environment, rec.Owner} {
 		e.text(&t)
 	}
 	e.bytes(&s.Digest)
@@ -167,57 +167,57 @@ func secretData(rec *Record, s *SecretRecord) []byte {
 	return e.b
 }
 
-// Reseal says how to re-key; see [Authority.Reseal].
-type Reseal struct {
-	// AdoptUnsealed also seals rows that have no seal, which trusts whoever
-	// wrote them: for the one time when Config.Keys are introduced.
-	AdoptUnsealed bool
+// RekeyParams says how to re-key; see [Authority.Rekey].
+type RekeyParams struct {
+	// AdoptWithoutMAC also authenticates rows that have no MAC, which trusts whoever
+	// wrote them: for the one time when Config.IntegrityKeys are introduced.
+	AdoptWithoutMAC bool
 
 	// After is the ID to continue after, "" to begin.
 	After string
 
 	// Progress is told after each batch of at most 256 tokens.
-	Progress func(ResealProgress)
+	Progress func(RekeyProgress)
 }
 
-// ResealProgress says how far a Reseal has come.
-type ResealProgress struct {
-	Seen     int    // tokens looked at
-	Resealed int    // of them, those that needed it
-	Refused  int    // left alone: the seal is broken or missing, or a key is
-	Last     string // ID of the last token looked at, for Reseal.After
+// RekeyProgress says how far Rekey has come.
+type RekeyProgress struct {
+	Seen    int    // tokens looked at
+	Rekeyed int    // of them, those that needed it
+	Refused int    // left alone: the MAC is broken or missing, or a key is
+	Last    string // ID of the last token looked at, for RekeyParams.After
 }
 
-// Reseal brings all rows and kept secrets under the newest keys of Config.Keys
-// and Config.SealKeys, so that older ones can be removed. Whatever is under the
+// Rekey brings all rows and kept secrets under the newest keys of Config.IntegrityKeys
+// and Config.EncryptionKeys, so that older ones can be removed. Whatever is under the
 // newest already is left alone: a run that broke off is continued by another.
 // It needs a Store that is a [Scanner]. The error says if tokens were refused.
 // docs/operating.md has the steps of a change of keys.
-func (a *Authority) Reseal(ctx context.Context, how Reseal) (ResealProgress, error) {
-	p := ResealProgress{Last: how.After}
-	err := a.reseal(ctx, how, &p)
+func (a *Authority) Rekey(ctx context.Context, how RekeyParams) (RekeyProgress, error) {
+	p := RekeyProgress{Last: how.After}
+	err := a.rekey(ctx, how, &p)
 	if err == nil && p.Refused > 0 {
-		err = fmt.Errorf("apitoken: %d tokens could not be resealed", p.Refused)
+		err = fmt.Errorf("apitoken: %d tokens could not be rekeyed", p.Refused)
 	}
 	if a.ready() {
-		_ = a.observe(ctx, &Event{Time: a.now(), Action: actionReseal, Err: err})
+		_ = a.observe(ctx, &Event{Time: a.now(), Action: actionRekey, Err: err})
 	}
 	return p, err
 }
 
-const resealBatch = 256
+const rekeyBatch = 256
 
-func (a *Authority) reseal(ctx context.Context, how Reseal, p *ResealProgress) error {
+func (a *Authority) rekey(ctx context.Context, how RekeyParams, p *RekeyProgress) error {
 	if !a.ready() {
 		return unavailable(errors.New("apitoken: the Authority was not made by New"))
 	}
 	scanner, ok := a.store.(Scanner)
 	if !ok {
-		return errors.New("apitoken: the store is no Scanner, so that it cannot be resealed")
+		return errors.New("apitoken: the store is no Scanner, so that it cannot be rekeyed")
 	}
 	for {
 		batch, err := storeCall(ctx, a, func(ctx context.Context) ([]Record, error) {
-			return scanner.Scan(ctx, p.Last, resealBatch)
+			return scanner.Scan(ctx, p.Last, rekeyBatch)
 		})
 		if err != nil {
 			return unavailable(err)
@@ -226,7 +226,7 @@ func (a *Authority) reseal(ctx context.Context, how Reseal, p *ResealProgress) e
 			if rec.ID <= p.Last && p.Seen > 0 {
 				return unavailable(errors.New("apitoken: the store scans in circles"))
 			}
-			if err := a.resealOne(ctx, rec, how.AdoptUnsealed, p); err != nil {
+			if err := a.rekeyOne(ctx, rec, how.AdoptWithoutMAC, p); err != nil {
 				return err
 			}
 			p.Seen++
@@ -235,18 +235,18 @@ func (a *Authority) reseal(ctx context.Context, how Reseal, p *ResealProgress) e
 		if how.Progress != nil {
 			how.Progress(*p)
 		}
-		if len(batch) < resealBatch {
+		if len(batch) < rekeyBatch {
 			return nil
 		}
 	}
 }
 
-func (a *Authority) resealOne(ctx context.Context, rec Record, adopt bool, p *ResealProgress) error {
+func (a *Authority) rekeyOne(ctx context.Context, rec Record, adopt bool, p *RekeyProgress) error {
 	for range maxTries {
 		next, err := a.rekeyed(rec, adopt)
 		if err != nil {
 			p.Refused++
-			_ = a.observe(ctx, &Event{Time: a.now(), Action: actionReseal, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
+			_ = a.observe(ctx, &Event{Time: a.now(), Action: actionRekey, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
 			return nil
 		}
 		if next == nil {
@@ -255,7 +255,7 @@ func (a *Authority) resealOne(ctx context.Context, rec Record, adopt bool, p *Re
 		err = a.storeWrite(ctx, rec.ID, func(ctx context.Context) error { return a.store.Replace(ctx, next.rec) })
 		switch {
 		case err == nil:
-			p.Resealed++
+			p.Rekeyed++
 			return nil
 		case errors.Is(err, ErrNotFound):
 			return nil // deleted meanwhile
@@ -276,23 +276,23 @@ func (a *Authority) resealOne(ctx context.Context, rec Record, adopt bool, p *Re
 // rekeyed returns the next version of a record under the newest keys, nil if it
 // is there already.
 func (a *Authority) rekeyed(rec Record, adopt bool) (*row, error) {
-	if !adopt || rec.SealKey != "" {
+	if !adopt || rec.MACKeyID != "" {
 		if err := a.vet(rec.ID, &rec); err != nil {
 			return nil, err
 		}
 	}
 	next := rec.clone()
-	stale := len(a.config.Keys) > 0 && rec.SealKey != a.config.Keys[0].id
+	stale := len(a.config.IntegrityKeys) > 0 && rec.MACKeyID != a.config.IntegrityKeys[0].id
 	for i := range next.Secrets {
 		s := &next.Secrets[i]
-		if s.SealedKey == "" || len(a.config.SealKeys) == 0 || s.SealedKey == a.config.SealKeys[0].id {
+		if s.EncryptionKeyID == "" || len(a.config.EncryptionKeys) == 0 || s.EncryptionKeyID == a.config.EncryptionKeys[0].id {
 			continue
 		}
-		text, err := a.openSecret(&rec, s)
+		text, err := a.decryptSecret(&rec, s)
 		if err != nil {
 			return nil, err
 		}
-		if err := a.sealSecret(&next, s, text); err != nil {
+		if err := a.encryptSecret(&next, s, text); err != nil {
 			return nil, err
 		}
 		stale = true
@@ -301,5 +301,5 @@ func (a *Authority) rekeyed(rec Record, adopt bool) (*row, error) {
 		return nil, nil
 	}
 	next.Version++
-	return a.sealed(next)
+	return a.withMAC(next)
 }

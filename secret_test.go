@@ -156,9 +156,9 @@ func TestSecretsAndKeysAreNeverShown(t *testing.T) {
 		"a channel of it":    make(chan apitoken.Secret),
 		"a function with it": func() apitoken.Secret { return secret },
 		"a presented token":  apitoken.Presented{Secret: secret, Environment: "production"},
-		"a Config":           apitoken.Config{Keys: []apitoken.Key{key}, SealKeys: []apitoken.Key{key}},
+		"a Config":           apitoken.Config{IntegrityKeys: []apitoken.Key{key}, EncryptionKeys: []apitoken.Key{key}},
 		"a pointer to Config": &apitoken.Config{
-			Keys: []apitoken.Key{key}, SealKeys: []apitoken.Key{key},
+			IntegrityKeys: []apitoken.Key{key}, EncryptionKeys: []apitoken.Key{key},
 		},
 		"an error with it": fmt.Errorf("no: %v %+v %#v %v", secret, key, &secret, holder{Exported: secret, unexported: secret, key: key}),
 	}
@@ -297,7 +297,7 @@ func TestAKeyDoesNotChangeWithTheBytesItWasMadeOf(t *testing.T) {
 	mine := bytes.Clone(secretKeyBytes)
 	key, err := apitoken.NewKey("k", mine)
 	require.NoError(t, err)
-	g := newRig(t, func(c *apitoken.Config) { c.Keys = []apitoken.Key{key} })
+	g := newRig(t, func(c *apitoken.Config) { c.IntegrityKeys = []apitoken.Key{key} })
 	info, secret := g.generate(t)
 	clear(mine)
 	a, s := g.ask(t, newRequest("/", "apiToken "+secret.Reveal()))

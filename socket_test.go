@@ -166,7 +166,7 @@ func TestAnUpgradeIsGuardedAndWorks(t *testing.T) {
 	conn, err := net.Dial("tcp", server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprintf(conn, upgrade, "apiToken="+goodToken.text)
 	in := bufio.NewReader(conn)
 	res, err := http.ReadResponse(in, nil)

@@ -84,12 +84,12 @@ type Scanner interface {
 }
 
 // A KeyLister is a [Store] that knows which keys its records need. KeysInUse
-// returns, by key ID, how many records carry a seal under a key of Config.Keys
-// and how many secrets are sealed under a key of Config.SealKeys; it may stop
+// returns, by key ID, how many records carry a MAC under a key of Config.IntegrityKeys
+// and how many secrets are encrypted under a key of Config.EncryptionKeys; it may stop
 // counting at [MaxCount]. It is asked once, by [New], and should be answered from
 // an index, at once however many records there are.
 type KeyLister interface {
-	KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error)
+	KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error)
 }
 
 // A Watcher is a [Store] that reports changes, whoever made them, so that nodes
@@ -143,7 +143,7 @@ type Record struct {
 	Owner       string
 	Name        string
 	Description string
-	Permissions []string // sorted, no name twice; may hold names the catalogue has dropped
+	Permissions []string // sorted, no name twice; may hold names the catalog has dropped
 
 	Status        Status // StatusActive or StatusInactive, nothing else
 	DeactivatedAt time.Time
@@ -159,8 +159,8 @@ type Record struct {
 	Secrets []SecretRecord // the newest first; a second one during and after a rotation
 	History []Change       // the last 16, the newest first
 
-	SealKey string // ID of the key in Config.Keys, "" for none
-	Seal    []byte // HMAC-SHA-256 over MarshalBinary
+	MACKeyID string // ID of the key in Config.IntegrityKeys, "" for none
+	MAC      []byte // HMAC-SHA-256 over MarshalBinary
 
 	Uses []Use // only Touch writes these
 }
@@ -176,10 +176,10 @@ type SecretRecord struct {
 	// this secret was asked with; empty for none.
 	IdempotencyKey []byte
 
-	// Sealed is the secret, encrypted under the key SealedKey of
-	// Config.SealKeys; empty where it was not kept.
-	SealedKey string
-	Sealed    []byte
+	// Ciphertext is the secret, encrypted under the key EncryptionKeyID of
+	// Config.EncryptionKeys; empty where it was not kept.
+	EncryptionKeyID string
+	Ciphertext      []byte
 }
 
 // A Change is a line in the history of a token.

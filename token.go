@@ -193,20 +193,20 @@ func (t Token) ExpiresAt() time.Time {
 // Has reports whether the request may use p: whether p is assigned to the
 // token and, with Config.OwnerPermissions, its owner still has it.
 func (t Token) Has(p Permission) bool {
-	return t.p != nil && p.p != nil && p.p.catalogue == t.entry().home.Value().catalogue && t.effective().has(p.p)
+	return t.p != nil && p.p != nil && p.p.catalog == t.entry().home.Value().catalog && t.effective().has(p.p)
 }
 
 // Permissions returns the permissions that the request may use (those for
-// which Has is true), in the order of the catalogue.
+// which Has is true), in the order of the catalog.
 func (t Token) Permissions() []Permission {
 	if t.p == nil {
 		return nil
 	}
-	return t.effective().list(t.entry().home.Value().catalogue)
+	return t.effective().list(t.entry().home.Value().catalog)
 }
 
 // Assigned returns the names of the permissions that are stored with the token,
-// sorted; also those that the catalogue no longer knows, which grant nothing.
+// sorted; also those that the catalog no longer knows, which grant nothing.
 func (t Token) Assigned() []string {
 	if t.p == nil {
 		return nil

@@ -473,3 +473,27 @@ func TestHandlersCannotEditTheToken(t *testing.T) {
 	assert.Equal(t, []string{"devices:read", "devices:write"}, tok.Assigned())
 	assert.False(t, tok.Has(wireReports))
 }
+
+func TestADigestThatDiffersInOneBitIsThatOfAnotherSecret(t *testing.T) {
+	const old = "8as7bf9a8s7498svaps8dfabsf"
+	g := newRig(t, readAlways, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
+	for _, c := range []struct {
+		text, secret string
+		foreign      bool
+	}{{goodToken.text, goodToken.secret, false}, {old, old, true}} {
+		for at := range 2 { // which secret of the record
+			for bit := range 8 * 32 {
+				g.store.get = func(_ context.Context, id string) (apitoken.Record, error) {
+					rec := minted{id: id}.record(wireRead)
+					rec.Secrets = []apitoken.SecretRecord{{Digest: sha256Of("x"), CreatedAt: longAgo}, {Digest: sha256Of("y"), CreatedAt: longAgo}}
+					digest := sha256Of(c.secret)
+					digest[bit/8] ^= 1 << (bit % 8)
+					rec.Secrets[at].Digest, rec.Secrets[at].Foreign = digest, c.foreign
+					return rec, nil
+				}
+				_, err := g.Check(newRequest("/", "apiToken "+c.text), apitoken.AnyToken())
+				require.ErrorIs(t, err, apitoken.ErrWrongSecret, "bit %d", bit)
+			}
+		}
+	}
+}

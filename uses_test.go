@@ -57,3 +57,29 @@ func TestATokenThatIsReadForEveryRequestWaitsOnceToBeRecorded(t *testing.T) {
 		assert.Equal(t, []int{1, 1}, s.seen())
 	})
 }
+
+// The last use of a token is recorded to five seconds, so that one that is used all
+// the time is not told to the recorder with every request.
+func TestUsesInTheSameFiveSecondsAreRecordedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s *touchTap
+		g := newRig(t, func(c *apitoken.Config) {
+			s = &touchTap{Store: c.Store}
+			c.Store, c.Observe = s, nil
+		})
+		require.Zero(t, time.Now().Unix()%5, "the time of the bubble")
+		require.Equal(t, 204, g.get(goodToken.text))
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []int{1}, s.seen(), "it was written after a second")
+		require.Equal(t, 204, g.get(goodToken.text))
+		time.Sleep(1900 * time.Millisecond)
+		require.Equal(t, 204, g.get(goodToken.text))
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		assert.Equal(t, []int{1}, s.seen(), "the others were in the same five seconds")
+		require.Equal(t, 204, g.get(goodToken.text))
+		require.NoError(t, g.Close())
+		assert.Equal(t, []int{1, 1}, s.seen())
+	})
+}

@@ -1,7 +1,7 @@
 // Package apitokentest is for tests of services that use apitoken.
 //
 //	func TestDevices(t *testing.T) {
-//		auth := apitokentest.New(t, &catalogue)
+//		auth := apitokentest.New(t, &catalog)
 //		h := newHandler(auth)
 //
 //		r := apitokentest.Request("GET", "/devices", apitokentest.Token(t, auth, readDevices))
@@ -28,7 +28,7 @@ import (
 //
 // A test of what a [apitoken.Config] says makes the Authority itself; the other
 // functions take any.
-func New(t testing.TB, c *apitoken.Catalogue) *apitoken.Authority {
+func New(t testing.TB, c *apitoken.Catalog) *apitoken.Authority {
 	t.Helper()
 	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: c, Store: memory.New()})
 	if err != nil {
@@ -56,9 +56,9 @@ func Token(t testing.TB, auth *apitoken.Authority, perms ...apitoken.Permission)
 // TokenOf is [Token] for another owner or environment.
 func TokenOf(t testing.TB, auth *apitoken.Authority, owner, environment string, perms ...apitoken.Permission) string {
 	t.Helper()
-	all := auth.Catalogue().All()
+	all := auth.Catalog().All()
 	if len(all) == 0 {
-		t.Fatal("apitokentest: the catalogue is empty")
+		t.Fatal("apitokentest: the catalog is empty")
 	}
 	// A Manager generates no token without any permission, but may take one's
 	// last away.

@@ -15,13 +15,13 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 func TestATokenHasExactlyThePermissionsAskedFor(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	for _, perms := range [][]apitoken.Permission{nil, {readDevices}, {writeDevices}, {readDevices, writeDevices}} {
 		r := apitokentest.Request("GET", "/", apitokentest.Token(t, auth, perms...))
 		tok, err := auth.Check(r, apitoken.AnyToken())
@@ -41,14 +41,14 @@ func TestARequestWithoutATokenHasNoAuthorization(t *testing.T) {
 	assert.NotContains(t, apitokentest.Request("GET", "/", "").Header, "Authorization")
 }
 
-func TestATokenOfAnEmptyCatalogueFailsTheTest(t *testing.T) {
-	auth := apitokentest.New(t, new(apitoken.Catalogue))
+func TestATokenOfAnEmptyCatalogFailsTheTest(t *testing.T) {
+	auth := apitokentest.New(t, new(apitoken.Catalog))
 	said := failures(t, func(t testing.TB) { apitokentest.Token(t, auth) })
-	assert.Equal(t, []string{"apitokentest: the catalogue is empty"}, said)
+	assert.Equal(t, []string{"apitokentest: the catalog is empty"}, said)
 }
 
 func TestRoutesAreProtectedOrDeclaredOpen(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	answer := func(status int) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) })
 	}
@@ -150,7 +150,7 @@ func (r *recorder) Fatal(args ...any) {
 
 func Example() {
 	test := func(t *testing.T) {
-		auth := apitokentest.New(t, &catalogue)
+		auth := apitokentest.New(t, &catalog)
 		h := auth.Require(readDevices)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {}))
 
 		w := httptest.NewRecorder()

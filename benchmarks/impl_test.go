@@ -2,13 +2,14 @@ package benchmarks
 
 import (
 	"net/http"
-	"runtime"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/apitoken-go/apitoken/internal/test/allocated"
 )
 
 // users is a Serve that tells whom it was called for.
@@ -162,8 +163,8 @@ func TestATokenInTheQueryIsTakenOutOfTheRequest(t *testing.T) {
 func TestTheFloorIsTheFloor(t *testing.T) {
 	for _, c := range []struct {
 		name        string
-		allocations float64
-		bytes       int
+		allocations uint64
+		bytes       uint64
 	}{{"bare", 0, 0}, {"floor", 2, 352}, {"floor-typed", 0, 0}} {
 		i, ok := ByName(c.name)
 		require.True(t, ok)
@@ -171,16 +172,8 @@ func TestTheFloorIsTheFloor(t *testing.T) {
 		require.NoError(t, err)
 		client, value := s.Client(Allowed), s.Scheme+" "+s.Tokens[0]
 		require.Equal(t, http.StatusOK, client(value))
-		assert.Equal(t, c.allocations, testing.AllocsPerRun(100, func() { client(value) }), c.name)
-
-		// Others may allocate meanwhile, hence the many.
-		const n = 10_000
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range n {
-			client(value)
-		}
-		runtime.ReadMemStats(&after)
-		assert.LessOrEqual(t, int(after.TotalAlloc-before.TotalAlloc)/n, c.bytes, c.name)
+		allocations, bytes := allocated.Per(1000, func() { client(value) })
+		assert.Equal(t, c.allocations, allocations, c.name)
+		assert.LessOrEqual(t, bytes, c.bytes, c.name)
 	}
 }

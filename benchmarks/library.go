@@ -63,14 +63,14 @@ func libraryServer(w *Work, store apitoken.Store, maxStale time.Duration, guard 
 
 // newAuthority makes an Authority with the defaults, 0 standing for them.
 func newAuthority(w *Work, store apitoken.Store, maxStale time.Duration, entries int) (*apitoken.Authority, []apitoken.Permission, error) {
-	catalogue := new(apitoken.Catalogue)
+	catalog := new(apitoken.Catalog)
 	var perms []apitoken.Permission
 	for _, name := range w.Permissions {
-		perms = append(perms, catalogue.Define(name, "What "+name+" allows"))
+		perms = append(perms, catalog.Define(name, "What "+name+" allows"))
 	}
 	a, err := apitoken.New(apitoken.Config{
 		Prefix:       "acme",
-		Permissions:  catalogue,
+		Permissions:  catalog,
 		Store:        store,
 		MaxStale:     maxStale,
 		CacheEntries: entries,

@@ -230,9 +230,9 @@ func TestTheZeroTransportRefuses(t *testing.T) {
 }
 
 func TestAServiceAcceptsWhatIsSent(t *testing.T) {
-	var catalogue apitoken.Catalogue
-	read := catalogue.Define("devices:read", "See devices")
-	auth := apitokentest.New(t, &catalogue)
+	var catalog apitoken.Catalog
+	read := catalog.Define("devices:read", "See devices")
+	auth := apitokentest.New(t, &catalog)
 	server := httptest.NewServer(auth.Require(read)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		w.Write(body)

@@ -250,7 +250,7 @@ func TestARotationGoesOnAndEndsEitherWay(t *testing.T) {
 	for _, kept := range []bool{true, false} {
 		w := newAPIWorld(t, func(c *apitoken.Config, _ *manage.Config) {
 			if !kept {
-				c.SealKeys = nil
+				c.EncryptionKeys = nil
 			}
 		})
 		info, old := w.generate("ada")
@@ -499,8 +499,8 @@ func TestWhoeverCannotBeToldIsNotLetIn(t *testing.T) {
 func TestATokenGrantsNoMoreThanItHasWhateverItsActorMay(t *testing.T) {
 	w := newAPIWorld(t, func(_ *apitoken.Config, c *manage.Config) {
 		c.IdentifyToken = func(*http.Request, apitoken.Token) (apitoken.Actor, error) {
-			catalogue := c.Authority.Catalogue().All()
-			return apitoken.Actor{User: "ada", Environment: "demo", Grants: catalogue, ManageOthers: true}, nil
+			catalog := c.Authority.Catalog().All()
+			return apitoken.Actor{User: "ada", Environment: "demo", Grants: catalog, ManageOthers: true}, nil
 		}
 	})
 	_, secret := w.generate("ada")

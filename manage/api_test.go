@@ -42,11 +42,11 @@ const apiPrefix = "/manage/api"
 
 func newAPIWorld(t testing.TB, edit ...func(*apitoken.Config, *manage.Config)) *apiWorld {
 	w := &apiWorld{t: t, store: &apiStore{Store: memory.New()}}
-	catalogue := new(apitoken.Catalogue)
-	w.read = catalogue.Define("devices:read", "See devices")
-	w.write = catalogue.Define("devices:write", "Change devices")
-	w.reports = catalogue.Define("reports:read", "See reports")
-	all := catalogue.All()
+	catalog := new(apitoken.Catalog)
+	w.read = catalog.Define("devices:read", "See devices")
+	w.write = catalog.Define("devices:write", "Change devices")
+	w.reports = catalog.Define("reports:read", "See reports")
+	all := catalog.All()
 	w.users = map[string]apitoken.Actor{
 		"ada":   {User: "ada", Environment: "demo", Grants: []apitoken.Permission{w.read, w.write}},
 		"grace": {User: "grace", Environment: "demo", Grants: []apitoken.Permission{w.read, w.reports}},
@@ -54,8 +54,8 @@ func newAPIWorld(t testing.TB, edit ...func(*apitoken.Config, *manage.Config)) *
 		"eve":   {User: "eve", Environment: "other", Grants: all, ManageOthers: true},
 	}
 	core := apitoken.Config{
-		Prefix: "acme", Permissions: catalogue, Store: w.store,
-		SealKeys: []apitoken.Key{apiKey(t)},
+		Prefix: "acme", Permissions: catalog, Store: w.store,
+		EncryptionKeys: []apitoken.Key{apiKey(t)},
 	}
 	w.config = manage.Config{
 		Identify: func(r *http.Request) (apitoken.Actor, error) {

@@ -57,7 +57,7 @@ func (c *apiCall) permissions() (any, error) {
 		Grantable   bool   `json:"grantable"`
 	}
 	list := []permission{}
-	for _, p := range c.config.Authority.Catalogue().All() {
+	for _, p := range c.config.Authority.Catalog().All() {
 		grantable := slices.Contains(c.actor.Grants, p) && (c.actor.Token.IsZero() || c.actor.Token.Has(p))
 		list = append(list, permission{p.Name(), p.Description(), p.Group(), grantable})
 	}
@@ -197,12 +197,12 @@ func apiSaid(err error, field, member string) error {
 	return err
 }
 
-// lookUp finds permissions by name. Names that the catalogue does not know are
+// lookUp finds permissions by name. Names that the catalog does not know are
 // returned apart if the token has them already, which before says.
 func (c *apiCall) lookUp(names []string, before func() (*apitoken.Info, error)) (known []apitoken.Permission, unknown []string, err error) {
 	var had *apitoken.Info
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
-		p, err := c.config.Authority.Catalogue().Lookup(name)
+		p, err := c.config.Authority.Catalog().Lookup(name)
 		if err == nil {
 			known = append(known, p...)
 			continue

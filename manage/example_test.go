@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	catalogue   apitoken.Catalogue
-	readDevices = catalogue.Define("devices:read", "See devices and their state")
+	catalog     apitoken.Catalog
+	readDevices = catalog.Define("devices:read", "See devices and their state")
 )
 
 // identify is the login of the service: here, a cookie with the name of the user.
@@ -22,12 +22,12 @@ func identify(r *http.Request) (apitoken.Actor, error) {
 	if err != nil {
 		return apitoken.Actor{}, manage.ErrNotSignedIn
 	}
-	return apitoken.Actor{User: cookie.Value, Environment: apitoken.DefaultEnvironment, Grants: catalogue.All()}, nil
+	return apitoken.Actor{User: cookie.Value, Environment: apitoken.DefaultEnvironment, Grants: catalog.All()}, nil
 }
 
 // A service mounts the web page and the JSON API where it likes.
 func Example() {
-	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: memory.New()})
+	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: memory.New()})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func (c *Config) check() error {
 	switch {
 	case c.Authority == nil:
 		return errors.New("manage: Config.Authority is missing")
-	case c.Authority.Catalogue() == nil:
+	case c.Authority.Catalog() == nil:
 		return errors.New("manage: Config.Authority was not made by apitoken.New")
 	case c.Identify == nil:
 		return errors.New("manage: Config.Identify is missing: nobody could be told from anybody else")

@@ -127,7 +127,7 @@ func (ui *ui) generatePage(rq *uiRequest, q url.Values) *uiGeneratePage {
 	for _, list := range q["permission"] {
 		wanted = append(wanted, strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' })...)
 	}
-	known := ui.config.Authority.Catalogue().All()
+	known := ui.config.Authority.Catalog().All()
 	p.Groups = uiGroups(known, func(perm apitoken.Permission) uiPermission {
 		e := uiPermission{Name: perm.Name(), Description: perm.Description(), Denied: !uiMayGrant(rq.actor, perm)}
 		asked := slices.Contains(wanted, perm.Name())
@@ -204,7 +204,7 @@ func (ui *ui) asked(q url.Values) (g uiAsked, problems []uiProblem) {
 	}
 	if len(q["permission"]) == 0 {
 		wrong("permissions", "Select at least one permission.")
-	} else if perms, err := ui.config.Authority.Catalogue().Lookup(slices.Compact(slices.Sorted(slices.Values(q["permission"])))...); err != nil {
+	} else if perms, err := ui.config.Authority.Catalog().Lookup(slices.Compact(slices.Sorted(slices.Values(q["permission"])))...); err != nil {
 		problem, _ := uiProblemOf(err)
 		problems = append(problems, problem)
 	} else {

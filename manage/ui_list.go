@@ -256,11 +256,11 @@ func (ui *ui) list(rq *uiRequest) {
 
 	p.Permissions = []uiOption{{"", "Any permission", v.Permission == ""}}
 	known := v.Permission == ""
-	for _, perm := range ui.config.Authority.Catalogue().All() {
+	for _, perm := range ui.config.Authority.Catalog().All() {
 		known = known || perm.Name() == v.Permission
 		p.Permissions = append(p.Permissions, uiOption{perm.Name(), perm.Name(), perm.Name() == v.Permission})
 	}
-	if !known { // a token may still have one that the catalogue has dropped
+	if !known { // a token may still have one that the catalog has dropped
 		p.Permissions = append(p.Permissions, uiOption{v.Permission, v.Permission, true})
 	}
 	ui.render(rq, http.StatusOK, "list", p)

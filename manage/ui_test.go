@@ -41,14 +41,14 @@ type uiSite struct {
 // newUISite makes a site; edit changes its configuration before.
 func newUISite(t *testing.T, edit func(*apitoken.Config, *manage.Config)) *uiSite {
 	t.Helper()
-	var catalogue apitoken.Catalogue
+	var catalog apitoken.Catalog
 	s := &uiSite{t: t, mount: "/manage/"}
-	s.read = catalogue.Define("devices:read", "See devices & <their> state")
-	s.write = catalogue.Define("devices:write", "Change devices")
-	s.report = catalogue.Define("reports", "See reports")
+	s.read = catalog.Define("devices:read", "See devices & <their> state")
+	s.write = catalog.Define("devices:write", "Change devices")
+	s.report = catalog.Define("reports", "See reports")
 	key, err := apitoken.NewKey("k", bytes.Repeat([]byte{1}, 32))
 	require.NoError(t, err)
-	config := apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: memory.New(), SealKeys: []apitoken.Key{key}}
+	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: memory.New(), EncryptionKeys: []apitoken.Key{key}}
 	s.config = manage.Config{
 		Identify: func(r *http.Request) (apitoken.Actor, error) {
 			name := r.Header.Get("User")
@@ -645,7 +645,7 @@ func TestUIShowingASecretIsAskedForEachTime(t *testing.T) {
 	assert.Equal(t, 1, reveals)
 	assert.Equal(t, at, s.do("ada", at+"/reveal", nil).goesTo(s, at+"/reveal"))
 
-	s = newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.SealKeys = nil })
+	s = newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.EncryptionKeys = nil })
 	in = s.generate("ada", "Laptop")
 	at = "tokens/" + in.ID
 	s.do("ada", at, nil).says(200, "was shown once, when it was made, and is not kept")

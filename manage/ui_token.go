@@ -136,7 +136,7 @@ func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 	}
 	p.Routes = uiSelected(p.Routes, chosen)
 	rt := ui.config.Routes[i]
-	need, err := uiNeed(ui.config.Authority.Catalogue(), rt)
+	need, err := uiNeed(ui.config.Authority.Catalog(), rt)
 	var from netip.Addr
 	if err == nil && strings.TrimSpace(p.From) != "" {
 		if from, err = netip.ParseAddr(strings.TrimSpace(p.From)); err != nil {
@@ -184,7 +184,7 @@ func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 }
 
 // uiNeed makes the need of a route again.
-func uiNeed(c *apitoken.Catalogue, rt apitoken.Route) (apitoken.Need, error) {
+func uiNeed(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Need, error) {
 	perms, err := c.Lookup(rt.Permissions...)
 	switch {
 	case err != nil:

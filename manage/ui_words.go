@@ -306,7 +306,7 @@ func (p uiPermission) Tail() string {
 }
 
 // uiGroups groups permissions by the part of their names before the colon, in
-// the order of the catalogue.
+// the order of the catalog.
 func uiGroups(perms []apitoken.Permission, fill func(apitoken.Permission) uiPermission) []*uiGroup {
 	var groups []*uiGroup
 	for _, p := range perms {

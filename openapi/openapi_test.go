@@ -15,14 +15,14 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 // table is what a Routes has registered.
 func table(t *testing.T) []apitoken.Route {
-	routes := apitokentest.New(t, &catalogue).Routes(http.NewServeMux())
+	routes := apitokentest.New(t, &catalog).Routes(http.NewServeMux())
 	h := http.NotFoundHandler()
 	routes.Handle("GET /api/devices", "List", apitoken.All(readDevices), h)
 	routes.Handle("POST /api/devices", "Add", apitoken.All(readDevices, writeDevices), h)

@@ -20,9 +20,9 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 const procedure = "/devices.v1.DeviceService/Owner"
@@ -54,7 +54,7 @@ func call(t *testing.T, url, token string, options ...connect.ClientOption) (*co
 }
 
 func TestAHandlerIsNotCalledForARefusedRequest(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	url, called := serve(t, auth)
 	for _, options := range [][]connect.ClientOption{nil, {connect.WithGRPCWeb()}} {
 		_, err := call(t, url, "", options...)
@@ -74,7 +74,7 @@ func TestAHandlerIsNotCalledForARefusedRequest(t *testing.T) {
 }
 
 func TestWhatIsSetForTokensInTheQueryReachesTheClient(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	url, _ := serve(t, auth, connect.WithIdempotency(connect.IdempotencyNoSideEffects))
 	get := procedure + "?connect=v1&encoding=json&message=%7B%7D&apiToken=" + apitokentest.Token(t, auth, readDevices)
 	resp, err := http.Get(url + get)
@@ -85,7 +85,7 @@ func TestWhatIsSetForTokensInTheQueryReachesTheClient(t *testing.T) {
 }
 
 func TestTheOptionsOfTheHandlerSayWhatIsOfConnect(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	url, _ := serve(t, auth, connect.WithRequireConnectProtocolHeader())
 	resp, err := http.Get(url + procedure)
 	require.NoError(t, err)
@@ -95,7 +95,7 @@ func TestTheOptionsOfTheHandlerSayWhatIsOfConnect(t *testing.T) {
 }
 
 func TestABodyThatWasReplacedIsNotTheMessage(t *testing.T) {
-	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: memory.New(),
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(),
 		RefusalBody: func(*http.Request, apitoken.Problem) (string, []byte) {
 			return "application/json", []byte(`{"detail":"No"}`)
 		}})
@@ -107,7 +107,7 @@ func TestABodyThatWasReplacedIsNotTheMessage(t *testing.T) {
 
 // As README.md says of the middleware of the root package.
 func TestThePlainMiddlewareIsUnderstoodByItsStatus(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	server := httptest.NewServer(auth.Require(readDevices)(http.NotFoundHandler()))
 	defer server.Close()
 	for _, options := range [][]connect.ClientOption{nil, {connect.WithGRPCWeb()}} {

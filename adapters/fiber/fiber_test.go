@@ -25,9 +25,9 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 // serve serves /devices/:id with fiber, and returns where.
@@ -66,7 +66,7 @@ func exchange(t *testing.T, addr, request string) (*http.Response, string) {
 // Requests that fasthttp reads otherwise than net/http does must not be judged
 // otherwise: where net/http's server refuses, this refuses.
 func TestWhatNetHTTPRefusesIsRefusedHere(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	mux := http.NewServeMux()
 	mux.Handle("GET /devices/{id}", auth.Require(readDevices)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tok, _ := apitoken.FromContext(r.Context())
@@ -142,7 +142,7 @@ func TestWhatNetHTTPRefusesIsRefusedHere(t *testing.T) {
 }
 
 func TestFieldsWhoseNamesFiberLeavesAloneAreStillOne(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	S := apitokentest.Token(t, auth, readDevices)
 	app := fiber.New()
 	app.Get("/", apitokenfiber.Guard(auth, apitoken.All(readDevices)), func(c fiber.Ctx) error { return c.SendStatus(204) })
@@ -160,10 +160,10 @@ func TestFieldsWhoseNamesFiberLeavesAloneAreStillOne(t *testing.T) {
 }
 
 func TestTheAddressIsThePeerAndNotAField(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
-	owner := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalogue.All()})
+	auth := apitokentest.New(t, &catalog)
+	owner := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()})
 	generate := func(network string) string {
-		_, secret, err := owner.Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: catalogue.All(),
+		_, secret, err := owner.Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: catalog.All(),
 			Expiry: apitoken.Never(), Networks: []netip.Prefix{netip.MustParsePrefix(network)}})
 		require.NoError(t, err)
 		return secret.Reveal()
@@ -183,7 +183,7 @@ func TestTheAddressIsThePeerAndNotAField(t *testing.T) {
 func TestRequestsDoNotOverwriteEachOther(t *testing.T) {
 	var mu sync.Mutex
 	seen := make(map[string]map[string]bool) // owners by the ID of the token, as events have it
-	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: memory.New(),
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(),
 		Observe: func(_ context.Context, ev apitoken.Event) {
 			if ev.Action == "use" {
 				mu.Lock()
@@ -233,7 +233,7 @@ func TestRequestsDoNotOverwriteEachOther(t *testing.T) {
 }
 
 func TestATokenIsGoneWithItsRequest(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	app := fiber.New()
 	whose := func(c fiber.Ctx) error {
 		tok, ok := apitoken.FromContext(c.Context())
@@ -268,7 +268,7 @@ func TestATokenIsGoneWithItsRequest(t *testing.T) {
 }
 
 func TestAGroupIsGuardedByUse(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	app := fiber.New()
 	called := 0
 	app.Use("/api", apitokenfiber.Guard(auth, apitoken.All(readDevices)))
@@ -286,12 +286,12 @@ func TestAGroupIsGuardedByUse(t *testing.T) {
 }
 
 func TestANeedThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	assert.Panics(t, func() { apitokenfiber.Guard(auth, apitoken.Need{}) })
 }
 
 func TestTheLogOfFiberSeesNoToken(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	var log strings.Builder
 	app := fiber.New()
 	app.Use(apitokenfiber.HideQueryToken(auth), func(c fiber.Ctx) error {

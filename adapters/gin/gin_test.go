@@ -18,9 +18,9 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 // engine serves a route that needs devices:read behind Guard, and counts how
@@ -46,7 +46,7 @@ func send(h http.Handler, r *http.Request) *httptest.ResponseRecorder {
 }
 
 func TestNoHandlerRunsAfterARefusal(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	e, called := engine(auth)
 	for token, status := range map[string]int{"": 401, "x": 401, apitokentest.Token(t, auth, writeDevices): 403, "a b": 400} {
 		w := send(e, apitokentest.Request("GET", "/devices/1", token))
@@ -57,7 +57,7 @@ func TestNoHandlerRunsAfterARefusal(t *testing.T) {
 }
 
 func TestHandlersFindTheToken(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	e, called := engine(auth)
 	token := apitokentest.Token(t, auth, readDevices)
 	assert.Equal(t, `tester true false 1 ""`, send(e, apitokentest.Request("GET", "/devices/1", token)).Body.String())
@@ -67,7 +67,7 @@ func TestHandlersFindTheToken(t *testing.T) {
 }
 
 func TestAGroupIsGuardedByUse(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	e := gin.New()
 	group := e.Group("/api", apitokengin.Guard(auth, apitoken.All(readDevices)))
 	group.GET("/a", func(c *gin.Context) { c.String(http.StatusTeapot, "called") })
@@ -77,7 +77,7 @@ func TestAGroupIsGuardedByUse(t *testing.T) {
 }
 
 func TestTheTokenInTheQueryReachesNoLogAndNoCacheOfGin(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	var log bytes.Buffer
 	early := func(c *gin.Context) { c.Query("x") } // makes gin keep the parsed query
 	e, _ := engine(auth, gin.LoggerWithWriter(&log), early)
@@ -90,7 +90,7 @@ func TestTheTokenInTheQueryReachesNoLogAndNoCacheOfGin(t *testing.T) {
 
 func TestEventsNameTheRouteAndRequestsOfNoRouteNameNone(t *testing.T) {
 	var patterns []string
-	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: memory.New(),
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(),
 		Observe: func(_ context.Context, ev apitoken.Event) { patterns = append(patterns, ev.Pattern) }})
 	require.NoError(t, err)
 	e, _ := engine(auth)
@@ -101,6 +101,6 @@ func TestEventsNameTheRouteAndRequestsOfNoRouteNameNone(t *testing.T) {
 }
 
 func TestANeedThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	assert.Panics(t, func() { apitokengin.Guard(auth, apitoken.Need{}) })
 }

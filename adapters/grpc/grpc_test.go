@@ -26,9 +26,9 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 // A spy is a service of three methods, that remembers whose calls reached it.
@@ -97,7 +97,7 @@ func watch(ctx context.Context, client health.HealthClient) (metadata.MD, error)
 }
 
 func TestOnlyCallsWithWhatTheirMethodNeedsReachIt(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	guard := apitokengrpc.New(auth, map[string]apitoken.Need{
 		health.Health_Check_FullMethodName: apitoken.All(readDevices),
 		health.Health_Watch_FullMethodName: apitoken.All(writeDevices),
@@ -142,7 +142,7 @@ func TestOnlyCallsWithWhatTheirMethodNeedsReachIt(t *testing.T) {
 }
 
 func TestAMethodThatWasForgottenIsRefusedAndFoundAtTheStart(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	guard := apitokengrpc.New(auth, map[string]apitoken.Need{
 		health.Health_Check_FullMethodName: apitoken.AnyToken(),
 		"/grpc.health.v1.Health/Chekc":     apitoken.AnyToken(),
@@ -166,7 +166,7 @@ func TestAMethodThatWasForgottenIsRefusedAndFoundAtTheStart(t *testing.T) {
 }
 
 func TestWhatCannotBeMeantPanics(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	assert.Panics(t, func() { apitokengrpc.New(auth, map[string]apitoken.Need{"/a/B": {}}) })
 	assert.Panics(t, func() { apitokengrpc.New(auth, map[string]apitoken.Need{"/a/B": apitoken.AnyToken()}, "/a/B") })
 }
@@ -175,7 +175,7 @@ func TestTheFunctionsOfConfigGetTheCallAsARequest(t *testing.T) {
 	var seen *http.Request
 	var events []apitoken.Event
 	broken := false
-	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: memory.New(),
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(),
 		Environment: func(r *http.Request) (string, error) {
 			seen = r
 			if broken {
@@ -206,13 +206,13 @@ func TestTheFunctionsOfConfigGetTheCallAsARequest(t *testing.T) {
 }
 
 func TestATokenThatIsBoundToNetworksNeedsAPeerWithAnAddress(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
-	ada := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalogue.All()})
+	auth := apitokentest.New(t, &catalog)
+	ada := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()})
 	guard := apitokengrpc.New(auth, map[string]apitoken.Need{health.Health_Check_FullMethodName: apitoken.AnyToken()})
 	_, _, loopback := start(t, guard, false)
 	_, _, memory := start(t, guard, true)
 	for network, want := range map[string]codes.Code{"127.0.0.0/8": codes.OK, "192.0.2.0/24": codes.Unauthenticated} {
-		_, secret, err := ada.Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: catalogue.All(),
+		_, secret, err := ada.Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: catalog.All(),
 			Expiry: apitoken.Never(), Networks: []netip.Prefix{netip.MustParsePrefix(network)}})
 		require.NoError(t, err)
 		ctx := metadata.AppendToOutgoingContext(with(t, "apiToken "+secret.Reveal()), "x-forwarded-for", "127.0.0.1")
@@ -224,7 +224,7 @@ func TestATokenThatIsBoundToNetworksNeedsAPeerWithAnAddress(t *testing.T) {
 }
 
 func TestABodyThatWasReplacedIsNotTheMessage(t *testing.T) {
-	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: memory.New(),
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(),
 		RefusalBody: func(*http.Request, apitoken.Problem) (string, []byte) { return "text/html", []byte("<h1>No</h1>") }})
 	require.NoError(t, err)
 	guard := apitokengrpc.New(auth, map[string]apitoken.Need{health.Health_Check_FullMethodName: apitoken.AnyToken()})

@@ -21,9 +21,9 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 type input struct {
@@ -74,7 +74,7 @@ func get(path string) huma.Operation {
 }
 
 func TestNoOperationRunsAfterARefusal(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	s := newService(auth, openapi.Schemes{})
 	op, ran := get("/devices/{id}"), 0
 	op.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) { ran++; next(ctx) }}
@@ -92,7 +92,7 @@ func TestNoOperationRunsAfterARefusal(t *testing.T) {
 }
 
 func TestTheParameterIsGoneAndTheRestIsThere(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	s := newService(auth, openapi.Schemes{})
 	huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), apitoken.All(readDevices)), s.device)
 	token := apitokentest.Token(t, auth, readDevices)
@@ -106,7 +106,7 @@ func TestTheParameterIsGoneAndTheRestIsThere(t *testing.T) {
 
 // Modifiers of a group do not reach what runs; its middleware does.
 func TestAGroupIsGuardedByItsMiddleware(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	s := newService(auth, openapi.Schemes{})
 	group := huma.NewGroup(s.api, "/v1")
 	group.UseMiddleware(s.guard.Middleware(apitoken.All(readDevices)))
@@ -118,7 +118,7 @@ func TestAGroupIsGuardedByItsMiddleware(t *testing.T) {
 }
 
 func TestTheDocumentSaysWhatIsRequired(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	for name, tt := range map[string]struct {
 		schemes  openapi.Schemes
 		need     apitoken.Need
@@ -150,7 +150,7 @@ func TestTheDocumentSaysWhatIsRequired(t *testing.T) {
 func TestEventsHaveThePatternOfTheRouter(t *testing.T) {
 	var patterns []string
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: memory.New(),
+		Prefix: "acme", Permissions: &catalog, Store: memory.New(),
 		Observe: func(_ context.Context, e apitoken.Event) { patterns = append(patterns, e.Pattern) },
 	})
 	require.NoError(t, err)
@@ -162,7 +162,7 @@ func TestEventsHaveThePatternOfTheRouter(t *testing.T) {
 }
 
 func TestAGuardThatIsNotWholePanics(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth}.Middleware(apitoken.AnyToken()) })
 	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap}.Middleware(apitoken.Need{}) })
 }

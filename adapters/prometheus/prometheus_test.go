@@ -27,9 +27,9 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 type service struct {
@@ -42,10 +42,10 @@ type service struct {
 func newService(t *testing.T, store apitoken.Store) *service {
 	s := &service{metrics: apitokenprometheus.New(), mux: http.NewServeMux(), all: prometheus.NewPedanticRegistry()}
 	var err error
-	s.auth, err = apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: store, Observe: s.metrics.Observe})
+	s.auth, err = apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: store, Observe: s.metrics.Observe})
 	require.NoError(t, err)
 	t.Cleanup(func() { s.auth.Close() })
-	require.Eventually(t, func() bool { return s.auth.Stats().Feed }, 10*time.Second, time.Millisecond) // there are series of it
+	require.Eventually(t, func() bool { return s.auth.Stats().Feed }, time.Minute, time.Millisecond) // there are series of it
 	s.all.MustRegister(s.metrics, apitokenprometheus.Stats(s.auth))
 	s.mux.Handle("GET /devices/{id}", s.metrics.Timed(s.auth.Require(readDevices)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))))
 	return s
@@ -122,10 +122,10 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 func TestAChangeThatWasRefusedIsCounted(t *testing.T) {
 	metrics := apitokenprometheus.New()
 	veto := func(context.Context, apitoken.Event) error { return &apitoken.ForbiddenError{Rule: "never"} }
-	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalogue, Store: memory.New(), Observe: metrics.Observe, Audit: veto})
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(), Observe: metrics.Observe, Audit: veto})
 	require.NoError(t, err)
-	_, _, err = auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalogue.All()}).Generate(t.Context(),
-		apitoken.Generate{Name: "n", Permissions: catalogue.All(), Expiry: apitoken.Never()})
+	_, _, err = auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()}).Generate(t.Context(),
+		apitoken.Generate{Name: "n", Permissions: catalog.All(), Expiry: apitoken.Never()})
 	require.Error(t, err)
 	assert.NoError(t, testutil.CollectAndCompare(metrics, strings.NewReader(`
 		# HELP apitoken_changes_total Changes of API tokens, by action and outcome.

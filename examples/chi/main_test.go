@@ -13,10 +13,10 @@ import (
 	"github.com/apitoken-go/apitoken/examples/internal/probe"
 )
 
-func TestRequestsAreAnsweredAsEverywhere(t *testing.T) { probe.Run(t, &catalogue, newHandler) }
+func TestRequestsAreAnsweredAsEverywhere(t *testing.T) { probe.Run(t, &catalog, newHandler) }
 
 func TestEveryRouteIsProtectedOrDeclaredOpen(t *testing.T) {
-	r := newRouter(apitokentest.New(t, &catalogue))
+	r := newRouter(apitokentest.New(t, &catalog))
 	var routes []apitoken.Route
 	require.NoError(t, chi.Walk(r, func(method, pattern string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 		routes = append(routes, apitoken.Route{Method: method, Pattern: pattern})

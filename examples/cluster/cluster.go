@@ -51,8 +51,8 @@ func startRedis(t testing.TB) server {
 }
 
 var (
-	catalogue   apitoken.Catalogue
-	readDevices = catalogue.Define("devices:read", "See the devices")
+	catalog     apitoken.Catalog
+	readDevices = catalog.Define("devices:read", "See the devices")
 	ada         = apitoken.Actor{User: "ada", Environment: "demo", Grants: []apitoken.Permission{readDevices}}
 )
 
@@ -97,7 +97,7 @@ func newCluster(t testing.TB, server server, feeds *killSwitch, maxStale time.Du
 	}
 	for i := range c.nodes {
 		auth, err := apitoken.New(apitoken.Config{
-			Prefix: "demo", Permissions: &catalogue, MaxStale: maxStale,
+			Prefix: "demo", Permissions: &catalog, MaxStale: maxStale,
 			Store: nodeStore{open(server.addr), open(feeds.proxy.Addr())},
 		})
 		if err != nil {

@@ -24,7 +24,7 @@ import (
 var want = map[int]connect.Code{400: connect.CodeInvalidArgument, 401: connect.CodeUnauthenticated, 403: connect.CodePermissionDenied, 503: connect.CodeUnavailable}
 
 func serve(t *testing.T) (*probe.Rig, *httptest.Server) {
-	rig := probe.New(t, &catalogue)
+	rig := probe.New(t, &catalog)
 	server := httptest.NewUnstartedServer(newHandler(rig.Auth))
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)

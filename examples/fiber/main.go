@@ -15,13 +15,13 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 func main() {
-	auth := demo.Authority(&catalogue)
+	auth := demo.Authority(&catalog)
 	log.Fatal(newApp(auth).Listen(demo.Address))
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func TestRequestsAreAnsweredAsEverywhere(t *testing.T) {
-	probe.Serve(t, &catalogue, func(t *testing.T, auth *apitoken.Authority) string {
+	probe.Serve(t, &catalog, func(t *testing.T, auth *apitoken.Authority) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		app := newApp(auth)

@@ -56,9 +56,9 @@ func TestAClientOfOapiCodegen(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, overlay, 0o666))
 	run(alone, "go", "build", "-overlay="+file, "-o", program, "./program")
 
-	var catalogue apitoken.Catalogue
-	readDevices := catalogue.Define("devices:read", "See devices")
-	auth := apitokentest.New(t, &catalogue)
+	var catalog apitoken.Catalog
+	readDevices := catalog.Define("devices:read", "See devices")
+	auth := apitokentest.New(t, &catalog)
 	api, err := manage.NewAPI(manage.Config{
 		Authority: auth,
 		Identify:  func(*http.Request) (apitoken.Actor, error) { return apitoken.Actor{}, manage.ErrNotSignedIn },

@@ -12,10 +12,10 @@ import (
 	"github.com/apitoken-go/apitoken/examples/internal/probe"
 )
 
-func TestRequestsAreAnsweredAsEverywhere(t *testing.T) { probe.Run(t, &catalogue, newHandler) }
+func TestRequestsAreAnsweredAsEverywhere(t *testing.T) { probe.Run(t, &catalog, newHandler) }
 
 func TestEveryRouteIsProtectedOrDeclaredOpen(t *testing.T) {
-	r := newRouter(apitokentest.New(t, &catalogue))
+	r := newRouter(apitokentest.New(t, &catalog))
 	var routes []apitoken.Route
 	require.NoError(t, r.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		pattern, err := route.GetPathTemplate()

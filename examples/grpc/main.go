@@ -17,13 +17,13 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 )
 
 func main() {
-	server, err := newServer(demo.Authority(&catalogue))
+	server, err := newServer(demo.Authority(&catalog))
 	if err != nil {
 		log.Fatal(err)
 	}

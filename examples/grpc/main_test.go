@@ -20,7 +20,7 @@ import (
 )
 
 func TestCallsAreAnsweredAsRequestsAreEverywhere(t *testing.T) {
-	rig := probe.New(t, &catalogue)
+	rig := probe.New(t, &catalog)
 	server, err := newServer(rig.Auth)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

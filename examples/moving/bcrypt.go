@@ -17,7 +17,7 @@ import (
 type OldKey struct {
 	Owner  string
 	Hash   []byte   // bcrypt, of the whole key
-	Scopes []string // names that the catalogue has too
+	Scopes []string // names that the catalog has too
 }
 
 // OldKeys are the rows by what precedes the dot of a key, as in "k1.3f9a…".
@@ -44,7 +44,7 @@ func (k *OldKeys) Middleware(auth *apitoken.Authority, operator apitoken.Actor, 
 				http.Error(w, "scope missing", http.StatusForbidden)
 				return
 			}
-			if err := bringOver(r.Context(), auth.As(operator), auth.Catalogue(), id, text, row); err == nil {
+			if err := bringOver(r.Context(), auth.As(operator), auth.Catalog(), id, text, row); err == nil {
 				k.mu.Lock()
 				delete(k.rows, id) // else the key would come back to life when the token is deleted
 				k.mu.Unlock()
@@ -56,8 +56,8 @@ func (k *OldKeys) Middleware(auth *apitoken.Authority, operator apitoken.Actor, 
 
 // bringOver imports a key whose text is known. Another request may have been
 // faster.
-func bringOver(ctx context.Context, m *apitoken.Manager, catalogue *apitoken.Catalogue, id, text string, row OldKey) error {
-	perms, err := catalogue.Lookup(row.Scopes...)
+func bringOver(ctx context.Context, m *apitoken.Manager, catalog *apitoken.Catalog, id, text string, row OldKey) error {
+	perms, err := catalog.Lookup(row.Scopes...)
 	if err != nil {
 		return err
 	}

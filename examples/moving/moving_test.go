@@ -25,9 +25,9 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
 
 	operator = apitoken.Actor{User: "operator", Environment: apitoken.DefaultEnvironment, Grants: []apitoken.Permission{readDevices, writeDevices}, ManageOthers: true}
 )
@@ -36,7 +36,7 @@ var (
 const oldKey = "k1.0f4d2b7c9a1e4e6fb8d35c7a90e1f2a3"
 
 func newAuthority(t *testing.T, foreign apitoken.ForeignTokens) *apitoken.Authority {
-	a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: memory.New(), ForeignTokens: foreign})
+	a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: memory.New(), ForeignTokens: foreign})
 	require.NoError(t, err)
 	t.Cleanup(func() { a.Close() })
 	return a
@@ -129,7 +129,7 @@ func (brokenStore) Get(context.Context, string) (apitoken.Record, error) {
 }
 
 func TestWhileTheStoreIsDownTheOldWayIsNoWayIn(t *testing.T) {
-	a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: brokenStore{memory.New()}, ForeignTokens: keysOf35})
+	a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: brokenStore{memory.New()}, ForeignTokens: keysOf35})
 	require.NoError(t, err)
 	defer a.Close()
 	expect(t, Beside(a, apitoken.All(readDevices), oldWay)(devices), 503, "", "Authorization: apiToken "+oldKey)
@@ -237,7 +237,7 @@ func TestAJWTIsExchangedForAToken(t *testing.T) {
 func TestALongJWTGetsThroughUnlessBearerIsOurs(t *testing.T) {
 	long := "Authorization: Bearer " + strings.Repeat("x", 600)
 	for bearer, want := range map[bool]int{false: 418, true: 400} {
-		a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: memory.New(), AcceptBearer: bearer})
+		a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: memory.New(), AcceptBearer: bearer})
 		require.NoError(t, err)
 		defer a.Close()
 		expect(t, Beside(a, apitoken.All(readDevices), oldWay)(devices), want, "", long)

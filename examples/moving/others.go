@@ -40,7 +40,7 @@ func Exchange(authority *apitoken.Authority, key []byte) http.Handler {
 			http.Error(w, "not a valid JWT", http.StatusUnauthorized)
 			return
 		}
-		perms, err := authority.Catalogue().Lookup(claims.Scopes...)
+		perms, err := authority.Catalog().Lookup(claims.Scopes...)
 		if err != nil {
 			http.Error(w, "a scope is unknown", http.StatusForbidden)
 			return

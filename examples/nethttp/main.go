@@ -13,14 +13,14 @@ import (
 )
 
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See devices")
-	writeDevices = catalogue.Define("devices:write", "Change devices")
-	readMetrics  = catalogue.Define("metrics:read", "See the metrics of the service")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See devices")
+	writeDevices = catalog.Define("devices:write", "Change devices")
+	readMetrics  = catalog.Define("metrics:read", "See the metrics of the service")
 )
 
 func main() {
-	auth := demo.Authority(&catalogue)
+	auth := demo.Authority(&catalog)
 	log.Fatal(http.ListenAndServe(demo.Address, newHandler(auth)))
 }
 

@@ -6,4 +6,4 @@ import (
 	"github.com/apitoken-go/apitoken/examples/internal/probe"
 )
 
-func TestRequestsAreAnsweredAsEverywhere(t *testing.T) { probe.Run(t, &catalogue, newHandler) }
+func TestRequestsAreAnsweredAsEverywhere(t *testing.T) { probe.Run(t, &catalog, newHandler) }

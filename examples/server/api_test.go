@@ -32,7 +32,7 @@ func generate(t *testing.T, dir, user string, perms ...apitoken.Permission) stri
 	keys, err := kept.keyring()
 	require.NoError(t, err)
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "demo", Permissions: &catalogue, Store: store, Keys: keys.rows, SealKeys: keys.secrets})
+		Prefix: "demo", Permissions: &catalog, Store: store, IntegrityKeys: keys.rows, EncryptionKeys: keys.secrets})
 	require.NoError(t, err)
 	defer auth.Close()
 	_, secret, err := auth.As(userNamed(user)).Generate(context.Background(), apitoken.Generate{

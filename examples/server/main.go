@@ -128,13 +128,13 @@ func newAuthority(store database, kept *secrets, observe func(context.Context, a
 		return nil, err
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix:        "demo",
-		Permissions:   &catalogue,
-		Store:         store,
-		Keys:          keys.rows,                                      // who can write the database, but has not these, cannot make a token
-		SealKeys:      keys.secrets,                                   // users can see the secrets of their tokens again
-		ForeignTokens: apitoken.ForeignTokens{MinLen: 32, MaxLen: 64}, // for "server token import"
-		Observe:       observe,
+		Prefix:         "demo",
+		Permissions:    &catalog,
+		Store:          store,
+		IntegrityKeys:  keys.rows,                                      // who can write the database, but has not these, cannot make a token
+		EncryptionKeys: keys.secrets,                                   // users can see the secrets of their tokens again
+		ForeignTokens:  apitoken.ForeignTokens{MinLen: 32, MaxLen: 64}, // for "server token import"
+		Observe:        observe,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w (a database belongs to the %s or the DEMO_PASSWORD it was made with)", err, secretsFile())

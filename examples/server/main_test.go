@@ -144,7 +144,7 @@ func (n *node) wait() {
 	n.t.Helper()
 	select {
 	case <-n.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		n.cmd.Process.Kill()
 		n.t.Fatal("the server does not end")
 	}
@@ -203,7 +203,7 @@ func refuseToStart(t *testing.T, dir string, env []string, args ...string) strin
 	cmd := command(dir, env, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	require.NoError(t, cmd.Start())
-	kill := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+	kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	cmd.Wait()
 	assert.Equal(t, 1, cmd.ProcessState.ExitCode(), "stderr: %s", &stderr)
@@ -344,7 +344,7 @@ func TestOnASignalRequestsThatRunAreAnswered(t *testing.T) {
 		assert.Eventually(t, func() bool {
 			_, err := http.Get(n.url + "/healthz")
 			return err != nil
-		}, 5*time.Second, 20*time.Millisecond, "no more requests are accepted")
+		}, 30*time.Second, 20*time.Millisecond, "no more requests are accepted")
 		io.WriteString(more, `"Lamp"}`)
 		more.Close()
 		assert.Equal(t, 201, (<-answered).StatusCode)

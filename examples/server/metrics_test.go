@@ -36,7 +36,7 @@ func TestMetricsAreOpenOnLoopbackOnlyUnlessAFlagSaysSo(t *testing.T) {
 		assert.Equal(t, loopback, served(addr, false), ip)
 		assert.True(t, served(addr, true), ip)
 	}
-	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalogue, Store: memory.New()})
+	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalog, Store: memory.New()})
 	require.NoError(t, err)
 	h, err := newHandler(auth, newSignIn(nil), nil)
 	require.NoError(t, err)

@@ -10,11 +10,11 @@ import (
 
 // All permissions that the service knows.
 var (
-	catalogue    apitoken.Catalogue
-	readDevices  = catalogue.Define("devices:read", "See the devices of the environment")
-	writeDevices = catalogue.Define("devices:write", "Add and remove devices")
-	readReports  = catalogue.Define("reports:read", "See how many devices there are")
-	adminReports = catalogue.Define("reports:admin", "See reports, and in them who added which devices")
+	catalog      apitoken.Catalog
+	readDevices  = catalog.Define("devices:read", "See the devices of the environment")
+	writeDevices = catalog.Define("devices:write", "Add and remove devices")
+	readReports  = catalog.Define("reports:read", "See how many devices there are")
+	adminReports = catalog.Define("reports:admin", "See reports, and in them who added which devices")
 )
 
 // newHandler returns the service. Every route says what it needs, in the place

@@ -20,11 +20,11 @@ import (
 // secrets are what the server has to know again after a restart, besides the
 // database. They are in a file, which the nodes of a cluster share.
 type secrets struct {
-	Passwords map[string]password `json:"passwords"` // by user
-	RowKey    []byte              `json:"row_key"`   // for the seals of rows
-	SealKey   []byte              `json:"seal_key"`  // for tokens that can be shown again
+	Passwords     map[string]password `json:"passwords"`      // by user
+	RowKey        []byte              `json:"row_key"`        // for the MACs of rows
+	EncryptionKey []byte              `json:"encryption_key"` // for tokens that can be shown again
 
-	older  *secrets          // whose keys open, but do not seal
+	older  *secrets          // whose keys open, but make nothing new
 	source string            // says where they are from
 	shown  map[string]string // by user, what to show as the password; nil if it is not known
 }
@@ -39,11 +39,11 @@ func secretsFile() string {
 	return "apitoken-demo.json"
 }
 
-// A keyring is the keys of the library: the first one seals, all of them open.
+// A keyring is the keys of the library: the first one makes new ones, all of them open.
 type keyring struct{ rows, secrets []apitoken.Key }
 
 // keyring returns the keys. Their IDs are fingerprints, so that the start fails
-// with a clear line when the database was sealed under the keys of another file.
+// with a clear line when the database was protected under the keys of another file.
 func (s *secrets) keyring() (ring keyring, err error) {
 	for _, from := range []*secrets{s, s.older} {
 		if from == nil {
@@ -53,7 +53,7 @@ func (s *secrets) keyring() (ring keyring, err error) {
 		if err != nil {
 			return ring, err
 		}
-		secret, err := newKey(from.SealKey)
+		secret, err := newKey(from.EncryptionKey)
 		if err != nil {
 			return ring, err
 		}
@@ -72,7 +72,7 @@ func findSecrets() (*secrets, error) {
 	if text := os.Getenv("DEMO_PASSWORD"); text != "" {
 		s := derivedSecrets(text)
 		if older, err := readSecrets(); err == nil {
-			s.older = older // the database may be sealed under its keys
+			s.older = older // the database may be protected under its keys
 		}
 		return s, nil
 	}
@@ -92,7 +92,7 @@ func derivedSecrets(text string) *secrets {
 		s.Passwords[u.User], s.shown[u.User] = p, "$DEMO_PASSWORD"
 	}
 	keys := argon2.IDKey([]byte(text), []byte("apitoken demo keys"), p.Passes, p.KiB, p.Threads, 2*keySize)
-	s.RowKey, s.SealKey = keys[:keySize], keys[keySize:]
+	s.RowKey, s.EncryptionKey = keys[:keySize], keys[keySize:]
 	return s
 }
 
@@ -107,7 +107,7 @@ func makeSecrets(first bool) (*secrets, error) {
 			s.shown[u.User] = rand.Text()
 			s.Passwords[u.User] = newPassword(s.shown[u.User])
 		}
-		s.RowKey, s.SealKey = random(keySize), random(keySize)
+		s.RowKey, s.EncryptionKey = random(keySize), random(keySize)
 		if err := s.write(path); !errors.Is(err, fs.ErrExist) {
 			return s, err
 		}
@@ -159,7 +159,7 @@ func readSecrets() (*secrets, error) {
 	if err := json.Unmarshal(text, s); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", path, err)
 	}
-	if len(s.RowKey) != keySize || len(s.SealKey) != keySize {
+	if len(s.RowKey) != keySize || len(s.EncryptionKey) != keySize {
 		return nil, fmt.Errorf("%s is damaged: a key does not have %d bytes", path, keySize)
 	}
 	for _, u := range users {

@@ -149,7 +149,7 @@ func TestADamagedDemoFileIsRefusedAndLeftAlone(t *testing.T) {
 		{"an empty object", "{}"},
 		{"a list", "[]"},
 		{"no row key", edit(func(m map[string]any) { delete(m, "row_key") })},
-		{"a short seal key", edit(func(m map[string]any) { m["seal_key"] = "c2hvcnQ=" })},
+		{"a short encryption key", edit(func(m map[string]any) { m["encryption_key"] = "c2hvcnQ=" })},
 		{"a key that is not base64", edit(func(m map[string]any) { m["row_key"] = "!" })},
 		{"a user without password", edit(func(m map[string]any) { delete(m["passwords"].(map[string]any), "eve") })},
 		{"an empty hash", edit(func(m map[string]any) { ada(m)["hash"] = "" })},

@@ -138,19 +138,19 @@ func TestDEMO_PASSWORDStandsInForThePasswordsOfTheDemoFile(t *testing.T) {
 	with.stop()
 
 	require.NoError(t, os.Remove(filepath.Join(dir, "apitoken-demo.json")))
-	assert.Contains(t, refuseToStart(t, dir, env), "Config.Keys lacks keys", "nothing can stand in for its keys")
+	assert.Contains(t, refuseToStart(t, dir, env), "Config.IntegrityKeys lacks keys", "nothing can stand in for its keys")
 	assert.NotContains(t, files(t, dir), "apitoken-demo.json")
 }
 
 func TestKeysDerivedFromAPasswordAreTheSameEverywhereAndDiffer(t *testing.T) {
 	one, same, other := derivedSecrets("one"), derivedSecrets("one"), derivedSecrets("other")
 	assert.Equal(t, one.RowKey, same.RowKey)
-	assert.Equal(t, one.SealKey, same.SealKey)
-	assert.NotEqual(t, one.RowKey, one.SealKey)
+	assert.Equal(t, one.EncryptionKey, same.EncryptionKey)
+	assert.NotEqual(t, one.RowKey, one.EncryptionKey)
 	assert.NotEqual(t, one.RowKey, other.RowKey)
 	assert.NotEqual(t, one.Passwords["ada"].Hash, same.Passwords["ada"].Hash, "salted")
 	assert.Len(t, one.RowKey, keySize)
-	assert.Len(t, one.SealKey, keySize)
+	assert.Len(t, one.EncryptionKey, keySize)
 }
 
 func TestFewPasswordsAreCheckedAtOnce(t *testing.T) {
@@ -180,7 +180,7 @@ func TestFewPasswordsAreCheckedAtOnce(t *testing.T) {
 }
 
 func TestTheCookieIsSecureOverTLS(t *testing.T) {
-	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalogue, Store: memory.New()})
+	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalog, Store: memory.New()})
 	require.NoError(t, err)
 	h, err := newHandler(auth, newSignIn(derivedSecrets("secret").Passwords), nil)
 	require.NoError(t, err)

@@ -14,12 +14,12 @@ import (
 )
 
 var (
-	catalogue   apitoken.Catalogue
-	readDevices = catalogue.Define("devices:read", "See devices")
+	catalog     apitoken.Catalog
+	readDevices = catalog.Define("devices:read", "See devices")
 )
 
 func TestAnAcceptedRequestComesBackAsItsHandlerIsToSeeIt(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	r := apitokentest.Request("GET", "/devices?x=1&apiToken="+apitokentest.Token(t, auth, readDevices), "")
 	admitted, answer := admit.Request(auth.Require(readDevices), r)
 	require.NotNil(t, admitted)
@@ -36,7 +36,7 @@ func TestAnAcceptedRequestComesBackAsItsHandlerIsToSeeIt(t *testing.T) {
 }
 
 func TestARefusedRequestDoesNotComeBack(t *testing.T) {
-	auth := apitokentest.New(t, &catalogue)
+	auth := apitokentest.New(t, &catalog)
 	admitted, answer := admit.Request(auth.Require(readDevices), apitokentest.Request("GET", "/", ""))
 	assert.Nil(t, admitted)
 	assert.Equal(t, 401, answer.Status())

@@ -90,7 +90,7 @@ var commands = []command{
 	{"permissions", "", "list the permissions that there are", nil, (*call).permissions},
 	{"import", "FILE", "add tokens of an earlier system, from CSV; see import -help", importFlags, (*call).importCSV},
 	{"export", "", "write all tokens of the environment, without secrets", exportFlags, (*call).export},
-	{"reseal", "", "bring all rows and kept secrets under the newest keys", resealFlags, (*call).reseal},
+	{"rekey", "", "bring all rows and kept secrets under the newest keys", rekeyFlags, (*call).rekey},
 }
 
 // A call is one run of a command.
@@ -113,7 +113,7 @@ type call struct {
 	explainAny        bool
 	check             bool
 	format            string
-	reseals           apitoken.Reseal
+	rekeyParams       apitoken.RekeyParams
 }
 
 // Run runs one command, which args begin with, and returns the exit code.

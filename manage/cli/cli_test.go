@@ -26,13 +26,13 @@ import (
 
 // A desk is where an operator sits: a service and its command.
 type desk struct {
-	t         *testing.T
-	catalogue apitoken.Catalogue
-	config    apitoken.Config
-	auth      *apitoken.Authority
-	store     *failingStore
-	ctx       context.Context
-	stdout    interface {
+	t       *testing.T
+	catalog apitoken.Catalog
+	config  apitoken.Config
+	auth    *apitoken.Authority
+	store   *failingStore
+	ctx     context.Context
+	stdout  interface {
 		Write([]byte) (int, error)
 		String() string
 	}
@@ -68,11 +68,11 @@ func (s *failingStore) Create(ctx context.Context, rec apitoken.Record) error {
 
 func newDesk(t *testing.T) *desk {
 	d := &desk{t: t, ctx: context.Background(), store: &failingStore{memory.New(), 1 << 30, 1 << 30, 1 << 30}}
-	d.catalogue.Define("devices:read", "See devices")
-	d.catalogue.Define("devices:write", "Change devices")
-	d.catalogue.Define("reports:read", "See reports")
+	d.catalog.Define("devices:read", "See devices")
+	d.catalog.Define("devices:write", "Change devices")
+	d.catalog.Define("reports:read", "See reports")
 	d.config = apitoken.Config{
-		Prefix: "acme", Permissions: &d.catalogue, Store: d.store, MaxStale: apitoken.ReadAlways,
+		Prefix: "acme", Permissions: &d.catalog, Store: d.store, MaxStale: apitoken.ReadAlways,
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 30, MaxLen: 50},
 	}
 	d.open()
@@ -93,9 +93,9 @@ func (d *desk) actor(_ context.Context, environment, user string) (apitoken.Acto
 	}
 	switch user {
 	case "":
-		return apitoken.Actor{User: "operator", Environment: environment, Grants: d.catalogue.All(), ManageOthers: true}, nil
+		return apitoken.Actor{User: "operator", Environment: environment, Grants: d.catalog.All(), ManageOthers: true}, nil
 	case "bob":
-		return apitoken.Actor{User: "bob", Environment: environment, Grants: d.catalogue.All()[:1]}, nil
+		return apitoken.Actor{User: "bob", Environment: environment, Grants: d.catalog.All()[:1]}, nil
 	}
 	return apitoken.Actor{}, errors.New("there is no such user")
 }
@@ -438,7 +438,7 @@ history      2000-01-01T00:00:00Z generate by operator`,
 it would be refused:
   deactivated: The token is deactivated.
   network: The address is not in the networks that the token is bound to.
-  missing_permission: permissions are missing
+  missing_permission: A permission is missing.
   the token lacks reports:read
 what it can use: devices:read`,
 			"permissions": `
@@ -610,31 +610,31 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 	})
 }
 
-func TestResealingShowsProgressAndWhatItDid(t *testing.T) {
+func TestRekeyingShowsProgressAndWhatItDid(t *testing.T) {
 	d := newDesk(t)
 	for i := range 300 {
 		d.generate(fmt.Sprint(i))
 	}
 	key, err := apitoken.NewKey("k1", bytes.Repeat([]byte{1}, 32))
 	require.NoError(t, err)
-	d.config.Keys = []apitoken.Key{key}
+	d.config.IntegrityKeys = []apitoken.Key{key}
 	d.open()
 
-	r := d.run("", "reseal")
+	r := d.run("", "rekey")
 	assert.Equal(t, 1, r.code)
-	assert.Contains(t, r.stderr, "300 tokens could not be resealed")
+	assert.Contains(t, r.stderr, "300 tokens could not be rekeyed")
 
-	r = d.run("", "reseal", "-adopt-unsealed")
-	assert.Equal(t, result{0, "done: 300 of 300 tokens resealed\n",
-		"256 tokens looked at, 256 resealed, 0 refused\n300 tokens looked at, 300 resealed, 0 refused\n"}, r)
+	r = d.run("", "rekey", "-adopt-without-mac")
+	assert.Equal(t, result{0, "done: 300 of 300 tokens rekeyed\n",
+		"256 tokens looked at, 256 rekeyed, 0 refused\n300 tokens looked at, 300 rekeyed, 0 refused\n"}, r)
 
-	assert.Regexp(t, `^\{"seen":300,"resealed":0,"refused":0,"last":"[0-9A-Za-z]{17}"\}$`, d.must("reseal", "-json"))
-	assert.Empty(t, d.run("", "reseal", "-json").stderr)
+	assert.Regexp(t, `^\{"seen":300,"rekeyed":0,"refused":0,"last":"[0-9A-Za-z]{17}"\}$`, d.must("rekey", "-json"))
+	assert.Empty(t, d.run("", "rekey", "-json").stderr)
 
 	ctx, cancel := context.WithCancel(d.ctx)
 	cancel()
 	d.ctx = ctx
-	r = d.run("", "reseal", "-after", "00000000000000000")
+	r = d.run("", "rekey", "-after", "00000000000000000")
 	assert.Equal(t, 5, r.code)
 	assert.Contains(t, r.stderr, "broken off; continue with -after 00000000000000000")
 }
@@ -642,7 +642,7 @@ func TestResealingShowsProgressAndWhatItDid(t *testing.T) {
 func TestEveryCommandHasHelp(t *testing.T) {
 	d := newDesk(t)
 	all := d.must("help")
-	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "explain", "permissions", "import", "export", "reseal"} {
+	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "explain", "permissions", "import", "export", "rekey"} {
 		assert.Regexp(t, `(?m)^  `+name+` `, all)
 		r := d.run("", name, "-help")
 		assert.Zero(t, r.code)

@@ -11,9 +11,9 @@ import (
 )
 
 var (
-	catalogue = new(apitoken.Catalogue)
-	_         = catalogue.Define("devices:read", "See devices and their state")
-	_         = catalogue.Define("devices:write", "Add, change and remove devices")
+	catalog = new(apitoken.Catalog)
+	_       = catalog.Define("devices:read", "See devices and their state")
+	_       = catalog.Define("devices:write", "Add, change and remove devices")
 )
 
 // operator says who acts at the terminal: whoever can open the store may do
@@ -25,13 +25,13 @@ func operator(_ context.Context, environment, user string) (apitoken.Actor, erro
 	if user != "" {
 		return apitoken.Actor{}, fmt.Errorf("there is no user %q", user) // ask the service's table of users
 	}
-	return apitoken.Actor{User: "operator", Environment: environment, Grants: catalogue.All(), ManageOthers: true}, nil
+	return apitoken.Actor{User: "operator", Environment: environment, Grants: catalog.All(), ManageOthers: true}, nil
 }
 
 // In main, args are those behind the name of the subcommand, os.Args[2:], and the
 // exit code is for os.Exit.
 func ExampleRun() {
-	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: catalogue, Store: memory.New()})
+	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: catalog, Store: memory.New()})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -49,7 +49,7 @@ func (k *call) generate() error {
 		return k.takeBack(in)
 	}
 	k.note("generated token %s %q for %s in %s: %d of %d permissions, %s", in.ID, shown(in.Name), shown(in.Owner), shown(in.Environment),
-		len(in.Permissions), len(k.auth.Catalogue().All()), expiry(in.ExpiresAt))
+		len(in.Permissions), len(k.auth.Catalog().All()), expiry(in.ExpiresAt))
 	k.note("its secret is on the standard output and is not shown again")
 	return nil
 }
@@ -318,7 +318,7 @@ func (k *call) permissions() error {
 	}
 	list := []permission{}
 	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
-	for _, p := range k.auth.Catalogue().All() {
+	for _, p := range k.auth.Catalog().All() {
 		list = append(list, permission{p.Name(), p.Description()})
 		if !k.json {
 			fmt.Fprintf(t, "%s\t%s\n", p.Name(), shown(p.Description()))
@@ -332,29 +332,29 @@ func (k *call) permissions() error {
 	return t.Flush()
 }
 
-func resealFlags(k *call, fs *flag.FlagSet) {
-	fs.BoolVar(&k.reseals.AdoptUnsealed, "adopt-unsealed", false, "also seal rows without a seal, which trusts whoever wrote them: once, when keys are introduced")
-	fs.StringVar(&k.reseals.After, "after", "", "continue after this `ID`")
+func rekeyFlags(k *call, fs *flag.FlagSet) {
+	fs.BoolVar(&k.rekeyParams.AdoptWithoutMAC, "adopt-without-mac", false, "also authenticate rows without a MAC, which trusts whoever wrote them: once, when keys are introduced")
+	fs.StringVar(&k.rekeyParams.After, "after", "", "continue after this `ID`")
 }
 
-func (k *call) reseal() error {
-	k.reseals.Progress = func(p apitoken.ResealProgress) {
-		k.note("%d tokens looked at, %d resealed, %d refused", p.Seen, p.Resealed, p.Refused)
+func (k *call) rekey() error {
+	k.rekeyParams.Progress = func(p apitoken.RekeyProgress) {
+		k.note("%d tokens looked at, %d rekeyed, %d refused", p.Seen, p.Rekeyed, p.Refused)
 	}
-	p, err := k.auth.Reseal(k.ctx, k.reseals)
+	p, err := k.auth.Rekey(k.ctx, k.rekeyParams)
 	if k.json {
 		k.out.line(struct {
-			Seen     int    `json:"seen"`
-			Resealed int    `json:"resealed"`
-			Refused  int    `json:"refused"`
-			Last     string `json:"last"`
-		}{p.Seen, p.Resealed, p.Refused, p.Last})
+			Seen    int    `json:"seen"`
+			Rekeyed int    `json:"rekeyed"`
+			Refused int    `json:"refused"`
+			Last    string `json:"last"`
+		}{p.Seen, p.Rekeyed, p.Refused, p.Last})
 	}
 	if err != nil && p.Refused == 0 && p.Last != "" {
 		return fmt.Errorf("broken off; continue with -after %s: %w", p.Last, err)
 	}
 	if err == nil && !k.json {
-		fmt.Fprintf(k.out, "done: %d of %d tokens resealed\n", p.Resealed, p.Seen)
+		fmt.Fprintf(k.out, "done: %d of %d tokens rekeyed\n", p.Rekeyed, p.Seen)
 	}
 	return err
 }

@@ -53,7 +53,7 @@ func words(s string) []string {
 func (k *call) lookup(list string) ([]apitoken.Permission, error) {
 	var perms []apitoken.Permission
 	for i, name := range words(list) {
-		found, err := k.auth.Catalogue().Lookup(name)
+		found, err := k.auth.Catalog().Lookup(name)
 		if err != nil {
 			problem := fmt.Sprintf("permission %d of the list is unknown", i+1)
 			if _, hint, ok := strings.Cut(err.Error(), " (did you mean "); ok {

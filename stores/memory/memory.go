@@ -30,7 +30,7 @@ type Store struct {
 // and is one object without anything for the garbage collector to follow. It is
 //
 //	the ID
-//	the length of the seal in one byte, the seal
+//	the length of the MAC in one byte, the MAC
 //	how many uses there are in one byte, and of each
 //		the digest of the secret
 //		microseconds since 1970 in eight bytes
@@ -44,11 +44,11 @@ func encode(rec apitoken.Record) (row, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(rec.Seal) > math.MaxUint8 || len(rec.Uses) > math.MaxUint8 {
-		return "", fmt.Errorf("memory: a seal of %d bytes, and %d uses", len(rec.Seal), len(rec.Uses))
+	if len(rec.MAC) > math.MaxUint8 || len(rec.Uses) > math.MaxUint8 {
+		return "", fmt.Errorf("memory: a MAC of %d bytes, and %d uses", len(rec.MAC), len(rec.Uses))
 	}
-	b := append([]byte(rec.ID), byte(len(rec.Seal)))
-	b = append(append(b, rec.Seal...), byte(len(rec.Uses)))
+	b := append([]byte(rec.ID), byte(len(rec.MAC)))
+	b = append(append(b, rec.MAC...), byte(len(rec.Uses)))
 	for _, u := range rec.Uses {
 		address, err := u.Address.MarshalBinary()
 		if err != nil {
@@ -73,7 +73,7 @@ func (r row) decode(id string) (apitoken.Record, error) {
 		return part
 	}
 	part := func() []byte { return cut(int(cut(1)[0])) }
-	seal := part()
+	mac := part()
 	var uses []apitoken.Use
 	for range cut(1)[0] {
 		u := apitoken.Use{ID: id, Digest: cut(sha256.Size), At: time.UnixMicro(int64(binary.BigEndian.Uint64(cut(8)))).UTC()}
@@ -87,8 +87,8 @@ func (r row) decode(id string) (apitoken.Record, error) {
 	if err := rec.UnmarshalBinary(rest); err != nil {
 		return rec, err
 	}
-	if len(seal) > 0 {
-		rec.Seal = seal
+	if len(mac) > 0 {
+		rec.MAC = mac
 	}
 	rec.Uses = uses
 	return rec, nil
@@ -300,23 +300,23 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 }
 
 // KeysInUse implements [apitoken.KeyLister].
-func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
+func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	seals, secrets = make(map[string]int), make(map[string]int)
+	macs, secrets = make(map[string]int), make(map[string]int)
 	for id, r := range s.rows {
 		rec, err := r.decode(id)
 		if err != nil {
 			return nil, nil, err
 		}
-		if rec.SealKey != "" {
-			seals[rec.SealKey]++
+		if rec.MACKeyID != "" {
+			macs[rec.MACKeyID]++
 		}
 		for _, sec := range rec.Secrets {
-			if sec.SealedKey != "" {
-				secrets[sec.SealedKey]++
+			if sec.EncryptionKeyID != "" {
+				secrets[sec.EncryptionKeyID]++
 			}
 		}
 	}
-	return seals, secrets, ctx.Err()
+	return macs, secrets, ctx.Err()
 }

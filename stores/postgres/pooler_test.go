@@ -34,13 +34,11 @@ func pooled(t testing.TB, databaseURL string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testserver.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := listener.Addr().String()
-	_, port, _ := net.SplitHostPort(addr)
-	listener.Close()
+	addr := fmt.Sprint("127.0.0.1:", port)
 
 	dir, err := os.MkdirTemp("", "apitoken-pgbouncer")
 	if err != nil {
@@ -50,7 +48,7 @@ func pooled(t testing.TB, databaseURL string) string {
 	users, settings := filepath.Join(dir, "users"), filepath.Join(dir, "settings")
 	for name, content := range map[string]string{
 		users: `"apitoken" ""`,
-		settings: fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\nunix_socket_dir =\n"+
+		settings: fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\n"+
 			"auth_type = trust\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 4\n", u.Hostname(), u.Port(), port, users),
 	} {
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
@@ -77,12 +75,15 @@ func pooled(t testing.TB, databaseURL string) string {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	for range 200 {
-		if conn, err := net.Dial("tcp", addr); err == nil {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
 			conn.Close()
 			break
 		}
-		time.Sleep(20 * time.Millisecond)
+		if time.Now().After(end) {
+			t.Fatalf("PgBouncer does not answer: %v", err)
+		}
 	}
 	return through(t, databaseURL, addr) + "&default_query_exec_mode=exec"
 }
@@ -91,6 +92,7 @@ func TestADatabaseBehindAPoolerIsAStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
+	t.Parallel() // it waits most of the time
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		s, err := Open(t.Context(), pooled(t, testserver.PostgresDatabase(t)))
 		if err != nil {
@@ -104,6 +106,7 @@ func TestADatabaseBehindAPoolerIsAWatcher(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
 	}
+	t.Parallel() // it waits most of the time
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes {
 		return nodes(t, testserver.PostgresDatabase(t), func(t *testing.T, url string) string { return pooled(t, url) })
 	})

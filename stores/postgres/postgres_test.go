@@ -158,7 +158,7 @@ func TestAFullPoolAnswersWhenTheContextEnds(t *testing.T) {
 	defer cancel()
 	begin := time.Now()
 	_, err = s.Get(ctx, "token")
-	if took := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || took > 5*time.Second {
+	if took := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || took > 30*time.Second { // it would wait for ever
 		t.Errorf("after %v the error of Get is %v", took, err)
 	}
 	isUnknown(t, "Create", s.Create(ctx, record("new")))
@@ -313,8 +313,8 @@ func TestRowsThatAreNoTokensAreRefused(t *testing.T) {
 		`permissions = NULL`, `permissions = '{NULL}'`, `networks = NULL`, `networks = '{NULL}'`, `networks = '{10.0.0.0/40}'`,
 		`history = '{}'`, `history = NULL`, `uses = '1'`, `uses = NULL`, `terms = '{NULL}'`,
 		`created_at = NULL`, `created_at = 'infinity'`, `expires_at = NULL`, `expires_at = '-infinity'`, `not_before = 'infinity'`,
-		`digest = NULL`, `digest = '\x00'`, `secret_foreign = NULL`, `idempotency_key = '\x00'`, `seal = '\x00'`, `sealed_key = NULL`,
-		`old_digest = '\x00'`, `old_sealed_key = 'k'`, `old_created_at = now()`, `old_foreign = TRUE`,
+		`digest = NULL`, `digest = '\x00'`, `secret_foreign = NULL`, `idempotency_key = '\x00'`, `mac = '\x00'`, `encryption_key_id = NULL`,
+		`old_digest = '\x00'`, `old_encryption_key_id = 'k'`, `old_created_at = now()`, `old_foreign = TRUE`,
 	} {
 		if _, err := psql.Exec(t.Context(), `UPDATE apitoken_tokens SET `+set+` WHERE id = 'token'`); err == nil {
 			t.Errorf("%s is accepted", set)
@@ -505,17 +505,17 @@ func TestAStartDoesNotCountAllTokens(t *testing.T) {
 	url := testserver.PostgresDatabase(t)
 	s := mustOpen(t, url)
 	rec := record("a token")
-	rec.SealKey, rec.Seal = "k", make([]byte, 32)
-	rec.Secrets[0].SealedKey, rec.Secrets[0].Sealed = "s", []byte("sealed")
+	rec.MACKeyID, rec.MAC = "k", make([]byte, 32)
+	rec.Secrets[0].EncryptionKeyID, rec.Secrets[0].Ciphertext = "s", []byte("encrypted")
 	mustCreate(t, s, rec)
 	psql := operator(t, url)
 	mustExec(t, psql, `CREATE TEMPORARY TABLE copy AS SELECT * FROM apitoken_tokens`)
-	mustExec(t, psql, `UPDATE copy SET seal_key = 'l'`)
+	mustExec(t, psql, `UPDATE copy SET mac_key_id = 'l'`)
 	mustExec(t, psql, `INSERT INTO apitoken_tokens SELECT (jsonb_populate_record(copy, jsonb_build_object('id', 'copy ' || n))).*
 		FROM copy, generate_series(1, $1::int) n`, 3*apitoken.MaxCount)
-	seals, secrets, err := s.KeysInUse(t.Context())
-	if want := map[string]int{"k": 1, "l": apitoken.MaxCount}; err != nil || !maps.Equal(seals, want) {
-		t.Errorf("KeysInUse: %v, %v; want %v", seals, err, want)
+	macs, secrets, err := s.KeysInUse(t.Context())
+	if want := map[string]int{"k": 1, "l": apitoken.MaxCount}; err != nil || !maps.Equal(macs, want) {
+		t.Errorf("KeysInUse: %v, %v; want %v", macs, err, want)
 	}
 	if want := map[string]int{"s": apitoken.MaxCount}; !maps.Equal(secrets, want) {
 		t.Errorf("KeysInUse: %v; want %v", secrets, want)

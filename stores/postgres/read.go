@@ -53,7 +53,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 // keysQuery goes from each key in an index to the next one.
 var keysQuery = func() string {
 	var parts []string
-	for _, column := range []string{"seal_key", "sealed_key", "old_sealed_key"} {
+	for _, column := range []string{"mac_key_id", "encryption_key_id", "old_encryption_key_id"} {
 		parts = append(parts, strings.NewReplacer("COLUMN", column, "MOST", strconv.Itoa(apitoken.MaxCount)).Replace(`(
 		WITH RECURSIVE keys(key) AS (
 			SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN <> ''
@@ -69,23 +69,23 @@ var keysQuery = func() string {
 // KeysInUse implements [apitoken.KeyLister]. It counts up to
 // [apitoken.MaxCount] of each kind: to count all would take the longer the more
 // tokens there are, and a node asks when it starts.
-func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
+func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	rows, err := s.pool.Query(ctx, keysQuery)
 	if err != nil {
 		return nil, nil, wrap(err)
 	}
-	seals, secrets = make(map[string]int), make(map[string]int)
+	macs, secrets = make(map[string]int), make(map[string]int)
 	var column, key string
 	var n int
 	_, err = pgx.ForEachRow(rows, []any{&column, &key, &n}, func() error {
-		if column == "seal_key" {
-			seals[key] += n
+		if column == "mac_key_id" {
+			macs[key] += n
 		} else {
 			secrets[key] += n
 		}
 		return nil
 	})
-	return seals, secrets, wrap(err)
+	return macs, secrets, wrap(err)
 }
 
 // records returns those that a query finds.

@@ -31,20 +31,20 @@ CREATE TABLE apitoken_tokens (
 	secret_created_at  timestamptz CHECK (isfinite(secret_created_at)),
 	secret_valid_until timestamptz CHECK (isfinite(secret_valid_until)),
 	idempotency_key    bytea CHECK (length(idempotency_key) = 32),
-	sealed_key         text COLLATE "C" NOT NULL,
-	sealed             bytea,
+	encryption_key_id  text COLLATE "C" NOT NULL,
+	ciphertext         bytea,
 
-	old_digest          bytea CHECK (length(old_digest) = 32),
-	old_foreign         boolean NOT NULL,
-	old_created_at      timestamptz CHECK (isfinite(old_created_at)),
-	old_valid_until     timestamptz CHECK (isfinite(old_valid_until)),
-	old_idempotency_key bytea CHECK (length(old_idempotency_key) = 32),
-	old_sealed_key      text COLLATE "C" NOT NULL,
-	old_sealed          bytea,
+	old_digest            bytea CHECK (length(old_digest) = 32),
+	old_foreign           boolean NOT NULL,
+	old_created_at        timestamptz CHECK (isfinite(old_created_at)),
+	old_valid_until       timestamptz CHECK (isfinite(old_valid_until)),
+	old_idempotency_key   bytea CHECK (length(old_idempotency_key) = 32),
+	old_encryption_key_id text COLLATE "C" NOT NULL,
+	old_ciphertext        bytea,
 
 	history  jsonb NOT NULL CHECK (jsonb_typeof(history) = 'array'),
-	seal_key text COLLATE "C" NOT NULL,
-	seal     bytea CHECK (length(seal) = 32),
+	mac_key_id text COLLATE "C" NOT NULL,
+	mac        bytea CHECK (length(mac) = 32),
 
 	-- Written by Touch only; see also apitoken_last_used.
 	uses jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(uses) = 'array'),
@@ -55,8 +55,8 @@ CREATE TABLE apitoken_tokens (
 
 	PRIMARY KEY (id) INCLUDE (name_key, created_at, expires_at), -- what lists are ordered by
 
-	CHECK (old_digest IS NOT NULL OR NOT old_foreign AND old_sealed_key = '' AND
-		num_nonnulls(old_created_at, old_valid_until, old_idempotency_key, old_sealed) = 0)
+	CHECK (old_digest IS NOT NULL OR NOT old_foreign AND old_encryption_key_id = '' AND
+		num_nonnulls(old_created_at, old_valid_until, old_idempotency_key, old_ciphertext) = 0)
 ) WITH (fillfactor = 85); -- so that a use is written down beside the row that it changes
 
 CREATE INDEX apitoken_by_name    ON apitoken_tokens (environment, name_key, id);
@@ -67,9 +67,9 @@ CREATE INDEX apitoken_by_owner      ON apitoken_tokens (environment, owner, id);
 CREATE INDEX apitoken_by_status     ON apitoken_tokens (environment, status, expires_at) INCLUDE (not_before, created_at, id);
 CREATE INDEX apitoken_by_not_before ON apitoken_tokens (environment, not_before) INCLUDE (status, expires_at, created_at, id) WHERE not_before IS NOT NULL;
 
-CREATE INDEX apitoken_by_seal_key       ON apitoken_tokens (seal_key) WHERE seal_key <> '';
-CREATE INDEX apitoken_by_sealed_key     ON apitoken_tokens (sealed_key) WHERE sealed_key <> '';
-CREATE INDEX apitoken_by_old_sealed_key ON apitoken_tokens (old_sealed_key) WHERE old_sealed_key <> '';
+CREATE INDEX apitoken_by_mac_key_id            ON apitoken_tokens (mac_key_id) WHERE mac_key_id <> '';
+CREATE INDEX apitoken_by_encryption_key_id     ON apitoken_tokens (encryption_key_id) WHERE encryption_key_id <> '';
+CREATE INDEX apitoken_by_old_encryption_key_id ON apitoken_tokens (old_encryption_key_id) WHERE old_encryption_key_id <> '';
 
 -- When each token was last used. It is apart from the rest, as the order of it is
 -- the only one that follows from use: no index has to follow in apitoken_tokens.
@@ -96,7 +96,7 @@ CREATE TABLE apitoken_index (
 -- of them must have read long ago.
 CREATE TABLE apitoken_changes (
 	xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-	id  text COLLATE "C" -- NULL: all of them
+	id text COLLATE "C" -- NULL: all of them
 );
 
 CREATE INDEX apitoken_changes_by_xid ON apitoken_changes (xid);
@@ -117,7 +117,7 @@ $$;
 CREATE FUNCTION apitoken_changed() RETURNS trigger LANGUAGE plpgsql
 	SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-	ids text[];
+	ids     text[];
 	payload text := '';
 BEGIN
 	IF TG_OP = 'INSERT' THEN

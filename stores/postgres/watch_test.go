@@ -70,6 +70,7 @@ func TestADatabaseIsAWatcher(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
 	}
+	t.Parallel() // it waits most of the time
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes {
 		return nodes(t, testserver.PostgresDatabase(t), nil)
 	})
@@ -380,7 +381,8 @@ func TestAnotherServerBehindAPoolerIsNoticed(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond) // which the time of the start must differ by
 	server.Kill()
 	server.Restart(t)
-	for range 100 { // the pooler notices one by one that its connections are gone
+	// The pooler notices one by one that its connections are gone.
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		_, err := w.poll(t.Context())
 		if err != nil && strings.Contains(err.Error(), "started again") {
 			return
@@ -391,7 +393,6 @@ func TestAnotherServerBehindAPoolerIsNoticed(t *testing.T) {
 		if w.conn.IsClosed() {
 			return // the pooler has passed it on
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Error("the server does not come back")
 }

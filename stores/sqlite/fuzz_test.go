@@ -48,14 +48,14 @@ func FuzzLife(f *testing.F) {
 	}
 	store := mustOpen(f, newPath(f))
 	var lives atomic.Int64
-	catalogue := new(apitoken.Catalogue)
-	catalogue.Define("a", "A")
-	catalogue.Define("b", "B")
-	catalogue.Define("c", "C")
-	all := catalogue.All()
+	catalog := new(apitoken.Catalog)
+	catalog.Define("a", "A")
+	catalog.Define("b", "B")
+	catalog.Define("c", "C")
+	all := catalog.All()
 	auths := []*apitoken.Authority{}
 	for _, s := range []apitoken.Store{store, memory.New()} {
-		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: catalogue, Store: s})
+		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: catalog, Store: s})
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -22,25 +22,25 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalogue := new(apitoken.Catalogue)
-	read := catalogue.Define("devices:read", "See devices")
-	rowKey, sealKey := []byte("row-key-canary-0123456789abcdefg"), []byte("seal-key-canary-9876543210gfedcb")
+	catalog := new(apitoken.Catalog)
+	read := catalog.Define("devices:read", "See devices")
+	rowKey, encryptionKey := []byte("row-key-canary-0123456789abcdefg"), []byte("seal-key-canary-9876543210gfedcb")
 	row, err := apitoken.NewKey("row", rowKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal, err := apitoken.NewKey("seal", sealKey)
+	secretKey, err := apitoken.NewKey("secret", encryptionKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: catalogue, Store: store, Keys: []apitoken.Key{row}, SealKeys: []apitoken.Key{seal},
+		Prefix: "acme", Permissions: catalog, Store: store, IntegrityKeys: []apitoken.Key{row}, EncryptionKeys: []apitoken.Key{secretKey},
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := auth.As(apitoken.Actor{User: "ada", Environment: "demo", Grants: catalogue.All()})
+	m := auth.As(apitoken.Actor{User: "ada", Environment: "demo", Grants: catalog.All()})
 	var secrets []string // what is behind the ID, without the checksum
 	ask := apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{read}, Expiry: apitoken.Never()}
 	must := func(secret apitoken.Secret, err error) {
@@ -87,7 +87,7 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			size += len(b)
-			for _, text := range append(secrets, string(rowKey), string(sealKey), "k3y-0f-a-r0tation-Zq8") {
+			for _, text := range append(secrets, string(rowKey), string(encryptionKey), "k3y-0f-a-r0tation-Zq8") {
 				for i := 0; i+8 <= len(text); i += 4 {
 					part := text[i : i+8]
 					for _, form := range []string{part, hex.EncodeToString([]byte(part)), strings.ToUpper(hex.EncodeToString([]byte(part)))} {

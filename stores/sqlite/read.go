@@ -42,7 +42,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 // keysQuery goes from each key in an index to the next one.
 var keysQuery = func() string {
 	var parts []string
-	for which, column := range []string{"seal_key", "sealed_key", "old_sealed_key"} {
+	for which, column := range []string{"mac_key_id", "encryption_key_id", "old_encryption_key_id"} {
 		parts = append(parts, strings.NewReplacer("WHICH", strconv.Itoa(min(which, 1)), "COLUMN", column, "MOST", strconv.Itoa(apitoken.MaxCount)).Replace(`
 		SELECT * FROM (
 			WITH RECURSIVE keys(key) AS (
@@ -59,7 +59,7 @@ var keysQuery = func() string {
 // KeysInUse implements [apitoken.KeyLister]. It counts up to [apitoken.MaxCount]
 // of each kind: to count all would take the longer the more tokens there are, and
 // a node asks when it starts.
-func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
+func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -69,16 +69,16 @@ func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, e
 		return nil, nil, wrap(err)
 	}
 	defer rows.Close()
-	seals, secrets = make(map[string]int), make(map[string]int)
+	macs, secrets = make(map[string]int), make(map[string]int)
 	for rows.Next() {
 		var which, n int
 		var key string
 		if err := rows.Scan(&which, &key, &n); err != nil {
 			return nil, nil, wrap(err)
 		}
-		[]map[string]int{seals, secrets}[which][key] += n
+		[]map[string]int{macs, secrets}[which][key] += n
 	}
-	return seals, secrets, wrap(rows.Err())
+	return macs, secrets, wrap(rows.Err())
 }
 
 // all reads the records of rows, and closes them.

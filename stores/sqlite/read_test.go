@@ -12,23 +12,23 @@ func TestAStartDoesNotCountAllTokens(t *testing.T) {
 	path := newPath(t)
 	s := mustOpen(t, path)
 	rec := record("a token")
-	rec.SealKey, rec.Seal = "k", make([]byte, 32)
-	rec.Secrets[0].SealedKey, rec.Secrets[0].Sealed = "s", []byte("sealed")
+	rec.MACKeyID, rec.MAC = "k", make([]byte, 32)
+	rec.Secrets[0].EncryptionKeyID, rec.Secrets[0].Ciphertext = "s", []byte("encrypted")
 	mustCreate(t, s, rec)
 	db := database(t, path)
 	var columns string
 	if err := db.QueryRow(`SELECT group_concat(name) FROM pragma_table_info('apitoken_tokens')`).Scan(&columns); err != nil {
 		t.Fatal(err)
 	}
-	others := strings.NewReplacer("token,", "NULL,", "id,", "'copy ' || i,", ",seal_key,", ",'l',").Replace(columns)
+	others := strings.NewReplacer("token,", "NULL,", "id,", "'copy ' || i,", ",mac_key_id,", ",'l',").Replace(columns)
 	if _, err := db.Exec(`INSERT INTO apitoken_tokens (`+columns+`)
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		SELECT `+others+` FROM apitoken_tokens, n`, 3*apitoken.MaxCount); err != nil {
 		t.Fatal(err)
 	}
-	seals, secrets, err := s.KeysInUse(t.Context())
-	if want := map[string]int{"k": 1, "l": apitoken.MaxCount}; err != nil || !maps.Equal(seals, want) {
-		t.Errorf("KeysInUse: %v, %v; want %v", seals, err, want)
+	macs, secrets, err := s.KeysInUse(t.Context())
+	if want := map[string]int{"k": 1, "l": apitoken.MaxCount}; err != nil || !maps.Equal(macs, want) {
+		t.Errorf("KeysInUse: %v, %v; want %v", macs, err, want)
 	}
 	if want := map[string]int{"s": apitoken.MaxCount}; !maps.Equal(secrets, want) {
 		t.Errorf("KeysInUse: %v; want %v", secrets, want)

@@ -47,20 +47,20 @@ var columns = []column{
 	at("secret_created_at", func(r *apitoken.Record) *time.Time { return &r.Secrets[0].CreatedAt }),
 	at("secret_valid_until", func(r *apitoken.Record) *time.Time { return &r.Secrets[0].ValidUntil }),
 	blob("idempotency_key", func(r *apitoken.Record) *[]byte { return &r.Secrets[0].IdempotencyKey }),
-	text("sealed_key", func(r *apitoken.Record) *string { return &r.Secrets[0].SealedKey }),
-	blob("sealed", func(r *apitoken.Record) *[]byte { return &r.Secrets[0].Sealed }),
+	text("encryption_key_id", func(r *apitoken.Record) *string { return &r.Secrets[0].EncryptionKeyID }),
+	blob("ciphertext", func(r *apitoken.Record) *[]byte { return &r.Secrets[0].Ciphertext }),
 
 	blob("old_digest", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].Digest }),
 	boolean("old_foreign", func(r *apitoken.Record) *bool { return &r.Secrets[1].Foreign }),
 	at("old_created_at", func(r *apitoken.Record) *time.Time { return &r.Secrets[1].CreatedAt }),
 	at("old_valid_until", func(r *apitoken.Record) *time.Time { return &r.Secrets[1].ValidUntil }),
 	blob("old_idempotency_key", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].IdempotencyKey }),
-	text("old_sealed_key", func(r *apitoken.Record) *string { return &r.Secrets[1].SealedKey }),
-	blob("old_sealed", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].Sealed }),
+	text("old_encryption_key_id", func(r *apitoken.Record) *string { return &r.Secrets[1].EncryptionKeyID }),
+	blob("old_ciphertext", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].Ciphertext }),
 
 	{"history", func(r *apitoken.Record) any { return historyJSON(r.History) }, func(r *apitoken.Record) any { return (*history)(&r.History) }, false},
-	text("seal_key", func(r *apitoken.Record) *string { return &r.SealKey }),
-	blob("seal", func(r *apitoken.Record) *[]byte { return &r.Seal }),
+	text("mac_key_id", func(r *apitoken.Record) *string { return &r.MACKeyID }),
+	blob("mac", func(r *apitoken.Record) *[]byte { return &r.MAC }),
 
 	{"uses", func(r *apitoken.Record) any { return usesJSON(r.Uses) }, func(r *apitoken.Record) any { return (*uses)(&r.Uses) }, true},
 	{"last_used_at", func(r *apitoken.Record) any { return micros(r.LastUsed()) }, nil, true},
@@ -151,7 +151,7 @@ func check(rec *apitoken.Record) error {
 	}
 	texts := append([]string{
 		rec.ID, rec.Environment, rec.Owner, rec.Name, rec.Description, rec.DeactivatedBy, rec.CreatedBy,
-		rec.SealKey, rec.Secrets[0].SealedKey, rec.Secrets[len(rec.Secrets)-1].SealedKey,
+		rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[len(rec.Secrets)-1].EncryptionKeyID,
 	}, rec.Permissions...)
 	for _, c := range rec.History {
 		texts = append(append(texts, c.By, c.Action), c.Fields...)

@@ -31,20 +31,20 @@ CREATE TABLE apitoken_tokens (
 	secret_created_at  INTEGER,
 	secret_valid_until INTEGER,
 	idempotency_key    BLOB CHECK (length(idempotency_key) = 32),
-	sealed_key         TEXT NOT NULL,
-	sealed             BLOB,
+	encryption_key_id  TEXT NOT NULL,
+	ciphertext         BLOB,
 
-	old_digest          BLOB CHECK (length(old_digest) = 32),
-	old_foreign         INTEGER NOT NULL CHECK (old_foreign IN (0, 1)),
-	old_created_at      INTEGER,
-	old_valid_until     INTEGER,
-	old_idempotency_key BLOB CHECK (length(old_idempotency_key) = 32),
-	old_sealed_key      TEXT NOT NULL,
-	old_sealed          BLOB,
+	old_digest            BLOB CHECK (length(old_digest) = 32),
+	old_foreign           INTEGER NOT NULL CHECK (old_foreign IN (0, 1)),
+	old_created_at        INTEGER,
+	old_valid_until       INTEGER,
+	old_idempotency_key   BLOB CHECK (length(old_idempotency_key) = 32),
+	old_encryption_key_id TEXT NOT NULL,
+	old_ciphertext        BLOB,
 
-	history  TEXT NOT NULL CHECK (json_type(history) = 'array'),
-	seal_key TEXT NOT NULL,
-	seal     BLOB CHECK (length(seal) = 32),
+	history    TEXT NOT NULL CHECK (json_type(history) = 'array'),
+	mac_key_id TEXT NOT NULL,
+	mac        BLOB CHECK (length(mac) = 32),
 
 	-- Written by Touch only.
 	uses         TEXT NOT NULL CHECK (json_type(uses) = 'array'),
@@ -57,8 +57,8 @@ CREATE TABLE apitoken_tokens (
 	expires_key   INTEGER NOT NULL CHECK (expires_key = ifnull(expires_at, 9223372036854775807)),
 	last_used_key INTEGER NOT NULL CHECK (last_used_key = ifnull(last_used_at, -62135596800000000)),
 
-	CHECK (old_digest IS NOT NULL OR old_foreign = 0 AND old_sealed_key = '' AND
-		coalesce(old_created_at, old_valid_until, old_idempotency_key, old_sealed) IS NULL)
+	CHECK (old_digest IS NOT NULL OR old_foreign = 0 AND old_encryption_key_id = '' AND
+		coalesce(old_created_at, old_valid_until, old_idempotency_key, old_ciphertext) IS NULL)
 ) STRICT;
 
 CREATE INDEX apitoken_by_name      ON apitoken_tokens (environment, name_key, id);
@@ -70,9 +70,9 @@ CREATE INDEX apitoken_by_owner      ON apitoken_tokens (environment, owner);
 CREATE INDEX apitoken_by_status     ON apitoken_tokens (environment, status, expires_key, not_before, created_at);
 CREATE INDEX apitoken_by_not_before ON apitoken_tokens (environment, not_before, status, expires_key, created_at) WHERE not_before IS NOT NULL;
 
-CREATE INDEX apitoken_by_seal_key       ON apitoken_tokens (seal_key) WHERE seal_key <> '';
-CREATE INDEX apitoken_by_sealed_key     ON apitoken_tokens (sealed_key) WHERE sealed_key <> '';
-CREATE INDEX apitoken_by_old_sealed_key ON apitoken_tokens (old_sealed_key) WHERE old_sealed_key <> '';
+CREATE INDEX apitoken_by_mac_key_id            ON apitoken_tokens (mac_key_id) WHERE mac_key_id <> '';
+CREATE INDEX apitoken_by_encryption_key_id     ON apitoken_tokens (encryption_key_id) WHERE encryption_key_id <> '';
+CREATE INDEX apitoken_by_old_encryption_key_id ON apitoken_tokens (old_encryption_key_id) WHERE old_encryption_key_id <> '';
 
 -- The permissions of each token. The key answers whether a token has one, the
 -- index which tokens have it; likewise below.

@@ -15,9 +15,9 @@ END;
 CREATE TRIGGER apitoken_log_update AFTER UPDATE OF
 	token, id, version, environment, owner, name, description, permissions, status, deactivated_at, deactivated_by,
 	created_at, created_by, changed_at, expires_at, not_before, networks,
-	digest, secret_foreign, secret_created_at, secret_valid_until, idempotency_key, sealed_key, sealed,
-	old_digest, old_foreign, old_created_at, old_valid_until, old_idempotency_key, old_sealed_key, old_sealed,
-	history, seal_key, seal, name_key, expires_key
+	digest, secret_foreign, secret_created_at, secret_valid_until, idempotency_key, encryption_key_id, ciphertext,
+	old_digest, old_foreign, old_created_at, old_valid_until, old_idempotency_key, old_encryption_key_id, old_ciphertext,
+	history, mac_key_id, mac, name_key, expires_key
 ON apitoken_tokens BEGIN
 	INSERT INTO apitoken_changes (id) VALUES (new.id);
 END;

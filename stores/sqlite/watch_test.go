@@ -188,10 +188,10 @@ func TestAHandleIsToldOfItsOwnChangesAtOnce(t *testing.T) {
 	mustWatch(t, s, &feed{onChanged: func() { told <- struct{}{} }})
 	fastest := time.Hour
 	for i := range 50 {
-		begin := time.Now()
 		mustCreate(t, s, record(fmt.Sprint("token ", i)))
-		<-told // and then it has just looked
-		fastest = min(fastest, time.Since(begin))
+		changed := time.Now() // a busy disk has taken its time until then
+		<-told                // and then it has just looked
+		fastest = min(fastest, time.Since(changed))
 	}
 	if fastest > maxPause/2 {
 		t.Errorf("of 50 changes, the one that was passed on first took %v", fastest)

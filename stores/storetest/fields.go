@@ -116,7 +116,7 @@ var fieldCases = []testCase{{
 			rec.History[i].By, rec.History[i].Fields = rec.Owner, slices.Clone(fields)
 		}
 		for i := range rec.Secrets {
-			rec.Secrets[i].Sealed = slices.Repeat([]byte{0, 1, 0xff}, 50)
+			rec.Secrets[i].Ciphertext = slices.Repeat([]byte{0, 1, 0xff}, 50)
 		}
 		x.create(rec)
 		x.has(rec)

@@ -50,14 +50,14 @@ var scanCases = []testCase{{
 	},
 }, {
 	name: "KeysInUseAreCounted",
-	must: "count the records with a seal and the secrets that are sealed, by key",
+	must: "count the records with a MAC and the secrets that are encrypted, by key",
 	run: func(x *trial) {
-		seals, secrets := map[string]int{}, map[string]int{}
+		macs, secrets := map[string]int{}, map[string]int{}
 		counted := func(when string) {
-			gotSeals, gotSecrets, err := x.Store.(apitoken.KeyLister).KeysInUse(x.ctx)
+			gotMACs, gotSecrets, err := x.Store.(apitoken.KeyLister).KeysInUse(x.ctx)
 			x.ok(err, "KeysInUse")
-			if !maps.Equal(gotSeals, seals) || !maps.Equal(gotSecrets, secrets) {
-				x.failf("%s: KeysInUse returned %v and %v, not %v and %v", when, gotSeals, gotSecrets, seals, secrets)
+			if !maps.Equal(gotMACs, macs) || !maps.Equal(gotSecrets, secrets) {
+				x.failf("%s: KeysInUse returned %v and %v, not %v and %v", when, gotMACs, gotSecrets, macs, secrets)
 			}
 		}
 		counted("while it is empty")
@@ -66,7 +66,7 @@ var scanCases = []testCase{{
 		for i := range 64 {
 			rec := full(fmt.Sprint("token ", i), i)
 			rec.Environment = fmt.Sprint("environment ", i%3)
-			rec.SealKey, rec.Secrets[0].SealedKey, rec.Secrets[1].SealedKey = keys[i%4], keys[i/4%4], keys[i/16%4]
+			rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[1].EncryptionKeyID = keys[i%4], keys[i/4%4], keys[i/16%4]
 			if i%7 == 0 {
 				rec.Secrets = rec.Secrets[:1]
 				rec.Uses = nil
@@ -79,9 +79,9 @@ var scanCases = []testCase{{
 					delete(m, key)
 				}
 			}
-			add(seals, rec.SealKey)
+			add(macs, rec.MACKeyID)
 			for _, s := range rec.Secrets {
-				add(secrets, s.SealedKey)
+				add(secrets, s.EncryptionKeyID)
 			}
 		}
 		x.create(recs...)
@@ -97,7 +97,7 @@ var scanCases = []testCase{{
 			}
 			rec = clone(rec)
 			rec.Version++
-			rec.SealKey, rec.Secrets[0].SealedKey = "c", "c"
+			rec.MACKeyID, rec.Secrets[0].EncryptionKeyID = "c", "c"
 			x.replace(rec)
 			count(rec, 1)
 		}

@@ -53,7 +53,7 @@ func (f *faulty) Touch(ctx context.Context, uses []apitoken.Use) error { return 
 func (f *faulty) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
 	return f.scan(ctx, after, limit)
 }
-func (f *faulty) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
+func (f *faulty) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	return f.keys(ctx)
 }
 func (f *faulty) Close() error { return f.close() }
@@ -443,13 +443,13 @@ var faults = []fault{
 			return s.Store.Create(ctx, rec)
 		}
 	}, []string{"ADeletedIDStartsAnew", "TouchIgnoresWhatIsGone"}},
-	{"answers from a stale copy", func(s *faulty) {
+	{"answers from a stale copy", func(s *faulty) { // for longer than any test pauses
 		var mu sync.Mutex
 		stale := map[string]apitoken.Record{}
 		s.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			if rec, ok := stale[id]; ok && time.Since(rec.ChangedAt) < 20*time.Millisecond {
+			if rec, ok := stale[id]; ok && time.Since(rec.ChangedAt) < time.Minute {
 				return rec, nil
 			}
 			rec, err := s.Store.Get(ctx, id)
@@ -461,14 +461,18 @@ var faults = []fault{
 			return rec, err
 		}
 	}, []string{"AcknowledgedChangesAreSeen"}},
-	{"writes behind", func(s *faulty) {
-		s.create = func(ctx context.Context, rec apitoken.Record) error {
-			rec = clone(rec)
-			go func() {
-				time.Sleep(time.Millisecond)
-				s.Store.Create(context.WithoutCancel(ctx), rec)
-			}()
+	{"writes behind", func(s *faulty) { // once the record has been looked for
+		var behind sync.Map
+		s.create = func(_ context.Context, rec apitoken.Record) error {
+			behind.Store(rec.ID, clone(rec))
 			return nil
+		}
+		s.get = func(ctx context.Context, id string) (apitoken.Record, error) {
+			got, err := s.Store.Get(ctx, id)
+			if rec, ok := behind.LoadAndDelete(id); ok {
+				s.Store.Create(context.WithoutCancel(ctx), rec.(apitoken.Record))
+			}
+			return got, err
 		}
 	}, []string{"AcknowledgedChangesAreSeen", "EveryFieldComesBack"}},
 
@@ -788,23 +792,23 @@ var faults = []fault{
 	}, []string{"ScanReadsEverythingOnce"}},
 	{"counts keys of the first secret only", func(s *faulty) {
 		s.keys = func(ctx context.Context) (map[string]int, map[string]int, error) {
-			seals, _, err := s.Store.KeysInUse(ctx)
+			macs, _, err := s.Store.KeysInUse(ctx)
 			secrets := map[string]int{}
 			recs, _ := s.Store.Scan(ctx, "", 1000)
 			for _, rec := range recs {
-				if key := rec.Secrets[0].SealedKey; key != "" {
+				if key := rec.Secrets[0].EncryptionKeyID; key != "" {
 					secrets[key]++
 				}
 			}
-			return seals, secrets, err
+			return macs, secrets, err
 		}
 	}, []string{"KeysInUseAreCounted"}},
 	{"counts what has no key", func(s *faulty) {
 		s.keys = func(ctx context.Context) (map[string]int, map[string]int, error) {
-			seals, secrets, err := s.Store.KeysInUse(ctx)
-			seals = maps.Clone(seals)
-			seals[""] = 1
-			return seals, secrets, err
+			macs, secrets, err := s.Store.KeysInUse(ctx)
+			macs = maps.Clone(macs)
+			macs[""] = 1
+			return macs, secrets, err
 		}
 	}, []string{"KeysInUseAreCounted"}},
 

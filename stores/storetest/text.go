@@ -111,7 +111,7 @@ var textCases = []testCase{{
 			rec.Permissions = []string{s}
 			rec.DeactivatedBy, rec.CreatedBy = s, s
 			rec.History[0].By, rec.History[0].Action, rec.History[0].Fields = s, s, []string{s, "a" + s}
-			rec.SealKey, rec.Secrets[0].SealedKey, rec.Secrets[1].SealedKey = s, s, s
+			rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[1].EncryptionKeyID = s, s, s
 			recs = append(recs, rec)
 		}
 		x.has(x.createIfTaken(recs, func(rec apitoken.Record) bool { return odd(rec.Name) })...)

@@ -366,7 +366,7 @@ var watchCases = []watchCase{{
 			}
 			wg.Wait()
 		}
-		if late := time.Duration(slowest.Load()) - patience; late > x.patience/60 {
+		if late := time.Duration(slowest.Load()) - patience; late > x.patience/6 {
 			x.failf("Get returned %v after its context had ended", late)
 		}
 		x.heal()

@@ -108,36 +108,37 @@ func revokeWithoutIndex(t *testing.T, fail, repair func(*testserver.RedisServer)
 	}
 	fail(index)
 	begin := time.Now()
-	within := func() context.Context {
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	within := func(limit time.Duration) context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		t.Cleanup(cancel)
 		return ctx
 	}
+	const works, fails = 30 * time.Second, 3 * time.Second // what fails waits for all of it
 	deactivated := recs[0]
 	deactivated.Version++
 	deactivated.Status = apitoken.StatusInactive
-	if err := s.Replace(within(), deactivated); err != nil {
+	if err := s.Replace(within(works), deactivated); err != nil {
 		t.Errorf("deactivating, after %v: %v", time.Since(begin), err)
 	}
-	if got, err := s.Get(within(), recs[0].ID); err != nil || got.Status != apitoken.StatusInactive {
+	if got, err := s.Get(within(works), recs[0].ID); err != nil || got.Status != apitoken.StatusInactive {
 		t.Errorf("after deactivating: %q, %v", got.Status, err)
 	}
-	if err := s.Delete(within(), recs[1].ID); err != nil {
+	if err := s.Delete(within(works), recs[1].ID); err != nil {
 		t.Errorf("deleting: %v", err)
 	}
-	if _, err := s.Get(within(), recs[1].ID); !errors.Is(err, apitoken.ErrNotFound) {
+	if _, err := s.Get(within(works), recs[1].ID); !errors.Is(err, apitoken.ErrNotFound) {
 		t.Errorf("after deleting: %v", err)
 	}
 	renamed := deactivated
 	renamed.Version++
 	renamed.Name = "renamed"
-	unavailable(t, "renaming", s.Replace(within(), renamed))
-	_, err := s.List(within(), apitoken.Query{Environment: "production", Order: apitoken.ByName, Limit: 10})
+	unavailable(t, "renaming", s.Replace(within(fails), renamed))
+	_, err := s.List(within(fails), apitoken.Query{Environment: "production", Order: apitoken.ByName, Limit: 10})
 	unavailable(t, "List", err)
 
 	repair(index)
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if _, err = s.List(within(), apitoken.Query{Environment: "production", Order: apitoken.ByName, Limit: 10}); err == nil {
+		if _, err = s.List(within(fails), apitoken.Query{Environment: "production", Order: apitoken.ByName, Limit: 10}); err == nil {
 			break
 		}
 	}

@@ -84,12 +84,12 @@ func (s *stored) entries() []entry {
 	h.Write([]byte(rec.ID))
 	shard := shardBase(int(h.Sum32() % shards))
 	list = append(list, entry{shard + byID, tail})
-	if rec.SealKey != "" {
-		list = append(list, entry{shard + byKey, "record " + rec.SealKey + "\x00" + tail})
+	if rec.MACKeyID != "" {
+		list = append(list, entry{shard + byKey, "record " + rec.MACKeyID + "\x00" + tail})
 	}
 	for i, secret := range rec.Secrets {
-		if secret.SealedKey != "" {
-			list = append(list, entry{shard + byKey, fmt.Sprintf("secret%d %s\x00%s", i, secret.SealedKey, tail)})
+		if secret.EncryptionKeyID != "" {
+			list = append(list, entry{shard + byKey, fmt.Sprintf("secret%d %s\x00%s", i, secret.EncryptionKeyID, tail)})
 		}
 	}
 	return list

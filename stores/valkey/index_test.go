@@ -41,7 +41,7 @@ func TestWhatAnAttemptLeavesBehindIsPassedOverAndTidiedUp(t *testing.T) {
 	defer func(d time.Duration) { patience = d }(patience)
 
 	here, gone := record("here"), record("gone")
-	here.SealKey, gone.SealKey = "key", "key"
+	here.MACKeyID, gone.MACKeyID = "key", "key"
 	for _, rec := range []apitoken.Record{here, gone} {
 		if err := s.Create(t.Context(), rec); err != nil {
 			t.Fatal(err)
@@ -53,7 +53,7 @@ func TestWhatAnAttemptLeavesBehindIsPassedOverAndTidiedUp(t *testing.T) {
 		{rec: record("gone"), stamp: newStamp()},  // of a token that is deleted meanwhile
 	} {
 		left.rec.Name = fmt.Sprint("left ", i)
-		left.rec.SealKey = "other"
+		left.rec.MACKeyID = "other"
 		found, err := s.read(t.Context(), left.rec.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -98,9 +98,9 @@ func TestWhatAnAttemptLeavesBehindIsPassedOverAndTidiedUp(t *testing.T) {
 	if err := s.Reindex(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	seals, _, err := s.KeysInUse(t.Context())
-	if want := map[string]int{"key": 1}; err != nil || !maps.Equal(seals, want) {
-		t.Errorf("KeysInUse returns %v, %v, not %v", seals, err, want)
+	macs, _, err := s.KeysInUse(t.Context())
+	if want := map[string]int{"key": 1}; err != nil || !maps.Equal(macs, want) {
+		t.Errorf("KeysInUse returns %v, %v, not %v", macs, err, want)
 	}
 	lists("in the end")
 	found, err := s.read(t.Context(), "here")
@@ -160,7 +160,7 @@ func TestATokenWhoseEntriesAreLostIsIndexedAgain(t *testing.T) {
 	s := open(t, servers...)
 	for i := range 40 {
 		rec := record(fmt.Sprint("token ", i))
-		rec.SealKey = "key"
+		rec.MACKeyID = "key"
 		if err := s.Create(t.Context(), rec); err != nil {
 			t.Fatal(err)
 		}
@@ -186,9 +186,9 @@ func TestATokenWhoseEntriesAreLostIsIndexedAgain(t *testing.T) {
 		if err != nil || len(recs) != 40 {
 			t.Errorf("after Reindex, %d tokens are scanned, %v", len(recs), err)
 		}
-		seals, _, err := s.KeysInUse(t.Context())
-		if err != nil || seals["key"] != 40 {
-			t.Errorf("after Reindex, %v keys are in use, %v", seals, err)
+		macs, _, err := s.KeysInUse(t.Context())
+		if err != nil || macs["key"] != 40 {
+			t.Errorf("after Reindex, %v keys are in use, %v", macs, err)
 		}
 	}
 }

@@ -165,11 +165,11 @@ end`)
 
 // KeysInUse implements [apitoken.KeyLister]. For ten minutes after a change that
 // broke off it may count one too many, but never one too few.
-func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
+func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, wrap(err)
 	}
-	seals, secrets = make(map[string]int), make(map[string]int)
+	macs, secrets = make(map[string]int), make(map[string]int)
 	var calls []call
 	for n := range shards {
 		s.tidy(ctx, shardBase(n))
@@ -191,11 +191,11 @@ func (s *Store) KeysInUse(ctx context.Context) (seals, secrets map[string]int, e
 			}
 			kind, key, _ := strings.Cut(name, " ")
 			if kind == "record" {
-				seals[key] += int(n)
+				macs[key] += int(n)
 			} else {
 				secrets[key] += int(n)
 			}
 		}
 	}
-	return seals, secrets, nil
+	return macs, secrets, nil
 }

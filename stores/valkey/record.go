@@ -24,7 +24,7 @@ func recordKey(id string) string { return recordPrefix + id + "}" }
 func usesKey(id string) string   { return usesPrefix + id + "}" }
 
 // A stored is the value of a record's key: a head of fixed size (a format byte,
-// the version, and two stamps), the length of the seal, the seal, and the
+// the version, and two stamps), the length of the MAC, the MAC, and the
 // record's canonical encoding.
 type stored struct {
 	rec   apitoken.Record
@@ -56,8 +56,8 @@ func (s *stored) encode() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b := append(make([]byte, 0, headSize+2+len(s.rec.Seal)+len(canonical)), s.head()...)
-	b = appendText(b, string(s.rec.Seal))
+	b := append(make([]byte, 0, headSize+2+len(s.rec.MAC)+len(canonical)), s.head()...)
+	b = appendText(b, string(s.rec.MAC))
 	return string(append(b, canonical...)), nil
 }
 
@@ -71,8 +71,8 @@ func decode(id, value string) (stored, error) {
 	}
 	s := stored{stamp: value[9 : 9+stampSize], birth: value[9+stampSize : headSize]}
 	d := reader{text: value[headSize:]}
-	if seal := d.next(); seal != "" {
-		s.rec.Seal = []byte(seal)
+	if mac := d.next(); mac != "" {
+		s.rec.MAC = []byte(mac)
 	}
 	if d.failed {
 		return bad(errDamaged)
@@ -163,9 +163,9 @@ func check(rec *apitoken.Record) error {
 	if rec.ID == "" || rec.ID[0] == '}' {
 		return fmt.Errorf("valkey: the ID %q cannot be part of a key", rec.ID)
 	}
-	texts := append([]string{rec.ID, rec.Environment, rec.Owner, rec.Name, rec.SealKey}, rec.Permissions...)
+	texts := append([]string{rec.ID, rec.Environment, rec.Owner, rec.Name, rec.MACKeyID}, rec.Permissions...)
 	for _, s := range rec.Secrets {
-		texts = append(texts, s.SealedKey)
+		texts = append(texts, s.EncryptionKeyID)
 	}
 	for _, s := range texts {
 		if strings.Contains(s, "\x00") {

@@ -23,6 +23,7 @@ func TestARedisServerCanBeWatched(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
 	}
+	t.Parallel() // it waits most of the time
 	server := testserver.Redis(t)
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes { return watched(t, server) })
 }
@@ -31,6 +32,7 @@ func TestARedisClusterCanBeWatched(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes most of a minute")
 	}
+	t.Parallel() // it waits most of the time
 	servers := testserver.RedisCluster(t, 3)
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes { return watched(t, servers...) })
 }

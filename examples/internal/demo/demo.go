@@ -20,7 +20,7 @@ const Address = "127.0.0.1:8080"
 
 // Authority returns an Authority for these permissions and prints a token that
 // has all of them.
-func Authority(c *apitoken.Catalogue) *apitoken.Authority {
+func Authority(c *apitoken.Catalog) *apitoken.Authority {
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix:      "demo",
 		Permissions: c,

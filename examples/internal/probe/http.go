@@ -22,7 +22,7 @@ import (
 //	DELETE /devices/{id}  to tokens with devices:write
 //
 // and answers with Answer.
-func Run(t *testing.T, c *apitoken.Catalogue, newHandler func(*apitoken.Authority) http.Handler) {
+func Run(t *testing.T, c *apitoken.Catalog, newHandler func(*apitoken.Authority) http.Handler) {
 	Serve(t, c, func(t *testing.T, auth *apitoken.Authority) string {
 		server := httptest.NewServer(newHandler(auth))
 		t.Cleanup(server.Close)
@@ -38,7 +38,7 @@ func Answer(owner, id, uri string) string {
 
 // Serve is Run for programs whose server is one of their own. start returns
 // where it listens.
-func Serve(t *testing.T, c *apitoken.Catalogue, start func(*testing.T, *apitoken.Authority) string) {
+func Serve(t *testing.T, c *apitoken.Catalog, start func(*testing.T, *apitoken.Authority) string) {
 	rig := New(t, c)
 	base := start(t, rig.Auth)
 	for _, tt := range rig.Cases() {

@@ -16,7 +16,7 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// A Rig is an Authority with tokens for it. Its catalogue has devices:read and
+// A Rig is an Authority with tokens for it. Its catalog has devices:read and
 // devices:write.
 type Rig struct {
 	Auth    *apitoken.Authority
@@ -27,8 +27,8 @@ type Rig struct {
 	Events  chan apitoken.Event // of decisions
 }
 
-// New makes a Rig for the catalogue of a program.
-func New(t *testing.T, c *apitoken.Catalogue) *Rig {
+// New makes a Rig for the catalog of a program.
+func New(t *testing.T, c *apitoken.Catalog) *Rig {
 	rig := &Rig{store: &store{Store: memory.New()}, Events: make(chan apitoken.Event, 100)}
 	newAuthority := func(s apitoken.Store, observe func(context.Context, apitoken.Event)) *apitoken.Authority {
 		auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: c, Store: s, Observe: observe})

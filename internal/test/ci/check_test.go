@@ -72,7 +72,7 @@ func TestWhatGoTestReportsIsCountedAndFailuresAreShown(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w, r, out := newWorkspace(t, map[string]string{"m_test.go": head + tt.code})
-			r.gotest(w.command(w.root.Dir, "go", "test", "-json", "-count=1", "work"))
+			r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "-count=1", "work"))
 			r.requireTests(w.modules)
 			assert.Equal(t, tt.ok, r.close(tt.strict), out)
 			assert.True(t, strings.HasSuffix(out.String(), "\n"+tt.closing+"\n"), out)
@@ -87,9 +87,9 @@ func TestWhatGoTestReportsIsCountedAndFailuresAreShown(t *testing.T) {
 func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
 	const code = "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"needs time\")\n\t}\n}\n"
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code, "n/go.mod": "module example.com/m/n\n\ngo 1.26\n", "n/n_test.go": code})
-	moduleTests.run(w, r)
+	aloneTests.run(w, r)
 	assert.Equal(t, 2, r.count(skipped), out)
-	r.gotest(w.command(w.root.Dir, "go", "test", "-json", "work"))
+	r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "work"))
 	r.requireTests(w.modules)
 	assert.True(t, r.close(true), out)
 	assert.Contains(t, out.String(), "\n6 passed, 0 failed, 0 skipped\n", "two tests, and build and vet of two modules")
@@ -98,8 +98,8 @@ func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
 func TestWhatATestNeedsIsNotForgottenWhereItIsSkippedForBeingLong(t *testing.T) {
 	const code = "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes minutes\")\n\t}\n\tt.Skip(\"needs a moon\")\n}\n"
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code})
-	r.gotest(w.command(w.root.Dir, "go", "test", "-json", "work"))
-	moduleTests.run(w, r)
+	r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "work"))
+	aloneTests.run(w, r)
 	assert.False(t, r.close(true))
 	assert.Contains(t, out.String(), "needs a moon: 1\n      root TestA\n")
 	assert.NotContains(t, out.String(), "takes minutes")
@@ -108,7 +108,7 @@ func TestWhatATestNeedsIsNotForgottenWhereItIsSkippedForBeingLong(t *testing.T) 
 func TestATestThatFailsInEveryStageIsOneFailure(t *testing.T) {
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Fail() }\n"})
 	for range 2 {
-		r.gotest(w.command(w.root.Dir, "go", "test", "-json", "work"))
+		r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "work"))
 	}
 	assert.False(t, r.close(false))
 	assert.Contains(t, out.String(), "\n0 passed, 1 failed, 0 skipped\n")
@@ -120,7 +120,7 @@ func TestAModuleWithoutTestsIsAFailure(t *testing.T) {
 		"n/go.mod":  "module example.com/m/n\n\ngo 1.26\n",
 		"n/n.go":    "package n\n",
 	})
-	r.gotest(w.command(w.root.Dir, "go", "test", "-json", "work"))
+	r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "work"))
 	r.requireTests(w.modules)
 	assert.False(t, r.close(false))
 	assert.Contains(t, out.String(), "failed:\n  the tests of n\n")
@@ -128,7 +128,7 @@ func TestAModuleWithoutTestsIsAFailure(t *testing.T) {
 
 func TestAGoCommandThatFailsWithoutSayingWhichTestIsAFailure(t *testing.T) {
 	w, r, _ := newWorkspace(t, map[string]string{"m.go": "package m\n"})
-	r.gotest(w.command(w.root.Dir, "go", "test", "-json", "-race=perhaps"))
+	r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "-race=perhaps"))
 	assert.False(t, r.close(false))
 }
 
@@ -140,7 +140,7 @@ func TestEveryFuzzTargetOfEveryModuleIsFoundAndFuzzed(t *testing.T) {
 		"n/go.mod":    "module example.com/m/n\n\ngo 1.26\n",
 		"n/n_test.go": code + "func FuzzC(f *testing.F) { f.Fuzz(func(t *testing.T, s []byte) { t.Fatal(\"found\") }) }\n",
 	})
-	fuzz.run(w, r)
+	fuzz("30s").run(w, r)
 	assert.False(t, r.close(false))
 	assert.Contains(t, out.String(), "failed:\n  n FuzzC\n\n3 passed, 1 failed, 0 skipped\n")
 	assert.Contains(t, out.String(), "Failing input written to")
@@ -149,7 +149,7 @@ func TestEveryFuzzTargetOfEveryModuleIsFoundAndFuzzed(t *testing.T) {
 func TestAFuzzRunThatDidNotBeginIsAFailure(t *testing.T) {
 	t.Setenv("FUZZTIME", "1ns")
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc FuzzA(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n"})
-	fuzz.run(w, r)
+	fuzz("30s").run(w, r)
 	assert.False(t, r.close(false), out)
 	assert.Contains(t, out.String(), "nothing was fuzzed in FUZZTIME=1ns")
 }

@@ -27,7 +27,7 @@ var cover = stage{"coverage of the root package", func(w *workspace, r *results)
 		}
 		defer os.RemoveAll(dir)
 		file := filepath.Join(dir, "profile")
-		r.gotest(w.command(w.root.Dir, "go", "test", "-json", "-count=1", "-coverprofile="+file, "."))
+		r.gotest("go test -cover", w.command(w.root.Dir, "go", slices.Concat(goTest, []string{"-coverprofile=" + file, "."})...))
 		profile, err := os.Open(file)
 		if err != nil {
 			return err

@@ -11,14 +11,23 @@ import (
 	"strings"
 )
 
-var fuzz = stage{"fuzz", func(w *workspace, r *results) {
-	budget := cmp.Or(os.Getenv("FUZZTIME"), "30s")
+// fuzz runs every target for FUZZTIME. The default of make check is a number of
+// executions, as a time may be over before the fuzzing begins.
+func fuzz(budget string) stage {
+	return stage{"fuzz", func(w *workspace, r *results) { fuzzAll(w, r, cmp.Or(os.Getenv("FUZZTIME"), budget)) }}
+}
+
+func fuzzAll(w *workspace, r *results, budget string) {
+	r.out.begin("listing the fuzz targets")
 	targets, err := fuzzTargets(w)
+	r.out.end("listing the fuzz targets")
 	if err != nil {
 		r.check("listing the fuzz targets", err)
 	}
 	for _, t := range targets {
-		out, err := w.command(w.root.Dir, "go", "test", "-run=^$", "-fuzz=^"+t.Test+"$", "-fuzztime="+budget, t.Package).CombinedOutput()
+		r.out.begin(r.name(t))
+		out, err := w.command(w.root.Dir, "go", "test", "-vet=off", "-run=^$", "-fuzz=^"+t.Test+"$", "-fuzztime="+budget, t.Package).CombinedOutput()
+		r.out.end(r.name(t))
 		done := executions(out)
 		if err == nil && done == "" {
 			err = fmt.Errorf("nothing was fuzzed in FUZZTIME=%s", budget)
@@ -31,12 +40,12 @@ var fuzz = stage{"fuzz", func(w *workspace, r *results) {
 		fmt.Fprintf(r.out, "ok    %s: %s\n", r.name(t), done)
 		r.record(t, passed)
 	}
-}}
+}
 
 // fuzzTargets finds the fuzz targets of all modules. With an error come those
 // of the packages that build.
 func fuzzTargets(w *workspace) (targets []testID, err error) {
-	out, failure := w.command(w.root.Dir, "go", "test", "-json", "-list=^Fuzz", "work").Output()
+	out, failure := w.command(w.root.Dir, "go", "test", "-json", "-vet=off", "-list=^Fuzz", "work").Output()
 	var said strings.Builder // of packages that do not build
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
 		var e event
@@ -67,12 +76,12 @@ func lateStop(out []byte) bool {
 		!bytes.Contains(out, []byte("panic:"))
 }
 
-var progress = regexp.MustCompile(`elapsed: .*, execs: [1-9]\d*`)
+var elapsed = regexp.MustCompile(`elapsed: .*, execs: [1-9]\d*`)
 
 // executions is the last that the fuzzer said of its progress, "" if it did not
 // get beyond the inputs that it had.
 func executions(out []byte) string {
-	all := progress.FindAll(out, -1)
+	all := elapsed.FindAll(out, -1)
 	if len(all) == 0 {
 		return ""
 	}

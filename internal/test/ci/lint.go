@@ -9,13 +9,17 @@ import (
 	"strings"
 )
 
+// vet is for make lint; make check vets each module alone instead.
+var vet = stage{"go vet", func(w *workspace, r *results) {
+	r.step("go vet", func() error { return quiet(w.command(w.root.Dir, "go", "vet", "work")) })
+}}
+
 var lint = stage{"lint", func(w *workspace, r *results) {
-	r.check("gofmt", gofmt(w))
-	r.check("go vet", quiet(w.command(w.root.Dir, "go", "vet", "work")))
-	r.check("staticcheck", staticcheck(w))
+	r.step("gofmt", func() error { return gofmt(w) })
+	r.step("staticcheck", func() error { return staticcheck(w) })
 	for _, m := range append(w.modules, w.tools()) {
 		// Tidy by its own go.mod alone: the workspace would hide what is missing.
-		r.check("go mod tidy in "+w.name(m.Path), quiet(w.alone(m.Dir, "go", "mod", "tidy", "-diff")))
+		r.step("go mod tidy in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "mod", "tidy", "-diff")) })
 	}
 }}
 

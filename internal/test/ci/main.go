@@ -6,60 +6,77 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
-const usage = `usage: go run ./internal/test/ci COMMAND
+const usage = `usage: go run ./internal/test/ci COMMAND...
 
-  test      lint, all tests, and cover, over all modules
+  test      the tests of all modules; the race detector watches the root module
+            and the stores
+  check     each module alone (build, vet, short tests), lint, cover, seconds of
+            fuzz, newcomer
   lint      gofmt, go vet, staticcheck, go mod tidy
   cover     statement coverage of the root package
   fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
   newcomer  builds the program of the README in an empty directory, with the modules
             as they will be released; COLD=1 with an empty build cache. Needs git.
 
-With FUZZTIME set, test fuzzes too. With APITOKEN_REQUIRE_SERVERS=1, whatever
+Of several commands, all run, and a test counts once. With APITOKEN_REQUIRE_SERVERS=1, whatever
 was skipped because this machine lacks something is a failure.
 `
 
-func main() {
-	stages := map[string][]stage{
-		"test":  {lint, workspaceTests, moduleTests, cover},
-		"lint":  {lint},
-		"cover": {cover},
-		"fuzz":  {fuzz},
+var commands = map[string][]stage{
+	"test":     {watchedTests, otherTests},
+	"check":    {aloneTests, cover, lint, fuzz("5000x"), newcomer},
+	"lint":     {vet, lint},
+	"cover":    {cover},
+	"fuzz":     {fuzz("30s")},
+	"newcomer": {newcomer},
+}
 
-		"newcomer": {newcomer},
+func main() {
+	var stages []stage
+	for _, command := range os.Args[1:] {
+		stages = append(stages, commands[command]...)
+		if commands[command] == nil {
+			stages = nil
+			break
+		}
 	}
-	if len(os.Args) != 2 || stages[os.Args[1]] == nil {
+	if stages == nil {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
 	}
-	command := os.Args[1]
-	if command == "test" && os.Getenv("FUZZTIME") != "" {
-		stages["test"] = append(stages["test"], fuzz)
-	}
-
 	w, err := openWorkspace(".")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "check:", err)
 		os.Exit(1)
 	}
 	results := newResults(os.Stdout, w.root.Path)
-	var times string
-	for _, stage := range stages[command] {
-		fmt.Printf("\n== %s\n", stage.name)
-		start := time.Now()
-		stage.run(w, results)
-		times += fmt.Sprintf("  %s %.0f s", stage.name, time.Since(start).Seconds())
-	}
-	if command == "test" {
+	stop := results.out.beat(compiling)
+	runAll(stages, w, results)
+	stop()
+	if slices.Contains(os.Args, "test") || slices.Contains(os.Args, "check") {
 		results.requireTests(w.modules)
 	}
-	fmt.Printf("\ntimes:%s\n", times)
 	if !results.close(os.Getenv("APITOKEN_REQUIRE_SERVERS") == "1") {
 		os.Exit(1)
 	}
+}
+
+// runAll names each stage, runs it, and closes with how long they took.
+func runAll(stages []stage, w *workspace, r *results) {
+	begin := time.Now()
+	var times strings.Builder
+	for _, stage := range stages {
+		fmt.Fprintf(r.out, "\n== %s\n", stage.name)
+		start := time.Now()
+		stage.run(w, r)
+		fmt.Fprintf(&times, "  %6.0f s  %s\n", time.Since(start).Seconds(), stage.name)
+	}
+	fmt.Fprintf(r.out, "\ntimes:\n%s  %6.0f s  in all\n", &times, time.Since(begin).Seconds())
 }
 
 // A stage is one part of a command. It reports what it finds to the results and

@@ -17,7 +17,7 @@ import (
 // stages counts once: it failed if it failed anywhere, else it passed if it
 // passed anywhere, else it was skipped.
 type results struct {
-	out      io.Writer
+	out      *progress
 	root     string // path of the root module, left out of names
 	outcomes map[testID]outcome
 	reasons  map[testID]string // what a skipped test said
@@ -37,7 +37,7 @@ const (
 )
 
 func newResults(out io.Writer, root string) *results {
-	return &results{out: out, root: root, outcomes: map[testID]outcome{}, reasons: map[testID]string{}}
+	return &results{out: newProgress(out), root: root, outcomes: map[testID]outcome{}, reasons: map[testID]string{}}
 }
 
 func (r *results) record(id testID, o outcome) {
@@ -45,6 +45,21 @@ func (r *results) record(id testID, o outcome) {
 	if o == failed {
 		r.failures++
 	}
+}
+
+// step names a check other than a test, does it, and records and prints what it
+// came to.
+func (r *results) step(name string, do func() error) {
+	fmt.Fprintf(r.out, "run             %s\n", name)
+	r.out.begin(name)
+	err := do()
+	took := r.out.end(name)
+	if err == nil {
+		fmt.Fprintf(r.out, "ok    %6.1f s  %s\n", took.Seconds(), name)
+		r.record(testID{Test: name}, passed)
+		return
+	}
+	r.check(name, err)
 }
 
 // check records what a check other than a test came to, and prints it.
@@ -80,7 +95,10 @@ type pkg struct {
 
 // gotest runs a "go test -json" command, records what each test came to, and
 // prints a line for each package and all output of failures.
-func (r *results) gotest(cmd *exec.Cmd) {
+func (r *results) gotest(name string, cmd *exec.Cmd) {
+	fmt.Fprintf(r.out, "run             %s\n", name)
+	r.out.begin(name)
+	defer r.out.end(name)
 	before := r.failures
 	cmd.Stderr = r.out
 	stdout, err := cmd.StdoutPipe()
@@ -88,14 +106,14 @@ func (r *results) gotest(cmd *exec.Cmd) {
 		err = cmd.Start()
 	}
 	if err != nil {
-		r.check("go test", err)
+		r.check(name, err)
 		return
 	}
 	if err := r.read(stdout); err != nil {
 		r.check("reading what go test -json prints", err)
 	}
 	if err := cmd.Wait(); err != nil && r.failures == before {
-		r.check("go test in "+cmd.Dir, err)
+		r.check(name+" in "+cmd.Dir, err)
 	}
 }
 
@@ -115,6 +133,20 @@ func (r *results) read(stdout io.Reader) error {
 			packages[e.Package] = p
 		}
 		r.event(p, e)
+		r.follow(e)
+	}
+}
+
+// follow tells the progress what is running.
+func (r *results) follow(e event) {
+	name := shorten(r.root, e.Package)
+	switch {
+	case e.Action == "start":
+		r.out.begin(name)
+	case e.Action == "run" || e.Action == "cont":
+		r.out.at(name, e.Test)
+	case e.Test == "" && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip"):
+		r.out.end(name)
 	}
 }
 

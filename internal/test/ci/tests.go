@@ -1,39 +1,96 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 )
 
-var workspaceTests = stage{"all modules together", func(w *workspace, r *results) {
-	args := []string{"test", "-json", "-count=1", "-timeout=30m"} // on a slow machine
-	if err := raceDetector(w); err == nil {
-		// The SQLite that is translated to Go is 16 times slower if every memory
-		// access in it is watched, and not where our races are. Not more than that is
-		// left out: a package that is not watched may bring the program its copy of a
-		// generic function of sync, and then encoding/json seems to race.
-		args = append(args, "-race", "-gcflags=modernc.org/sqlite/lib=-race=false")
-	} else {
-		r.skip("the race detector", "needs a C compiler (Debian: gcc libc6-dev)")
-	}
-	r.gotest(w.command(w.root.Dir, "go", append(args, "work")...))
-}}
+// Twice as many packages as processors run at once, as the tests of stores wait for
+// most of their time.
+var together = []string{fmt.Sprintf("-p=%d", 2*runtime.GOMAXPROCS(0)), "-parallel=4"}
 
-// raceDetector tries to link a program with the race detector, which takes cgo,
-// a C compiler and a platform that has it.
-func raceDetector(w *workspace) error {
-	dir, err := os.MkdirTemp("", "check")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	return quiet(w.command(w.root.Dir, "go", "build", "-race", "-buildvcs=false", "-o", filepath.Join(dir, "check"), "./internal/test/ci"))
+// goTest begins every command that runs tests. They are vetted elsewhere, once.
+var goTest = []string{"test", "-json", "-count=1", "-vet=off", "-timeout=30m"} // on a slow machine
+
+// race makes the race detector watch. The SQLite that is translated to Go is 16
+// times slower if every memory access in it is watched, and not where our races
+// are. Not more than that is left out: a package that is not watched may bring the
+// program its copy of a generic function of sync, and then encoding/json seems to
+// race.
+var race = []string{"-race", "-gcflags=modernc.org/sqlite/lib=-race=false"}
+
+// The root module and the stores are where goroutines share memory.
+func (w *workspace) shares(m module) bool {
+	return m == w.root || strings.HasPrefix(m.Path, w.root.Path+"/stores/")
 }
 
-var moduleTests = stage{"each module alone", func(w *workspace, r *results) {
+// The proofs have three lengths: a target each with the long form, a form of
+// seconds, and with -short still less. What -short leaves out waits for half a
+// minute, or compiles the whole of the library again for each place that is broken.
+func (w *workspace) proves(m module) bool { return m.Path == w.root.Path+"/internal/test/proof" }
+
+var watchedTests = stage{"tests of the root module and the stores, with the race detector", func(w *workspace, r *results) {
+	r.gotest("go test -race", w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), w.packages(w.shares))...))
+}}
+
+var otherTests = stage{"tests of the other modules", func(w *workspace, r *results) {
+	others := w.packages(func(m module) bool { return !w.shares(m) && !w.proves(m) })
+	if len(others) > 0 {
+		r.gotest("go test", w.command(w.root.Dir, "go", slices.Concat(goTest, together, others)...))
+	}
+	if proofs := w.packages(w.proves); len(proofs) > 0 {
+		r.gotest("go test -short, the proofs", w.command(w.root.Dir, "go", slices.Concat(goTest, together, []string{"-short"}, proofs)...))
+	}
+}}
+
+// packages are the patterns, from the root, of the packages of some modules.
+func (w *workspace) packages(in func(module) bool) (patterns []string) {
 	for _, m := range w.modules {
-		r.check("go build in "+w.name(m.Path), quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./...")))
-		r.check("go vet in "+w.name(m.Path), quiet(w.alone(m.Dir, "go", "vet", "./...")))
-		r.gotest(w.alone(m.Dir, "go", "test", "-json", "-count=1", "-short", "-timeout=30m", "./..."))
+		if in(m) {
+			dir, _ := filepath.Rel(w.root.Dir, m.Dir)
+			patterns = append(patterns, "./"+filepath.ToSlash(filepath.Join(dir, "...")))
+		}
+	}
+	slices.Reverse(patterns) // the stores come before the root: theirs are the longest
+	return patterns
+}
+
+// raceFlags returns race if a program can be linked with the race detector, which
+// takes cgo, a C compiler and a platform that has it.
+func raceFlags(w *workspace, r *results) []string {
+	r.out.begin("trying the race detector")
+	defer r.out.end("trying the race detector")
+	dir, err := os.MkdirTemp("", "check")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		program := filepath.Join(dir, "main.go")
+		err = os.WriteFile(program, []byte("package main\n\nfunc main() {}\n"), 0o666)
+		if err == nil {
+			err = w.command(w.root.Dir, "go", "build", "-race", "-o", filepath.Join(dir, "main"), program).Run()
+		}
+	}
+	if err != nil {
+		r.skip("the race detector", "needs a C compiler (Debian: gcc libc6-dev)")
+		return nil
+	}
+	return race
+}
+
+// aloneTests sees each module as its users do, without the others of go.work.
+var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
+	for _, m := range w.modules {
+		r.step("go build in "+w.name(m.Path), func() error {
+			return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
+		})
+		r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
+		args := slices.Concat(goTest, together)
+		if !w.proves(m) { // whose forms of seconds are run here
+			args = append(args, "-short")
+		}
+		r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", append(args, "./...")...))
 	}
 }}

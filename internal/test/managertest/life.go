@@ -38,7 +38,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 		"by SHA-256": func(i *apitoken.Import) { i.SHA256 = sum[:] },
 	} {
 		t.Run(how, func(t *testing.T) {
-			w := s.newWorld(t, foreignOn, sealing(t, "a"))
+			w := s.newWorld(t, foreignOn, withKeys(t, "a"))
 			m := w.auth.As(w.ada)
 			require.False(t, w.works(apitoken.NewSecret(foreign)))
 			info, err := m.Import(t.Context(), importing(w, edit))
@@ -172,7 +172,7 @@ func (s Suite) TestWhoImportsForWhom(t *testing.T) {
 	require.True(t, isForbidden(get(apitoken.Actor{}, "ada", w.read)))
 	require.Equal(t, "owner", fieldOf(get(w.admin, "a\nb", w.read)))
 	for _, bad := range []apitoken.ForeignTokens{{MinLen: 21, MaxLen: 40}, {MinLen: 40, MaxLen: 39}, {MinLen: 22, MaxLen: 513}, {MaxLen: 40}, {MinLen: 22}, {MinLen: -1, MaxLen: -1}} {
-		_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalogue), Store: w.store, ForeignTokens: bad})
+		_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: w.store, ForeignTokens: bad})
 		require.Equal(t, "Config.ForeignTokens", fieldOf(err), "%+v", bad)
 	}
 }
@@ -288,7 +288,7 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 	})
 	answer.perms = []apitoken.Permission{w.read, w.write}
 	info, secret := w.generate(w.ada, func(g *apitoken.Generate) { g.Permissions = w.ada.Grants })
-	foreignPermission := new(apitoken.Catalogue).Define("devices:read", "of another service")
+	foreignPermission := new(apitoken.Catalog).Define("devices:read", "of another service")
 	for _, c := range []struct {
 		what   string
 		perms  []apitoken.Permission
@@ -305,7 +305,7 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 		{"gone, wrapped", []apitoken.Permission{w.read}, errors.Join(errors.New("ldap"), apitoken.ErrNoOwner), false, 401, apitoken.ErrNoOwner},
 		{"an error", []apitoken.Permission{w.read}, errors.New("ldap down"), false, 503, apitoken.ErrUnavailable},
 		{"a panic", []apitoken.Permission{w.read}, nil, true, 503, apitoken.ErrUnavailable},
-		{"of another catalogue", []apitoken.Permission{foreignPermission}, nil, false, 503, apitoken.ErrUnavailable},
+		{"of another catalog", []apitoken.Permission{foreignPermission}, nil, false, 503, apitoken.ErrUnavailable},
 		{"the zero permission", []apitoken.Permission{w.read, {}}, nil, false, 503, apitoken.ErrUnavailable},
 	} {
 		answer.perms, answer.err, answer.panic = c.perms, c.err, c.panic
@@ -404,9 +404,9 @@ func (s Suite) TestATokenThatIsNotUsedForTooLongIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, apitoken.StatusExpired, got.Status)
 	})
-	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalogue), Store: s.open(t), MaxIdle: time.Minute})
+	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: s.open(t), MaxIdle: time.Minute})
 	require.Equal(t, "Config.MaxIdle", fieldOf(err))
-	_, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalogue), Store: struct{ apitoken.Store }{s.open(t)}, MaxIdle: 24 * time.Hour})
+	_, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: struct{ apitoken.Store }{s.open(t)}, MaxIdle: 24 * time.Hour})
 	require.Equal(t, "Config.MaxIdle", fieldOf(err), "a store that does not record use")
 }
 
@@ -508,7 +508,7 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 	var verdict error
 	var asked []string
-	w := s.newWorld(t, foreignOn, sealing(t, "a"), func(c *apitoken.Config) {
+	w := s.newWorld(t, foreignOn, withKeys(t, "a"), func(c *apitoken.Config) {
 		c.Audit = func(_ context.Context, ev apitoken.Event) error {
 			asked = append(asked, ev.Action)
 			if verdict != nil && ev.Actor == "ada" && verdict.Error() == "panic" {

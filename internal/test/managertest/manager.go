@@ -68,13 +68,13 @@ type world struct {
 
 func (s Suite) newWorld(t *testing.T, edit ...func(*apitoken.Config)) *world {
 	w := &world{t: t, store: s.open(t)}
-	catalogue := new(apitoken.Catalogue)
-	w.read = catalogue.Define("devices:read", "See devices")
-	w.write = catalogue.Define("devices:write", "Change devices")
-	w.reports = catalogue.Define("reports:read", "See reports")
-	all := catalogue.All()
+	catalog := new(apitoken.Catalog)
+	w.read = catalog.Define("devices:read", "See devices")
+	w.write = catalog.Define("devices:write", "Change devices")
+	w.reports = catalog.Define("reports:read", "See reports")
+	all := catalog.All()
 	config := apitoken.Config{
-		Prefix: "acme", Permissions: catalogue, Store: w.store,
+		Prefix: "acme", Permissions: catalog, Store: w.store,
 		Observe: func(_ context.Context, ev apitoken.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -230,7 +230,7 @@ func (s Suite) TestGenerateReturnsWhatItWasAskedFor(t *testing.T) {
 
 func (s Suite) TestGenerateRefusesBadInputNamingTheFieldAndStoresNothing(t *testing.T) {
 	w := s.newWorld(t)
-	foreign := new(apitoken.Catalogue)
+	foreign := new(apitoken.Catalog)
 	other := foreign.Define("devices:read", "of another service")
 	for _, c := range []struct {
 		what, field string
@@ -247,7 +247,7 @@ func (s Suite) TestGenerateRefusesBadInputNamingTheFieldAndStoresNothing(t *test
 		{"a long description", "description", func(g *apitoken.Generate) { g.Description = strings.Repeat("x", 1001) }},
 		{"no permissions", "permissions", func(g *apitoken.Generate) { g.Permissions = nil }},
 		{"the zero permission", "permissions", func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{{}} }},
-		{"a permission of another catalogue", "permissions", func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{other} }},
+		{"a permission of another catalog", "permissions", func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{other} }},
 		{"no expiry", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.Expiry{} }},
 		{"an expiry of zero", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.In(0) }},
 		{"a negative expiry", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.In(-time.Hour) }},
@@ -329,7 +329,7 @@ func (s Suite) TestAnAuthorityThatNewDidNotMakeDoesNothing(t *testing.T) {
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = m.Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{info.ID}})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
-		_, err = auth.Reseal(t.Context(), apitoken.Reseal{})
+		_, err = auth.Rekey(t.Context(), apitoken.RekeyParams{})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		require.Empty(t, m.Grantable())
 		require.NoError(t, auth.Close())
@@ -518,7 +518,7 @@ func (s Suite) TestListsRefuseTextsThatNothingCanHave(t *testing.T) {
 
 func (s Suite) TestCursorsOutliveTheKeyTheyWereMadeWith(t *testing.T) {
 	store := s.open(t)
-	old := s.newWorldOn(t, store, sealing(t, "a"))
+	old := s.newWorldOn(t, store, withKeys(t, "a"))
 	for range 3 {
 		old.generate(old.ada)
 	}
@@ -526,7 +526,7 @@ func (s Suite) TestCursorsOutliveTheKeyTheyWereMadeWith(t *testing.T) {
 	page, err := old.auth.As(old.ada).List(t.Context(), l)
 	require.NoError(t, err)
 	l.Cursor = page.Next
-	_, err = s.newWorldOn(t, store, sealing(t, "b", "a")).auth.As(old.ada).List(t.Context(), l)
+	_, err = s.newWorldOn(t, store, withKeys(t, "b", "a")).auth.As(old.ada).List(t.Context(), l)
 	require.NoError(t, err)
 	without := s.newWorldOn(t, struct{ apitoken.Store }{store})
 	_, err = without.auth.As(old.ada).List(t.Context(), l)
@@ -687,7 +687,7 @@ func (s *racingStore) Delete(ctx context.Context, id string) error {
 	return s.Store.Delete(ctx, id)
 }
 
-func (s Suite) TestNamesTheCatalogueNoLongerKnowsGrantNothingAreShownAndCanOnlyBeKeptOrRemoved(t *testing.T) {
+func (s Suite) TestNamesTheCatalogNoLongerKnowsGrantNothingAreShownAndCanOnlyBeKeptOrRemoved(t *testing.T) {
 	w := s.newWorld(t)
 	info, secret := w.generate(w.ada)
 	rec := w.stored(info.ID)

@@ -108,7 +108,7 @@ func (s Suite) TestARepeatedRotationChangesNothing(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		w := s.newWorld(t, func(c *apitoken.Config) {
 			if kept {
-				c.SealKeys = []apitoken.Key{key(t, "a")}
+				c.EncryptionKeys = []apitoken.Key{key(t, "a")}
 			}
 		})
 		m := w.auth.As(w.ada)
@@ -138,7 +138,7 @@ func (s Suite) TestARepeatedRotationChangesNothing(t *testing.T) {
 
 func (s Suite) TestEndOverlapKeepsTheSecretThatIsAskedFor(t *testing.T) {
 	for _, keep := range []apitoken.Keep{apitoken.KeepNew, apitoken.KeepOld} {
-		w := s.newWorld(t, func(c *apitoken.Config) { c.SealKeys = []apitoken.Key{key(t, "a")} })
+		w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key(t, "a")} })
 		m := w.auth.As(w.ada)
 		info, old := w.generate(w.ada)
 		_, fresh, err := m.Rotate(t.Context(), info.ID, time.Hour, "")
@@ -157,7 +157,7 @@ func (s Suite) TestEndOverlapKeepsTheSecretThatIsAskedFor(t *testing.T) {
 		shown, err := m.Reveal(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Equal(t, kept.Reveal(), shown.Reveal())
-		require.Empty(t, w.stored(info.ID).Secrets[1].Sealed, "a retired secret is not kept")
+		require.Empty(t, w.stored(info.ID).Secrets[1].Ciphertext, "a retired secret is not kept")
 
 		version := w.stored(info.ID).Version
 		_, err = m.EndOverlap(t.Context(), info.ID, keep)
@@ -185,7 +185,7 @@ func (s Suite) TestEndOverlapWithoutARotationIsRefused(t *testing.T) {
 }
 
 func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
-	w := s.newWorld(t, func(c *apitoken.Config) { c.SealKeys = []apitoken.Key{key(t, "a")} })
+	w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key(t, "a")} })
 	info, old := w.generate(w.ada)
 	_, fresh, err := w.auth.As(w.ada).Rotate(t.Context(), info.ID, time.Hour, "")
 	require.NoError(t, err)

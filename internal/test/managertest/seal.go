@@ -33,9 +33,9 @@ func keys(t *testing.T, ids ...string) []apitoken.Key {
 	return list
 }
 
-func sealing(t *testing.T, ids ...string) func(*apitoken.Config) {
+func withKeys(t *testing.T, ids ...string) func(*apitoken.Config) {
 	return func(c *apitoken.Config) {
-		c.Keys, c.SealKeys = keys(t, ids...), keys(t, ids...)
+		c.IntegrityKeys, c.EncryptionKeys = keys(t, ids...), keys(t, ids...)
 		c.MaxStale = apitoken.ReadAlways // tamper goes past the Authority
 	}
 }
@@ -64,18 +64,18 @@ func (s Suite) full(w *world) (apitoken.Record, apitoken.Secret) {
 	return rec, secret
 }
 
-func (s Suite) TestASealedRowWorksAndCarriesTheNewestKey(t *testing.T) {
-	w := s.newWorld(t, sealing(t, "b", "a"))
+func (s Suite) TestAnAuthenticatedRowWorksAndCarriesTheNewestKey(t *testing.T) {
+	w := s.newWorld(t, withKeys(t, "b", "a"))
 	info, secret := w.generate(w.ada)
 	rec := w.stored(info.ID)
-	require.Equal(t, "b", rec.SealKey)
-	require.Len(t, rec.Seal, 32)
-	require.Equal(t, "b", rec.Secrets[0].SealedKey)
+	require.Equal(t, "b", rec.MACKeyID)
+	require.Len(t, rec.MAC, 32)
+	require.Equal(t, "b", rec.Secrets[0].EncryptionKeyID)
 	require.True(t, w.works(secret))
 }
 
-func (s Suite) TestEveryFieldOfASealedRowIsProtected(t *testing.T) {
-	w := s.newWorld(t, sealing(t, "a"))
+func (s Suite) TestEveryFieldOfAnAuthenticatedRowIsProtected(t *testing.T) {
+	w := s.newWorld(t, withKeys(t, "a"))
 	rec, secret := s.full(w)
 	status, called := w.get(secret)
 	require.Equal(t, 401, status, "the row as it was made, deactivated")
@@ -84,7 +84,7 @@ func (s Suite) TestEveryFieldOfASealedRowIsProtected(t *testing.T) {
 	n := 0
 	walk(reflect.ValueOf(&rec).Elem(), "Record", func(path string, v reflect.Value) {
 		if strings.HasPrefix(path, "Record.ID") || strings.HasPrefix(path, "Record.Uses") {
-			return // the ID is the place of the row; uses are not sealed
+			return // the ID is the place of the row; uses have no part in the MAC
 		}
 		old := reflect.ValueOf(v.Interface())
 		defer v.Set(old)
@@ -172,8 +172,8 @@ func changed(t *testing.T, path string, v reflect.Value) reflect.Value {
 	return v
 }
 
-func (s Suite) TestRowsThatWereSwappedCopiedMintedOrUnsealedAreRefused(t *testing.T) {
-	w := s.newWorld(t, sealing(t, "a"))
+func (s Suite) TestRowsThatWereSwappedCopiedMintedOrWithoutMACAreRefused(t *testing.T) {
+	w := s.newWorld(t, withKeys(t, "a"))
 	readInfo, readSecret := w.generate(w.ada)
 	adminInfo, adminSecret := w.generate(w.admin, func(g *apitoken.Generate) { g.Permissions = w.admin.Grants })
 	read, admin := w.stored(readInfo.ID), w.stored(adminInfo.ID)
@@ -195,18 +195,18 @@ func (s Suite) TestRowsThatWereSwappedCopiedMintedOrUnsealedAreRefused(t *testin
 	w.tamper(admin)
 	require.True(t, w.works(adminSecret))
 
-	unsealed := read
-	unsealed.SealKey, unsealed.Seal = "", nil
-	refused("no seal", unsealed, readSecret)
+	withoutMAC := read
+	withoutMAC.MACKeyID, withoutMAC.MAC = "", nil
+	refused("no MAC", withoutMAC, readSecret)
 	noBytes := read
-	noBytes.Seal = nil
-	refused("a key but no seal", noBytes, readSecret)
+	noBytes.MAC = nil
+	refused("a key but no MAC", noBytes, readSecret)
 	unknown := read
-	unknown.SealKey = "z"
+	unknown.MACKeyID = "z"
 	refused("an unknown key", unknown, readSecret)
 
 	// Without its KeyLister, New has nobody to ask which keys it needs.
-	mallory := s.newWorldOn(t, struct{ apitoken.Store }{w.store}, sealingWith(t, "a", "not the key"))
+	mallory := s.newWorldOn(t, struct{ apitoken.Store }{w.store}, withKey(t, "a", "not the key"))
 	_, minted, err := mallory.auth.As(mallory.ada).Generate(t.Context(), apitoken.Generate{
 		Name: "minted", Permissions: []apitoken.Permission{mallory.read}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
@@ -233,15 +233,15 @@ func (s Suite) newWorldOn(t *testing.T, store apitoken.Store, edit ...func(*apit
 	return s.newWorld(t, append([]func(*apitoken.Config){func(c *apitoken.Config) { c.Store = store }}, edit...)...)
 }
 
-func sealingWith(t *testing.T, id, bytes string) func(*apitoken.Config) {
+func withKey(t *testing.T, id, bytes string) func(*apitoken.Config) {
 	k, err := apitoken.NewKey(id, []byte(strings.Repeat(bytes, 32)[:32]))
 	require.NoError(t, err)
-	return func(c *apitoken.Config) { c.Keys = []apitoken.Key{k} }
+	return func(c *apitoken.Config) { c.IntegrityKeys = []apitoken.Key{k} }
 }
 
-// What a seal cannot do is said in the documentation; here is that it is so.
-func (s Suite) TestAnOlderVersionOfASealedRowAndItsDeletionAreNotNoticed(t *testing.T) {
-	w := s.newWorld(t, sealing(t, "a"))
+// What a MAC cannot do is said in the documentation; here is that it is so.
+func (s Suite) TestAnOlderVersionOfAnAuthenticatedRowAndItsDeletionAreNotNoticed(t *testing.T) {
+	w := s.newWorld(t, withKeys(t, "a"))
 	info, secret := w.generate(w.ada)
 	before := w.stored(info.ID)
 	_, err := w.auth.As(w.ada).Deactivate(t.Context(), info.ID)
@@ -256,9 +256,9 @@ func (s Suite) TestAnOlderVersionOfASealedRowAndItsDeletionAreNotNoticed(t *test
 
 func (s Suite) TestStartUpSaysWhichKeysAreMissingAndHowMuchNeedsThem(t *testing.T) {
 	store := s.open(t)
-	old := s.newWorldOn(t, store, sealing(t, "2024"))
+	old := s.newWorldOn(t, store, withKeys(t, "2024"))
 	old.generate(old.ada)
-	mid := s.newWorldOn(t, store, sealing(t, "2025", "2024"))
+	mid := s.newWorldOn(t, store, withKeys(t, "2025", "2024"))
 	mid.generate(mid.ada)
 	mid.generate(mid.ada)
 
@@ -267,14 +267,14 @@ func (s Suite) TestStartUpSaysWhichKeysAreMissingAndHowMuchNeedsThem(t *testing.
 		want          []string
 	}{
 		"all are there":           {[]string{"2026", "2025", "2024"}, []string{"2025", "2024"}, nil},
-		"the row key is missing":  {[]string{"2026", "2024"}, []string{"2025", "2024"}, []string{"Config.Keys", `"2025" (2 records)`, `"2026" (0)`, `"2024" (1)`}},
-		"all row keys":            {nil, []string{"2025", "2024"}, []string{"Config.Keys", `"2024" (1 records), "2025" (2 records)`, "none"}},
-		"a secret key is missing": {[]string{"2025", "2024"}, []string{"2025"}, []string{"Config.SealKeys", `"2024" (1 secrets)`}},
-		"both":                    {[]string{"2025"}, nil, []string{"Config.Keys", "Config.SealKeys"}},
+		"the row key is missing":  {[]string{"2026", "2024"}, []string{"2025", "2024"}, []string{"Config.IntegrityKeys", `"2025" (2 records)`, `"2026" (0)`, `"2024" (1)`}},
+		"all row keys":            {nil, []string{"2025", "2024"}, []string{"Config.IntegrityKeys", `"2024" (1 records), "2025" (2 records)`, "none"}},
+		"a secret key is missing": {[]string{"2025", "2024"}, []string{"2025"}, []string{"Config.EncryptionKeys", `"2024" (1 secrets)`}},
+		"both":                    {[]string{"2025"}, nil, []string{"Config.IntegrityKeys", "Config.EncryptionKeys"}},
 	} {
-		catalogue := new(apitoken.Catalogue)
+		catalog := new(apitoken.Catalog)
 		auth, err := apitoken.New(apitoken.Config{
-			Prefix: "acme", Permissions: catalogue, Store: store, Keys: keys(t, c.rows...), SealKeys: keys(t, c.secrets...)})
+			Prefix: "acme", Permissions: catalog, Store: store, IntegrityKeys: keys(t, c.rows...), EncryptionKeys: keys(t, c.secrets...)})
 		if c.want == nil {
 			require.NoError(t, err, what)
 			require.NoError(t, auth.Close())
@@ -286,45 +286,45 @@ func (s Suite) TestStartUpSaysWhichKeysAreMissingAndHowMuchNeedsThem(t *testing.
 	}
 }
 
-func (s Suite) TestResealBringsAllUnderTheNewestKeys(t *testing.T) {
+func (s Suite) TestRekeyBringsAllUnderTheNewestKeys(t *testing.T) {
 	store := s.open(t)
-	old := s.newWorldOn(t, store, sealing(t, "a"))
+	old := s.newWorldOn(t, store, withKeys(t, "a"))
 	const n = 300 // more than a batch
 	secrets := map[string]apitoken.Secret{}
 	for range n {
 		info, secret := old.generate(old.ada)
 		secrets[info.ID] = secret
 	}
-	w := s.newWorldOn(t, store, sealing(t, "b", "a"))
+	w := s.newWorldOn(t, store, withKeys(t, "b", "a"))
 	broken := slices.Sorted(mapsKeys(secrets))[7]
 	rec := w.stored(broken)
 	rec.Owner = "mallory"
 	w.tamper(rec)
 
 	// Killed after the first batch, and run again.
-	var steps []apitoken.ResealProgress
+	var steps []apitoken.RekeyProgress
 	ctx, kill := context.WithCancel(t.Context())
-	_, err := w.auth.Reseal(ctx, apitoken.Reseal{Progress: func(p apitoken.ResealProgress) {
+	_, err := w.auth.Rekey(ctx, apitoken.RekeyParams{Progress: func(p apitoken.RekeyProgress) {
 		steps = append(steps, p)
 		kill()
 	}})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
 	require.Len(t, steps, 1)
 	require.Equal(t, 256, steps[0].Seen)
-	require.Equal(t, 255, steps[0].Resealed)
-	p, err := w.auth.Reseal(t.Context(), apitoken.Reseal{})
-	require.ErrorContains(t, err, "1 tokens could not be resealed")
+	require.Equal(t, 255, steps[0].Rekeyed)
+	p, err := w.auth.Rekey(t.Context(), apitoken.RekeyParams{})
+	require.ErrorContains(t, err, "1 tokens could not be rekeyed")
 	require.Equal(t, n, p.Seen)
-	require.Equal(t, n-256, p.Resealed)
+	require.Equal(t, n-256, p.Rekeyed)
 	require.Equal(t, 1, p.Refused)
-	p, err = w.auth.Reseal(t.Context(), apitoken.Reseal{After: steps[0].Last})
+	p, err = w.auth.Rekey(t.Context(), apitoken.RekeyParams{After: steps[0].Last})
 	require.NoError(t, err)
-	require.Equal(t, apitoken.ResealProgress{Seen: n - 256, Last: p.Last}, p)
+	require.Equal(t, apitoken.RekeyProgress{Seen: n - 256, Last: p.Last}, p)
 
-	require.Equal(t, "a", w.stored(broken).SealKey)
+	require.Equal(t, "a", w.stored(broken).MACKeyID)
 	require.NoError(t, store.Delete(t.Context(), broken))
 	delete(secrets, broken)
-	w = s.newWorldOn(t, store, sealing(t, "b")) // the old key is gone
+	w = s.newWorldOn(t, store, withKeys(t, "b")) // the old key is gone
 	for id, secret := range secrets {
 		require.True(t, w.works(secret))
 		shown, err := w.auth.As(w.ada).Reveal(t.Context(), id)
@@ -343,31 +343,31 @@ func mapsKeys[K comparable, V any](m map[K]V) func(func(K) bool) {
 	}
 }
 
-func (s Suite) TestUnsealedRowsAreAdoptedOnlyWhenThatIsSaid(t *testing.T) {
+func (s Suite) TestRowsWithoutMACAreAdoptedOnlyWhenThatIsSaid(t *testing.T) {
 	store := s.open(t)
 	before := s.newWorldOn(t, store)
 	info, secret := before.generate(before.ada)
-	w := s.newWorldOn(t, store, sealing(t, "a"))
+	w := s.newWorldOn(t, store, withKeys(t, "a"))
 	require.False(t, w.works(secret))
-	p, err := w.auth.Reseal(t.Context(), apitoken.Reseal{})
+	p, err := w.auth.Rekey(t.Context(), apitoken.RekeyParams{})
 	require.Error(t, err)
 	require.Equal(t, 1, p.Refused)
 	require.False(t, w.works(secret))
-	p, err = w.auth.Reseal(t.Context(), apitoken.Reseal{AdoptUnsealed: true})
+	p, err = w.auth.Rekey(t.Context(), apitoken.RekeyParams{AdoptWithoutMAC: true})
 	require.NoError(t, err)
-	require.Equal(t, 1, p.Resealed)
+	require.Equal(t, 1, p.Rekeyed)
 	require.True(t, w.works(secret))
 
-	rec := w.stored(info.ID) // a broken seal is not adopted
+	rec := w.stored(info.ID) // a broken MAC is not adopted
 	rec.Name = "changed"
 	w.tamper(rec)
-	_, err = w.auth.Reseal(t.Context(), apitoken.Reseal{AdoptUnsealed: true})
+	_, err = w.auth.Rekey(t.Context(), apitoken.RekeyParams{AdoptWithoutMAC: true})
 	require.Error(t, err)
 	require.False(t, w.works(secret))
 }
 
 func (s Suite) TestRevealShowsTheSecretToItsOwnerAndIsAnEvent(t *testing.T) {
-	w := s.newWorld(t, sealing(t, "a"))
+	w := s.newWorld(t, withKeys(t, "a"))
 	info, secret := w.generate(w.ada)
 	require.True(t, info.Revealable)
 	shown, err := w.auth.As(w.ada).Reveal(t.Context(), info.ID)
@@ -384,7 +384,7 @@ func (s Suite) TestRevealShowsTheSecretToItsOwnerAndIsAnEvent(t *testing.T) {
 	require.Equal(t, err, w.lastEvent().Err)
 }
 
-func (s Suite) TestWithoutSealKeysNothingOfASecretIsKept(t *testing.T) {
+func (s Suite) TestWithoutEncryptionKeysNothingOfASecretIsKept(t *testing.T) {
 	w := s.newWorld(t)
 	info, secret := w.generate(w.ada)
 	require.False(t, info.Revealable)
@@ -398,9 +398,9 @@ func (s Suite) TestWithoutSealKeysNothingOfASecretIsKept(t *testing.T) {
 	require.NotContains(t, string(stored), body[:8])
 }
 
-func (s Suite) TestASealedSecretOpensOnlyAsItWasAndWhereItWas(t *testing.T) {
-	// No row seals here: the sealed secret must protect itself.
-	w := s.newWorld(t, func(c *apitoken.Config) { c.SealKeys = keys(t, "a") })
+func (s Suite) TestAnEncryptedSecretOpensOnlyAsItWasAndWhereItWas(t *testing.T) {
+	// No row MACs here: the encrypted secret must protect itself.
+	w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = keys(t, "a") })
 	info, _ := w.generate(w.ada)
 	other, _ := w.generate(w.ada)
 	mine, his := w.stored(info.ID), w.stored(other.ID)
@@ -419,18 +419,18 @@ func (s Suite) TestASealedSecretOpensOnlyAsItWasAndWhereItWas(t *testing.T) {
 		f(&rec.Secrets[0])
 		return rec
 	}
-	for bit := range 8 * len(mine.Secrets[0].Sealed) {
+	for bit := range 8 * len(mine.Secrets[0].Ciphertext) {
 		refused(fmt.Sprint("bit ", bit), edit(func(s *apitoken.SecretRecord) {
-			s.Sealed = bytes.Clone(s.Sealed)
-			s.Sealed[bit/8] ^= 1 << (bit % 8)
+			s.Ciphertext = bytes.Clone(s.Ciphertext)
+			s.Ciphertext[bit/8] ^= 1 << (bit % 8)
 		}))
 	}
-	for n := 1; n < len(mine.Secrets[0].Sealed); n += 7 {
-		refused(fmt.Sprint("cut to ", n), edit(func(s *apitoken.SecretRecord) { s.Sealed = s.Sealed[:n] }))
+	for n := 1; n < len(mine.Secrets[0].Ciphertext); n += 7 {
+		refused(fmt.Sprint("cut to ", n), edit(func(s *apitoken.SecretRecord) { s.Ciphertext = s.Ciphertext[:n] }))
 	}
-	refused("another row's", edit(func(s *apitoken.SecretRecord) { s.Sealed = his.Secrets[0].Sealed }))
+	refused("another row's", edit(func(s *apitoken.SecretRecord) { s.Ciphertext = his.Secrets[0].Ciphertext }))
 	refused("another row's, with its digest", edit(func(s *apitoken.SecretRecord) { *s = his.Secrets[0] }))
-	refused("another key's ID", edit(func(s *apitoken.SecretRecord) { s.SealedKey = "b" }))
+	refused("another key's ID", edit(func(s *apitoken.SecretRecord) { s.EncryptionKeyID = "b" }))
 	refused("another digest", edit(func(s *apitoken.SecretRecord) { s.Digest = his.Secrets[0].Digest }))
 	for what, rec := range map[string]apitoken.Record{
 		"another owner": func() apitoken.Record { r := mine; r.Owner = "eve"; return r }(),
@@ -449,12 +449,12 @@ func (s Suite) TestKeysMustBeUsable(t *testing.T) {
 		"two of one ID":  {key(t, "a"), key(t, "a")},
 		"zero among two": {key(t, "a"), {}},
 	} {
-		for _, field := range []string{"Config.Keys", "Config.SealKeys"} {
-			c := apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalogue), Store: s.open(t)}
-			if field == "Config.Keys" {
-				c.Keys = list
+		for _, field := range []string{"Config.IntegrityKeys", "Config.EncryptionKeys"} {
+			c := apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: s.open(t)}
+			if field == "Config.IntegrityKeys" {
+				c.IntegrityKeys = list
 			} else {
-				c.SealKeys = list
+				c.EncryptionKeys = list
 			}
 			_, err := apitoken.New(c)
 			require.ErrorContains(t, err, field, what)

@@ -67,7 +67,7 @@ func (c client) say(line string) {
 
 func (c client) hears(line string) {
 	c.t.Helper()
-	require.NoError(c.t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(c.t, c.SetReadDeadline(time.Now().Add(time.Minute)))
 	got, err := c.from.ReadString('\n')
 	require.NoError(c.t, err)
 	require.Equal(c.t, line, strings.TrimSpace(got))
@@ -82,7 +82,7 @@ func (c client) hearsNothing() {
 
 func (c client) isReset() {
 	c.t.Helper()
-	require.NoError(c.t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(c.t, c.SetReadDeadline(time.Now().Add(time.Minute)))
 	_, err := c.from.ReadString('\n')
 	require.ErrorIs(c.t, err, syscall.ECONNRESET)
 }
@@ -112,7 +112,7 @@ func TestBytesPassAsLongAsNothingIsWrong(t *testing.T) {
 		got, err := io.ReadAll(c)
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(sent, got), "%d bytes of %d", len(got), len(sent))
-		require.Eventually(t, func() bool { return p.Conns() == 0 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return p.Conns() == 0 }, time.Minute, time.Millisecond)
 	}
 }
 
@@ -123,11 +123,8 @@ func TestTheEndOfAServerPasses(t *testing.T) {
 	got, err := io.ReadAll(dial(t, p))
 	assert.NoError(t, err)
 	assert.Equal(t, "bye", string(got))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p = netfault.New(t, l.Addr().String())
-	l.Close()
-	isRefused(t, p) // there is no server
+	p = netfault.New(t, "127.0.0.1:1") // where there is no server
+	isRefused(t, p)
 }
 
 func TestCutResetsOldAndNewConnections(t *testing.T) {
@@ -239,12 +236,11 @@ func TestDelayKeepsTheOrder(t *testing.T) {
 	}
 	p.Delay(0) // for what the server says from now on
 	c.say("last")
-	c.hearsNothing()
 	for i := range 5 {
 		c.hears(fmt.Sprint("word ", i))
+		assert.GreaterOrEqual(t, time.Since(begin), delay)
 	}
 	c.hears("last")
-	assert.GreaterOrEqual(t, time.Since(begin), delay)
 }
 
 func TestHealDeliversWhatWasDelayed(t *testing.T) {

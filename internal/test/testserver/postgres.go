@@ -272,23 +272,15 @@ func newPostgres(settings []string) (_ *PostgresServer, err error) {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	for range 3 { // someone else may have got the port
-		if s.port, err = freePostgresPort(); err == nil {
+		var port int
+		if port, err = FreePort(); err == nil {
+			s.port = strconv.Itoa(port)
 			if err = s.start(); err == nil {
 				return s, nil
 			}
 		}
 	}
 	return nil, err
-}
-
-func freePostgresPort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }
 
 func (s *PostgresServer) data() string { return filepath.Join(s.dir, "data") }
@@ -329,7 +321,7 @@ func (s *PostgresServer) start() error {
 	if s.reaper, err = startPostgresReaper(s.PID(), s.dir); err != nil {
 		return err
 	}
-	for range 600 {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if _, err := s.run("pg_isready", "--quiet"); err == nil {
 			return nil
 		}
@@ -337,7 +329,6 @@ func (s *PostgresServer) start() error {
 		if pid, _ := syscall.Wait4(s.PID(), &status, syscall.WNOHANG, nil); pid == s.PID() {
 			break // it has ended
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	s.Kill()
 	log, _ := os.ReadFile(logName)

@@ -109,23 +109,12 @@ func (s *RedisServer) startOnFreePort(t testing.TB) {
 // nodes by lies 10,000 higher, and is free too.
 func redisPort() (int, error) {
 	const bus = 10_000
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
+	for {
+		port, err := FreePort()
+		if err != nil || isFree(port+bus) {
+			return port, err
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		if port+bus > 65535 {
-			continue
-		}
-		if l, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", port+bus)); err != nil {
-			continue
-		}
-		l.Close()
-		return port, nil
 	}
-	return 0, errors.New("no free port")
 }
 
 // start starts the process and waits until it answers.
@@ -157,7 +146,7 @@ func (s *RedisServer) start() error {
 		return err
 	}
 	s.process, s.ended = cmd.Process, ended
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-ended:
 			text, _ := os.ReadFile(log.Name())
@@ -205,12 +194,12 @@ func (s *RedisServer) Restart(t testing.TB) {
 // Do sends a command, like redis-cli, and returns the reply as text: the
 // elements of an array one a line, "" for nil. An error of the server is one.
 func (s *RedisServer) Do(args ...string) (string, error) {
-	conn, err := net.DialTimeout("tcp", s.Addr(), 5*time.Second)
+	conn, err := net.DialTimeout("tcp", s.Addr(), 30*time.Second)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	command := fmt.Appendf(nil, "*%d\r\n", len(args))
 	for _, a := range args {
 		command = fmt.Appendf(command, "$%d\r\n%s\r\n", len(a), a)
@@ -259,7 +248,7 @@ func readRedis(r *bufio.Reader) (string, error) {
 func (s *RedisServer) await(t testing.TB, what string, ready func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err = ready(); err == nil {
 			return
 		}

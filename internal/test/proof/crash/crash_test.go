@@ -105,8 +105,8 @@ func application(address string) error {
 	return err
 }
 
-// start starts the application, and takes down what it says. The channel is
-// closed when its output ends.
+// start starts the application, takes down what it says, and waits until a change of
+// its was acknowledged. The channel is closed when its output ends.
 func start(t *testing.T, address string, l *ledger, env ...string) (*exec.Cmd, <-chan struct{}, *strings.Builder) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(append(os.Environ(), child+"="+address), env...)
@@ -130,7 +130,9 @@ func start(t *testing.T, address string, l *ledger, env ...string) (*exec.Cmd, <
 				return // cut off
 			}
 			l.write(n)
-			once.Do(func() { close(first) })
+			if n.Done {
+				once.Do(func() { close(first) })
+			}
 		}
 	}()
 	select {
@@ -305,6 +307,10 @@ func TestAServerThatIsKilledLosesNothing(t *testing.T) {
 				var wg sync.WaitGroup
 				for w := range workers {
 					wg.Go(func() { _ = s.work(t.Context(), w, stop, l.write) })
+				}
+				before, end := l.acknowledged(), time.Now().Add(time.Minute)
+				for l.acknowledged() == before && time.Now().Before(end) {
+					time.Sleep(time.Millisecond)
 				}
 				time.Sleep(50*time.Millisecond + rand.N(250*time.Millisecond))
 				server.Kill()

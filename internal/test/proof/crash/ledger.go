@@ -80,6 +80,13 @@ func (l *ledger) begin() {
 	l.current, l.unborn = make(map[int]*token), 0
 }
 
+// acknowledged returns how many operations were, in all cycles.
+func (l *ledger) acknowledged() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.acks
+}
+
 // write takes down what a worker says.
 func (l *ledger) write(n note) {
 	l.mu.Lock()
@@ -178,11 +185,11 @@ type service struct {
 }
 
 func newService(store apitoken.Store, timeout time.Duration) (*service, error) {
-	var catalogue apitoken.Catalogue
-	s := &service{read: catalogue.Define("devices:read", "See devices")}
+	var catalog apitoken.Catalog
+	s := &service{read: catalog.Define("devices:read", "See devices")}
 	var err error
 	s.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalogue, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: timeout,
+		Prefix: "acme", Permissions: &catalog, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: timeout,
 	})
 	return s, err
 }

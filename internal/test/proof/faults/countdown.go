@@ -168,7 +168,7 @@ func (s *countdown) Get(ctx context.Context, id string) (apitoken.Record, error)
 		liesOther: func() (apitoken.Record, error) { return get(s.other) },
 		liesBroken: func() (apitoken.Record, error) {
 			rec, err := get(id)
-			rec.Secrets, rec.Permissions, rec.Seal = nil, nil, nil
+			rec.Secrets, rec.Permissions, rec.MAC = nil, nil, nil
 			return rec, err
 		},
 		liesUnsaid: func() (apitoken.Record, error) { return apitoken.Record{}, apitoken.ErrConflict },
@@ -208,13 +208,13 @@ func (s *countdown) Scan(ctx context.Context, after string, limit int) ([]apitok
 	})
 }
 
-func (s *countdown) KeysInUse(ctx context.Context) (seals, secrets map[string]int, err error) {
-	type inUse struct{ seals, secrets map[string]int }
+func (s *countdown) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
+	type inUse struct{ macs, secrets map[string]int }
 	k, err := call(ctx, s, func() (k inUse, err error) {
-		k.seals, k.secrets, err = s.inner.KeysInUse(context.WithoutCancel(ctx))
+		k.macs, k.secrets, err = s.inner.KeysInUse(context.WithoutCancel(ctx))
 		return k, err
 	}, nil)
-	return k.seals, k.secrets, err
+	return k.macs, k.secrets, err
 }
 
 // A watched is a countdown with a feed, which does not fail: it tells the node of

@@ -43,10 +43,10 @@ type circumstances struct{ lasting, feed, cancelable bool }
 
 func newWorld(t *testing.T, how circumstances) *world {
 	w := &world{t: t, how: how, store: &countdown{inner: memory.New(), heeds: how.cancelable}}
-	var catalogue apitoken.Catalogue
-	w.read = catalogue.Define("devices:read", "See devices")
-	w.write = catalogue.Define("devices:write", "Change devices")
-	w.open(&catalogue, "a")
+	var catalog apitoken.Catalog
+	w.read = catalog.Define("devices:read", "See devices")
+	w.write = catalog.Define("devices:write", "Change devices")
+	w.open(&catalog, "a")
 	info, secret, err := w.manager().Generate(t.Context(), w.wanted())
 	must(t, err)
 	w.id, w.secret = info.ID, secret
@@ -56,7 +56,7 @@ func newWorld(t *testing.T, how circumstances) *world {
 	return w
 }
 
-func (w *world) open(catalogue *apitoken.Catalogue, keyIDs ...string) {
+func (w *world) open(catalog *apitoken.Catalog, keyIDs ...string) {
 	if w.auth != nil {
 		w.auth.Close()
 	}
@@ -70,7 +70,7 @@ func (w *world) open(catalogue *apitoken.Catalogue, keyIDs ...string) {
 	}
 	var err error
 	w.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: catalogue, Store: store, MaxStale: maxStale, Keys: keys(w.t, keyIDs...), SealKeys: keys(w.t, keyIDs...),
+		Prefix: "acme", Permissions: catalog, Store: store, MaxStale: maxStale, IntegrityKeys: keys(w.t, keyIDs...), EncryptionKeys: keys(w.t, keyIDs...),
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60},
 	})
 	must(w.t, err)
@@ -185,7 +185,7 @@ var operations = []operation{
 		return nil
 	}, do: func(w *world) error { return w.auth.Close() }, after: 200},
 	{name: "new", do: func(w *world) error {
-		a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: w.auth.Catalogue(), Store: w.store, Keys: keys(w.t, "a"), SealKeys: keys(w.t, "a")})
+		a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: w.auth.Catalog(), Store: w.store, IntegrityKeys: keys(w.t, "a"), EncryptionKeys: keys(w.t, "a")})
 		if err == nil {
 			a.Close()
 		}
@@ -306,14 +306,14 @@ var operations = []operation{
 		_, err := w.manager().Bulk(w.t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{w.id}})
 		return err
 	}, made: gone, after: 401},
-	{name: "reseal", prepare: func(w *world) error {
-		w.open(w.auth.Catalogue(), "b", "a")
+	{name: "rekey", prepare: func(w *world) error {
+		w.open(w.auth.Catalog(), "b", "a")
 		return nil
 	}, do: func(w *world) error {
-		_, err := w.auth.Reseal(w.t.Context(), apitoken.Reseal{})
+		_, err := w.auth.Rekey(w.t.Context(), apitoken.RekeyParams{})
 		return err
 	}, made: func(before, now *apitoken.Record) bool {
-		return now != nil && now.Version == before.Version+1 && now.SealKey == "b" && now.Secrets[0].SealedKey == "b"
+		return now != nil && now.Version == before.Version+1 && now.MACKeyID == "b" && now.Secrets[0].EncryptionKeyID == "b"
 	}, after: 200},
 }
 
@@ -450,5 +450,5 @@ func tortured(t *testing.T, op operation, n int, m mode, how circumstances) (fau
 
 func encoded(rec *apitoken.Record) []byte {
 	b, _ := rec.MarshalBinary()
-	return append(b, rec.Seal...)
+	return append(b, rec.MAC...)
 }

@@ -21,9 +21,9 @@ import (
 const nodes = 3
 
 var (
-	catalogue apitoken.Catalogue
-	use       = catalogue.Define("use", "Use the service")
-	owner     = apitoken.Actor{User: "ada", Environment: "proof", Grants: []apitoken.Permission{use}}
+	catalog apitoken.Catalog
+	use     = catalog.Define("use", "Use the service")
+	owner   = apitoken.Actor{User: "ada", Environment: "proof", Grants: []apitoken.Permission{use}}
 )
 
 // A fleet is three nodes of a service, each with connections of its own to one
@@ -80,7 +80,7 @@ func newFleet(t testing.TB, e *engine, via string, maxStale, timeout time.Durati
 	return f
 }
 
-// keys are what a careful operator has: rows are sealed, secrets are kept.
+// keys are what a careful operator has: rows have a MAC, secrets are encrypted.
 var keys = func() (ring [2][]apitoken.Key) {
 	for i := range ring {
 		key, err := apitoken.NewKey("proof", bytes.Repeat([]byte{byte(i + 1)}, 32))
@@ -94,7 +94,7 @@ var keys = func() (ring [2][]apitoken.Key) {
 
 func newNode(t testing.TB, store nodeStore, maxStale, timeout time.Duration) *node {
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "proof", Permissions: &catalogue, Store: store, Keys: keys[0], SealKeys: keys[1],
+		Prefix: "proof", Permissions: &catalog, Store: store, IntegrityKeys: keys[0], EncryptionKeys: keys[1],
 		MaxStale: maxStale, StoreTimeout: timeout,
 	})
 	if err != nil {

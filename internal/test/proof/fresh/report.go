@@ -38,7 +38,7 @@ func (r *report) begin(s scale) {
 
 How soon a token that one node has deactivated is refused by the others; and what
 happens when the feed of changes, or the store, fails. Three nodes, each with
-connections of its own to one server; tokens are sealed; MaxStale is %v. Written by
+connections of its own to one server; rows have a MAC; MaxStale is %v. Written by
 
     go run ./internal/test/proof/fresh -o docs/freshness.md    # make fresh
 

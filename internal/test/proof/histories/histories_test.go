@@ -56,9 +56,9 @@ var stores = []struct {
 	}},
 }
 
-func newAuthority(t *testing.T, store apitoken.Store, catalogue *apitoken.Catalogue, edit func(*apitoken.Config)) *apitoken.Authority {
+func newAuthority(t *testing.T, store apitoken.Store, catalog *apitoken.Catalog, edit func(*apitoken.Config)) *apitoken.Authority {
 	config := apitoken.Config{
-		Prefix: "acme", Permissions: catalogue, Store: store, StoreTimeout: 30 * time.Second,
+		Prefix: "acme", Permissions: catalog, Store: store, StoreTimeout: 30 * time.Second,
 		MaxStale: 1000 * time.Hour, // nothing becomes fresh by getting old
 	}
 	edit(&config)
@@ -71,9 +71,9 @@ func newAuthority(t *testing.T, store apitoken.Store, catalogue *apitoken.Catalo
 }
 
 func newService(t *testing.T, store apitoken.Store, edit func(*apitoken.Config)) *service {
-	catalogue := new(apitoken.Catalogue)
-	read := catalogue.Define("devices:read", "See devices")
-	a := newAuthority(t, store, catalogue, edit)
+	catalog := new(apitoken.Catalog)
+	read := catalog.Define("devices:read", "See devices")
+	a := newAuthority(t, store, catalog, edit)
 	return &service{change: a, verify: a, read: read}
 }
 
@@ -181,13 +181,13 @@ func judge(t *testing.T, sv *service, rounds int) (lost int) {
 
 // The control: both checkers must find a cache wrong of which that is known.
 func TestTheNaiveCacheIsCaught(t *testing.T) {
-	catalogue := new(apitoken.Catalogue)
-	read := catalogue.Define("devices:read", "See devices")
+	catalog := new(apitoken.Catalog)
+	read := catalog.Define("devices:read", "See devices")
 	store := memory.New()
 	cache := &naive{Store: slow{unwatched{store}, 200 * time.Microsecond}, cache: map[string]apitoken.Record{}}
 	sv := &service{read: read}
-	sv.change = newAuthority(t, invalidating{store, cache}, catalogue, func(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways })
-	sv.verify = newAuthority(t, cache, catalogue, func(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways })
+	sv.change = newAuthority(t, invalidating{store, cache}, catalog, func(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways })
+	sv.verify = newAuthority(t, cache, catalog, func(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways })
 
 	var histories, exact, byPorcupine int
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

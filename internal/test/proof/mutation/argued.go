@@ -1,59 +1,47 @@
 package main
 
-// argued are the breaks that no test can notice, and why.
-var argued = []struct{ file, what, why string }{
-	{file: "entry.go", what: "digests are compared in a time that depends on them",
-		why: "How long a comparison takes is not to be seen in a test of the root package that must not fail by chance. Digests are hashes of what was presented, so that an attacker cannot choose how much of them agrees."},
-	{file: "seal.go", what: "a sealed secret is not compared with the digest",
-		why: "The digest is part of the data that the secret is sealed with: what does not fit it does not open. The comparison stands in case that is ever changed."},
-	{file: "seal.go", what: "leave out e.bytes(&s.Digest)",
-		why: "The digest is compared beside it as well: the two stand in for each other."},
-	{file: "cache.go", what: "leave out prefetch.Line",
-		why: "It costs time."},
-	{file: "cache.go", what: "leave out s.hand = 0",
-		why: "The eviction goes on at another bucket of a table that has grown: which of two unused entries goes first is not promised."},
-	{file: "cache.go", what: "the feed's moment is read after the entry",
-		why: "It shows only where a change and a moment of the feed come between two instructions of a request. The order is argued at its place."},
-	{file: "manager.go", what: "a nobody is an actor",
-		why: "The case after it refuses the empty texts as well, in other words."},
-	{file: "manager.go", what: "a change of a certain version is tried again",
-		why: "The second try finds another version than was asked for, and ends with the same error."},
-	{file: "entry.go", what: "t.Year() < -10000",
-		why: "It is about the year -10000 alone; before and after it every moment is long past."},
-	{file: "entry.go", what: "leave out slices.Sort(names)",
-		why: "Names in another order than the stored ones are then kept as they were stored: it costs memory."},
-	{file: "cache.go", what: "64 becomes 65 in shards",
-		why: "Half of the shards are never used: it costs time under contention."},
-	{file: "cache.go", what: "<= becomes < in f.began.age(now) <= min(oldest, c.maxStale)",
-		why: "At exactly that age a request may join, or make a call of its own: either keeps the promise."},
-	{file: "cache.go", what: "0 becomes 1 in s.n, s.hand, s.calls",
-		why: "The eviction begins at another bucket: which of two unused entries goes first is not promised."},
-	{file: "credential.go", what: "3 becomes 4 in if len(value) > 3*maxText",
-		why: "What is longer than three times the limit before decoding is longer than the limit after it, and refused for that: it bounds the work."},
-	{file: "entry.go", what: "t.Year() > 10000",
-		why: "It is about the year 10000 alone, which lies ahead for every test and beyond what a Manager stores."},
-	{file: "entry.go", what: "r.high != nil",
-		why: "A token with a permission beyond the first 64 has its names kept as well, and so has the part that this is about."},
-	{file: "entry.go", what: "3 becomes 4 in use := now.Unix()/useGrain",
-		why: "One bit more is left free between the parts of a number that is only compared."},
-	{file: "cache.go", what: "in 2*len(table) + 1",
-		why: "Where all of a shard is in use, it goes round once less before it gives the newcomer up: which entry goes is not promised."},
-	{file: "lookup.go", what: "1 becomes 2 in done := make(chan result, 1)",
-		why: "One element is sent; room for more changes nothing."},
-	{file: "permission.go", what: "leave out if len(name) > maxPermissionName",
-		why: "What is suggested for a name that is too long to be one is not promised: it bounds the work."},
-	{file: "permission.go", what: "leave out w &^= set.high[i]",
-		why: "Of a route that asks for permissions beyond the first 64 no refusal is kept, whichever of them are missing: the set has only to be there."},
-	{file: "authority.go", what: "1 becomes 2 in renewals",
-		why: "It shows where MaxLookups is less than 8: tokens in memory are then renewed two at once instead of one."},
-	{file: "list.go", what: "|| becomes && in d.failed || len(d.b) != 0 || !validID(p.ID)",
-		why: "With a sum that fits, only cursors come that we made; without Config.Keys everybody can make one, which starts his own list elsewhere."},
-	{file: "credential.go", what: "1 becomes 2 in return -1",
-		why: "What is less than zero is none of our schemes."},
-	{file: "middleware.go", what: "!= becomes == in a.config.Observe != nil",
-		why: "The first of two places where an address is asked for that is found out once: it costs time, as the second has to wait for it."},
-	{file: "entry.go", what: "leave out names = append(names, p.name)",
-		why: "The stored names are then kept of every token, and returned: it costs memory."},
-	{file: "entry.go", what: "leave out if e.noted.Load() == use",
-		why: "The recorder keeps the newest use however many it is told of: it costs time."},
+// arguedSeeds are the seeds that no test can notice, and why.
+var arguedSeeds = map[string]string{
+	"digests are compared in a time that depends on them": "How long a comparison takes is not to be seen in a test of the root package that must not fail by chance. Digests are hashes of what was presented, so that an attacker cannot choose how much of them agrees.",
+	"an encrypted secret is not compared with the digest": "The digest is part of the data that the secret is encrypted with: what does not fit it does not open. The comparison stands in case that is ever changed.",
+	"the feed's moment is read after the entry":           "It shows only where a change and a moment of the feed come between two instructions of a request. The order is argued at its place.",
+	"a nobody is an actor":                                "The case after it refuses the empty texts as well, in other words.",
+	"a change of a certain version is tried again":        "The second try finds another version than was asked for, and ends with the same error.",
+}
+
+// An argument is why no test can notice what the mutator does to a function.
+type argument struct {
+	in   string
+	edit edit
+	why  string
+}
+
+const (
+	farYears = "It is about the years -10000 and 10000 alone, before which every moment is long past, and which lie ahead for every test and beyond what a Manager stores."
+	anyEntry = "It changes only which of two unused entries is evicted first, or how long one is looked for: which entry goes is not promised."
+	memory   = "The names of a token's permissions are then kept as they were stored: it costs memory."
+)
+
+var argued = []argument{
+	{"secretData", drop(stmt("s.Digest")), "The digest is compared beside it as well: the two stand in for each other."},
+	{"cache.grow", drop(stmt("s.hand")), anyEntry},
+	{"shard.clear", become(nth(2, expr("0")), "1"), anyEntry},
+	{"cache.evict", op(expr("2*len(table) + 1"), "-"), anyEntry},
+	{"cache.evict", become(expr("2*len(table) + 1"), "2*len(table) + 2"), anyEntry},
+	{"cache.evict", become(expr("2*len(table)"), "3*len(table)"), anyEntry},
+	{"micros", op(expr("t.Year()", "-10000"), "<="), farYears},
+	{"micros", become(expr("-10000"), "-10001"), farYears},
+	{"micros", op(expr("t.Year() > 10000"), ">="), farYears},
+	{"micros", become(expr("t.Year() > 10000"), "t.Year() > 10001"), farYears},
+	{"entry.assigned", drop(stmt("slices.Sort")), memory},
+	{"entry.assigned", drop(stmt("p.name")), memory},
+	{"newCache", become(expr("64"), "65"), "Half of the shards are never used: it costs time under contention."},
+	{"cache.join", op(expr("f.began.age(now)", "oldest"), "<"), "At exactly that age a request may join, or make a call of its own: either keeps the promise."},
+	{"Authority.fromQuery", become(expr("3*maxText"), "4*maxText"), "What is longer than three times the limit before decoding is longer than the limit after it, and refused for that: it bounds the work."},
+	{"entry.note", become(expr("now.Unix()/useGrain<<3"), "now.Unix()/useGrain<<4"), "One bit more is left free between the parts of a number that is only compared."},
+	{"through", become(call("make"), "make(chan result, 2)"), "One element is sent; room for more changes nothing."},
+	{"Catalog.suggest", drop(stmt("maxPermissionName")), "What is suggested for a name that is too long to be one is not promised: it bounds the work."},
+	{"New", become(call("max"), "max(2, c.MaxLookups/4)"), "It shows where MaxLookups is less than 8: tokens in memory are then renewed two at once instead of one."},
+	{"Authority.openCursor", op(expr("d.failed || len(d.b) != 0 || !validID(p.ID)"), "&&"), "With a sum that fits, only cursors come that we made; without Config.IntegrityKeys everybody can make one, which starts their own list elsewhere."},
+	{"Authority.schemeOf", become(ret("-1"), "return -2"), "What is less than zero is none of our schemes."},
 }

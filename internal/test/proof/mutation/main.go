@@ -3,15 +3,19 @@
 // ones of seeds.go, one for each check that the library promises, some of them in
 // stores, and mechanical ones of a mutator, in the root package. A break that nobody
 // notices, a survivor, is a gap in the tests, unless argued.go says why it cannot be
-// noticed. A seed that does not compile shows nothing, and is an error.
+// noticed.
+//
+// Seeds name functions and what is in them, not lines (see edit.go). One that does
+// not fit the code any more, or does not compile, shows nothing: it is reported, and
+// is no error.
 //
 //	go run ./internal/test/proof/mutation            # all seeds, and -n mechanical breaks
 //	go run ./internal/test/proof/mutation -o docs/mutation.md
+//	go run ./internal/test/proof/mutation -dry       # which seeds fit the code, and compile
 package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -23,67 +27,60 @@ import (
 	"time"
 )
 
-// The files that the mutator breaks.
-var mutated = []string{
-	"token.go", "credential.go", "middleware.go", "entry.go", "cache.go", "feed.go", "lookup.go", "manager.go", "rotate.go", "seal.go",
-	"list.go", "permission.go", "authority.go", "bulk.go",
+// Flags are what the command is asked to do.
+type flags struct {
+	n, skip, parallel int
+	seeds, dry        bool
+	match, page       string
+	leaveOut          string
 }
 
 func main() {
-	var (
-		n        = flag.Int("n", 160, "how many mechanical breaks to make, spread over the files; -1: all")
-		skip     = flag.Int("skip", 3, "leave out that many mechanical breaks before each that is made, to see others than last time")
-		seeds    = flag.Bool("seeds", true, "make the seeded breaks")
-		match    = flag.String("run", "", "only breaks whose description matches this regular expression")
-		parallel = flag.Int("p", 2, "how many to test at once")
-		limit    = flag.Duration("timeout", 2*time.Minute, "for the tests of one break; it counts as noticed when they hang")
-		slow     = flag.String("slow", "OverTCP|OverHTTP2|Timing|NoOperationShows|TheTableGrows", "tests to run only for what the others do not notice, as a regular expression")
-		leaveOut = flag.String("leaveout", "", "further tests to leave out, as a regular expression; the page says so")
-		page     = flag.String("o", "", "write the page with the results here")
-	)
+	var f flags
+	flag.IntVar(&f.n, "n", 160, "how many mechanical breaks to make, spread over the files; -1: all")
+	flag.IntVar(&f.skip, "skip", 3, "leave out that many mechanical breaks before each that is made, to see others than last time")
+	flag.BoolVar(&f.seeds, "seeds", true, "make the seeded breaks")
+	flag.BoolVar(&f.dry, "dry", false, "run no tests: only say which seeds fit the code, and compile")
+	flag.StringVar(&f.match, "run", "", "only breaks whose description matches this regular expression")
+	flag.IntVar(&f.parallel, "p", 2, "how many to test at once")
+	flag.StringVar(&f.leaveOut, "leaveout", "", "further tests to leave out, as a regular expression; the page says so")
+	flag.StringVar(&f.page, "o", "", "write the page with the results here")
+	t := new(tester)
+	flag.DurationVar(&t.limit, "timeout", 2*time.Minute, "for the tests of one break; it counts as noticed when they hang")
+	flag.StringVar(&t.slow, "slow", "OverTCP|OverHTTP2|Timing|NoOperationShows|TheTableGrows", "tests to run only for what the others do not notice, as a regular expression")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	t := &tester{limit: *limit, slow: *slow, alsoOut: *leaveOut}
-	if err := run(ctx, t, *n, *skip, *seeds, *match, *parallel, *page); err != nil {
+	if err := run(ctx, t, f); err != nil {
 		fmt.Fprintln(os.Stderr, "mutation:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, t *tester, n, skip int, withSeeds bool, match string, parallel int, page string) error {
-	pattern, err := regexp.Compile(match)
+func run(ctx context.Context, t *tester, f flags) error {
+	pattern, err := regexp.Compile(f.match)
 	if err != nil {
 		return err
 	}
-	root, err := filepath.Abs(".")
+	if t.root, err = filepath.Abs("."); err != nil {
+		return err
+	}
+	r, err := plan(&library{root: t.root}, f)
 	if err != nil {
 		return err
 	}
-	var breaks []*brk
-	if withSeeds {
-		seeded, err := seededBreaks(root)
-		if err != nil {
-			return err
-		}
-		breaks = append(breaks, seeded...)
-	}
-	mechanical, possible, err := mechanicalBreaks(root, n, skip)
-	if err != nil {
-		return err
-	}
-	breaks = append(breaks, mechanical...)
-
-	made := breaks[:0]
-	for _, b := range breaks {
+	made := r.breaks[:0]
+	for _, b := range r.breaks {
 		if pattern.MatchString(b.String()) {
 			made = append(made, b)
 		}
 	}
-	t.root = root
-	if t.leftOut, err = testsIn(filepath.Join(root, "project_test.go")); err != nil {
+	r.breaks = made
+	project, err := testsIn(filepath.Join(t.root, "project_test.go"))
+	if err != nil {
 		return err
 	}
+	t.leftOut = either(exactly(project), f.leaveOut)
 	if t.dir, err = os.MkdirTemp("", "mutation"); err != nil {
 		return err
 	}
@@ -92,52 +89,89 @@ func run(ctx context.Context, t *tester, n, skip int, withSeeds bool, match stri
 		if err := t.build(ctx, dir, made); err != nil {
 			return err
 		}
-		fmt.Println("the tests without a break:", dir)
-		if r := t.test(ctx, dir, 0); r.verdict != survived {
-			return fmt.Errorf("the tests of %s fail as they are: %s", dir, r.by)
+	}
+	if !f.dry {
+		if err := r.test(ctx, t, f.parallel); err != nil {
+			return err
 		}
 	}
+	r.summarize()
+	fmt.Print("\n", r.text())
+	if f.page != "" && !f.dry {
+		if err := os.WriteFile(f.page, []byte(r.page("go run ./internal/test/proof/mutation "+strings.Join(os.Args[1:], " "))), 0o666); err != nil {
+			return err
+		}
+	}
+	return r.failure()
+}
 
+// plan makes all breaks that are asked for.
+func plan(l *library, f flags) (*report, error) {
+	r := new(report)
+	if f.seeds {
+		r.breaks, r.gone, r.moved = seededBreaks(l, seeds)
+		r.gone = append(r.gone, unusedArguments(seeds)...)
+	}
+	p, err := l.in(".")
+	if err != nil {
+		return nil, err
+	}
+	all := mutations(p)
+	r.unusedArguments = argue(l, all, argued)
+	r.possible = len(all)
+	r.breaks = append(r.breaks, spread(all, f.n, f.skip)...)
+	return r, nil
+}
+
+// test runs the tests of all packages with each break of theirs.
+func (r *report) test(ctx context.Context, t *tester, parallel int) error {
 	start := time.Now()
+	runners := map[string]runner{}
+	distrusted := map[string][]string{}
+	for dir := range directories(r.breaks) {
+		fmt.Printf("the tests without a break, %d times: %s\n", cleanRuns, dir)
+		runners[dir] = t.runner(dir)
+		names, err := failing(ctx, runners[dir], t.phases(dir), cleanRuns)
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+		distrusted[dir] = names
+	}
 	work := make(chan int)
 	var wg sync.WaitGroup
 	for range parallel {
 		wg.Go(func() {
 			for i := range work {
-				b := made[i]
+				b := r.breaks[i]
 				if b.verdict == "" {
-					b.result = t.test(ctx, b.dir(), i+1)
+					b.result = examine(ctx, runners[b.dir()], i+1, t.phases(b.dir()), distrusted[b.dir()])
 				}
 				fmt.Printf("%-8s %s  %s\n", b.verdict, b, b.by)
 			}
 		})
 	}
-	for i := range made {
+	for i := range r.breaks {
 		if ctx.Err() == nil {
 			work <- i
 		}
 	}
 	close(work)
 	wg.Wait()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if flaky := t.flaky(ctx, made); flaky != "" {
-		return fmt.Errorf("tests that noticed breaks fail without one, too, so that nothing is shown: %s", flaky)
-	}
-	report := summarize(made, possible, time.Since(start))
-	fmt.Print("\n", report.text())
-	if page != "" {
-		if err := os.WriteFile(page, []byte(report.page("go run ./internal/test/proof/mutation "+strings.Join(os.Args[1:], " "))), 0o666); err != nil {
-			return err
+	for dir, run := range runners {
+		numbers := map[int]*brk{}
+		for i, b := range r.breaks {
+			if b.dir() == dir && ctx.Err() == nil {
+				numbers[i+1] = b
+			}
+		}
+		names, err := recheck(ctx, run, t.phases(dir), numbers, distrusted[dir])
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+		for _, name := range names {
+			r.distrusted = append(r.distrusted, dir+": "+name)
 		}
 	}
-	var errs []error
-	if n := len(report.unargued); n > 0 {
-		errs = append(errs, fmt.Errorf("%d breaks were not noticed and are not argued", n))
-	}
-	if n := len(report.unbuilt); n > 0 {
-		errs = append(errs, fmt.Errorf("%d seeds do not compile", n))
-	}
-	return errors.Join(errs...)
+	r.took = time.Since(start)
+	return ctx.Err()
 }

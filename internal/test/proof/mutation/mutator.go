@@ -2,27 +2,33 @@ package main
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"os"
-	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 )
 
-// mechanicalBreaks makes n of the breaks that the mutator knows, spread evenly
-// over the files and over each of them, and says how many there could be.
-func mechanicalBreaks(root string, n, skip int) (breaks []*brk, possible int, err error) {
-	for i, file := range mutated {
-		source, err := os.ReadFile(filepath.Join(root, file))
-		if err != nil {
-			return nil, 0, err
+// The files of the root package that the mutator does not break: what is in them
+// is data, or shown in documents and examples, or an operation of its own that the
+// seeds are about. Other files, also new ones, it breaks.
+var notMutated = []string{
+	"doc.go", "event.go", "generate.go", "info.go", "network.go", "policy.go", "record.go", "refusal.go",
+	"routes.go", "secret.go", "store.go", "tally.go", "uses.go",
+}
+
+// spread takes n of all breaks, evenly over the files and over each of them.
+func spread(all []*brk, n, skip int) (breaks []*brk) {
+	var files []string
+	byFile := map[string][]*brk{}
+	for _, b := range all {
+		if byFile[b.file] == nil {
+			files = append(files, b.file)
 		}
-		all, err := mutations(file, source)
-		if err != nil {
-			return nil, 0, err
-		}
-		possible += len(all)
-		share := (n - len(breaks)) / (len(mutated) - i)
+		byFile[b.file] = append(byFile[b.file], b)
+	}
+	for i, file := range files {
+		all := byFile[file]
+		share := (n - len(breaks)) / (len(files) - i)
 		if n < 0 || share >= len(all) {
 			breaks = append(breaks, all...)
 			continue
@@ -31,7 +37,7 @@ func mechanicalBreaks(root string, n, skip int) (breaks []*brk, possible int, er
 			breaks = append(breaks, all[(k*len(all)/share+skip)%len(all)])
 		}
 	}
-	return breaks, possible, nil
+	return breaks
 }
 
 // opposite are the operators that one is taken for by mistake.
@@ -41,29 +47,31 @@ var opposite = map[token.Token]token.Token{
 	token.ADD: token.SUB, token.SUB: token.ADD,
 }
 
-// mutations returns all breaks of a file, in the order of their places:
+// mutations returns all breaks of a package, in the order of files and of places:
 // conditions negated, operators and constants exchanged, statements left out.
-func mutations(file string, source []byte) ([]*brk, error) {
-	set := token.NewFileSet()
-	tree, err := parser.ParseFile(set, file, source, 0)
-	if err != nil {
-		return nil, err
-	}
+func mutations(p *pkg) []*brk {
 	var breaks []*brk
-	offset := func(p token.Pos) int { return set.Position(p).Offset }
-	add := func(from, to token.Pos, text, what string) {
-		breaks = append(breaks, at(file, source, offset(from), offset(to), text, what))
+	for _, f := range p.functions {
+		if !slices.Contains(notMutated, f.source.name) {
+			breaks = append(breaks, f.mutations()...)
+		}
 	}
-	text := func(n ast.Node) string { return string(source[offset(n.Pos()):offset(n.End())]) }
+	return breaks
+}
+
+func (f *function) mutations() []*brk {
+	var breaks []*brk
+	add := func(from, to token.Pos, text, what string) {
+		b := place(f.source, f.offset(from), f.offset(to), text)
+		b.what, b.function = what, f.name
+		breaks = append(breaks, b)
+	}
+	text := func(n ast.Node) string { return f.code(n.Pos(), n.End()) }
 	line := func(n ast.Node) string {
-		from, to := offset(n.Pos()), offset(n.End())
-		for from > 0 && source[from-1] != '\n' {
-			from--
-		}
-		for to < len(source) && source[to] != '\n' {
-			to++
-		}
-		return oneLine(string(source[from:to]))
+		from, to := f.offset(n.Pos()), f.offset(n.End())
+		from = strings.LastIndexByte(string(f.text[:from]), '\n') + 1
+		to += strings.IndexByte(string(f.text[to:])+"\n", '\n')
+		return oneLine(string(f.text[from:to]))
 	}
 	negate := func(e ast.Expr) {
 		if e != nil {
@@ -71,59 +79,53 @@ func mutations(file string, source []byte) ([]*brk, error) {
 		}
 	}
 	drop := func(n ast.Node) { add(n.Pos(), n.End(), "{}", "leave out "+oneLine(text(n))) }
-	for _, decl := range tree.Decls {
-		f, ok := decl.(*ast.FuncDecl)
-		if !ok || f.Body == nil {
-			continue
-		}
-		ast.Inspect(f.Body, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.IfStmt:
-				negate(n.Cond)
-			case *ast.ForStmt:
-				negate(n.Cond)
-			case *ast.BinaryExpr:
-				if other, ok := opposite[n.Op]; ok {
-					if lit, ok := n.X.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-						break // text, which no minus joins
-					}
-					end := n.OpPos + token.Pos(len(n.Op.String()))
-					add(n.OpPos, end, other.String(), n.Op.String()+" becomes "+other.String()+" in "+oneLine(text(n)))
+	ast.Inspect(f.decl.Body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.IfStmt:
+			negate(n.Cond)
+		case *ast.ForStmt:
+			negate(n.Cond)
+		case *ast.BinaryExpr:
+			if other, ok := opposite[n.Op]; ok {
+				if lit, ok := n.X.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+					break // text, which no minus joins
 				}
-			case *ast.SwitchStmt:
-				if n.Tag == nil {
-					for _, c := range n.Body.List {
-						for _, e := range c.(*ast.CaseClause).List {
-							negate(e)
-						}
-					}
-				}
-			case *ast.BasicLit:
-				if v, err := strconv.Atoi(n.Value); err == nil && n.Kind == token.INT {
-					add(n.Pos(), n.End(), strconv.Itoa(v+1), n.Value+" becomes "+strconv.Itoa(v+1)+" in "+line(n))
-				}
-			case *ast.Ident:
-				if n.Name == "true" || n.Name == "false" {
-					other := map[string]string{"true": "false", "false": "true"}[n.Name]
-					add(n.Pos(), n.End(), other, n.Name+" becomes "+other+" in "+line(n))
-				}
-			case *ast.BlockStmt:
-				for _, s := range n.List {
-					if droppable(s) {
-						drop(s)
-					}
-				}
-			case *ast.CaseClause:
-				for _, s := range n.Body {
-					if droppable(s) {
-						drop(s)
+				end := n.OpPos + token.Pos(len(n.Op.String()))
+				add(n.OpPos, end, other.String(), n.Op.String()+" becomes "+other.String()+" in "+oneLine(text(n)))
+			}
+		case *ast.SwitchStmt:
+			if n.Tag == nil {
+				for _, c := range n.Body.List {
+					for _, e := range c.(*ast.CaseClause).List {
+						negate(e)
 					}
 				}
 			}
-			return true
-		})
-	}
-	return breaks, nil
+		case *ast.BasicLit:
+			if v, err := strconv.Atoi(n.Value); err == nil && n.Kind == token.INT {
+				add(n.Pos(), n.End(), strconv.Itoa(v+1), n.Value+" becomes "+strconv.Itoa(v+1)+" in "+line(n))
+			}
+		case *ast.Ident:
+			if n.Name == "true" || n.Name == "false" {
+				other := map[string]string{"true": "false", "false": "true"}[n.Name]
+				add(n.Pos(), n.End(), other, n.Name+" becomes "+other+" in "+line(n))
+			}
+		case *ast.BlockStmt:
+			for _, s := range n.List {
+				if droppable(s) {
+					drop(s)
+				}
+			}
+		case *ast.CaseClause:
+			for _, s := range n.Body {
+				if droppable(s) {
+					drop(s)
+				}
+			}
+		}
+		return true
+	})
+	return breaks
 }
 
 // droppable says whether a function may still compile without a statement.

@@ -12,9 +12,13 @@ import (
 
 // A report is what a run has shown.
 type report struct {
-	breaks   []*brk
-	possible int // mechanical breaks
-	took     time.Duration
+	breaks          []*brk
+	gone            []stale // seeds that no longer apply
+	moved           []stale // seeds that apply in another function than they name
+	unusedArguments []stale // entries of argued.go that are about nothing
+	distrusted      []string
+	possible        int // mechanical breaks
+	took            time.Duration
 
 	counts            map[bool]map[verdict]int // by seeded
 	argued, unargued  []*brk
@@ -22,15 +26,15 @@ type report struct {
 	machine, finished string
 }
 
-func summarize(breaks []*brk, possible int, took time.Duration) *report {
-	r := &report{breaks: breaks, possible: possible, took: took, counts: map[bool]map[verdict]int{true: {}, false: {}}}
-	for _, b := range breaks {
+func (r *report) summarize() {
+	r.counts = map[bool]map[verdict]int{true: {}, false: {}}
+	for _, b := range r.breaks {
 		r.counts[b.seeded][b.verdict]++
 		switch {
 		case b.verdict == invalid && b.seeded:
 			r.unbuilt = append(r.unbuilt, b)
 		case b.verdict != survived:
-		case b.argument() != "":
+		case b.why != "":
 			r.argued = append(r.argued, b)
 		default:
 			r.unargued = append(r.unargued, b)
@@ -38,7 +42,15 @@ func summarize(breaks []*brk, possible int, took time.Duration) *report {
 	}
 	r.machine = fmt.Sprintf("%s/%s, %d processors (%s), %s", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor(), runtime.Version())
 	r.finished = time.Now().UTC().Format("2006-01-02 15:04 UTC")
-	return r
+}
+
+// failure is the error that a run ends with: only what was broken and not noticed
+// is one.
+func (r *report) failure() error {
+	if n := len(r.unargued); n > 0 {
+		return fmt.Errorf("%d breaks were not noticed and are not argued", n)
+	}
+	return nil
 }
 
 // processor is the name of the processor, where Linux tells it.
@@ -54,22 +66,39 @@ func processor() string {
 
 func (r *report) line(seeded bool) string {
 	c := r.counts[seeded]
-	return fmt.Sprintf("%d noticed, %d not, %d that do not compile and do not count", c[noticed], c[survived], c[invalid])
+	s := fmt.Sprintf("%d noticed, %d not, %d that do not compile and do not count", c[noticed], c[survived], c[invalid])
+	if c[""] > 0 {
+		s += fmt.Sprintf(", %d not tried", c[""])
+	}
+	return s
 }
 
 func (r *report) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seeded: %s\n", r.line(true))
-	fmt.Fprintf(&b, "mechanical: %s; %d are possible\n", r.line(false), r.possible)
 	for _, s := range r.argued {
 		fmt.Fprintf(&b, "argued    %s\n", s)
 	}
 	for _, s := range r.unargued {
-		fmt.Fprintf(&b, "SURVIVED  %s\n          %s -> %s\n", s, s.old, s.new)
+		fmt.Fprintf(&b, "SURVIVED  %s  %s\n          %s -> %s\n", s, s.by, s.old, s.new)
 	}
 	for _, s := range r.unbuilt {
 		fmt.Fprintf(&b, "NO BREAK  %s\n          %s\n", s, s.by)
 	}
+	for _, s := range r.gone {
+		fmt.Fprintf(&b, "GONE      %s\n", s)
+	}
+	for _, s := range r.moved {
+		fmt.Fprintf(&b, "moved     %s\n", s)
+	}
+	for _, s := range r.unusedArguments {
+		fmt.Fprintf(&b, "unused    %s\n", s)
+	}
+	for _, name := range r.distrusted {
+		fmt.Fprintf(&b, "flaky     %s\n", name)
+	}
+	fmt.Fprintf(&b, "seeded: %s; %d no longer apply, %d apply in another function\n", r.line(true), len(r.gone), len(r.moved))
+	fmt.Fprintf(&b, "mechanical: %s; %d are possible\n", r.line(false), r.possible)
+	fmt.Fprintf(&b, "%d arguments are about nothing; %d tests fail without a break and count for nothing\n", len(r.unusedArguments), len(r.distrusted))
 	fmt.Fprintf(&b, "%s\n", r.took.Round(time.Second))
 	return b.String()
 }
@@ -78,24 +107,37 @@ func (r *report) text() string {
 func (r *report) page(command string) string {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
+	list := func(title, about string, entries []stale) {
+		if len(entries) == 0 {
+			return
+		}
+		p("## %s\n\n%s\n\n", title, about)
+		for _, s := range entries {
+			p("- %s\n", cell(s.String()))
+		}
+		p("\n")
+	}
 	p("# Breaks that the tests notice\n\n")
 	p("Written by `%s`, %s, in %s, on %s.\n", strings.TrimSpace(command), r.finished, r.took.Round(time.Second), r.machine)
 	p("`make mutation` makes it anew.\n\n")
 	p("Each break is one small edit of the root package or, of the seeded ones, of stores/memory and stores/sqlite. All those of a\n")
 	p("package are in one test program, built with -overlay: beside each function stand its broken copies, and an environment\n")
-	p("variable says which one is called. The package's own tests run for each, with -short, until the first that fails. The tests of\n")
-	p("the project's files (project_test.go) are left out: they do not look at what the code does; so are those of stores/sqlite\n")
-	p("that take long. A break that makes the tests hang counts as noticed.\n\n")
+	p("variable says which one is called. The package's own tests run for each, with -short, until the first that fails. That test\n")
+	p("has noticed the break if it fails %d more times; and no test counts that ever fails without a break, of %d runs of all tests\n", repeats, cleanRuns)
+	p("before and %d of those that noticed something afterwards. The tests of the project's files (project_test.go) are left out:\n", cleanAtEnd)
+	p("they do not look at what the code does; so are those of stores/sqlite that take long. A break that makes the tests hang\n")
+	p("counts as noticed.\n\n")
 	p("| breaks | result |\n|---|---|\n")
-	p("| seeded, one for each check that is promised | %s |\n", r.line(true))
+	p("| seeded, one for each check that is promised | %s; %d no longer apply |\n", r.line(true), len(r.gone))
 	p("| mechanical, %d of %d possible | %s |\n\n", r.counts[false][noticed]+r.counts[false][survived]+r.counts[false][invalid], r.possible, r.line(false))
 	if len(r.unargued) > 0 {
 		p("## Not noticed\n\nGaps in the tests, as long as they stand here.\n\n")
 		for _, s := range r.unargued {
-			p("- %s: `%s` → `%s`\n", cell(s.String()), s.old, s.new)
+			p("- %s: `%s` → `%s` %s\n", cell(s.String()), s.old, s.new, cell(s.by))
 		}
 		p("\n")
 	}
+	list("Seeds that no longer apply", "The code has changed. They show nothing until seeds.go follows it.", r.gone)
 	if len(r.unbuilt) > 0 {
 		p("## Seeds that do not compile\n\nThey show nothing, and are to be corrected.\n\n")
 		for _, s := range r.unbuilt {
@@ -103,10 +145,19 @@ func (r *report) page(command string) string {
 		}
 		p("\n")
 	}
+	list("Seeds in another function", "What they break was found, but not in the function that they name.", r.moved)
+	list("Arguments about nothing", "Entries of argued.go that no break fits.", r.unusedArguments)
+	if len(r.distrusted) > 0 {
+		p("## Tests that fail by chance\n\nThey failed without a break, and so notice nothing.\n\n")
+		for _, name := range r.distrusted {
+			p("- %s\n", name)
+		}
+		p("\n")
+	}
 	if len(r.argued) > 0 {
 		p("## Not noticed, and why\n\n")
 		for _, s := range r.argued {
-			p("- %s. %s\n", cell(s.String()), s.argument())
+			p("- %s. %s\n", cell(s.String()), s.why)
 		}
 		p("\n")
 	}
@@ -129,14 +180,4 @@ func (r *report) page(command string) string {
 // cell is a text as it can stand in a table.
 func cell(s string) string {
 	return strings.NewReplacer("|", "\\|", "<", "&lt;", "*", "\\*", "](", "]\\(").Replace(s)
-}
-
-// argument is why a break that survived cannot be noticed, "" if nothing is said.
-func (b *brk) argument() string {
-	for _, a := range argued {
-		if a.file == b.file && strings.Contains(b.what, a.what) {
-			return a.why
-		}
-	}
-	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -26,22 +27,22 @@ type verdict string
 const (
 	noticed  verdict = "noticed"
 	survived verdict = "SURVIVED"
-	invalid  verdict = "invalid" // it does not compile, or is left out for another reason, and so is no break
+	invalid  verdict = "invalid" // it does not compile, or cannot be made for another reason, and so is no break
 )
 
 // A result is what became of a break.
 type result struct {
 	verdict
-	by string // the first test that failed, or what else showed it
+	by    string   // the test that failed, or what else showed it
+	tests []string // those that failed each time
 }
 
-// A tester runs the tests of the packages with breaks.
+// A tester makes test programs with breaks in them, and runs them.
 type tester struct {
 	root    string
 	limit   time.Duration
-	leftOut []string // tests of the project's files, not of what the code does
-	alsoOut string
-	slow    string // tests that run only where the others notice nothing
+	leftOut string // tests of the root package to leave out, as a regular expression
+	slow    string // its tests that run only where the others notice nothing
 	dir     string // of its own
 }
 
@@ -50,9 +51,12 @@ var tooLong = map[string]string{
 	"stores/sqlite": "TestEveryWayToAPageIsRight|TestManager|TestAKilledProcess|TestEveryColumnButThoseOfTouch|TestNoListReads",
 }
 
-// testsIn returns the names of the tests in a file.
+// testsIn returns the names of the tests in a file, none if there is no such file.
 func testsIn(file string) ([]string, error) {
 	tree, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +112,7 @@ func (t *tester) build(ctx context.Context, dir string, breaks []*brk) error {
 			line, _ := strconv.Atoi(string(m[2]))
 			if w := files[path.Join(dir, filepath.Base(string(m[1])))]; w != nil {
 				if n := w.breakAt(line); n > 0 && breaks[n-1].verdict == "" {
-					breaks[n-1].result = result{invalid, string(m[3])}
+					breaks[n-1].result = result{verdict: invalid, by: string(m[3])}
 					found = true
 				}
 			}
@@ -131,68 +135,234 @@ func (t *tester) gocommand(ctx context.Context, dir string, args ...string) ([]b
 	return cmd.CombinedOutput()
 }
 
-// test runs the tests of a package with the break of a number, 0 for none.
-func (t *tester) test(ctx context.Context, dir string, number int) result {
+// A selection says which tests run, by regular expressions, and how.
+type selection struct {
+	only, except string // "" for all, and for none
+	times        int    // each
+	failFast     bool
+	limit        time.Duration // for all of them; 0: that of the tester
+}
+
+// An outcome is what a run has shown.
+type outcome struct {
+	passed bool
+	by     string   // what failed first
+	failed []string // tests; none if it cannot be told which
+}
+
+// A runner runs tests with the break of a number, 0 for none.
+type runner func(ctx context.Context, number int, s selection) outcome
+
+// runner returns the one for the tests of a package.
+func (t *tester) runner(dir string) runner {
+	return func(ctx context.Context, number int, s selection) outcome {
+		limit := t.limit
+		if s.limit > 0 {
+			limit = s.limit
+		}
+		args := []string{"-test.short", "-test.timeout=" + limit.String(), "-test.count=" + strconv.Itoa(max(1, s.times))}
+		if s.failFast {
+			args = append(args, "-test.failfast")
+		}
+		if s.only != "" {
+			args = append(args, "-test.run="+s.only)
+		}
+		if s.except != "" {
+			args = append(args, "-test.skip="+s.except)
+		}
+		// What hangs before the tests begin does not come to their own time limit.
+		whole, cancel := context.WithTimeout(ctx, limit+10*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(whole, t.binary(dir), args...)
+		cmd.Dir = filepath.Join(t.root, dir)
+		cmd.Env = append(os.Environ(), "GOMEMLIMIT=2GiB", fmt.Sprint(variable, "=", number))
+		cmd.WaitDelay = t.limit
+		out, err := cmd.CombinedOutput()
+		switch {
+		case err == nil:
+			return outcome{passed: true}
+		case whole.Err() == context.DeadlineExceeded:
+			return outcome{by: hangs}
+		}
+		return outcome{by: cause(out, err), failed: failedTests(out)}
+	}
+}
+
+// phases are the selections that the tests of a package are run in.
+func (t *tester) phases(dir string) []selection {
 	if dir != "." {
-		return t.run(ctx, dir, number, "-test.skip="+tooLong[dir])
+		return []selection{{except: tooLong[dir]}}
 	}
-	out := strings.Join(t.leftOut, "|")
-	if t.alsoOut != "" {
-		out += "|" + t.alsoOut
+	if t.slow == "" {
+		return []selection{{except: t.leftOut}}
 	}
-	fast := out
-	if t.slow != "" {
-		fast += "|" + t.slow
-	}
-	r := t.run(ctx, dir, number, "-test.skip="+fast)
-	if r.verdict == survived && t.slow != "" {
-		r = t.run(ctx, dir, number, "-test.run="+t.slow, "-test.skip="+out)
-	}
-	return r
+	return []selection{{except: either(t.leftOut, t.slow)}, {only: t.slow, except: t.leftOut}}
 }
 
-func (t *tester) run(ctx context.Context, dir string, number int, args ...string) result {
-	// What hangs before the tests begin does not come to their own time limit.
-	ctx, cancel := context.WithTimeout(ctx, t.limit+10*time.Second)
-	defer cancel()
-	run := exec.CommandContext(ctx, t.binary(dir), append(args, "-test.failfast", "-test.short", "-test.timeout="+t.limit.String())...)
-	run.Dir = filepath.Join(t.root, dir)
-	run.Env = append(os.Environ(), "GOMEMLIMIT=2GiB", fmt.Sprint(variable, "=", number))
-	run.WaitDelay = t.limit
-	out, err := run.CombinedOutput()
-	switch {
-	case err == nil:
-		return result{survived, ""}
-	case ctx.Err() == context.DeadlineExceeded:
-		return result{noticed, hangs}
-	}
-	return result{noticed, cause(out, err)}
-}
+// How often tests are run again: those that noticed a break, with it, to be
+// believed; and tests without a break.
+const (
+	repeats      = 2
+	cleanRuns    = 3
+	cleanAtEnd   = 5
+	maxUnsteady  = 10               // tests that one break makes fail now and then, before it is given up
+	hangingLimit = 30 * time.Second // to show again that a test hangs
+	cleanLimit   = 10 * time.Minute // for tests that are to pass
+)
 
-// flaky runs the tests that noticed something a few more times without any break,
-// and says which of them fails, "" for none.
-func (t *tester) flaky(ctx context.Context, breaks []*brk) string {
-	names := map[string]map[string]bool{} // by directory
-	for _, b := range breaks {
-		if name, _, _ := strings.Cut(b.by, "/"); b.verdict == noticed && strings.HasPrefix(name, "Test") {
-			if names[b.dir()] == nil {
-				names[b.dir()] = map[string]bool{}
+// examine runs the tests with a break. A test has noticed it if it fails each time
+// that it is repeated; what fails only sometimes has not, and is left out then.
+func examine(ctx context.Context, run runner, number int, phases []selection, distrusted []string) result {
+	out := slices.Clone(distrusted)
+	var unsteady []string
+	for _, phase := range phases {
+		phase.failFast = true
+		except := phase.except
+		for {
+			phase.except = either(except, exactly(out))
+			first := run(ctx, number, phase)
+			if first.passed {
+				break
 			}
-			names[b.dir()][name] = true
+			again := phase
+			if len(first.failed) > 0 {
+				again = selection{only: exactly(first.failed)}
+			}
+			if first.by == hangs {
+				again.limit = hangingLimit
+			}
+			each := first.failed
+			failed := 1
+			for range repeats {
+				o := run(ctx, number, again)
+				if o.passed {
+					each = nil
+					break
+				}
+				failed++
+				each = slices.DeleteFunc(slices.Clone(each), func(name string) bool { return !slices.Contains(o.failed, name) })
+			}
+			switch {
+			case len(each) > 0:
+				by := first.by
+				if name, _, _ := strings.Cut(by, "/"); strings.HasPrefix(by, "Test") && !slices.Contains(each, name) {
+					by = each[0]
+				}
+				return result{noticed, by, each}
+			case len(first.failed) == 0 && failed > repeats:
+				return result{noticed, first.by, nil}
+			case len(first.failed) == 0:
+				return result{survived, "but once there was: " + first.by, nil}
+			}
+			out = append(out, first.failed...)
+			if unsteady = append(unsteady, first.failed...); len(unsteady) > maxUnsteady {
+				return result{survived, "but some fail now and then: " + strings.Join(unsteady, ", "), nil}
+			}
 		}
 	}
-	for dir, names := range names {
-		list := strings.Join(slices.Sorted(maps.Keys(names)), "|")
-		if r := t.run(ctx, dir, 0, "-test.run=^("+list+")$", "-test.count=5"); r.verdict != survived {
-			return r.by
+	if unsteady != nil {
+		return result{survived, "but some fail now and then: " + strings.Join(unsteady, ", "), nil}
+	}
+	return result{verdict: survived}
+}
+
+// failing runs the tests of the clean program a few times, and returns those that
+// do not always pass. It is an error if it cannot be told which.
+func failing(ctx context.Context, run runner, phases []selection, times int) ([]string, error) {
+	names := map[string]bool{}
+	for range times {
+		for _, phase := range phases {
+			phase.limit = cleanLimit
+			phase.except = either(phase.except, exactly(slices.Sorted(maps.Keys(names))))
+			for {
+				o := run(ctx, 0, phase)
+				if o.passed {
+					break
+				}
+				if err := ctx.Err(); err != nil {
+					return nil, err
+				}
+				if len(o.failed) == 0 {
+					return nil, fmt.Errorf("the tests fail without a break: %s", o.by)
+				}
+				for _, name := range o.failed {
+					names[name] = true
+				}
+				phase.except = either(phase.except, exactly(o.failed)) // the rest may not have run
+			}
 		}
 	}
-	return ""
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// recheck runs the tests that noticed breaks more times without one. Those that
+// fail have noticed nothing, and what they seemed to notice is examined again,
+// until all that noticed something always pass.
+func recheck(ctx context.Context, run runner, phases []selection, numbers map[int]*brk, distrusted []string) ([]string, error) {
+	checked := map[string]bool{}
+	for {
+		names := map[string]bool{}
+		for _, b := range numbers {
+			for _, name := range b.tests {
+				if b.verdict == noticed && !checked[name] {
+					names[name], checked[name] = true, true
+				}
+			}
+		}
+		if len(names) == 0 {
+			return distrusted, nil
+		}
+		bad, err := failing(ctx, run, []selection{{only: exactly(slices.Sorted(maps.Keys(names))), times: cleanAtEnd}}, 1)
+		if err != nil {
+			return nil, err
+		}
+		distrusted = append(distrusted, bad...)
+		for number, b := range numbers {
+			if b.verdict == noticed && slices.ContainsFunc(b.tests, func(name string) bool { return slices.Contains(bad, name) }) {
+				b.result = examine(ctx, run, number, phases, distrusted)
+			}
+		}
+	}
+}
+
+// either joins regular expressions for the names of tests; "" is none.
+func either(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "|" + b
+}
+
+// exactly is a regular expression for tests of these names, "" for none.
+func exactly(names []string) string {
+	if len(names) == 0 {
+		return ""
+	}
+	return "^(" + strings.Join(names, "|") + ")$"
 }
 
 const hangs = "hangs"
 
-var failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+var (
+	failure = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	running = regexp.MustCompile(`(?m)^\t\t((?:Test|Fuzz|Example)[^/\s]*)\S* \(`) // when the time was up
+)
+
+// failedTests are the outermost tests that failed, or ran when the time was up.
+func failedTests(out []byte) []string {
+	var names []string
+	found := failure.FindAllSubmatch(out, -1)
+	if bytes.Contains(out, []byte("test timed out after")) {
+		found = append(found, running.FindAllSubmatch(out, -1)...)
+	}
+	for _, m := range found {
+		name, _, _ := strings.Cut(string(m[1]), "/")
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // cause says what showed the break: the innermost test that failed first.
 func cause(out []byte, err error) string {

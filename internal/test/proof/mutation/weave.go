@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"go/ast"
 	"go/parser"
+	"go/scanner"
 	"go/token"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -81,13 +83,13 @@ func weave(root, dir string, breaks []*brk) (map[string]*woven, error) {
 			b := breaks[number-1]
 			f := functionAround(tree, b, offset)
 			if f == nil {
-				b.result = result{invalid, "it is in no function"}
+				b.result = result{verdict: invalid, by: "it is in no function"}
 				continue
 			}
 			name := fmt.Sprintf("%s_%d", f.Name.Name, number)
 			call, err := callOf(f, name)
 			if err != nil {
-				b.result = result{invalid, err.Error()}
+				b.result = result{verdict: invalid, by: err.Error()}
 				continue
 			}
 			calls[f] += fmt.Sprintf(" case %d: %s;", number, call)
@@ -98,7 +100,11 @@ func weave(root, dir string, breaks []*brk) (map[string]*woven, error) {
 			line += strings.Count(text, "\n")
 		}
 		var text strings.Builder
-		last := 0
+		text.Write(source[:offset(tree.Name.End())])
+		last := offset(tree.Name.End())
+		for _, name := range missingImports(tree, breaks, w.of) {
+			fmt.Fprintf(&text, "; import %q", name)
+		}
 		for _, decl := range tree.Decls {
 			if f, ok := decl.(*ast.FuncDecl); ok && calls[f] != "" {
 				body := offset(f.Body.Lbrace) + 1
@@ -111,6 +117,51 @@ func weave(root, dir string, breaks []*brk) (map[string]*woven, error) {
 		w.text = text.String() + copies.String()
 	}
 	return files, nil
+}
+
+// qualified are the packages that the text of a seed may use, wherever its function
+// is: a file that does not import them gets the import.
+var qualified = map[string]string{
+	"bytes": "bytes", "cmp": "cmp", "context": "context", "errors": "errors", "fmt": "fmt", "http": "net/http", "netip": "net/netip",
+	"slices": "slices", "strings": "strings", "time": "time",
+}
+
+// qualifiers are the identifiers before a dot in a piece of code.
+func qualifiers(code string) (names []string) {
+	var s scanner.Scanner
+	set := token.NewFileSet()
+	s.Init(set.AddFile("", -1, len(code)), []byte(code), func(token.Position, string) {}, 0)
+	var before, last token.Token
+	var name string
+	for {
+		_, tok, text := s.Scan()
+		switch {
+		case tok == token.EOF:
+			return names
+		case tok == token.PERIOD && last == token.IDENT && before != token.PERIOD:
+			names = append(names, name)
+		}
+		before, last, name = last, tok, text
+	}
+}
+
+// missingImports are the packages that breaks, given by number, need in a file.
+func missingImports(tree *ast.File, breaks []*brk, numbers []int) []string {
+	has := map[string]bool{}
+	for _, spec := range tree.Imports {
+		name, _ := strconv.Unquote(spec.Path.Value)
+		has[name] = true
+	}
+	var missing []string
+	for _, number := range numbers {
+		for _, q := range qualifiers(breaks[number-1].text) {
+			if name, ok := qualified[q]; ok && !has[name] {
+				has[name] = true
+				missing = append(missing, name)
+			}
+		}
+	}
+	return missing
 }
 
 func functionAround(tree *ast.File, b *brk, offset func(token.Pos) int) *ast.FuncDecl {

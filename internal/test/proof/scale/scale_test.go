@@ -24,9 +24,9 @@ import (
 )
 
 var (
-	catalogue apitoken.Catalogue
-	use       = catalogue.Define("use", "Use the service")
-	owner     = apitoken.Actor{User: "ada", Environment: "scale", Grants: []apitoken.Permission{use}}
+	catalog apitoken.Catalog
+	use     = catalog.Define("use", "Use the service")
+	owner   = apitoken.Actor{User: "ada", Environment: "scale", Grants: []apitoken.Permission{use}}
 )
 
 // A rig is a PostgreSQL with some tokens.
@@ -44,7 +44,7 @@ func newRig(t testing.TB, tokens int, settings ...string) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.store.Close() })
-	r.auth, err = apitoken.New(apitoken.Config{Prefix: "scale", Permissions: &catalogue, Store: r.store, MaxStale: apitoken.ReadAlways})
+	r.auth, err = apitoken.New(apitoken.Config{Prefix: "scale", Permissions: &catalog, Store: r.store, MaxStale: apitoken.ReadAlways})
 	if err != nil {
 		t.Fatal(err)
 	}

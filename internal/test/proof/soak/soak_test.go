@@ -200,11 +200,11 @@ func TestAServiceThatRunsForLongAnswersRightAndDoesNotGrow(t *testing.T) {
 		length = min(length, 4*time.Second)
 	}
 	s := &service{answers: map[int]int64{}, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: *clients}}}
-	var catalogue apitoken.Catalogue
-	s.read = catalogue.Define("devices:read", "See devices")
-	s.write = catalogue.Define("devices:write", "Change devices")
+	var catalog apitoken.Catalog
+	s.read = catalog.Define("devices:read", "See devices")
+	s.write = catalog.Define("devices:write", "Change devices")
 	var err error
-	s.auth, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: open(t), StoreTimeout: time.Minute})
+	s.auth, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: open(t), StoreTimeout: time.Minute})
 	must(t, err)
 	defer s.auth.Close()
 	ok := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") })

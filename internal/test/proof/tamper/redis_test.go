@@ -44,10 +44,10 @@ func TestEveryByteThatIsChangedInRedisIsRefused(t *testing.T) {
 	value := r.do("GET", key(id))
 	// After the format byte and the version come stamps, by which index entries and
 	// uses know what they belong to. They say nothing about the token. Then comes the
-	// length of the seal, a byte, and the seal.
+	// length of the MAC, a byte, and the MAC.
 	rec, err := r.Get(t.Context(), id)
 	must(t, err)
-	stamps, record := 9, strings.Index(value, string(rec.Seal))-1
+	stamps, record := 9, strings.Index(value, string(rec.MAC))-1
 	for i := range len(value) {
 		changed := []byte(value)
 		changed[i] ^= 1

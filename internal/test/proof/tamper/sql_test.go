@@ -27,7 +27,7 @@ type database struct {
 	address string // its file, or URL
 	columns string // query for the names of those of apitoken_tokens
 	edits   map[string]string
-	free    []string // columns that no seal covers: made of the others, for lists, or when tokens were used
+	free    []string // columns that no MAC covers: made of the others, for lists, or when tokens were used
 }
 
 // edits are what is set for each column, the same in both databases unless they
@@ -35,8 +35,8 @@ type database struct {
 func edits(more map[string]string) map[string]string {
 	all := map[string]string{
 		"version": "version + 1", "environment": "'other'", "owner": "'eve'", "name": "name || 'x'", "description": "''",
-		"deactivated_by": "'eve'", "created_by": "'eve'", "status": "'inactive'", "sealed_key": "'k2'", "old_sealed_key": "'k2'",
-		"seal_key": "''",
+		"deactivated_by": "'eve'", "created_by": "'eve'", "status": "'inactive'", "encryption_key_id": "'k2'", "old_encryption_key_id": "'k2'",
+		"mac_key_id": "''",
 	}
 	for k, v := range more {
 		all[k] = v
@@ -59,7 +59,7 @@ var databases = map[string]func(t *testing.T) database{
 		for _, c := range []string{"deactivated_at", "created_at", "changed_at", "not_before", "secret_created_at", "secret_valid_until", "old_created_at", "old_valid_until"} {
 			e[c] = "ifnull(" + c + ", 0) + 1"
 		}
-		for _, c := range []string{"digest", "idempotency_key", "old_digest", "old_idempotency_key", "seal", "sealed", "old_sealed"} {
+		for _, c := range []string{"digest", "idempotency_key", "old_digest", "old_idempotency_key", "mac", "ciphertext", "old_ciphertext"} {
 			e[c] = "randomblob(32)"
 		}
 		for _, c := range []string{"secret_foreign", "old_foreign"} {
@@ -81,7 +81,7 @@ var databases = map[string]func(t *testing.T) database{
 		for _, c := range []string{"deactivated_at", "created_at", "changed_at", "expires_at", "not_before", "secret_created_at", "secret_valid_until", "old_created_at", "old_valid_until"} {
 			e[c] = "coalesce(" + c + ", now()) + interval '1 microsecond'"
 		}
-		for _, c := range []string{"digest", "idempotency_key", "old_digest", "old_idempotency_key", "seal", "sealed", "old_sealed"} {
+		for _, c := range []string{"digest", "idempotency_key", "old_digest", "old_idempotency_key", "mac", "ciphertext", "old_ciphertext"} {
 			e[c] = "sha256(coalesce(" + c + ", ''))"
 		}
 		for _, c := range []string{"secret_foreign", "old_foreign"} {
@@ -140,7 +140,7 @@ func TestEveryColumnThatIsChangedByHandIsRefused(t *testing.T) {
 			d.mustExec(t, "UPDATE apitoken_tokens SET "+column+" = "+edit+where)
 			w.want(column, secret, 503)
 			if _, err := w.manager().Activate(t.Context(), id); err == nil {
-				t.Errorf("%s: a change is made over it, and sealed anew", column)
+				t.Errorf("%s: a change is made over it, with a new MAC", column)
 			}
 			d.mustExec(t, "DELETE FROM apitoken_tokens"+where)
 			d.mustExec(t, "INSERT INTO apitoken_tokens SELECT * FROM kept")

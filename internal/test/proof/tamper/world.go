@@ -1,5 +1,5 @@
 // Package tamper writes into real databases what someone could who has got at them,
-// but has no key of Config.Keys, and shows that nothing of it is accepted, but for
+// but has no key of Config.IntegrityKeys, and shows that nothing of it is accepted, but for
 // what is documented: a row of earlier days, and the deletion of one. It also looks
 // for secrets in what the databases keep on the disk.
 package tamper
@@ -17,7 +17,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A world is a service with row seals that reads its store for every request.
+// A world is a service with row MACs that reads its store for every request.
 type world struct {
 	t           *testing.T
 	auth        *apitoken.Authority
@@ -27,14 +27,14 @@ type world struct {
 // newWorld makes a service over a store, whose keys are made of a text.
 func newWorld(t *testing.T, store apitoken.Store, keyText string) *world {
 	w := &world{t: t}
-	var catalogue apitoken.Catalogue
-	w.read = catalogue.Define("devices:read", "See devices")
-	w.write = catalogue.Define("devices:write", "Change devices")
-	config := apitoken.Config{Prefix: "acme", Permissions: &catalogue, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: 30 * time.Second}
+	var catalog apitoken.Catalog
+	w.read = catalog.Define("devices:read", "See devices")
+	w.write = catalog.Define("devices:write", "Change devices")
+	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: 30 * time.Second}
 	if keyText != "" {
 		key, err := apitoken.NewKey("k1", []byte(strings.Repeat(keyText, 32)[:32]))
 		must(t, err)
-		config.Keys, config.SealKeys = []apitoken.Key{key}, []apitoken.Key{key}
+		config.IntegrityKeys, config.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key}
 	}
 	var err error
 	w.auth, err = apitoken.New(config)

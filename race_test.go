@@ -1,0 +1,5 @@
+//go:build race
+
+package apitoken_test
+
+func init() { raceEnabled = true }
