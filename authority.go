@@ -57,7 +57,7 @@ type Config struct {
 	Parameter string
 
 	// NoQueryToken turns the query parameter off: it has no meaning any more,
-	// whatever it holds. Need.HeaderOnly refuses it on single routes.
+	// whatever it holds. Requirement.HeaderOnly refuses it on single routes.
 	NoQueryToken bool
 
 	// Realm is what challenges name; "" means "api".
@@ -114,44 +114,44 @@ type Config struct {
 	// means 2 seconds.
 	StoreTimeout time.Duration
 
-	// MaxStale is how old what a node has in memory about a token may be: a
+	// MaxStaleness is how old what a node has in memory about a token may be: a
 	// change of a token that was acknowledged, by this node or another, holds
-	// here for every request that begins more than MaxStale later, whatever
+	// here for every request that begins more than MaxStaleness later, whatever
 	// fails, and on the node that made it for every request that begins later at
 	// all. Where the Store is a Watcher other nodes hear of it earlier, as a rule
 	// within milliseconds. What is older when the store answers is asked for once
-	// more and then refused with 503, so that MaxStale must be longer than that
-	// takes. 0 means 1 second; see ReadAlways.
-	MaxStale time.Duration
+	// more and then refused with 503, so that MaxStaleness must be longer than that
+	// takes. 0 means 1 second; see NoCache.
+	MaxStaleness time.Duration
 
 	// CacheEntries is how many tokens are kept in memory, at about 350 bytes
 	// each; 0 means 262,144.
 	CacheEntries int
 
-	// MaxLookups is how many look-ups of tokens may run in the store at once,
+	// MaxConcurrentLookups is how many look-ups of tokens may run in the store at once,
 	// and how many calls of OwnerPermissions; others wait for one to end, at
 	// most for StoreTimeout or OwnerTimeout. 0 means 64. A quarter as many more
 	// are kept for tokens that are in memory and have to be read anew, so that a
 	// flood of unknown ones does not keep them waiting.
-	MaxLookups int
+	MaxConcurrentLookups int
 }
 
 // DefaultEnvironment is the environment of services that have only one.
 const DefaultEnvironment = "default"
 
-// ReadAlways is a Config.MaxStale: nothing is kept in memory, and the store is
+// NoCache is a Config.MaxStaleness: nothing is kept in memory, and the store is
 // read for every request.
-const ReadAlways time.Duration = -1
+const NoCache time.Duration = -1
 
 // The defaults of a Config.
 const (
-	defaultMaxStale   = time.Second
-	defaultEntries    = 1 << 18
-	defaultScheme     = "apiToken"
-	defaultParameter  = "apiToken"
-	defaultRealm      = "api"
-	defaultTimeout    = 2 * time.Second
-	defaultMaxLookups = 64
+	defaultMaxStaleness         = time.Second
+	defaultEntries              = 1 << 18
+	defaultScheme               = "apiToken"
+	defaultParameter            = "apiToken"
+	defaultRealm                = "api"
+	defaultTimeout              = 2 * time.Second
+	defaultMaxConcurrentLookups = 64
 )
 
 // An Authority verifies tokens and guards handlers; [Authority.As] manages
@@ -169,11 +169,11 @@ type Authority struct {
 	now         func() time.Time
 	started     time.Time
 	uses        *recorder // nil if the store is no Toucher
-	cache       *cache    // nil with ReadAlways
+	cache       *cache    // nil with NoCache
 	follower    *follower // nil without a cache, or if the store is no Watcher
 
 	refused refusalCounters
-	moves   atomic.Bool // Scrub has moved a token into a context
+	moves   atomic.Bool // WithoutQueryToken has moved a token into a context
 
 	lookups, renewals, storeGate, owners, auditGate *gate
 }
@@ -221,18 +221,18 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		wrong("StoreTimeout", "is negative")
 	}
 	c.StoreTimeout = cmp.Or(c.StoreTimeout, defaultTimeout)
-	if c.MaxStale < 0 && c.MaxStale != ReadAlways {
-		wrong("MaxStale", "is negative")
+	if c.MaxStaleness < 0 && c.MaxStaleness != NoCache {
+		wrong("MaxStaleness", "is negative")
 	}
-	c.MaxStale = cmp.Or(c.MaxStale, defaultMaxStale)
+	c.MaxStaleness = cmp.Or(c.MaxStaleness, defaultMaxStaleness)
 	if c.CacheEntries < 0 {
 		wrong("CacheEntries", "is negative")
 	}
 	c.CacheEntries = cmp.Or(c.CacheEntries, defaultEntries)
-	if c.MaxLookups < 0 {
-		wrong("MaxLookups", "is negative")
+	if c.MaxConcurrentLookups < 0 {
+		wrong("MaxConcurrentLookups", "is negative")
 	}
-	c.MaxLookups = cmp.Or(c.MaxLookups, defaultMaxLookups)
+	c.MaxConcurrentLookups = cmp.Or(c.MaxConcurrentLookups, defaultMaxConcurrentLookups)
 	if c.OwnerTimeout < 0 {
 		wrong("OwnerTimeout", "is negative")
 	}
@@ -271,10 +271,10 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		now:         now,
 		started:     now(),
 
-		lookups:   newGate("the store", c.StoreTimeout, c.MaxLookups),
-		renewals:  newGate("the store", c.StoreTimeout, max(1, c.MaxLookups/4)),
+		lookups:   newGate("the store", c.StoreTimeout, c.MaxConcurrentLookups),
+		renewals:  newGate("the store", c.StoreTimeout, max(1, c.MaxConcurrentLookups/4)),
 		storeGate: newGate("the store", c.StoreTimeout, 0),
-		owners:    newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxLookups),
+		owners:    newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),
 		auditGate: newGate("Config.Audit", c.StoreTimeout, 0),
 	}
 	a.config.IntegrityKeys, a.config.EncryptionKeys = slices.Clone(c.IntegrityKeys), slices.Clone(c.EncryptionKeys)
@@ -291,8 +291,8 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	for _, p := range c.Permissions.close(caller()) {
 		a.permissions[p.name] = p
 	}
-	if c.MaxStale != ReadAlways {
-		a.cache = newCache(c.MaxStale, c.CacheEntries, a.started)
+	if c.MaxStaleness != NoCache {
+		a.cache = newCache(c.MaxStaleness, c.CacheEntries, a.started)
 		if w, ok := c.Store.(Watcher); ok {
 			a.follower = follow(a, w)
 		}
@@ -328,7 +328,7 @@ func (a *Authority) checkKeys() error {
 // about the use of tokens; each may take as long as Config.StoreTimeout. The store
 // stays open: it belongs to whoever opened it, and has to be closed after this.
 // Requests that come later are judged as before, but their use is not recorded,
-// and changes on other nodes take as long as Config.MaxStale to be seen.
+// and changes on other nodes take as long as Config.MaxStaleness to be seen.
 func (a *Authority) Close() error {
 	if !a.ready() {
 		return nil

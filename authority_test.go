@@ -30,7 +30,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"nothing wrong", func(*apitoken.Config) {}, nil},
 		{"all that can be said", func(c *apitoken.Config) {
 			c.Prefix, c.Scheme, c.Parameter, c.Realm = "a_1_b2", "Api-Key", "api_key.v1-x~", ` !"#~`
-			c.StoreTimeout, c.OwnerTimeout, c.MaxLookups = time.Second, time.Second, 1
+			c.StoreTimeout, c.OwnerTimeout, c.MaxConcurrentLookups = time.Second, time.Second, 1
 			c.AcceptBearer, c.NoQueryToken, c.MaxLifetime, c.MaxIdle = true, true, time.Hour, time.Hour
 			c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 512}
 			c.IntegrityKeys, c.EncryptionKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{key}, memory.New()
@@ -67,7 +67,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"a realm with an umlaut", func(c *apitoken.Config) { c.Realm = "\u00fc" }, []string{"Realm"}},
 		{"a negative timeout", func(c *apitoken.Config) { c.StoreTimeout = -1 }, []string{"StoreTimeout"}},
 		{"a negative timeout of owners", func(c *apitoken.Config) { c.OwnerTimeout = -1 }, []string{"OwnerTimeout"}},
-		{"a negative cap", func(c *apitoken.Config) { c.MaxLookups = -1 }, []string{"MaxLookups"}},
+		{"a negative cap", func(c *apitoken.Config) { c.MaxConcurrentLookups = -1 }, []string{"MaxConcurrentLookups"}},
 		{"a negative lifetime", func(c *apitoken.Config) { c.MaxLifetime = -1 }, []string{"MaxLifetime"}},
 		{"an idle time of less than an hour", func(c *apitoken.Config) { c.Store, c.MaxIdle = memory.New(), time.Hour-1 }, []string{"MaxIdle"}},
 		{"a negative idle time", func(c *apitoken.Config) { c.Store, c.MaxIdle = memory.New(), -time.Hour }, []string{"MaxIdle"}},
@@ -83,9 +83,9 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"foreign tokens without a greatest length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22} }, []string{"ForeignTokens"}},
 		{"foreign tokens over the cap", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 513} }, []string{"ForeignTokens"}},
 		{"all of it", func(c *apitoken.Config) {
-			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxLookups: -1, MaxLifetime: -1,
+			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxConcurrentLookups: -1, MaxLifetime: -1,
 				MaxIdle: -1, IntegrityKeys: []apitoken.Key{{}}, EncryptionKeys: []apitoken.Key{{}}, ForeignTokens: apitoken.ForeignTokens{MinLen: 1}}
-		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
+		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxConcurrentLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			open := new(apitoken.Catalog)
@@ -166,7 +166,7 @@ func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	assert.Zero(t, config.StoreTimeout)
 	config.IntegrityKeys[0] = apitoken.Key{}
 	config.Store = nil
-	_, secret, err := auth.As(ada).Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	_, secret, err := auth.As(ada).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	_, err = auth.Check(newRequest("/", "apiToken "+secret.Reveal()), apitoken.All(wireRead))
 	assert.NoError(t, err)
@@ -260,9 +260,9 @@ func TestTheClientAddressComesFromTheApplicationIfItSaysSo(t *testing.T) {
 	}{
 		{"inside", address("192.0.2.77"), "", "", netip.MustParseAddr("192.0.2.77")},
 		{"inside as IPv6", address("::ffff:192.0.2.77"), "", "", netip.MustParseAddr("192.0.2.77")},
-		{"outside, though the peer is inside", address("203.0.113.1"), apitoken.ErrNetwork, "", netip.MustParseAddr("203.0.113.1")},
-		{"inside, with a zone", address("2001:db8::1%eth0"), apitoken.ErrNetwork, "", netip.Addr{}},
-		{"not known", func(*http.Request) (netip.Addr, error) { return netip.Addr{}, nil }, apitoken.ErrNetwork, "", netip.Addr{}},
+		{"outside, though the peer is inside", address("203.0.113.1"), apitoken.ErrAddressNotAllowed, "", netip.MustParseAddr("203.0.113.1")},
+		{"inside, with a zone", address("2001:db8::1%eth0"), apitoken.ErrAddressNotAllowed, "", netip.Addr{}},
+		{"not known", func(*http.Request) (netip.Addr, error) { return netip.Addr{}, nil }, apitoken.ErrAddressNotAllowed, "", netip.Addr{}},
 		{"an error", func(*http.Request) (netip.Addr, error) { return netip.Addr{}, errors.New("bad forwarding") }, apitoken.ErrUnavailable, "bad forwarding", netip.Addr{}},
 		{"an error and an address inside", func(*http.Request) (netip.Addr, error) {
 			return netip.MustParseAddr("192.0.2.77"), errors.New("bad forwarding")
@@ -281,7 +281,7 @@ func TestTheClientAddressComesFromTheApplicationIfItSaysSo(t *testing.T) {
 			switch c.reason {
 			case "":
 				mustAccept(t, a, s, networkToken.id)
-			case apitoken.ErrNetwork:
+			case apitoken.ErrAddressNotAllowed:
 				mustRefuse(t, a, s, invalidToken, "")
 			default:
 				mustRefuse(t, a, s, unavailable, "")
@@ -310,7 +310,7 @@ func TestAFailingClientAddressRefusesTokensOfNoNetworkAsWell(t *testing.T) {
 				assert.Equal(t, 1, calls, "asked once")
 				a, s = g.ask(t, newRequest("/", "apiToken "+expiredToken.text))
 				mustRefuse(t, a, s, invalidToken, "")
-				_, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
+				_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
 				assert.NoError(t, err, "it is for requests")
 			})
 		}
@@ -322,33 +322,33 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 	var other apitoken.Catalog
 	alien := other.Define("devices:read", "The same name in another catalog")
 	for _, c := range []struct {
-		name      string
-		owner     []apitoken.Permission
-		err       error
-		panics    bool
-		token     minted
-		need      apitoken.Need
-		reason    apitoken.Reason
-		effective []apitoken.Permission
-		want      apitoken.Problem
-		missing   []string
+		name        string
+		owner       []apitoken.Permission
+		err         error
+		panics      bool
+		token       minted
+		requirement apitoken.Requirement
+		reason      apitoken.Reason
+		effective   []apitoken.Permission
+		want        apitoken.Problem
+		missing     []string
 	}{
-		{name: "all of it", owner: wire.All(), token: bothToken, need: apitoken.All(wireRead, wireWrite), effective: []apitoken.Permission{wireRead, wireWrite}},
-		{name: "some of it", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, need: apitoken.Any(wireRead, wireWrite), effective: []apitoken.Permission{wireWrite}},
-		{name: "nothing of it, where nothing is asked", owner: []apitoken.Permission{wireReports}, token: bothToken, need: apitoken.AnyToken(), effective: []apitoken.Permission{}},
-		{name: "not what is required", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, need: apitoken.All(wireRead, wireWrite),
-			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:read"}},
-		{name: "not what the token lacks", owner: wire.All(), token: goodToken, need: apitoken.All(wireRead, wireWrite),
-			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:write"}},
-		{name: "no permission at all", token: bothToken, need: apitoken.All(wireRead, wireWrite),
-			reason: apitoken.ErrPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}},
-		{name: "no permission at all, where nothing is asked", token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrPermission, want: insufficientScope},
-		{name: "no owner", err: apitoken.ErrNoOwner, owner: wire.All(), token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
-		{name: "no owner, wrapped", err: fmt.Errorf("ldap: %w", apitoken.ErrNoOwner), token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
-		{name: "an error", err: errors.New("ldap is down"), owner: wire.All(), token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
-		{name: "a panic", panics: true, token: bothToken, need: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
-		{name: "the zero Permission", owner: []apitoken.Permission{wireRead, zero}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
-		{name: "a permission of another catalog", owner: []apitoken.Permission{wireRead, alien}, token: goodToken, need: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "all of it", owner: wire.All(), token: bothToken, requirement: apitoken.All(wireRead, wireWrite), effective: []apitoken.Permission{wireRead, wireWrite}},
+		{name: "some of it", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.Any(wireRead, wireWrite), effective: []apitoken.Permission{wireWrite}},
+		{name: "nothing of it, where nothing is asked", owner: []apitoken.Permission{wireReports}, token: bothToken, requirement: apitoken.AnyToken(), effective: []apitoken.Permission{}},
+		{name: "not what is required", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read"}},
+		{name: "not what the token lacks", owner: wire.All(), token: goodToken, requirement: apitoken.All(wireRead, wireWrite),
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:write"}},
+		{name: "no permission at all", token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}},
+		{name: "no permission at all, where nothing is asked", token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrMissingPermission, want: insufficientScope},
+		{name: "no owner", err: apitoken.ErrNoOwner, owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
+		{name: "no owner, wrapped", err: fmt.Errorf("ldap: %w", apitoken.ErrNoOwner), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
+		{name: "an error", err: errors.New("ldap is down"), owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "a panic", panics: true, token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "the zero Permission", owner: []apitoken.Permission{wireRead, zero}, token: goodToken, requirement: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
+		{name: "a permission of another catalog", owner: []apitoken.Permission{wireRead, alien}, token: goodToken, requirement: apitoken.All(wireRead), reason: apitoken.ErrUnavailable, want: unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			calls := 0
@@ -363,7 +363,7 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 					return c.owner, c.err
 				}
 			})
-			a, s := askGuard(t, g.Guard(c.need), newRequest("/", "apiToken "+c.token.text))
+			a, s := askGuard(t, g.Guard(c.requirement), newRequest("/", "apiToken "+c.token.text))
 			ev := g.event(t)
 			assert.Equal(t, 1, calls, "asked for each request")
 			assert.Equal(t, c.reason, ev.Reason)
@@ -401,23 +401,23 @@ func TestAnOwnerOfNoPermissionsIsJudgedAlsoByVerifyAndRecheck(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) {
 		c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) { return owner, nil }
 	})
-	presented := apitoken.Presented{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}
-	_, err := g.Verify(t.Context(), presented, apitoken.All(wireRead))
-	require.ErrorIs(t, err, apitoken.ErrPermission)
+	credential := apitoken.Credential{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}
+	_, err := g.Verify(t.Context(), credential, apitoken.All(wireRead))
+	require.ErrorIs(t, err, apitoken.ErrMissingPermission)
 	owner = []apitoken.Permission{wireRead}
-	tok, err := g.Verify(t.Context(), presented, apitoken.All(wireRead))
+	tok, err := g.Verify(t.Context(), credential, apitoken.All(wireRead))
 	require.NoError(t, err)
 	owner = []apitoken.Permission{wireWrite}
 	assert.False(t, tok.Has(wireWrite), "a handle does not change")
 	_, err = g.Recheck(t.Context(), tok, apitoken.All(wireRead))
-	require.ErrorIs(t, err, apitoken.ErrPermission)
+	require.ErrorIs(t, err, apitoken.ErrMissingPermission)
 	tok, err = g.Recheck(t.Context(), tok, apitoken.All(wireWrite))
 	require.NoError(t, err)
 	assert.Equal(t, []apitoken.Permission{wireWrite}, tok.Permissions())
 }
 
 func TestRecheckRemembersSecretAndAddressBesideTheOwnersPermissions(t *testing.T) {
-	g := newRig(t, readAlways, func(c *apitoken.Config) {
+	g := newRig(t, noCache, func(c *apitoken.Config) {
 		c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) { return wire.All(), nil }
 	})
 	for _, m := range []minted{goodToken, networkToken, rotatedToken} {
@@ -436,7 +436,7 @@ func TestRecheckRemembersSecretAndAddressBesideTheOwnersPermissions(t *testing.T
 	rec.Secrets[1].ValidUntil = longAgo
 	require.NoError(t, g.store.Replace(t.Context(), rec))
 	_, err = g.Recheck(t.Context(), tok, apitoken.All(wireRead))
-	assert.ErrorIs(t, err, apitoken.ErrRetired)
+	assert.ErrorIs(t, err, apitoken.ErrRetiredSecret)
 }
 
 func TestAnOwnerPermissionsThatHangsIs503AfterItsOwnTimeout(t *testing.T) {

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// maxBulk bounds how many tokens one Bulk names.
+// maxBulk bounds how many tokens one BulkParams names.
 const maxBulk = 200
 
-// Bulk says what to do to many tokens.
-type Bulk struct {
-	Action string   // "activate", "deactivate" or "delete"
+// BulkParams says what to do to many tokens.
+type BulkParams struct {
+	Action Action   // "activate", "deactivate" or "delete"
 	IDs    []string // 1 to 200 of them
 }
 
@@ -39,16 +39,16 @@ func (e *BulkError) Unwrap() error { return e.Err }
 // and returns the IDs of those it has done; on an error, a [BulkError], the
 // rest is left, and the same Bulk again finishes it: what is so already, also a
 // token that is gone when it is to be deleted, counts as done.
-func (m *Manager) Bulk(ctx context.Context, b Bulk) (done []string, err error) {
+func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err error) {
 	var do func(id string) error
 	var rule edit
 	switch b.Action {
 	case actionActivate:
 		do = func(id string) error { _, err := m.Activate(ctx, id); return err }
-		rule = Update{Active: new(true)}.edit
+		rule = UpdateParams{Active: new(true)}.edit
 	case actionDeactivate:
 		do = func(id string) error { _, err := m.Deactivate(ctx, id); return err }
-		rule = Update{Active: new(false)}.edit
+		rule = UpdateParams{Active: new(false)}.edit
 	case actionDelete:
 		do = func(id string) error {
 			if err := m.Delete(ctx, id); err != ErrNotFound {

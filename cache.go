@@ -16,19 +16,19 @@ import (
 // began; and, while a feed reports changes, every one that was acknowledged
 // before the moment up to which the feed is current, since the feed takes out
 // what changed. The later of the two is as of when the entry is good; it is used
-// for maxStale after that, and then read anew. No clocks are compared between
+// for maxStaleness after that, and then read anew. No clocks are compared between
 // machines, and where the feed breaks nothing has to be noticed: its moment stays
 // where it is.
 //
 // Requests read it without locks and, as a rule, without writing memory that
 // they share. Changes are rarer and take the lock of a shard.
 type cache struct {
-	maxStale time.Duration
-	limit    int64 // entries
-	base     time.Time
-	seed     maphash.Seed
-	shards   []shard
-	shift    uint // of a hash, for its shard
+	maxStaleness time.Duration
+	limit        int64 // entries
+	base         time.Time
+	seed         maphash.Seed
+	shards       []shard
+	shift        uint // of a hash, for its shard
 
 	current atomic.Pointer[instant] // what the feed said last; nil without one
 
@@ -83,13 +83,13 @@ const (
 	firstBucket = 8
 )
 
-func newCache(maxStale time.Duration, limit int, now time.Time) *cache {
+func newCache(maxStaleness time.Duration, limit int, now time.Time) *cache {
 	n := 1
 	for n < maxShards && n*shardSize < limit {
 		n *= 2
 	}
 	c := &cache{
-		maxStale: maxStale, limit: int64(limit), base: now, seed: maphash.MakeSeed(),
+		maxStaleness: maxStaleness, limit: int64(limit), base: now, seed: maphash.MakeSeed(),
 		shards: make([]shard, n), shift: uint(64 - bits.Len(uint(n-1))),
 	}
 	for i := range c.shards {
@@ -114,7 +114,7 @@ func (c *cache) get(hash uint64, id string, now instant) (e *entry, fresh bool) 
 	case e == nil:
 		c.misses.Add(1)
 		return nil, false
-	case e.read.age(now) > c.maxStale && (current == nil || current.age(now) > c.maxStale):
+	case e.read.age(now) > c.maxStaleness && (current == nil || current.age(now) > c.maxStaleness):
 		c.expired.Add(1)
 		return e, false
 	case !e.hot.Load():
@@ -144,7 +144,7 @@ func (c *cache) join(hash uint64, id string, known bool, now instant, oldest tim
 	s := c.shard(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.calls[id]; f != nil && f.began.age(now) <= min(oldest, c.maxStale) && (f.known || !known || f.entered.Load()) {
+	if f := s.calls[id]; f != nil && f.began.age(now) <= min(oldest, c.maxStaleness) && (f.known || !known || f.entered.Load()) {
 		return f, false
 	}
 	f = newCall(now, known)

@@ -36,17 +36,17 @@ func TestAChangeThatAnotherNodeHasMadeHoldsHereOnceItIsAcknowledgedHere(t *testi
 				require.NoError(t, err)
 			},
 			func(t *testing.T, m *apitoken.Manager, id string) {
-				done, err := m.Bulk(t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{id}})
+				done, err := m.Bulk(t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{id}})
 				require.NoError(t, err)
 				require.Equal(t, []string{id}, done)
 			}},
 		{"narrowed",
 			func(t *testing.T, m *apitoken.Manager, id string) {
-				_, err := m.Update(t.Context(), id, apitoken.Update{Permissions: &[]apitoken.Permission{wireReports}})
+				_, err := m.Update(t.Context(), id, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{wireReports}})
 				require.NoError(t, err)
 			},
 			func(t *testing.T, m *apitoken.Manager, id string) {
-				_, err := m.Update(t.Context(), id, apitoken.Update{Permissions: &[]apitoken.Permission{wireReports}})
+				_, err := m.Update(t.Context(), id, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{wireReports}})
 				require.NoError(t, err)
 			}},
 		{"rotated, with the same key",
@@ -66,15 +66,15 @@ func TestAChangeThatAnotherNodeHasMadeHoldsHereOnceItIsAcknowledgedHere(t *testi
 		{"deleted in bulk",
 			func(t *testing.T, m *apitoken.Manager, id string) { require.NoError(t, m.Delete(t.Context(), id)) },
 			func(t *testing.T, m *apitoken.Manager, id string) {
-				done, err := m.Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{id}})
+				done, err := m.Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{id}})
 				require.NoError(t, err)
 				require.Equal(t, []string{id}, done)
 			}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				here := newRig(t, func(c *apitoken.Config) { c.MaxStale = 1000 * time.Hour })
-				there := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxStale = here.store, 1000*time.Hour })
+				here := newRig(t, func(c *apitoken.Config) { c.MaxStaleness = 1000 * time.Hour })
+				there := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxStaleness = here.store, 1000*time.Hour })
 				info, secret := here.generate(t)
 				require.Equal(t, 204, here.get(secret.Reveal()))
 				c.elsewhere(t, there.As(ada), info.ID)

@@ -44,20 +44,20 @@ func TestATokenIsReadOnceAndThenAnsweredFromMemory(t *testing.T) {
 }
 
 func TestWhatIsInMemoryIsJudgedAnewForEachRequest(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.MaxStale = time.Hour })
+	g := newRig(t, func(c *apitoken.Config) { c.MaxStaleness = time.Hour })
 	require.Equal(t, 204, g.get(goodToken.text))
 	a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.with(mint("other").secret)))
 	mustRefuse(t, a, s, invalidToken, "")
 	_, err := g.Check(newRequest("/", "apiToken "+goodToken.text), apitoken.All(wireRead, wireWrite))
-	assert.ErrorIs(t, err, apitoken.ErrPermission)
+	assert.ErrorIs(t, err, apitoken.ErrMissingPermission)
 	assert.Equal(t, 1, g.store.calls())
 }
 
 // Age.
 
-func TestWithoutAFeedATokenIsReadAnewAfterMaxStale(t *testing.T) {
+func TestWithoutAFeedATokenIsReadAnewAfterMaxStaleness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, func(c *apitoken.Config) { c.MaxStale = 3 * time.Second })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxStaleness = 3 * time.Second })
 		require.Equal(t, 204, g.get(goodToken.text))
 		rec := goodToken.record(wireRead)
 		rec.Version++
@@ -109,8 +109,8 @@ func TestAnAnswerThatIsTooOldWhenItComesIsAskedForOnceMoreAndThenRefused(t *test
 	})
 }
 
-func TestReadAlwaysReadsForEveryRequest(t *testing.T) {
-	g := newRig(t, readAlways)
+func TestNoCacheReadsForEveryRequest(t *testing.T) {
+	g := newRig(t, noCache)
 	for range 3 {
 		require.Equal(t, 204, g.get(goodToken.text))
 	}
@@ -220,7 +220,7 @@ func TestARequestThatGoesAwayDoesNotFailThoseThatWaitForTheSameCall(t *testing.T
 func TestACallThatHangsIsNotJoinedForeverAndLaterOnesAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		g := newRig(t, func(c *apitoken.Config) { c.MaxStale, c.MaxLookups = time.Hour, 2 })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxStaleness, c.MaxConcurrentLookups = time.Hour, 2 })
 		var healed atomic.Bool
 		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			if !healed.Load() {
@@ -238,7 +238,7 @@ func TestACallThatHangsIsNotJoinedForeverAndLaterOnesAnswer(t *testing.T) {
 
 func TestAFloodOfUnknownTokensDoesNotKeepKnownOnesWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, func(c *apitoken.Config) { c.MaxLookups, c.Observe = 4, nil })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxConcurrentLookups, c.Observe = 4, nil })
 		require.Equal(t, 204, g.get(goodToken.text))
 		time.Sleep(time.Second + 1) // its lease is over
 		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
@@ -263,7 +263,7 @@ func TestAFloodOfUnknownTokensDoesNotKeepKnownOnesWaiting(t *testing.T) {
 // Changes by this node.
 
 func TestAChangeHoldsOnItsNodeForEveryRequestThatBeginsAfterIt(t *testing.T) {
-	forever := func(c *apitoken.Config) { c.MaxStale = 1000 * time.Hour }
+	forever := func(c *apitoken.Config) { c.MaxStaleness = 1000 * time.Hour }
 	for _, c := range []struct {
 		name   string
 		change func(t *testing.T, m *apitoken.Manager, id string) error
@@ -279,11 +279,11 @@ func TestAChangeHoldsOnItsNodeForEveryRequestThatBeginsAfterIt(t *testing.T) {
 			return err
 		}, 401},
 		{"narrowed", func(t *testing.T, m *apitoken.Manager, id string) error {
-			_, err := m.Update(t.Context(), id, apitoken.Update{Permissions: &[]apitoken.Permission{}})
+			_, err := m.Update(t.Context(), id, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
 			return err
 		}, 403},
 		{"deactivated in bulk", func(t *testing.T, m *apitoken.Manager, id string) error {
-			_, err := m.Bulk(t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{id}})
+			_, err := m.Bulk(t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{id}})
 			return err
 		}, 401},
 	} {
@@ -299,7 +299,7 @@ func TestAChangeHoldsOnItsNodeForEveryRequestThatBeginsAfterIt(t *testing.T) {
 
 func TestATokenThatIsActivatedOrImportedAgainWorksAtOnce(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) {
-		c.MaxStale = 1000 * time.Hour
+		c.MaxStaleness = 1000 * time.Hour
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64}
 	})
 	info, secret := g.generate(t)
@@ -310,7 +310,7 @@ func TestATokenThatIsActivatedOrImportedAgainWorksAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 204, g.get(secret.Reveal()))
 
-	foreign := apitoken.Import{Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"), Generate: apitoken.Generate{
+	foreign := apitoken.ImportParams{Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"), GenerateParams: apitoken.GenerateParams{
 		Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(),
 	}}
 	for range 2 {
@@ -340,7 +340,7 @@ func TestAChangeWhoseOutcomeIsUnknownIsForgottenToo(t *testing.T) {
 		s := &lossyStore{before: make(chan struct{}), after: make(chan struct{})}
 		g := newRig(t, func(c *apitoken.Config) {
 			s.tapStore = c.Store.(*tapStore)
-			c.Store, c.MaxStale = s, 1000*time.Hour
+			c.Store, c.MaxStaleness = s, 1000*time.Hour
 		})
 		info, secret := g.generate(t)
 		require.Equal(t, 204, g.get(secret.Reveal()))
@@ -371,7 +371,7 @@ func gated(g *rig) (release chan struct{}) {
 
 func TestACallThatWasUnderWayWhenTheTokenChangedAnswersNoLaterRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, func(c *apitoken.Config) { c.MaxStale, c.Observe = 1000*time.Hour, nil })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxStaleness, c.Observe = 1000*time.Hour, nil })
 		info, secret := g.generate(t)
 		release := gated(g)
 		early := make(chan int, 1)
@@ -431,7 +431,7 @@ func TestAFeedThatIsCurrentKeepsTokensInMemory(t *testing.T) {
 		assert.Equal(t, 250*time.Millisecond, feed.Interval())
 		feed.Reset()
 		for range 100 {
-			feed.Current(time.Now())
+			feed.CaughtUp(time.Now())
 			require.Equal(t, 204, g.get(goodToken.text))
 			time.Sleep(time.Second)
 		}
@@ -449,7 +449,7 @@ func TestWhatTheFeedReportsIsReadAnew(t *testing.T) {
 		g, s := newWatched(t)
 		feed := <-s.feeds
 		feed.Reset()
-		feed.Current(time.Now())
+		feed.CaughtUp(time.Now())
 		for _, m := range []minted{goodToken, bothToken} {
 			require.Equal(t, 204, g.get(m.text))
 		}
@@ -470,14 +470,14 @@ func TestACallThatWasUnderWayWhenTheFeedReportedAChangeIsNotKept(t *testing.T) {
 			g, s := newWatched(t, func(c *apitoken.Config) { c.Observe = nil })
 			feed := <-s.feeds
 			feed.Reset()
-			feed.Current(time.Now())
+			feed.CaughtUp(time.Now())
 			release := gated(g)
 			early := make(chan int, 1)
 			go func() { early <- g.get(goodToken.text) }()
 			synctest.Wait()
 			g.deactivateElsewhere(t, goodToken.id)
 			report(feed)
-			feed.Current(time.Now())
+			feed.CaughtUp(time.Now())
 			require.Equal(t, 401, g.get(goodToken.text))
 			close(release)
 			require.Equal(t, 204, <-early)
@@ -489,7 +489,7 @@ func TestACallThatWasUnderWayWhenTheFeedReportedAChangeIsNotKept(t *testing.T) {
 
 // A request begun 8 seconds after an acknowledged deactivation must not be
 // accepted because it joined an older call of the store.
-func TestWhoJoinsACallIsNotAnsweredByWhatIsOlderThanMaxStale(t *testing.T) {
+func TestWhoJoinsACallIsNotAnsweredByWhatIsOlderThanMaxStaleness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, s := newWatched(t, func(c *apitoken.Config) { c.StoreTimeout, c.Observe = time.Minute, nil })
 		feed := <-s.feeds
@@ -504,7 +504,7 @@ func TestWhoJoinsACallIsNotAnsweredByWhatIsOlderThanMaxStale(t *testing.T) {
 		synctest.Wait()
 		close(release)
 		feed.Changed(goodToken.id)
-		feed.Current(time.Now())
+		feed.CaughtUp(time.Now())
 		require.Equal(t, 401, <-second)
 		require.Equal(t, 401, <-first, "asked for once more")
 	})
@@ -519,7 +519,7 @@ func TestAFeedCountsFromItsResetOnAndNotAfterItsEnd(t *testing.T) {
 			calls := g.store.calls()
 			require.Equal(t, 204, g.get(goodToken.text))
 			time.Sleep(time.Second + 1)
-			feed.Current(time.Now())
+			feed.CaughtUp(time.Now())
 			require.Equal(t, 204, g.get(goodToken.text))
 			require.Equal(t, calls+2, g.store.calls(), why)
 			time.Sleep(time.Second + 1)
@@ -535,11 +535,11 @@ func TestAFeedCountsFromItsResetOnAndNotAfterItsEnd(t *testing.T) {
 		next := <-s.feeds
 		stale("there is another call of Watch")
 		next.Reset()
-		next.Current(time.Now())
+		next.CaughtUp(time.Now())
 		require.Equal(t, 204, g.get(goodToken.text))
 		calls := g.store.calls()
 		time.Sleep(time.Second + 1)
-		next.Current(time.Now())
+		next.CaughtUp(time.Now())
 		require.Equal(t, 204, g.get(goodToken.text))
 		require.Equal(t, calls, g.store.calls())
 		require.EqualValues(t, 2, g.Stats().Resets)
@@ -559,7 +559,7 @@ func TestAFeedCannotBeCurrentAheadOfTime(t *testing.T) {
 			require.Equal(t, 204, g.get(goodToken.text))
 			calls := g.store.calls()
 			time.Sleep(time.Second + 1)
-			feed.Current(at())
+			feed.CaughtUp(at())
 			require.Equal(t, 204, g.get(goodToken.text))
 			require.Equal(t, calls+1, g.store.calls())
 			time.Sleep(time.Second + 1)
@@ -568,12 +568,12 @@ func TestAFeedCannotBeCurrentAheadOfTime(t *testing.T) {
 }
 
 func TestAFeedCannotBeCurrentAtATimeWithoutMonotonicReading(t *testing.T) {
-	g, s := newWatched(t, func(c *apitoken.Config) { c.MaxStale = time.Hour })
+	g, s := newWatched(t, func(c *apitoken.Config) { c.MaxStaleness = time.Hour })
 	feed := <-s.feeds
 	feed.Reset()
-	feed.Current(time.Now().Round(0))
+	feed.CaughtUp(time.Now().Round(0))
 	assert.False(t, g.Stats().Feed)
-	feed.Current(time.Now())
+	feed.CaughtUp(time.Now())
 	assert.True(t, g.Stats().Feed)
 }
 
@@ -593,7 +593,7 @@ func TestAFeedThatBreaksIsBegunAgainAndTheObserverIsTold(t *testing.T) {
 			(<-s.feeds).Reset()
 			assert.Equal(t, 50*time.Millisecond, time.Since(start))
 			ev := g.event(t)
-			assert.Equal(t, "watch", ev.Action)
+			assert.Equal(t, "watch", string(ev.Action))
 			assert.Equal(t, apitoken.ErrUnavailable, ev.Reason)
 			assert.ErrorContains(t, ev.Err, "the feed of changes was lost")
 			s.end <- func() error { return errors.New("cut") }
@@ -642,7 +642,7 @@ func (s hangingWatcher) Watch(context.Context, apitoken.Feed) error { <-s.releas
 // Bounds.
 
 func TestMemoryIsBoundedAndTokensInUseStay(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.CacheEntries, c.MaxStale, c.Observe = 50, time.Hour, nil })
+	g := newRig(t, func(c *apitoken.Config) { c.CacheEntries, c.MaxStaleness, c.Observe = 50, time.Hour, nil })
 	var tokens []minted
 	for i := range 500 {
 		m := mint(fmt.Sprint("token ", i))
@@ -667,7 +667,7 @@ func TestMemoryIsBoundedAndTokensInUseStay(t *testing.T) {
 }
 
 func TestOneEntryIsEnough(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.CacheEntries, c.MaxStale = 1, time.Hour })
+	g := newRig(t, func(c *apitoken.Config) { c.CacheEntries, c.MaxStaleness = 1, time.Hour })
 	for range 3 {
 		for _, m := range []minted{goodToken, bothToken} {
 			require.Equal(t, 204, g.get(m.text))
@@ -679,7 +679,7 @@ func TestOneEntryIsEnough(t *testing.T) {
 }
 
 func TestManyTokensAreFoundWhileTheTableGrowsUnderReaders(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.MaxStale, c.Observe = time.Hour, nil })
+	g := newRig(t, func(c *apitoken.Config) { c.MaxStaleness, c.Observe = time.Hour, nil })
 	const n = 4000
 	tokens := make([]minted, n)
 	for i := range tokens {
@@ -712,7 +712,7 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 	for reason, n := range want {
 		require.Zero(t, n, reason)
 	}
-	require.Contains(t, want, apitoken.ErrRetired, "also what has not happened is counted")
+	require.Contains(t, want, apitoken.ErrRetiredSecret, "also what has not happened is counted")
 	for _, c := range refusedTokens() {
 		r := newRequest("/", "apiToken "+c.text)
 		if c.from != "" {
@@ -727,14 +727,14 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 }
 
 func TestAFeedIsNotAskedForMoreOftenThanHelps(t *testing.T) {
-	for maxStale, interval := range map[time.Duration]time.Duration{
+	for maxStaleness, interval := range map[time.Duration]time.Duration{
 		1:                      10 * time.Millisecond,
 		time.Millisecond:       10 * time.Millisecond,
 		100 * time.Millisecond: 25 * time.Millisecond,
 		time.Second:            250 * time.Millisecond,
 	} {
-		g, s := newWatched(t, func(c *apitoken.Config) { c.MaxStale = maxStale })
-		assert.Equal(t, interval, (<-s.feeds).Interval(), "%v", maxStale)
+		g, s := newWatched(t, func(c *apitoken.Config) { c.MaxStaleness = maxStaleness })
+		assert.Equal(t, interval, (<-s.feeds).Interval(), "%v", maxStaleness)
 		require.NoError(t, g.Close())
 	}
 }

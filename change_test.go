@@ -19,7 +19,7 @@ func TestAChangeThatWasMadeButNotAnsweredIsForgottenWhenItIsGivenUp(t *testing.T
 		s := &lossyStore{before: make(chan struct{}), after: make(chan struct{})}
 		g := newRig(t, func(c *apitoken.Config) {
 			s.tapStore = c.Store.(*tapStore)
-			c.Store, c.MaxStale = s, 1000*time.Hour
+			c.Store, c.MaxStaleness = s, 1000*time.Hour
 		})
 		close(s.before) // the store makes it, and says nothing
 		info, secret := g.generate(t)
@@ -34,11 +34,11 @@ func TestAChangeThatWasMadeButNotAnsweredIsForgottenWhenItIsGivenUp(t *testing.T
 func TestWhoCameByTokenGrantsOnlyWhatHeHasHimself(t *testing.T) {
 	g := newRig(t)
 	_, secret := g.generate(t)
-	tok, err := g.Verify(t.Context(), apitoken.Presented{Secret: secret, Environment: "production"}, apitoken.AnyToken())
+	tok, err := g.Verify(t.Context(), apitoken.Credential{Secret: secret, Environment: "production"}, apitoken.AnyToken())
 	require.NoError(t, err)
 	require.True(t, tok.Has(wireRead))
 	actor := apitoken.Actor{User: "ada", Environment: "production", Token: tok}
-	_, _, err = g.As(actor).Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	_, _, err = g.As(actor).Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	_, forbidden := errors.AsType[*apitoken.ForbiddenError](err)
 	assert.True(t, forbidden, err)
 	assert.Empty(t, g.As(actor).Grantable())
@@ -62,10 +62,10 @@ func (failingReplace) Replace(context.Context, apitoken.Record) error { return e
 
 func TestNothingIsImportedWhileForeignTokensAreOff(t *testing.T) {
 	g := newRig(t)
-	ask := apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
-	for _, i := range []apitoken.Import{
-		{Generate: ask, Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")},
-		{Generate: ask, SHA256: sha256Of("8as7bf9a8s7498svaps8dfabsf")},
+	ask := apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
+	for _, i := range []apitoken.ImportParams{
+		{GenerateParams: ask, Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")},
+		{GenerateParams: ask, SHA256: sha256Of("8as7bf9a8s7498svaps8dfabsf")},
 	} {
 		_, err := g.As(ada).Import(t.Context(), i)
 		field, _ := errors.AsType[*apitoken.FieldError](err)
@@ -108,7 +108,7 @@ func TestARekeyIsDoneOnceAndToldToTheObserver(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, apitoken.RekeyProgress{Seen: 1, Rekeyed: 1, Last: id}, p)
 	ev := g.event(t)
-	assert.Equal(t, "rekey", ev.Action)
+	assert.Equal(t, "rekey", string(ev.Action))
 	assert.NoError(t, ev.Err)
 	rec, err := g.store.Get(t.Context(), id)
 	require.NoError(t, err)

@@ -78,7 +78,7 @@ func (g *rig) expectAt(t *testing.T, clock *wallClock, at time.Time, text string
 func TestTheExpiryIsExactToTheMicrosecondInBothDirections(t *testing.T) {
 	g, clock := newClockRig(t)
 	begin, end := clock.at.Add(24*time.Hour), clock.at.Add(90*24*time.Hour)
-	_, secret := g.generate(t, func(a *apitoken.Generate) {
+	_, secret := g.generate(t, func(a *apitoken.GenerateParams) {
 		a.Expiry, a.NotBefore = apitoken.At(end.In(time.FixedZone("", 14*3600))), begin.In(time.FixedZone("", -12*3600))
 	})
 	text := secret.Reveal()
@@ -101,7 +101,7 @@ func TestAClockThatJumpsLeavesNothingBehind(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g, clock := newClockRig(t)
 			start := clock.at
-			in, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(jump / 2) })
+			in, secret := g.generate(t, func(a *apitoken.GenerateParams) { a.Expiry = apitoken.In(jump / 2) })
 			text := secret.Reveal()
 			never, neverSecret := g.generate(t)
 
@@ -156,15 +156,15 @@ func TestAClockThatIsSetBackBetweenChangesBreaksNone(t *testing.T) {
 	assert.Greater(t, in2.Version, in.Version)
 	g.expectAt(t, clock, start, secret.Reveal(), "")
 	g.expectAt(t, clock, start.Add(time.Hour-1), secret.Reveal(), "")
-	g.expectAt(t, clock, start.Add(time.Hour), secret.Reveal(), apitoken.ErrRetired)
-	g.expectAt(t, clock, start.Add(year), secret.Reveal(), apitoken.ErrRetired)
+	g.expectAt(t, clock, start.Add(time.Hour), secret.Reveal(), apitoken.ErrRetiredSecret)
+	g.expectAt(t, clock, start.Add(year), secret.Reveal(), apitoken.ErrRetiredSecret)
 	g.expectAt(t, clock, start.Add(year), second.Reveal(), "")
 
 	// Which secret is the newer one does not depend on the clock.
 	clock.set(start)
 	_, err = m.EndOverlap(t.Context(), in.ID, apitoken.KeepNew)
 	require.NoError(t, err)
-	g.expectAt(t, clock, start, secret.Reveal(), apitoken.ErrRetired)
+	g.expectAt(t, clock, start, secret.Reveal(), apitoken.ErrRetiredSecret)
 	g.expectAt(t, clock, start, second.Reveal(), "")
 }
 
@@ -176,7 +176,7 @@ func TestAnOverlapThatBeginsWithAClockThatWasSetBackEndsAtOnce(t *testing.T) {
 	clock.set(clock.at.Add(-year))
 	_, second, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")
 	require.NoError(t, err)
-	g.expectAt(t, clock, clock.at, secret.Reveal(), apitoken.ErrRetired)
+	g.expectAt(t, clock, clock.at, secret.Reveal(), apitoken.ErrRetiredSecret)
 	g.expectAt(t, clock, clock.at, second.Reveal(), "")
 }
 
@@ -191,7 +191,7 @@ func TestAPolicyIsJudgedByTheClockInBothDirections(t *testing.T) {
 		c.Store, c.MaxLifetime, c.MaxIdle = forgetful{memory.New()}, life, 2*time.Hour
 	})
 	start := clock.at
-	_, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(life) })
+	_, secret := g.generate(t, func(a *apitoken.GenerateParams) { a.Expiry = apitoken.In(life) })
 	for _, c := range []struct {
 		at   time.Duration
 		want apitoken.Reason
@@ -209,8 +209,8 @@ func TestAPolicyIsJudgedByTheClockInBothDirections(t *testing.T) {
 
 func TestATokenExpiresWhileTheStoreIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, readAlways)
-		_, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(time.Second) })
+		g := newRig(t, noCache)
+		_, secret := g.generate(t, func(a *apitoken.GenerateParams) { a.Expiry = apitoken.In(time.Second) })
 		time.Sleep(time.Second - 1)
 		a, s := g.ask(t, newRequest("/", "apiToken "+secret.Reveal()))
 		require.Equal(t, 204, a.status)
@@ -248,7 +248,7 @@ func TestAnExpiredTokenStaysSoWhenTheWallClockIsSetBack(t *testing.T) {
 	for _, back := range []time.Duration{0, time.Hour, 365 * 24 * time.Hour} {
 		now, setBy := time.Now(), time.Duration(0)
 		g := newRigWithClock(t, func() time.Time { return setBack(now, setBy) })
-		info, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(time.Minute) })
+		info, secret := g.generate(t, func(a *apitoken.GenerateParams) { a.Expiry = apitoken.In(time.Minute) })
 		setBy = back
 		require.Equal(t, 204, g.get(secret.Reveal()))
 		now = now.Add(time.Minute - time.Microsecond)
@@ -262,7 +262,7 @@ func TestAnExpiredTokenStaysSoWhenTheWallClockIsSetBack(t *testing.T) {
 func TestATokenExpiresWhenTheWallClockIsSetForward(t *testing.T) {
 	now := time.Now()
 	g := newRigWithClock(t, func() time.Time { return now })
-	_, secret := g.generate(t, func(a *apitoken.Generate) { a.Expiry = apitoken.In(time.Minute) })
+	_, secret := g.generate(t, func(a *apitoken.GenerateParams) { a.Expiry = apitoken.In(time.Minute) })
 	require.Equal(t, 204, g.get(secret.Reveal()))
 	now = setBack(now, -time.Hour)
 	require.Equal(t, 401, g.get(secret.Reveal()))

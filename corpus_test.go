@@ -221,7 +221,7 @@ func corpusTexts() map[string]string {
 	return texts
 }
 
-// A corpusServer has a route for each kind of need, and one spy for all.
+// A corpusServer has a route for each kind of requirement, and one spy for all.
 type corpusServer struct {
 	*rig
 	*httptest.Server

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// A credential is what a request presents.
-type credential struct {
+// A rawCredential is what a request presents.
+type rawCredential struct {
 	text   string
-	via    Transport // "" if there was none
-	scheme int       // index of the scheme it was presented with, for the challenge
-	fault  fault     // why it is malformed
+	source Source // "" if there was none
+	scheme int    // index of the scheme it was presented with, for the challenge
+	fault  fault  // why it is malformed
 
 	// The parts of text if that is a token of ours.
 	id, secret string
@@ -19,7 +19,7 @@ type credential struct {
 }
 
 // take judges the form of the text that was presented.
-func (a *Authority) take(c *credential, text string, empty fault) {
+func (a *Authority) take(c *rawCredential, text string, empty fault) {
 	c.text = text
 	if c.id, c.secret, c.ours = a.grammar.parse(text); !c.ours {
 		c.fault = faultIn(text, empty)
@@ -55,20 +55,20 @@ var faultTexts = [...]string{
 	faultHeaderOnly: "This resource accepts an API token in the Authorization field only.",
 }
 
-// credential finds what a request presents: in Authorization fields of our
+// readCredential finds what a request presents: in Authorization fields of our
 // schemes and in the query parameter, and nowhere else.
-func (a *Authority) credential(r *http.Request, c *credential) {
+func (a *Authority) readCredential(r *http.Request, c *rawCredential) {
 	a.fromHeader(r.Header["Authorization"], c)
 	if a.config.NoQueryToken || r.URL.RawQuery == "" && !a.moves.Load() {
 		return
 	}
 	query := a.inQuery(r)
 	switch {
-	case query.via == "":
-	case c.via == "":
+	case query.source == "":
+	case c.source == "":
 		*c = query
 	default:
-		*c = credential{via: InHeader, scheme: c.scheme, fault: faultBoth}
+		*c = rawCredential{source: InHeader, scheme: c.scheme, fault: faultBoth}
 	}
 }
 
@@ -110,10 +110,10 @@ func newScheme(name, realm string) scheme {
 
 // fromHeader judges the values of the Authorization fields. Fields with other
 // schemes do not concern us, unless one of ours is among several.
-func (a *Authority) fromHeader(fields []string, c *credential) {
+func (a *Authority) fromHeader(fields []string, c *rawCredential) {
 	for _, field := range fields {
 		if i := a.schemeOf(field); i >= 0 {
-			c.via, c.scheme = InHeader, i
+			c.source, c.scheme = InHeader, i
 			if len(fields) > 1 {
 				c.fault = faultTwoHeaders
 				return
@@ -140,7 +140,7 @@ func (a *Authority) schemeOf(field string) int {
 
 // fromField judges what follows the name of our scheme: one or more spaces and
 // a token, and nothing after it.
-func (a *Authority) fromField(c *credential, rest string) {
+func (a *Authority) fromField(c *rawCredential, rest string) {
 	switch {
 	case len(rest) > 2*maxText: // before the spaces are counted
 		c.fault = faultTooLong
@@ -170,17 +170,17 @@ func faultIn(text string, empty fault) fault {
 	return noFault
 }
 
-// inQuery judges the query parameter of a request, also if Scrub has moved it.
-func (a *Authority) inQuery(r *http.Request) credential {
+// inQuery judges the query parameter of a request, also if WithoutQueryToken has moved it.
+func (a *Authority) inQuery(r *http.Request) rawCredential {
 	c := a.fromQuery(r.URL.RawQuery)
 	if a.moves.Load() {
 		moved, ok := r.Context().Value(movedKey{a}).(*movedContext)
 		switch {
-		case !ok || moved.query().via == "":
-		case c.via == "":
+		case !ok || moved.query().source == "":
+		case c.source == "":
 			return moved.query()
 		default:
-			return credential{via: InQuery, fault: faultTwoParams}
+			return rawCredential{source: InQuery, fault: faultTwoParams}
 		}
 	}
 	return c
@@ -189,8 +189,8 @@ func (a *Authority) inQuery(r *http.Request) credential {
 // fromQuery judges the query parameter. Names are compared after percent
 // decoding; only & separates. A query that does not parse is malformed if it
 // names the parameter, and otherwise not ours to judge.
-func (a *Authority) fromQuery(query string) credential {
-	c := credential{}
+func (a *Authority) fromQuery(query string) rawCredential {
+	c := rawCredential{}
 	for rest := query; rest != ""; {
 		var pair string
 		pair, rest, _ = strings.Cut(rest, "&")
@@ -198,10 +198,10 @@ func (a *Authority) fromQuery(query string) credential {
 		switch {
 		case !ours:
 			continue
-		case c.via != "":
-			return credential{via: InQuery, fault: faultTwoParams}
+		case c.source != "":
+			return rawCredential{source: InQuery, fault: faultTwoParams}
 		}
-		c.via = InQuery
+		c.source = InQuery
 		if len(value) > 3*maxText {
 			c.fault = faultTooLong
 			continue
@@ -217,7 +217,7 @@ func (a *Authority) fromQuery(query string) credential {
 		}
 		a.take(&c, value, faultEmpty)
 	}
-	if c.via != "" && c.fault == noFault && !parses(query) {
+	if c.source != "" && c.fault == noFault && !parses(query) {
 		c.fault = faultQuery
 	}
 	return c
@@ -296,7 +296,7 @@ func cutParameter(pair, parameter string) (value string, ours bool) {
 type movedContext struct {
 	tokenContext
 	key   movedKey
-	query func() credential // a pointer would be followed by fmt, which would print the token
+	query func() rawCredential // a pointer would be followed by fmt, which would print the token
 }
 
 type movedKey struct{ a *Authority }
@@ -308,15 +308,17 @@ func (c *movedContext) Value(key any) any {
 	return c.tokenContext.Value(key)
 }
 
-// Scrub returns the request without the query parameter: it is taken out of
+// WithoutQueryToken returns the request without the query parameter: it is taken out of
 // URL, RequestURI and, if that was parsed, Form, and remembered in the context,
 // where Check and the middleware of the same Authority find it. r is not changed,
 // and returned as it is if it does not have the parameter.
-func (a *Authority) Scrub(r *http.Request) *http.Request { return a.scrub(r, Token{}, nil) }
+func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
+	return a.withoutQueryToken(r, Token{}, nil)
+}
 
-// scrub is Scrub, and puts a token into the context unless that is zero: with one
+// withoutQueryToken is WithoutQueryToken, and puts a token into the context unless that is zero: with one
 // copy of the request for both. c is what is in the query, if that is known.
-func (a *Authority) scrub(r *http.Request, tok Token, c *credential) *http.Request {
+func (a *Authority) withoutQueryToken(r *http.Request, tok Token, c *rawCredential) *http.Request {
 	if !a.ready() || a.config.NoQueryToken {
 		return r
 	}
@@ -349,7 +351,7 @@ func (a *Authority) scrub(r *http.Request, tok Token, c *credential) *http.Reque
 		a.moves.Store(true)
 	}
 	moved := *c // captured by value
-	clean := r.WithContext(&movedContext{tokenContext{r.Context(), tok}, movedKey{a}, func() credential { return moved }})
+	clean := r.WithContext(&movedContext{tokenContext{r.Context(), tok}, movedKey{a}, func() rawCredential { return moved }})
 	u := *r.URL
 	u.RawQuery, u.ForceQuery = query, false
 	clean.URL, clean.RequestURI = &u, uri
@@ -376,7 +378,7 @@ func (a *Authority) HideQueryToken(next http.Handler) http.Handler {
 		panic("apitoken: " + caller() + ": HideQueryToken around no handler")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, a.Scrub(r))
+		next.ServeHTTP(w, a.WithoutQueryToken(r))
 	})
 }
 

@@ -55,7 +55,7 @@ func TestAQueryTokenIsTakenOutBeforeTheHandlerRuns(t *testing.T) {
 			assert.Equal(t, uri, r.RequestURI)
 			assert.Equal(t, form, r.Form)
 			ev := g.event(t)
-			assert.Equal(t, apitoken.InQuery, ev.Transport)
+			assert.Equal(t, apitoken.InQuery, ev.Source)
 			assert.Empty(t, ev.Reason)
 		})
 	}
@@ -94,11 +94,11 @@ func TestAQueryTokenIsTakenOutOfAFormThatWasParsedBefore(t *testing.T) {
 	})
 }
 
-func TestScrubReturnsTheRequestItselfIfThereIsNothingToTakeOut(t *testing.T) {
+func TestWithoutQueryTokenReturnsTheRequestItselfIfThereIsNothingToTakeOut(t *testing.T) {
 	g := newRig(t)
 	for _, target := range []string{"/", "/?", "/?a=1", "/?apitoken=1&&", "/?apiToken%zz=1", "/?a;apiToken=1"} {
 		r := newRequest(target, "apiToken "+goodToken.text)
-		assert.Same(t, r, g.Scrub(r), target)
+		assert.Same(t, r, g.WithoutQueryToken(r), target)
 	}
 	a, s := g.ask(t, newRequest("/?a=1", "apiToken "+goodToken.text))
 	mustAccept(t, a, s, goodToken.id)
@@ -106,7 +106,7 @@ func TestScrubReturnsTheRequestItselfIfThereIsNothingToTakeOut(t *testing.T) {
 	assert.NotContains(t, a.header, "Referrer-Policy")
 }
 
-func TestScrubKeepsAnEmptyPartAndWhatIsBeforeIt(t *testing.T) {
+func TestWithoutQueryTokenKeepsAnEmptyPartAndWhatIsBeforeIt(t *testing.T) {
 	g := newRig(t)
 	for _, c := range []struct{ uri, query, wantURI, wantQuery string }{
 		{"/?apiToken=x", "apiToken=x", "/", ""},
@@ -121,24 +121,24 @@ func TestScrubKeepsAnEmptyPartAndWhatIsBeforeIt(t *testing.T) {
 		r := newRequest("/p?" + c.query)
 		r.RequestURI = c.uri
 		r.URL.ForceQuery = true // a lone question mark would give the token's place away
-		clean := g.Scrub(r)
+		clean := g.WithoutQueryToken(r)
 		assert.Equal(t, c.wantQuery, clean.URL.RawQuery)
 		assert.Equal(t, c.wantURI, clean.RequestURI)
 		assert.False(t, clean.URL.ForceQuery)
 	}
 }
 
-func TestScrubbingTwiceIsScrubbingOnce(t *testing.T) {
+func TestTakingTheQueryTokenOutTwiceIsTakingItOutOnce(t *testing.T) {
 	g := newRig(t)
-	r := g.Scrub(newRequest("/?a=1&apiToken=" + goodToken.text))
-	assert.Same(t, r, g.Scrub(r))
+	r := g.WithoutQueryToken(newRequest("/?a=1&apiToken=" + goodToken.text))
+	assert.Same(t, r, g.WithoutQueryToken(r))
 	tok, err := g.Check(r, apitoken.All(wireRead))
 	require.NoError(t, err)
 	assert.Equal(t, goodToken.id, tok.ID())
-	assert.Equal(t, apitoken.InQuery, g.event(t).Transport)
+	assert.Equal(t, apitoken.InQuery, g.event(t).Source)
 
 	r.RequestURI = "/?a=1&apiToken=" + goodToken.text // restored by a handler between
-	r = g.Scrub(r)
+	r = g.WithoutQueryToken(r)
 	assert.Equal(t, "/?a=1", r.RequestURI)
 	_, err = g.Check(r, apitoken.All(wireRead))
 	assert.NoError(t, err, "it is still the one token")
@@ -218,7 +218,7 @@ func TestNoQueryTokenGivesTheParameterNoMeaning(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.NoQueryToken = true })
 	for _, query := range []string{"apiToken=" + goodToken.text, "apiToken=", "apiToken=x&apiToken=y", "apiToken=%zz", "apiToken=" + strings.Repeat("a", 2000)} {
 		r := newRequest("/?" + query)
-		assert.Same(t, r, g.Scrub(r))
+		assert.Same(t, r, g.WithoutQueryToken(r))
 		a, s := g.ask(t, r)
 		mustRefuse(t, a, s, asksForToken, "")
 
@@ -251,7 +251,7 @@ func TestARouteCanRefuseQueryTokens(t *testing.T) {
 			mustRefuse(t, a, s, invalidRequest, c.detail)
 			ev := g.event(t)
 			assert.Equal(t, apitoken.ErrMalformed, ev.Reason)
-			assert.Equal(t, apitoken.InQuery, ev.Transport)
+			assert.Equal(t, apitoken.InQuery, ev.Source)
 		}
 		assert.Equal(t, before, g.store.calls())
 		a, s = askGuard(t, guard, newRequest("/"))
@@ -264,10 +264,10 @@ func TestARouteCanRefuseQueryTokens(t *testing.T) {
 	a, s := askGuard(t, g.Guard(apitoken.All(wireRead)), newRequest("/?apiToken="+goodToken.text))
 	mustAccept(t, a, s, goodToken.id)
 
-	need := apitoken.All(wireRead)
-	need.HeaderOnly()
-	_, err := g.Check(newRequest("/?apiToken="+goodToken.text), need)
-	assert.NoError(t, err, "HeaderOnly returns another need and does not change the first")
+	requirement := apitoken.All(wireRead)
+	requirement.HeaderOnly()
+	_, err := g.Check(newRequest("/?apiToken="+goodToken.text), requirement)
+	assert.NoError(t, err, "HeaderOnly returns another requirement and does not change the first")
 }
 
 func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
@@ -284,7 +284,7 @@ func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
 	for _, c := range []struct {
 		name, challenge string
 		r               *http.Request
-		need            apitoken.Need
+		requirement     apitoken.Requirement
 	}{
 		{"nothing", plain, newRequest("/"), apitoken.AnyToken()},
 		{"the default scheme, which is foreign now", plain, newRequest("/", "apiToken "+goodToken.text), apitoken.AnyToken()},
@@ -296,7 +296,7 @@ func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
 		{"not enough", plain + `, error="insufficient_scope", scope="devices:write"`, newRequest("/", "Api-Key "+goodToken.text), apitoken.All(wireWrite)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a, s := askGuard(t, g.Guard(c.need), c.r)
+			a, s := askGuard(t, g.Guard(c.requirement), c.r)
 			assert.Zero(t, s.called())
 			assert.Equal(t, []string{c.challenge}, a.header["Www-Authenticate"])
 		})
@@ -442,7 +442,7 @@ func TestAHugeQueryCostsNoMoreMemoryThanItIsLong(t *testing.T) {
 			var clean *http.Request
 			var err error
 			_, size := allocated.Per(1, func() {
-				clean = g.Scrub(r)
+				clean = g.WithoutQueryToken(r)
 				_, err = g.Check(clean, apitoken.AnyToken())
 			})
 			assert.LessOrEqual(t, size, c.most, "bytes allocated")
@@ -460,7 +460,7 @@ func TestAnOuterHandlerStillHasItsOwnRequest(t *testing.T) {
 	body := bytes.NewBufferString("body")
 	outer.Body = io.NopCloser(body)
 	outer.SetPathValue("id", "7")
-	clean := g.Scrub(outer)
+	clean := g.WithoutQueryToken(outer)
 	require.NotSame(t, outer, clean)
 	assert.NotSame(t, outer.URL, clean.URL)
 	assert.Equal(t, "value", clean.Context().Value(key{}))
@@ -484,7 +484,7 @@ func TestTheParameterIsTakenOutInTimeProportionalToTheQuery(t *testing.T) {
 	g := newRig(t)
 	r := newRequest("/?" + strings.Repeat("apiToken=x&a=b&", 100_000))
 	start := time.Now()
-	clean := g.Scrub(r)
+	clean := g.WithoutQueryToken(r)
 	assert.Less(t, time.Since(start), 5*time.Second) // it took minutes when each was cut out of the whole
 	assert.Equal(t, strings.Repeat("a=b&", 100_000), clean.URL.RawQuery)
 }
@@ -511,8 +511,8 @@ func TestATokenAsUserNameOrPasswordOfBasicIsNoToken(t *testing.T) {
 func TestATokenWithPaddingAppendedIsRefused(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
 	for _, imported := range []string{"8as7bf9a8s7498svaps8dfabsf", "c2VjcmV0IG9mIGFub3RoZXIgc3lzdGVt="} {
-		_, err := g.As(ada).Import(t.Context(), apitoken.Import{
-			Generate: apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: apitoken.NewSecret(imported),
+		_, err := g.As(ada).Import(t.Context(), apitoken.ImportParams{
+			GenerateParams: apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: apitoken.NewSecret(imported),
 		})
 		require.NoError(t, err)
 		for _, text := range []string{imported, goodToken.text} {

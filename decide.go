@@ -3,10 +3,10 @@ package apitoken
 // facts are what is known about a request when it is decided. A fact that was
 // not asked for stands against nothing.
 type facts struct {
-	credential answer // the request presents one; failed: it is malformed
-	need       answer // failed: the route requires what cannot be judged
-	record     answer // the store has a token with this ID
-	secret     answer // the secret is one of the token's
+	credential  answer // the request presents one; failed: it is malformed
+	requirement answer // failed: the route requires what cannot be judged
+	record      answer // the store has a token with this ID
+	secret      answer // the secret is one of the token's
 
 	now    int64 // as in life
 	until  int64 // when the secret ends, noTime for never
@@ -47,12 +47,12 @@ func answerTo(holds bool, err error) answer {
 func evaluate(f *facts) (against reasonList) {
 	against.add(ErrMalformed, f.credential == failed)
 	against.add(ErrNoToken, f.credential == no)
-	against.add(ErrUnavailable, f.need == failed)
+	against.add(ErrUnavailable, f.requirement == failed)
 	against.add(ErrUnknownToken, f.record == no)
 	against.add(ErrUnavailable, f.record == failed)
 	against.add(ErrWrongSecret, f.secret == no)
 	if f.life != nil {
-		against.add(ErrRetired, past(f.until, f.now))
+		against.add(ErrRetiredSecret, past(f.until, f.now))
 	}
 	against.add(ErrUnavailable, f.environment == failed)
 	against.add(ErrEnvironment, f.environment == no)
@@ -63,10 +63,10 @@ func evaluate(f *facts) (against reasonList) {
 		against.add(ErrNotYetValid, f.now < l.notBefore)
 	}
 	against.add(ErrUnavailable, f.address == failed)
-	against.add(ErrNetwork, f.address == no)
+	against.add(ErrAddressNotAllowed, f.address == no)
 	against.add(ErrNoOwner, f.owner == no)
 	against.add(ErrUnavailable, f.owner == failed)
-	against.add(ErrPermission, f.permissions == no)
+	against.add(ErrMissingPermission, f.permissions == no)
 	return against
 }
 

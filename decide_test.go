@@ -30,7 +30,7 @@ func situations(f func(situation, *facts)) {
 		choices []func(situation, *facts, string)
 	}{
 		{"credential", answers(func(f *facts, a answer) { f.credential = a }, "", "one", "none", "malformed")[1:]},
-		{"need", answers(func(f *facts, a answer) { f.need = a * failed }, "", "senseless")},
+		{"need", answers(func(f *facts, a answer) { f.requirement = a * failed }, "", "senseless")},
 		{"record", answers(func(f *facts, a answer) { f.record = a }, "", "there", "unknown", "unreadable")},
 		{"secret", answers(func(f *facts, a answer) { f.secret = a }, "", "right", "wrong")},
 		{"until", answers(func(f *facts, a answer) {
@@ -89,7 +89,7 @@ var answers = []struct {
 	{ErrUnknownToken, func(s situation) bool { return s["record"] == "unknown" }},
 	{ErrUnavailable, func(s situation) bool { return s["record"] == "unreadable" }},
 	{ErrWrongSecret, func(s situation) bool { return s["secret"] == "wrong" }},
-	{ErrRetired, func(s situation) bool { return s["life"] != "" && s["until"] == "past" }},
+	{ErrRetiredSecret, func(s situation) bool { return s["life"] != "" && s["until"] == "past" }},
 	{ErrUnavailable, func(s situation) bool { return s["environment"] == "unknown" }},
 	{ErrEnvironment, func(s situation) bool { return s["environment"] == "other" }},
 	{ErrDeactivated, func(s situation) bool { return s["life"] == "inactive" || s["life"] == "all four" }},
@@ -99,10 +99,10 @@ var answers = []struct {
 	{ErrIdle, func(s situation) bool { return s["life"] == "idle" || s["life"] == "all four" }},
 	{ErrNotYetValid, func(s situation) bool { return s["life"] == "early" || s["life"] == "all four" }},
 	{ErrUnavailable, func(s situation) bool { return s["address"] == "unknown" }},
-	{ErrNetwork, func(s situation) bool { return s["address"] == "outside" }},
+	{ErrAddressNotAllowed, func(s situation) bool { return s["address"] == "outside" }},
 	{ErrNoOwner, func(s situation) bool { return s["owner"] == "gone" }},
 	{ErrUnavailable, func(s situation) bool { return s["owner"] == "unknown" }},
-	{ErrPermission, func(s situation) bool { return s["permissions"] == "too few" }},
+	{ErrMissingPermission, func(s situation) bool { return s["permissions"] == "too few" }},
 }
 
 func TestEveryCombinationOfFactsHasTheReasonsOfTheTableInItsOrder(t *testing.T) {

@@ -117,15 +117,15 @@ var decisionAssigned = [][]string{
 	{}, {"devices:read"}, {"devices:write"}, {"devices:read", "devices:write"}, {"reports:read"}, {"devices:*", "devices:rea"},
 }
 
-// A decisionNeed is what a route asks for.
-type decisionNeed struct {
+// A decisionRequirement is what a route asks for.
+type decisionRequirement struct {
 	path       string
 	all, any   []string
 	headerOnly bool
 	guard      func(*rig) func(http.Handler) http.Handler
 }
 
-var decisionNeeds = []decisionNeed{
+var decisionRequirements = []decisionRequirement{
 	{path: "/one", all: []string{"devices:read"}, guard: func(g *rig) func(http.Handler) http.Handler { return g.Require(wireRead) }},
 	{path: "/both", all: []string{"devices:write", "devices:read"}, guard: func(g *rig) func(http.Handler) http.Handler { return g.Require(wireWrite, wireRead) }},
 	{path: "/either", any: []string{"devices:write", "reports:read"}, guard: func(g *rig) func(http.Handler) http.Handler { return g.Guard(apitoken.Any(wireWrite, wireReports)) }},
@@ -135,15 +135,15 @@ var decisionNeeds = []decisionNeed{
 
 // A decision is one point of the product.
 type decision struct {
-	source   decisionSource
-	syntax   decisionSyntax
-	state    decisionState
-	assigned []string
-	need     decisionNeed
+	source      decisionSource
+	syntax      decisionSyntax
+	state       decisionState
+	assigned    []string
+	requirement decisionRequirement
 }
 
 func (d *decision) String() string {
-	return fmt.Sprintf("%s, %s, token %s with %v, on %s", d.source.name, d.syntax.name, d.state.name, d.assigned, d.need.path)
+	return fmt.Sprintf("%s, %s, token %s with %v, on %s", d.source.name, d.syntax.name, d.state.name, d.assigned, d.requirement.path)
 }
 
 // model says what the table says.
@@ -160,7 +160,7 @@ func (d *decision) model() (status int, challenge string) {
 	switch {
 	case header+query == 0:
 		return 401, plain
-	case header+query > 1, header > 0 && fields > 1, !d.syntax.ok, query > 0 && d.need.headerOnly:
+	case header+query > 1, header > 0 && fields > 1, !d.syntax.ok, query > 0 && d.requirement.headerOnly:
 		return 400, plain + `, error="invalid_request"`
 	case d.state.invalid:
 		return 401, plain + `, error="invalid_token"`
@@ -170,10 +170,10 @@ func (d *decision) model() (status int, challenge string) {
 	has := func(p string) bool {
 		return slices.Contains(d.assigned, p) && (!d.state.limited || p == "devices:read")
 	}
-	required := slices.Concat(d.need.all, d.need.any)
+	required := slices.Concat(d.requirement.all, d.requirement.any)
 	enough := !d.state.powerless &&
-		!slices.ContainsFunc(d.need.all, func(p string) bool { return !has(p) }) &&
-		(d.need.any == nil || slices.ContainsFunc(d.need.any, has))
+		!slices.ContainsFunc(d.requirement.all, func(p string) bool { return !has(p) }) &&
+		(d.requirement.any == nil || slices.ContainsFunc(d.requirement.any, has))
 	switch {
 	case enough:
 		return 204, ""
@@ -229,8 +229,8 @@ func newDecisionServer(t *testing.T, http2 bool) *decisionServer {
 		return apitoken.Record{}, apitoken.ErrNotFound
 	}
 	mux := http.NewServeMux()
-	for _, need := range decisionNeeds {
-		mux.Handle(need.path, need.guard(g)(&s.spy))
+	for _, requirement := range decisionRequirements {
+		mux.Handle(requirement.path, requirement.guard(g)(&s.spy))
 	}
 	s.Server = httptest.NewUnstartedServer(mux)
 	if http2 {
@@ -256,7 +256,7 @@ func (s *decisionServer) request(d *decision) (target string, fields []string) {
 	for range d.source.query {
 		query = append(query, fmt.Sprintf(d.syntax.query, text))
 	}
-	target = d.need.path
+	target = d.requirement.path
 	if query != nil {
 		target += "?" + strings.Join(query, "&")
 	}
@@ -326,8 +326,8 @@ func decisionsFrom(source decisionSource) (all []*decision) {
 	for _, syntax := range decisionSyntaxes {
 		for _, state := range decisionStates() {
 			for _, assigned := range decisionAssigned {
-				for _, need := range decisionNeeds {
-					all = append(all, &decision{source, syntax, state, assigned, need})
+				for _, requirement := range decisionRequirements {
+					all = append(all, &decision{source, syntax, state, assigned, requirement})
 				}
 			}
 		}

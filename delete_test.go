@@ -21,7 +21,7 @@ func TestAnAdministratorDeletesWhatAnAdministratorDeactivated(t *testing.T) {
 		for name, remove := range map[string]func(id string) error{
 			"alone": func(id string) error { return admin(deleting).Delete(t.Context(), id) },
 			"in a bulk": func(id string) error {
-				_, err := admin(deleting).Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{id}})
+				_, err := admin(deleting).Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{id}})
 				return err
 			},
 		} {

@@ -30,7 +30,7 @@
 // Tokens are generated and managed with [Authority.As], which takes who is
 // acting, so that every path to a change passes the same rules:
 //
-//	info, secret, err := auth.As(actor).Generate(ctx, apitoken.Generate{
+//	info, secret, err := auth.As(actor).Generate(ctx, apitoken.GenerateParams{
 //		Name:        "nightly backup",
 //		Permissions: []apitoken.Permission{readDevices},
 //		Expiry:      apitoken.In(90 * 24 * time.Hour),

@@ -240,9 +240,9 @@ func inside(networks []netip.Prefix, addr netip.Addr) bool {
 const useGrain = 5 // seconds
 
 // note reports whether a use is to be recorded: it is the first of its five
-// seconds, or by another secret or transport than the one before.
-func (e *entry) note(secret int, via Transport, now time.Time) bool {
-	use := now.Unix()/useGrain<<3 | int64(secret)<<2 | int64(via.code())
+// seconds, or by another secret or source than the one before.
+func (e *entry) note(secret int, source Source, now time.Time) bool {
+	use := now.Unix()/useGrain<<3 | int64(secret)<<2 | int64(source.code())
 	if e.noted.Load() == use { // only read, as a rule: writing would cost other cores their copy
 		return false
 	}

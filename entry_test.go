@@ -22,7 +22,7 @@ import (
 func TestWhatAStoreDoesToARecordThatItReturnedDoesNotReachWhatIsInMemory(t *testing.T) {
 	kept := networkToken.record(wireRead)
 	kept.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-	g := newRig(t, func(c *apitoken.Config) { c.MaxStale = time.Hour })
+	g := newRig(t, func(c *apitoken.Config) { c.MaxStaleness = time.Hour })
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return kept, nil }
 	ask := func() int {
 		r := newRequest("/", "apiToken "+networkToken.text)
@@ -82,12 +82,12 @@ func TestVersionsBeginAnywhereBelow52Bits(t *testing.T) {
 
 // Uses.
 
-func TestUsesByEachTransportAreRecorded(t *testing.T) {
+func TestUsesByEachSourceAreRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var via []apitoken.Transport
+		var source []apitoken.Source
 		g, _ := newTouchRig(t, func(_ context.Context, uses []apitoken.Use) error {
 			for _, u := range uses {
-				via = append(via, u.Transport)
+				source = append(source, u.Source)
 			}
 			return nil
 		})
@@ -95,11 +95,11 @@ func TestUsesByEachTransportAreRecorded(t *testing.T) {
 		a, s := g.ask(t, newRequest("/?apiToken="+goodToken.text))
 		require.Equal(t, 204, a.status)
 		require.Equal(t, 1, s.called())
-		_, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
+		_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
 		require.NoError(t, err)
 		require.NoError(t, g.Close())
-		slices.Sort(via)
-		assert.Equal(t, []apitoken.Transport{apitoken.Direct, apitoken.InHeader, apitoken.InQuery}, via)
+		slices.Sort(source)
+		assert.Equal(t, []apitoken.Source{apitoken.Direct, apitoken.InHeader, apitoken.InQuery}, source)
 	})
 }
 
@@ -107,7 +107,7 @@ func TestUsesThatWaitAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// No time passes in which they could be written.
 		var m minted
-		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, MaxStale: apitoken.ReadAlways,
+		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, MaxStaleness: apitoken.NoCache,
 			Store: &touchStore{
 				Store: &tapStore{get: func(context.Context, string) (apitoken.Record, error) { return m.record(wireRead), nil }},
 				touch: func(context.Context, []apitoken.Use) error { return nil },
@@ -117,7 +117,7 @@ func TestUsesThatWaitAreBounded(t *testing.T) {
 		const most, more = 1 << 17, 10
 		for i := range most + more {
 			m = mint(fmt.Sprint(i))
-			_, err := auth.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(m.text)}, apitoken.AnyToken())
+			_, err := auth.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(m.text)}, apitoken.AnyToken())
 			require.NoError(t, err)
 		}
 		assert.EqualValues(t, more, auth.Stats().UsesDropped)
@@ -133,11 +133,11 @@ func TestAFeedIsNotCurrentAfterAResetAndNeverGoesBack(t *testing.T) {
 		feed := <-s.feeds
 		feed.Reset()
 		assert.False(t, g.Stats().Feed)
-		feed.Current(time.Now())
+		feed.CaughtUp(time.Now())
 		assert.True(t, g.Stats().Feed)
 		time.Sleep(time.Second)
-		feed.Current(time.Now())
-		feed.Current(time.Now().Add(-time.Second / 2))
+		feed.CaughtUp(time.Now())
+		feed.CaughtUp(time.Now().Add(-time.Second / 2))
 		assert.Zero(t, g.Stats().FeedAge, "an earlier moment takes nothing back")
 		feed.Reset()
 		assert.False(t, g.Stats().Feed)
@@ -191,9 +191,9 @@ func TestTheContextOfALookUpIsOverWhenItsTimeIs(t *testing.T) {
 }
 
 func TestNothingIsReadForAClientThatIsGone(t *testing.T) {
-	for _, maxStale := range []time.Duration{time.Second, apitoken.ReadAlways} {
+	for _, maxStaleness := range []time.Duration{time.Second, apitoken.NoCache} {
 		synctest.Test(t, func(t *testing.T) {
-			g := newRig(t, func(c *apitoken.Config) { c.MaxStale = maxStale })
+			g := newRig(t, func(c *apitoken.Config) { c.MaxStaleness = maxStaleness })
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text).WithContext(ctx))
@@ -208,7 +208,7 @@ func TestNothingIsReadForAClientThatIsGone(t *testing.T) {
 // whose token is only to be read anew.
 func TestWhoIsKnownDoesNotQueueBehindAFloodOfUnknownTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, func(c *apitoken.Config) { c.MaxLookups, c.Observe = 4, nil })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxConcurrentLookups, c.Observe = 4, nil })
 		require.Equal(t, 204, g.get(goodToken.text))
 		time.Sleep(2 * time.Second) // the lease is over
 		release := make(chan struct{})
@@ -233,7 +233,7 @@ func TestWhoIsKnownDoesNotQueueBehindAFloodOfUnknownTokens(t *testing.T) {
 
 func TestWhoKnowsTheIDAloneQueues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, func(c *apitoken.Config) { c.MaxLookups, c.Observe = 4, nil })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxConcurrentLookups, c.Observe = 4, nil })
 		require.Equal(t, 204, g.get(goodToken.text))
 		time.Sleep(2 * time.Second)
 		release := make(chan struct{})
@@ -253,7 +253,7 @@ func TestWhoKnowsTheIDAloneQueues(t *testing.T) {
 	})
 }
 
-func TestAnAnswerThatIsExactlyMaxStaleOldIsGood(t *testing.T) {
+func TestAnAnswerThatIsExactlyMaxStalenessOldIsGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
 		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
@@ -268,7 +268,7 @@ func TestAnAnswerThatIsExactlyMaxStaleOldIsGood(t *testing.T) {
 func TestTheErrorSaysWhetherTheStoreWasSlowOrBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		g := newRig(t, func(c *apitoken.Config) { c.MaxLookups = 1 })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxConcurrentLookups = 1 })
 		g.store.get = func(context.Context, string) (apitoken.Record, error) {
 			<-release
 			return apitoken.Record{}, apitoken.ErrNotFound

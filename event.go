@@ -16,7 +16,7 @@ type Event struct {
 	// "generate", "import", "update", "activate", "deactivate", "rotate",
 	// "end_overlap", "reveal", "delete"; or "rekey"; or "watch", when the store's
 	// feed of changes was lost.
-	Action string
+	Action Action
 
 	// Reason is why a request was refused; "" if it was accepted.
 	Reason Reason
@@ -31,17 +31,17 @@ type Event struct {
 
 	// Of a request:
 
-	Token     Token // zero unless the secret was right
-	Transport Transport
-	Pattern   string     // http.Request.Pattern
-	Address   netip.Addr // where it was asked for
-	Missing   []string   // permissions, with ErrPermission; not to be changed
+	Token   Token // zero unless the secret was right
+	Source  Source
+	Pattern string     // http.Request.Pattern
+	Address netip.Addr // where it was asked for
+	Missing []string   // permissions, with ErrMissingPermission; not to be changed
 
 	// Of a change:
 
 	Actor         string
-	Before, After *Info    // nil where there was nothing, or nothing is left
-	Fields        []string // what an update changed
+	Before, After *TokenInfo // nil where there was nothing, or nothing is left
+	Fields        []string   // what an update changed
 }
 
 // LogEvents returns a function for Config.Observe that writes one line per
@@ -66,13 +66,13 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 				attrs = append(attrs, slog.String(key, value))
 			}
 		}
-		text("action", ev.Action)
+		text("action", string(ev.Action))
 		text("token", ev.TokenID)
 		text("owner", ev.Owner)
 		text("environment", ev.Environment)
 		text("actor", ev.Actor)
 		text("pattern", ev.Pattern)
-		text("transport", string(ev.Transport))
+		text("token_source", string(ev.Source))
 		if ev.Address.IsValid() {
 			text("address", ev.Address.String())
 		}
@@ -86,7 +86,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		if ev.Err != nil {
 			text("error", ev.Err.Error())
 		}
-		message := "api token " + ev.Action
+		message := "api token " + string(ev.Action)
 		if ev.Reason != "" || ev.Err != nil {
 			message += " refused"
 		}

@@ -14,7 +14,7 @@ import (
 
 // Several nodes share a store. Each answers from memory, and hears of what the
 // others change: by the feed of the store in milliseconds, and whatever fails
-// after MaxStale.
+// after MaxStaleness.
 func ExampleConfig_cluster() {
 	store := memory.New() // of many machines: stores/postgres or stores/valkey
 	node := func() *apitoken.Authority {
@@ -22,7 +22,7 @@ func ExampleConfig_cluster() {
 			Prefix:       "acme",
 			Permissions:  &catalog,
 			Store:        store,
-			MaxStale:     500 * time.Millisecond, // ReadAlways: keep nothing in memory
+			MaxStaleness: 500 * time.Millisecond, // NoCache: keep nothing in memory
 			CacheEntries: 50_000,
 		})
 		if err != nil {
@@ -35,20 +35,20 @@ func ExampleConfig_cluster() {
 	defer there.Close()
 
 	ctx := context.Background()
-	info, secret, err := here.As(alice).Generate(ctx, apitoken.Generate{
+	info, secret, err := here.As(alice).Generate(ctx, apitoken.GenerateParams{
 		Name: "example", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never(),
 	})
 	if err != nil {
 		panic(err)
 	}
-	_, err = there.Verify(ctx, apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	_, err = there.Verify(ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	fmt.Println(err)
 
 	if _, err := here.As(alice).Deactivate(ctx, info.ID); err != nil {
 		panic(err)
 	}
 	time.Sleep(510 * time.Millisecond) // the longest that it may take
-	_, err = there.Verify(ctx, apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	_, err = there.Verify(ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	fmt.Println(errors.Is(err, apitoken.ErrDeactivated))
 	// Output:
 	// <nil>
@@ -57,7 +57,7 @@ func ExampleConfig_cluster() {
 
 // generated makes a token of alice's and returns its ID.
 func generated(m *apitoken.Manager, name string, perms ...apitoken.Permission) string {
-	info, _, err := m.Generate(context.Background(), apitoken.Generate{
+	info, _, err := m.Generate(context.Background(), apitoken.GenerateParams{
 		Name: name, Permissions: perms, Expiry: apitoken.In(30 * 24 * time.Hour),
 	})
 	if err != nil {
@@ -72,7 +72,7 @@ func ExampleManager_Update() {
 	m := auth.As(alice)
 	id := generated(m, "backup", readDevices, writeDevices)
 
-	info, err := m.Update(context.Background(), id, apitoken.Update{
+	info, err := m.Update(context.Background(), id, apitoken.UpdateParams{
 		Permissions: &[]apitoken.Permission{readDevices},
 		Networks:    &[]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 	})
@@ -110,11 +110,11 @@ func ExampleManager_Bulk() {
 	ids := []string{generated(m, "one", readDevices), generated(m, "two", readDevices)}
 
 	admin := auth.As(apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, ManageOthers: true})
-	done, err := admin.Bulk(context.Background(), apitoken.Bulk{Action: "deactivate", IDs: ids})
+	done, err := admin.Bulk(context.Background(), apitoken.BulkParams{Action: "deactivate", IDs: ids})
 	fmt.Println(len(done), err)
 
 	// All is checked before anything is done.
-	_, err = admin.Bulk(context.Background(), apitoken.Bulk{Action: "deactivate", IDs: append(ids, "00000000000000000")})
+	_, err = admin.Bulk(context.Background(), apitoken.BulkParams{Action: "deactivate", IDs: append(ids, "00000000000000000")})
 	var stopped *apitoken.BulkError
 	fmt.Println(errors.As(err, &stopped), errors.Is(err, apitoken.ErrNotFound))
 	// Output:
@@ -136,14 +136,14 @@ func ExampleManager_Import() {
 	defer auth.Close()
 	old := apitoken.NewSecret("9f86d081884c7d659a2feaa0c55ad015")
 
-	_, err = auth.As(alice).Import(context.Background(), apitoken.Import{
-		Generate: apitoken.Generate{Name: "old key", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
-		Secret:   old, // or its SHA256, if that is all there is
+	_, err = auth.As(alice).Import(context.Background(), apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "old key", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
+		Secret:         old, // or its SHA256, if that is all there is
 	})
 	if err != nil {
 		panic(err)
 	}
-	tok, err := auth.Verify(context.Background(), apitoken.Presented{Secret: old}, apitoken.All(readDevices))
+	tok, err := auth.Verify(context.Background(), apitoken.Credential{Secret: old}, apitoken.All(readDevices))
 	fmt.Println(tok.Owner(), err)
 	// Output: alice <nil>
 }
@@ -152,11 +152,11 @@ func ExampleManager_Import() {
 func ExampleManager_PreviewPolicy() {
 	auth, _ := newService(readDevices)
 	admin := auth.As(apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, ManageOthers: true})
-	impact, err := admin.PreviewPolicy(context.Background(), apitoken.Policy{MaxLifetime: 7 * 24 * time.Hour})
+	preview, err := admin.PreviewPolicy(context.Background(), apitoken.Policy{MaxLifetime: 7 * 24 * time.Hour})
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(len(impact.Tokens), impact.Owners) // only tokens that are older than that already
+	fmt.Println(len(preview.Tokens), preview.Owners) // only tokens that are older than that already
 	// Output: 0 []
 }
 
@@ -194,12 +194,12 @@ func ExampleAuthority_Rekey() {
 func ExampleAuthority_Stats() {
 	auth, secret := newService(readDevices)
 	for range 3 {
-		_, _ = auth.Verify(context.Background(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+		_, _ = auth.Verify(context.Background(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	}
-	_, _ = auth.Verify(context.Background(), apitoken.Presented{Secret: secret}, apitoken.All(writeDevices))
+	_, _ = auth.Verify(context.Background(), apitoken.Credential{Secret: secret}, apitoken.All(writeDevices))
 
 	s := auth.Stats()
-	fmt.Println("refused for a permission:", s.Refused[apitoken.ErrPermission])
+	fmt.Println("refused for a permission:", s.Refused[apitoken.ErrMissingPermission])
 	fmt.Println("more misses than verifications:", s.Misses > 4)
 	// Output:
 	// refused for a permission: 1
@@ -222,14 +222,14 @@ func ExampleConfig_ownerPermissions() {
 	if err != nil {
 		panic(err)
 	}
-	_, secret, err := auth.As(alice).Generate(context.Background(), apitoken.Generate{
+	_, secret, err := auth.As(alice).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "sync", Permissions: []apitoken.Permission{writeDevices}, Expiry: apitoken.Never(),
 	})
 	if err != nil {
 		panic(err)
 	}
 	try := func() {
-		_, err := auth.Verify(context.Background(), apitoken.Presented{Secret: secret}, apitoken.All(writeDevices))
+		_, err := auth.Verify(context.Background(), apitoken.Credential{Secret: secret}, apitoken.All(writeDevices))
 		fmt.Println(errors.Unwrap(err))
 	}
 	try()
@@ -256,7 +256,7 @@ func ExampleManager_Reveal() {
 		panic(err)
 	}
 	m := auth.As(alice)
-	in, secret, err := m.Generate(context.Background(), apitoken.Generate{
+	in, secret, err := m.Generate(context.Background(), apitoken.GenerateParams{
 		Name: "laptop", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never(),
 	})
 	if err != nil {
@@ -288,7 +288,7 @@ func ExampleConfig_audit() {
 	if err != nil {
 		panic(err)
 	}
-	_, _, err = auth.As(alice).Generate(context.Background(), apitoken.Generate{
+	_, _, err = auth.As(alice).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "ci", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never(),
 	})
 	fmt.Println(err)

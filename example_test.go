@@ -35,7 +35,7 @@ func newService(perms ...apitoken.Permission) (*apitoken.Authority, apitoken.Sec
 	if err != nil {
 		panic(err)
 	}
-	_, secret, err := auth.As(alice).Generate(context.Background(), apitoken.Generate{
+	_, secret, err := auth.As(alice).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "example", Permissions: perms, Expiry: apitoken.Never(),
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func Example() {
 		User:        "alice",
 		Environment: apitoken.DefaultEnvironment,
 		Grants:      []apitoken.Permission{readDevices},
-	}).Generate(context.Background(), apitoken.Generate{
+	}).Generate(context.Background(), apitoken.GenerateParams{
 		Name:        "first",
 		Permissions: []apitoken.Permission{readDevices},
 		Expiry:      apitoken.In(90 * 24 * time.Hour),
@@ -240,7 +240,7 @@ func ExampleAuthority_HideQueryToken() {
 }
 
 // A route whose URL must not hold a token.
-func ExampleNeed_HeaderOnly() {
+func ExampleRequirement_HeaderOnly() {
 	auth, secret := newService(writeDevices)
 	h := auth.Guard(apitoken.All(writeDevices).HeaderOnly())(http.HandlerFunc(hello))
 
@@ -256,12 +256,12 @@ func ExampleAuthority_Verify() {
 	auth, secret := newService(writeDevices)
 	message := map[string]string{"token": secret.Reveal(), "device": "7"}
 
-	tok, err := auth.Verify(context.Background(), apitoken.Presented{
+	tok, err := auth.Verify(context.Background(), apitoken.Credential{
 		Secret: apitoken.NewSecret(message["token"]),
 	}, apitoken.All(writeDevices))
 	fmt.Println(tok.Owner(), err)
 
-	_, err = auth.Verify(context.Background(), apitoken.Presented{
+	_, err = auth.Verify(context.Background(), apitoken.Credential{
 		Secret: apitoken.NewSecret("something else"),
 	}, apitoken.All(writeDevices))
 	var refusal *apitoken.Refusal
@@ -276,14 +276,14 @@ func ExampleAuthority_Verify() {
 // A stream ends soon after its token was deactivated.
 func ExampleAuthority_Recheck() {
 	auth, secret := newService(readDevices)
-	need := apitoken.All(readDevices)
+	requirement := apitoken.All(readDevices)
 	ctx := context.Background()
-	tok, err := auth.Verify(ctx, apitoken.Presented{Secret: secret}, need)
+	tok, err := auth.Verify(ctx, apitoken.Credential{Secret: secret}, requirement)
 	if err != nil {
 		panic(err)
 	}
 	for line := range 3 {
-		if tok, err = auth.Recheck(ctx, tok, need); err != nil {
+		if tok, err = auth.Recheck(ctx, tok, requirement); err != nil {
 			fmt.Println("closed:", errors.Is(err, apitoken.ErrDeactivated))
 			return
 		}
@@ -322,7 +322,7 @@ func ExampleAuthority_Routes() {
 // shown this once.
 func ExampleManager_Generate() {
 	auth, _ := newService(readDevices)
-	info, secret, err := auth.As(alice).Generate(context.Background(), apitoken.Generate{
+	info, secret, err := auth.As(alice).Generate(context.Background(), apitoken.GenerateParams{
 		Name:        "nightly backup",
 		Permissions: []apitoken.Permission{readDevices, readReports},
 		Expiry:      apitoken.In(90 * 24 * time.Hour),
@@ -332,11 +332,11 @@ func ExampleManager_Generate() {
 		panic(err)
 	}
 	fmt.Println(info.Name, info.Permissions, info.Status)
-	fmt.Println(strings.HasPrefix(secret.Reveal(), info.Hint), len(secret.Reveal()))
+	fmt.Println(strings.HasPrefix(secret.Reveal(), info.DisplayID), len(secret.Reveal()))
 
 	// Nobody can give what he does not have.
 	bob := apitoken.Actor{User: "bob", Environment: apitoken.DefaultEnvironment, Grants: []apitoken.Permission{readReports}}
-	_, _, err = auth.As(bob).Generate(context.Background(), apitoken.Generate{
+	_, _, err = auth.As(bob).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "more", Permissions: []apitoken.Permission{readReports, writeDevices}, Expiry: apitoken.Never(),
 	})
 	fmt.Println(err)
@@ -350,7 +350,7 @@ func ExampleManager_Deactivate() {
 	auth, secret := newService(readDevices)
 	h := auth.Require(readDevices)(http.HandlerFunc(hello))
 	ctx := context.Background()
-	tok, err := auth.Verify(ctx, apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	tok, err := auth.Verify(ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	if err != nil {
 		panic(err)
 	}
@@ -378,13 +378,13 @@ func ExampleManager_List() {
 	auth, _ := newService(readDevices)
 	m := auth.As(alice)
 	for _, name := range []string{"laptop", "build server", "old laptop"} {
-		if _, _, err := m.Generate(context.Background(), apitoken.Generate{
+		if _, _, err := m.Generate(context.Background(), apitoken.GenerateParams{
 			Name: name, Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never(),
 		}); err != nil {
 			panic(err)
 		}
 	}
-	page := apitoken.List{Text: "lap", Limit: 1}
+	page := apitoken.ListParams{Text: "lap", Limit: 1}
 	for {
 		tokens, err := m.List(context.Background(), page)
 		if err != nil {
@@ -408,7 +408,7 @@ func ExampleManager_Rotate() {
 	auth, old := newService(readDevices)
 	h := auth.Require(readDevices)(http.HandlerFunc(hello))
 	ctx := context.Background()
-	tok, err := auth.Verify(ctx, apitoken.Presented{Secret: old}, apitoken.AnyToken())
+	tok, err := auth.Verify(ctx, apitoken.Credential{Secret: old}, apitoken.AnyToken())
 	if err != nil {
 		panic(err)
 	}
@@ -449,7 +449,7 @@ func ExampleConfig_environment() {
 		panic(err)
 	}
 	_, secret, err := auth.As(apitoken.Actor{User: "alice", Environment: "north", Grants: catalog.All()}).Generate(
-		context.Background(), apitoken.Generate{Name: "example", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
+		context.Background(), apitoken.GenerateParams{Name: "example", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
 	if err != nil {
 		panic(err)
 	}
@@ -501,7 +501,7 @@ func ExampleLogEvents() {
 	mux.Handle("GET /devices", auth.Require(readDevices)(http.HandlerFunc(hello)))
 	call(mux, "/devices", apitoken.NewSecret("acme_nonsense"))
 	// Output:
-	// level=INFO msg="api token use refused" action=use pattern="GET /devices" transport=header address=192.0.2.1 reason=unknown_token
+	// level=INFO msg="api token use refused" action=use pattern="GET /devices" token_source=header address=192.0.2.1 reason=unknown_token
 	// 401 apiToken realm="api", error="invalid_token"
 }
 

@@ -109,9 +109,9 @@ func (f *feed) Changed(ids ...string) {
 	}
 }
 
-// Current implements [Feed]. A moment that lies ahead, or cannot be compared on
+// CaughtUp implements [Feed]. A moment that lies ahead, or cannot be compared on
 // both clocks, would be good for too long.
-func (f *feed) Current(t time.Time) {
+func (f *feed) CaughtUp(t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -128,12 +128,12 @@ func (f *feed) Current(t time.Time) {
 // virtual time.)
 func monotonic(t time.Time) bool { return t != t.Round(0) }
 
-// minInterval keeps a MaxStale that is hardly more than nothing from having
+// minInterval keeps a MaxStaleness that is hardly more than nothing from having
 // Watchers ask without a pause. What is in memory may then run out in between.
 const minInterval = 10 * time.Millisecond
 
 // Interval implements [Feed].
-func (f *feed) Interval() time.Duration { return max(f.cache.maxStale/4, minInterval) }
+func (f *feed) Interval() time.Duration { return max(f.cache.maxStaleness/4, minInterval) }
 
 func (f *feed) end() (stood bool) {
 	f.mu.Lock()

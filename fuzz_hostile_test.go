@@ -44,7 +44,7 @@ func FuzzChallenge(f *testing.F) {
 			realm = "api"
 		}
 		r := newRequest("/")
-		need := apitoken.AnyToken()
+		requirement := apitoken.AnyToken()
 		want := map[string]string{"realm": realm}
 		switch which % 4 {
 		case 1:
@@ -55,10 +55,10 @@ func FuzzChallenge(f *testing.F) {
 			want["error"] = "invalid_token"
 		case 3:
 			r.Header["Authorization"] = []string{scheme + " " + goodToken.text}
-			need = apitoken.All(wireWrite, wireReportsAd, wireRead)
+			requirement = apitoken.All(wireWrite, wireReportsAd, wireRead)
 			want["error"], want["scope"] = "insufficient_scope", "devices:write reports:admin devices:read"
 		}
-		_, err = auth.Check(r, need)
+		_, err = auth.Check(r, requirement)
 		var refusal *apitoken.Refusal
 		require.ErrorAs(t, err, &refusal)
 		gotScheme, got, ok := parseChallenge(refusal.Challenge())
@@ -136,7 +136,7 @@ func parseChallenge(s string) (scheme string, params map[string]string, ok bool)
 func FuzzCursor(f *testing.F) {
 	type list struct {
 		m     *apitoken.Manager
-		l     apitoken.List
+		l     apitoken.ListParams
 		valid []string
 	}
 	var lists []list
@@ -153,7 +153,7 @@ func FuzzCursor(f *testing.F) {
 		}
 		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: store, IntegrityKeys: keys})
 		require.NoError(f, err)
-		for _, l := range []apitoken.List{
+		for _, l := range []apitoken.ListParams{
 			{Limit: 2}, {Limit: 2, Descending: true}, {Limit: 3, Order: apitoken.ByExpires}, {Limit: 4, Order: apitoken.ByCreated, Permission: "devices:read"},
 			{Limit: 2, Text: "n"}, {Limit: 2, Status: apitoken.StatusActive},
 		} {
@@ -226,8 +226,8 @@ func FuzzHostileRow(f *testing.F) {
 		edit(&rec)
 		f.Add(encode(f, rec), int64(0))
 	}
-	g := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil })
-	withKeys := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil; c.IntegrityKeys = []apitoken.Key{testKey(f)} })
+	g := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil })
+	withKeys := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil; c.IntegrityKeys = []apitoken.Key{testKey(f)} })
 	f.Fuzz(func(t *testing.T, row []byte, mac int64) {
 		var rec apitoken.Record
 		if rec.UnmarshalBinary(row) != nil {
@@ -269,17 +269,17 @@ func FuzzHostileRow(f *testing.F) {
 // FuzzTampering changes what is protected: a row is refused, a secret is not shown.
 func FuzzTampering(f *testing.F) {
 	key := testKey(f)
-	g := newRig(f, readAlways, func(c *apitoken.Config) {
+	g := newRig(f, noCache, func(c *apitoken.Config) {
 		c.Observe = nil
 		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key}
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40}
 	})
-	in, secret, err := g.As(ada).Generate(f.Context(), apitoken.Generate{Name: "one", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	in, secret, err := g.As(ada).Generate(f.Context(), apitoken.GenerateParams{Name: "one", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(f, err)
 	stored, err := g.store.Store.Get(f.Context(), in.ID)
 	require.NoError(f, err)
 	row := encode(f, stored)
-	withoutMAC := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil; c.EncryptionKeys = []apitoken.Key{key} })
+	withoutMAC := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil; c.EncryptionKeys = []apitoken.Key{key} })
 	for i := 0; i < len(row); i += 3 {
 		f.Add(i, []byte{1}, 0, []byte{})
 	}
@@ -338,7 +338,7 @@ func FuzzConfig(f *testing.F) {
 		c := apitoken.Config{
 			Prefix: prefix, Permissions: &wire, Store: wireStore, Scheme: scheme, Parameter: parameter, Realm: realm,
 			StoreTimeout: time.Duration(timeout), OwnerTimeout: time.Duration(timeout), MaxLifetime: time.Duration(lifetime), MaxIdle: time.Duration(idle),
-			MaxLookups: lookups, ForeignTokens: apitoken.ForeignTokens{MinLen: minLen, MaxLen: maxLen},
+			MaxConcurrentLookups: lookups, ForeignTokens: apitoken.ForeignTokens{MinLen: minLen, MaxLen: maxLen},
 			NoQueryToken: flags&1 != 0, AcceptBearer: flags&2 != 0,
 		}
 		if flags&4 != 0 {
@@ -473,7 +473,7 @@ func FuzzNetworks(f *testing.F) {
 				networks = append(networks, n)
 			}
 		}
-		in, secret, err := auth.As(ada).Generate(t.Context(), apitoken.Generate{
+		in, secret, err := auth.As(ada).Generate(t.Context(), apitoken.GenerateParams{
 			Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(), Networks: networks,
 		})
 		var field *apitoken.FieldError
@@ -498,7 +498,7 @@ func FuzzNetworks(f *testing.F) {
 		_, err = auth.Check(r, apitoken.All(wireRead))
 		require.Equal(t, want, err == nil, fmt.Sprint(networks, peer, err))
 		if err != nil {
-			require.ErrorIs(t, err, apitoken.ErrNetwork)
+			require.ErrorIs(t, err, apitoken.ErrAddressNotAllowed)
 		}
 	})
 }

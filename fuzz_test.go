@@ -32,7 +32,7 @@ var (
 
 // A presented is what the oracle finds: nothing, a text, or something malformed.
 type presented struct {
-	via       apitoken.Transport
+	source    apitoken.Source
 	text      string
 	malformed bool
 }
@@ -45,7 +45,7 @@ func oracle(fields []string, query string) presented {
 		if !oracleOurs.MatchString(field) {
 			continue
 		}
-		header.via = apitoken.InHeader
+		header.source = apitoken.InHeader
 		rest := field[len("apiToken"):]
 		header.text = oracleSpaces.ReplaceAllString(rest, "")
 		header.malformed = len(fields) > 1 || len(rest) > 1024 || !oracleSpaces.MatchString(rest) ||
@@ -62,16 +62,16 @@ func oracle(fields []string, query string) presented {
 	}
 	if named > 0 {
 		values, err := url.ParseQuery(query)
-		param.via, param.text = apitoken.InQuery, values.Get("apiToken")
+		param.source, param.text = apitoken.InQuery, values.Get("apiToken")
 		param.malformed = named > 1 || err != nil || !oracleText.MatchString(param.text) || len(param.text) > 512
 	}
 	switch {
-	case param.via == "":
+	case param.source == "":
 		return header
-	case header.via == "":
+	case header.source == "":
 		return param
 	}
-	return presented{via: apitoken.InHeader, malformed: true}
+	return presented{source: apitoken.InHeader, malformed: true}
 }
 
 // bare returns a request as a server would have made it of these bytes.
@@ -112,9 +112,9 @@ func FuzzCredential(f *testing.F) {
 		want := oracle(fields, query)
 		tok, err := g.Check(bare(query, fields), apitoken.All(wireRead))
 		ev := g.event(t)
-		require.Equal(t, want.via, ev.Transport)
+		require.Equal(t, want.source, ev.Source)
 		switch {
-		case want.via == "":
+		case want.source == "":
 			require.ErrorIs(t, err, apitoken.ErrNoToken)
 		case want.malformed:
 			require.ErrorIs(t, err, apitoken.ErrMalformed)
@@ -126,7 +126,7 @@ func FuzzCredential(f *testing.F) {
 			require.NoError(t, err)
 			return
 		case want.text == lackingToken.text, want.text == emptyToken.text:
-			require.ErrorIs(t, err, apitoken.ErrPermission)
+			require.ErrorIs(t, err, apitoken.ErrMissingPermission)
 		default:
 			require.ErrorIs(t, err, apitoken.ErrInvalidToken)
 		}
@@ -141,7 +141,7 @@ func FuzzParseToken(f *testing.F) {
 	for _, v := range readVectors(f).Broken {
 		f.Add(v.Text)
 	}
-	g := newRig(f, readAlways, func(c *apitoken.Config) { c.Observe = nil })
+	g := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil })
 	var secret string
 	g.store.get = func(_ context.Context, id string) (apitoken.Record, error) {
 		return minted{id: id, secret: secret}.record(wireRead), nil
@@ -153,7 +153,7 @@ func FuzzParseToken(f *testing.F) {
 		if valid {
 			secret = parts[2]
 		}
-		tok, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(text), Environment: "production"}, apitoken.AnyToken())
+		tok, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(text), Environment: "production"}, apitoken.AnyToken())
 		if !valid {
 			require.Error(t, err)
 			require.True(t, tok.IsZero())
@@ -216,14 +216,14 @@ func FuzzPermissionSet(f *testing.F) {
 	})
 }
 
-func FuzzScrub(f *testing.F) {
+func FuzzWithoutQueryToken(f *testing.F) {
 	addPresentations(f)
 	g := newRig(f, func(c *apitoken.Config) { c.Observe = nil })
 	f.Fuzz(func(t *testing.T, field, query string) {
 		r := bare(query, []string{field})
 		before := *r.URL
 		_, errBefore := g.Check(r, apitoken.All(wireRead))
-		clean := g.Scrub(r)
+		clean := g.WithoutQueryToken(r)
 		require.Equal(t, before, *r.URL, "the original is not touched")
 
 		// The oracle: what net/url reads, less the parameter.
@@ -250,7 +250,7 @@ func FuzzScrub(f *testing.F) {
 			uri += "?" + clean.URL.RawQuery
 		}
 		require.Equal(t, uri, clean.RequestURI)
-		require.Same(t, clean, g.Scrub(clean), "nothing is left")
+		require.Same(t, clean, g.WithoutQueryToken(clean), "nothing is left")
 
 		_, errAfter := g.Check(clean, apitoken.All(wireRead))
 		require.Equal(t, errBefore, errAfter, "the decision stays")

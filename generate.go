@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Generate says what token to make. Name, Permissions and Expiry are required.
-type Generate struct {
+// GenerateParams says what token to make. Name, Permissions and Expiry are required.
+type GenerateParams struct {
 	Name        string // what it is for: 1 to 200 characters
 	Description string // at most 1,000 characters
 	Permissions []Permission
@@ -25,7 +25,7 @@ type Generate struct {
 // only [Manager.Reveal] can, if it is kept. A [FieldError] says what is wrong with g,
 // a [ForbiddenError] what the actor may not grant; after [ErrUnavailable] the token
 // may have been made, but nobody has its secret.
-func (m *Manager) Generate(ctx context.Context, g Generate) (*Info, Secret, error) {
+func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, Secret, error) {
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
@@ -53,10 +53,10 @@ type ForeignTokens struct {
 // minForeign is the shortest text that can hold 128 bits in base62.
 const minForeign = 22
 
-// Import says what token of an earlier system to add: the fields of Generate,
+// ImportParams says what token of an earlier system to add: the fields of GenerateParams,
 // and the token itself.
-type Import struct {
-	Generate
+type ImportParams struct {
+	GenerateParams
 
 	// Owner is the user that it is to belong to; "" means the actor. Others
 	// than himself need ManageOthers.
@@ -69,16 +69,18 @@ type Import struct {
 }
 
 // Format writes name and owner, for every verb but %p: for that fmt asks no method.
-func (i Import) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "import of %q for %q", i.Name, i.Owner) }
+func (i ImportParams) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "import of %q for %q", i.Name, i.Owner)
+}
 
 // MarshalText returns what Format writes, so that no JSON has the digest either.
-func (i Import) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(i)), nil }
+func (i ImportParams) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(i)), nil }
 
 // Import adds a token that an earlier system has issued, and which keeps
 // working as it is; the same one again is ErrExists. Config.ForeignTokens must
 // be on. [Manager.Rotate] replaces it by a generated one with the same ID.
 // docs/moving-in.md has more, and manage/cli imports from CSV.
-func (m *Manager) Import(ctx context.Context, i Import) (*Info, error) {
+func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func (m *Manager) Import(ctx context.Context, i Import) (*Info, error) {
 	if text != "" {
 		sum = digestBytes(text)
 	}
-	return m.create(ctx, actionImport, owner, foreignID(sum), i.Generate, func(rec *Record) (SecretRecord, error) {
+	return m.create(ctx, actionImport, owner, foreignID(sum), i.GenerateParams, func(rec *Record) (SecretRecord, error) {
 		if text != "" {
 			return m.a.secretRecord(rec, text, true, rec.CreatedAt)
 		}
@@ -128,7 +130,7 @@ func foreignID(sum []byte) string {
 }
 
 // create checks what was asked for and adds a token.
-func (m *Manager) create(ctx context.Context, action, owner, id string, g Generate, secret func(*Record) (SecretRecord, error)) (*Info, error) {
+func (m *Manager) create(ctx context.Context, action Action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*TokenInfo, error) {
 	after, err := m.fill(action, owner, id, g, secret)
 	ev := m.event(action, id, nil, after)
 	if err == nil {
@@ -144,14 +146,14 @@ func (m *Manager) create(ctx context.Context, action, owner, id string, g Genera
 	return m.a.info(after), nil
 }
 
-func (m *Manager) fill(action, owner, id string, g Generate, secret func(*Record) (SecretRecord, error)) (*row, error) {
+func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*row, error) {
 	now := micro(m.a.now())
 	rec := Record{
 		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: owner,
 		Name: g.Name, Description: g.Description, Status: StatusActive,
 		CreatedAt: now, CreatedBy: m.actor.User, ChangedAt: now,
 	}
-	rec.note(Change{At: now, By: m.actor.User, Action: action})
+	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: action})
 	if len(g.Permissions) == 0 {
 		return nil, &FieldError{"permissions", "is missing: a token without any could do nothing"}
 	}

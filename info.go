@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Info is what people see of a token. It is a copy: changing it changes nothing.
-type Info struct {
+// TokenInfo is what people see of a token. It is a copy: changing it changes nothing.
+type TokenInfo struct {
 	ID          string
-	Version     int64 // for Update.IfVersion
+	Version     int64 // for UpdateParams.IfVersion
 	Environment string
 	Owner       string
 	Name        string
@@ -30,36 +30,36 @@ type Info struct {
 	NotBefore time.Time // zero: valid from the start
 	Networks  []netip.Prefix
 
-	Hint       string    // how the text of the token begins, "" for a foreign one
+	DisplayID  string    // how the text of the token begins, "" for a foreign one
 	Revealable bool      // Manager.Reveal can show it to its owner
 	Rotation   *Rotation // nil unless an old secret is still valid
 
 	UseRecorded bool      // whether the store records when tokens are used
-	LastUses    []LastUse // by secret and transport, the newest first
+	LastUses    []LastUse // by secret and source, the newest first
 
-	History []Change // the last 16, the newest first
+	History []HistoryEntry // the last 16, the newest first
 }
 
-// A LastUse says when a token was last used by one transport.
+// A LastUse says when a token was last used by one source.
 type LastUse struct {
-	At   time.Time
-	From netip.Addr // zero where it is not known
-	Via  Transport
-	Old  bool // with an older secret than the newest
+	At     time.Time
+	From   netip.Addr // zero where it is not known
+	Source Source
+	Old    bool // with an older secret than the newest
 }
 
 // LastUsed returns the newest of LastUses, zero if the token was never used.
-func (in *Info) LastUsed() LastUse {
+func (in *TokenInfo) LastUsed() LastUse {
 	if len(in.LastUses) == 0 {
 		return LastUse{}
 	}
 	return in.LastUses[0]
 }
 
-func (a *Authority) info(r *row) *Info {
+func (a *Authority) info(r *row) *TokenInfo {
 	rec, now := r.rec.clone(), a.now()
 	newest := rec.Secrets[0]
-	in := &Info{
+	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
 		Permissions: slices.Clone(r.known), Unknown: a.unknown(rec.Permissions),
@@ -69,13 +69,13 @@ func (a *Authority) info(r *row) *Info {
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: a.uses != nil, History: rec.History,
 	}
 	if !newest.Foreign {
-		in.Hint = a.grammar.prefix + rec.ID
+		in.DisplayID = a.grammar.prefix + rec.ID
 	}
 	if rec.rotating(now) {
 		in.Rotation = &Rotation{OldValidUntil: rec.Secrets[1].ValidUntil}
 	}
 	for _, u := range rec.Uses {
-		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Transport, !bytes.Equal(u.Digest, newest.Digest)})
+		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Source, !bytes.Equal(u.Digest, newest.Digest)})
 		if in.Rotation != nil && bytes.Equal(u.Digest, rec.Secrets[1].Digest) && u.At.After(in.Rotation.OldLastUsedAt) {
 			in.Rotation.OldLastUsedAt = u.At
 		}

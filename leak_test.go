@@ -314,18 +314,18 @@ func newLeakWorld(t *testing.T) *leakWorld {
 		toText(ctx, ev)
 		toJSON(ctx, ev)
 		require.NotZero(t, text.Len())
-		w.put("the log of "+ev.Action, text.String()+jsonText.String())
-		w.show("an event of "+ev.Action, ev)
-		w.show("the error of "+ev.Action, ev.Err)
-		w.show("what was before "+ev.Action, ev.Before)
-		w.show("what was after "+ev.Action, ev.After)
+		w.put("the log of "+string(ev.Action), text.String()+jsonText.String())
+		w.show("an event of "+string(ev.Action), ev)
+		w.show("the error of "+string(ev.Action), ev.Err)
+		w.show("what was before "+string(ev.Action), ev.Before)
+		w.show("what was after "+string(ev.Action), ev.After)
 	}
 	w.config = apitoken.Config{
 		Prefix: "acme", Permissions: &wire, Store: w.store, IntegrityKeys: []apitoken.Key{rowKey}, EncryptionKeys: []apitoken.Key{encryptionKey},
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, AcceptBearer: true,
 		Observe: observe,
 		Audit: func(_ context.Context, ev apitoken.Event) error {
-			w.show("what the audit is asked about "+ev.Action, ev)
+			w.show("what the audit is asked about "+string(ev.Action), ev)
 			return nil
 		},
 		OwnerPermissions: func(_ context.Context, env, owner string) ([]apitoken.Permission, error) {
@@ -426,8 +426,8 @@ func operateAndLook(t *testing.T) {
 		w.canaries.records(w.store.Store)
 	}
 	nothing := apitoken.Secret{}
-	new30 := func(name string) (*apitoken.Info, apitoken.Secret) {
-		in, secret, err := m.Generate(ctx, apitoken.Generate{Name: name, Description: "d", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.In(30 * 24 * time.Hour)})
+	new30 := func(name string) (*apitoken.TokenInfo, apitoken.Secret) {
+		in, secret, err := m.Generate(ctx, apitoken.GenerateParams{Name: name, Description: "d", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.In(30 * 24 * time.Hour)})
 		keep("generate", in, secret, err)
 		require.NoError(t, err)
 		return in, secret
@@ -455,20 +455,20 @@ func operateAndLook(t *testing.T) {
 		keep("delete", nil, nothing, err)
 		got, err := m.Get(ctx, in.ID)
 		keep("get", got, nothing, err)
-		list, err := m.List(ctx, apitoken.List{Limit: 1, Text: "o"})
+		list, err := m.List(ctx, apitoken.ListParams{Limit: 1, Text: "o"})
 		keep("list", list, nothing, err)
 		if list != nil {
-			more, err := m.List(ctx, apitoken.List{Limit: 1, Text: "o", Cursor: list.Next})
+			more, err := m.List(ctx, apitoken.ListParams{Limit: 1, Text: "o", Cursor: list.Next})
 			keep("list", more, nothing, err)
 		}
-		_, err = m.List(ctx, apitoken.List{Cursor: "AAAA"})
+		_, err = m.List(ctx, apitoken.ListParams{Cursor: "AAAA"})
 		keep("list with a wrong cursor", nil, nothing, err)
 		name := "three"
-		got, err = m.Update(ctx, in.ID, apitoken.Update{Name: &name, Expiry: apitoken.In(time.Hour), Networks: &[]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+		got, err = m.Update(ctx, in.ID, apitoken.UpdateParams{Name: &name, Expiry: apitoken.In(time.Hour), Networks: &[]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 		keep("update", got, nothing, err)
-		got, err = m.Update(ctx, in.ID, apitoken.Update{Networks: &[]netip.Prefix{}, IfVersion: 1})
+		got, err = m.Update(ctx, in.ID, apitoken.UpdateParams{Networks: &[]netip.Prefix{}, IfVersion: 1})
 		keep("update of an old version", got, nothing, err)
-		got, err = m.Update(ctx, in.ID, apitoken.Update{Networks: &[]netip.Prefix{}})
+		got, err = m.Update(ctx, in.ID, apitoken.UpdateParams{Networks: &[]netip.Prefix{}})
 		keep("update", got, nothing, err)
 		got, err = m.Deactivate(ctx, in.ID)
 		keep("deactivate", got, nothing, err)
@@ -491,7 +491,7 @@ func operateAndLook(t *testing.T) {
 		x, err := m.Explain(ctx, in.ID, apitoken.All(wireWrite), netip.Addr{})
 		keep("explain", x, nothing, err)
 		foreign := apitoken.NewSecret("Foreign" + mint(fault).secret)
-		asked := apitoken.Import{Generate: apitoken.Generate{Name: "i", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: foreign}
+		asked := apitoken.ImportParams{GenerateParams: apitoken.GenerateParams{Name: "i", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: foreign}
 		got, err = m.Import(ctx, asked)
 		keep("import", got, foreign, err)
 		w.show("an Import", asked)
@@ -507,17 +507,17 @@ func operateAndLook(t *testing.T) {
 			}
 		}
 		tooShort := apitoken.NewSecret("tooShortCanary")
-		_, err = m.Import(ctx, apitoken.Import{Generate: apitoken.Generate{Name: "i"}, Secret: tooShort})
+		_, err = m.Import(ctx, apitoken.ImportParams{GenerateParams: apitoken.GenerateParams{Name: "i"}, Secret: tooShort})
 		keep("import of a short text", nil, tooShort, err)
-		_, shown, err = m.Generate(ctx, apitoken.Generate{Name: "\x00"})
+		_, shown, err = m.Generate(ctx, apitoken.GenerateParams{Name: "\x00"})
 		keep("generate with mistakes", nil, shown, err)
-		_, shown, err = w.auth.As(apitoken.Actor{}).Generate(ctx, apitoken.Generate{})
+		_, shown, err = w.auth.As(apitoken.Actor{}).Generate(ctx, apitoken.GenerateParams{})
 		keep("generate by nobody", nil, shown, err)
-		done, err := m.Bulk(ctx, apitoken.Bulk{Action: "deactivate", IDs: []string{in.ID, other.ID, "x"}})
+		done, err := m.Bulk(ctx, apitoken.BulkParams{Action: "deactivate", IDs: []string{in.ID, other.ID, "x"}})
 		keep("bulk", done, nothing, err)
 		admin := w.auth.As(apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true})
-		impact, err := admin.PreviewPolicy(ctx, apitoken.Policy{MaxLifetime: time.Nanosecond})
-		keep("preview", impact, nothing, err)
+		preview, err := admin.PreviewPolicy(ctx, apitoken.Policy{MaxLifetime: time.Nanosecond})
+		keep("preview", preview, nothing, err)
 		shown, err = admin.Reveal(ctx, in.ID)
 		keep("reveal by an administrator", nil, shown, err)
 		progress, err := w.auth.Rekey(ctx, apitoken.RekeyParams{})
@@ -526,7 +526,7 @@ func operateAndLook(t *testing.T) {
 		// requests
 		texts := []string{
 			secret.Reveal(), otherSecret.Reveal(), foreign.Reveal(), secret.Reveal() + "x", otherSecret.Reveal()[:70], "x", "",
-			mint("never issued, a canary").text, in.Hint + mint("another secret, a canary").secret + "000000",
+			mint("never issued, a canary").text, in.DisplayID + mint("another secret, a canary").secret + "000000",
 		}
 		w.canaries.token("a token that was never issued", apitoken.NewSecret(texts[7]))
 		w.canaries.add("a wrong secret", mint("another secret, a canary").secret)
@@ -539,9 +539,9 @@ func operateAndLook(t *testing.T) {
 				w.ask(h, "GET", "/?apiToken="+text+"&apiToken="+text, "")
 				w.ask(h, "GET", "//x?apiToken="+text, "", "Authorization", "apiToken "+text)
 			}
-			presented := apitoken.Presented{Secret: apitoken.NewSecret(text)}
-			w.show("what is presented", presented)
-			tok, err := w.auth.Verify(ctx, presented, apitoken.All(wireRead))
+			credential := apitoken.Credential{Secret: apitoken.NewSecret(text)}
+			w.show("what is presented", credential)
+			tok, err := w.auth.Verify(ctx, credential, apitoken.All(wireRead))
 			keep("verify", tok, nothing, err)
 			if refusal, ok := errors.AsType[*apitoken.Refusal](err); ok {
 				w.show("the problem of a refusal", refusal.Problem())
@@ -619,7 +619,7 @@ func operateAndLook(t *testing.T) {
 	position, routes, name := rec.Position(apitoken.ByName), w.auth.Routes(http.NewServeMux()), "four"
 	routes.Handle("GET /devices", "Devices", apitoken.All(wireRead), http.NotFoundHandler())
 	for _, v := range []any{
-		apitoken.List{Text: "o"}, apitoken.Bulk{IDs: []string{in.ID}}, apitoken.Update{Name: &name}, apitoken.RekeyParams{After: in.ID},
+		apitoken.ListParams{Text: "o"}, apitoken.BulkParams{IDs: []string{in.ID}}, apitoken.UpdateParams{Name: &name}, apitoken.RekeyParams{After: in.ID},
 		apitoken.Query{Policy: w.auth.Policy(), After: &position}, apitoken.All(wireRead), routes, routes.Table(),
 	} {
 		w.show("what is asked", v)

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// List says which tokens to list. The zero List is the actor's own, by name.
-type List struct {
+// ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
+type ListParams struct {
 	// Owner is the user whose tokens to list; "" means the actor. AllOwners
 	// lists everybody's. Others than his own need ManageOthers.
 	Owner     string
@@ -26,12 +26,12 @@ type List struct {
 	Descending bool
 
 	Limit  int    // per page, 1 to 200; 0 means 50
-	Cursor string // Tokens.Next of the page before, with the same List otherwise
+	Cursor string // TokenPage.Next of the page before, with the same ListParams otherwise
 }
 
-// Tokens is one page of a list.
-type Tokens struct {
-	Tokens []*Info
+// TokenPage is one page of a list.
+type TokenPage struct {
+	Tokens []*TokenInfo
 	Next   string // the Cursor of the next page, "" at the end
 	Count  int    // how many there are in all, up to MaxCount
 	More   bool   // there are more than Count
@@ -45,7 +45,7 @@ const (
 
 // List returns one page of tokens. A token that is created or changed while one
 // pages may be missed or come twice; every other one comes exactly once.
-func (m *Manager) List(ctx context.Context, l List) (*Tokens, error) {
+func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (m *Manager) List(ctx context.Context, l List) (*Tokens, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Tokens{Count: page.Count, More: page.More}
+	out := &TokenPage{Count: page.Count, More: page.More}
 	for _, e := range rows {
 		out.Tokens = append(out.Tokens, m.a.info(e))
 	}
@@ -87,7 +87,7 @@ func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
 	return rows, page, nil
 }
 
-func (m *Manager) query(l List) (Query, error) {
+func (m *Manager) query(l ListParams) (Query, error) {
 	owner := cmp.Or(l.Owner, m.actor.User)
 	if l.AllOwners {
 		if l.Owner != "" {

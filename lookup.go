@@ -156,7 +156,7 @@ func (a *Authority) start(ctx context.Context, hash uint64, id string, f *call, 
 }
 
 // errSlow says that the store took longer than what it answers may be old.
-var errSlow = errors.New("apitoken: the store answers more slowly than Config.MaxStale allows")
+var errSlow = errors.New("apitoken: the store answers more slowly than Config.MaxStaleness allows")
 
 // fetch reads a token from the store, in one call for all requests that ask for
 // it at the same time. Who is known, by the secret of a token that is in memory,
@@ -175,7 +175,7 @@ func (a *Authority) fetch(ctx context.Context, hash uint64, id string, known boo
 		}
 		// The feed does not count here: it may have reported a change of the
 		// token after this request has joined.
-		if now = a.now(); f.began.age(c.instant(now)) <= c.maxStale {
+		if now = a.now(); f.began.age(c.instant(now)) <= c.maxStaleness {
 			return e, nil
 		}
 	}

@@ -90,7 +90,7 @@ func TestAStoreThatReturnsNonsenseIs503(t *testing.T) {
 			assert.True(t, ev.Token.IsZero())
 			assert.Equal(t, 1, g.store.calls())
 
-			tok, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
+			tok, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text), Environment: "production"}, apitoken.AnyToken())
 			assert.True(t, tok.IsZero())
 			require.ErrorIs(t, err, apitoken.ErrUnavailable)
 			assert.NotContains(t, err.Error(), c.cause, "clients may get to see it")
@@ -131,7 +131,7 @@ func TestAStoreThatDoesNotFindIs401(t *testing.T) {
 }
 
 func TestTheStoreIsAskedOnceForTheIDAndNothingElse(t *testing.T) {
-	g := newRig(t, readAlways)
+	g := newRig(t, noCache)
 	for _, text := range []string{goodToken.text, expiredToken.text, goodToken.with(mint("other").secret), unknownToken.text} {
 		g.store.gets = nil
 		g.ask(t, newRequest("/", "apiToken "+text))
@@ -175,7 +175,7 @@ func TestAStoreThatHangsIs503AfterTheTimeout(t *testing.T) {
 
 func TestAStoreThatHeedsItsContextEndsWithTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, func(c *apitoken.Config) { c.MaxLookups = 1 })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxConcurrentLookups = 1 })
 		g.store.get = func(ctx context.Context, _ string) (apitoken.Record, error) {
 			<-ctx.Done()
 			return apitoken.Record{}, ctx.Err()
@@ -193,7 +193,7 @@ func TestAStoreThatHeedsItsContextEndsWithTheTimeout(t *testing.T) {
 
 func TestASlowStoreIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, readAlways)
+		g := newRig(t, noCache)
 		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			time.Sleep(2*time.Second - 1)
 			return g.store.Store.Get(ctx, id)
@@ -272,10 +272,10 @@ func TestAManagerOfOneWhoIsGoneDoesNotReachTheStore(t *testing.T) {
 
 func TestNoMoreLookUpsRunThanTheCapAndOthersWait(t *testing.T) {
 	for _, c := range []struct{ config, most int }{{0, 64}, {1, 1}, {3, 3}} {
-		t.Run(fmt.Sprintf("MaxLookups %d", c.config), func(t *testing.T) {
+		t.Run(fmt.Sprintf("MaxConcurrentLookups %d", c.config), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newRig(t, func(config *apitoken.Config) {
-					config.MaxLookups, config.MaxStale, config.Observe = c.config, apitoken.ReadAlways, nil
+					config.MaxConcurrentLookups, config.MaxStaleness, config.Observe = c.config, apitoken.NoCache, nil
 				})
 				var running, most atomic.Int32
 				g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
@@ -324,7 +324,7 @@ func TestAStoreThatHangsKeepsItsSlotsSoThatCallsDoNotPileUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		g := newRig(t, func(c *apitoken.Config) {
-			c.MaxLookups, c.MaxStale, c.StoreTimeout = 2, apitoken.ReadAlways, time.Second
+			c.MaxConcurrentLookups, c.MaxStaleness, c.StoreTimeout = 2, apitoken.NoCache, time.Second
 		})
 		g.store.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			<-release
@@ -349,7 +349,7 @@ func TestAStoreThatHangsKeepsItsSlotsSoThatCallsDoNotPileUp(t *testing.T) {
 
 func TestFaultsOfTheStoreGiveTheirSlotsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newRig(t, func(c *apitoken.Config) { c.MaxLookups = 1 })
+		g := newRig(t, func(c *apitoken.Config) { c.MaxConcurrentLookups = 1 })
 		for _, fault := range []func(){func() { panic("x") }, runtime.Goexit, func() {}} {
 			for range 3 {
 				g.store.get = func(context.Context, string) (apitoken.Record, error) {
@@ -377,7 +377,7 @@ func (cancelable) Cancelable() {}
 func promising(c *apitoken.Config) { c.Store = cancelable{c.Store} }
 
 func TestOnlyTheGetOfACancelableStoreIsCalledByTheRequestItself(t *testing.T) {
-	for name, edits := range map[string][]func(*apitoken.Config){"cached": nil, "always read": {readAlways}} {
+	for name, edits := range map[string][]func(*apitoken.Config){"cached": nil, "without a cache": {noCache}} {
 		for _, promised := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, promised %v", name, promised), func(t *testing.T) {
 				if promised {
@@ -398,10 +398,10 @@ func TestOnlyTheGetOfACancelableStoreIsCalledByTheRequestItself(t *testing.T) {
 }
 
 func TestACancelableStoreThatDoesNotAnswerIs503AfterTheTimeout(t *testing.T) {
-	for name, edits := range map[string][]func(*apitoken.Config){"cached": nil, "always read": {readAlways}} {
+	for name, edits := range map[string][]func(*apitoken.Config){"cached": nil, "without a cache": {noCache}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newRig(t, append(edits, promising, func(c *apitoken.Config) { c.MaxLookups = 1 })...)
+				g := newRig(t, append(edits, promising, func(c *apitoken.Config) { c.MaxConcurrentLookups = 1 })...)
 				g.store.get = func(ctx context.Context, _ string) (apitoken.Record, error) {
 					<-ctx.Done()
 					return apitoken.Record{}, ctx.Err()
@@ -435,7 +435,7 @@ func TestACancelableStoreThatIsTooSlowTwiceTakesNoLongerThanTheTimeout(t *testin
 		start := time.Now()
 		a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
 		mustRefuse(t, a, s, unavailable, "")
-		assert.Equal(t, 2, g.store.calls(), "its first answer is older than MaxStale allows")
+		assert.Equal(t, 2, g.store.calls(), "its first answer is older than MaxStaleness allows")
 		assert.Equal(t, 2*time.Second, time.Since(start))
 	})
 }
@@ -471,7 +471,7 @@ func TestTheClientForWhomACancelableStoreIsAskedMayGoAway(t *testing.T) {
 }
 
 func TestAFaultOfACancelableStoreIs503(t *testing.T) {
-	g := newRig(t, promising, func(c *apitoken.Config) { c.MaxLookups = 1 })
+	g := newRig(t, promising, func(c *apitoken.Config) { c.MaxConcurrentLookups = 1 })
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { panic("index out of range") }
 	for range 3 {
 		a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
@@ -481,7 +481,7 @@ func TestAFaultOfACancelableStoreIs503(t *testing.T) {
 }
 
 func TestAFloodOfJunkDoesNotReachTheStore(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.MaxLookups = 1 })
+	g := newRig(t, func(c *apitoken.Config) { c.MaxConcurrentLookups = 1 })
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, errors.New("down") }
 	for _, r := range []*http.Request{
 		newRequest("/"), newRequest("/", "apiToken"), newRequest("/", "apiToken x"), newRequest("/?apiToken=x"),

@@ -67,25 +67,28 @@ func (e *ForbiddenError) Error() string {
 	return "apitoken: " + e.Rule
 }
 
+// An Action is what was done, or asked for: the values are those that [Event] lists.
+type Action string
+
 // The actions that events and histories name.
 const (
-	actionUse        = "use"
-	actionGenerate   = "generate"
-	actionImport     = "import"
-	actionUpdate     = "update"
-	actionActivate   = "activate"
-	actionDeactivate = "deactivate"
-	actionRotate     = "rotate"
-	actionEndOverlap = "end_overlap"
-	actionReveal     = "reveal"
-	actionDelete     = "delete"
-	actionRekey      = "rekey"
-	actionWatch      = "watch"
+	actionUse        Action = "use"
+	actionGenerate   Action = "generate"
+	actionImport     Action = "import"
+	actionUpdate     Action = "update"
+	actionActivate   Action = "activate"
+	actionDeactivate Action = "deactivate"
+	actionRotate     Action = "rotate"
+	actionEndOverlap Action = "end_overlap"
+	actionReveal     Action = "reveal"
+	actionDelete     Action = "delete"
+	actionRekey      Action = "rekey"
+	actionWatch      Action = "watch"
 )
 
 // Get returns a token. One that the actor may not see is [ErrNotFound], as one that
 // does not exist.
-func (m *Manager) Get(ctx context.Context, id string) (*Info, error) {
+func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 	e, err := m.visible(ctx, id)
 	if err != nil {
 		return nil, err
@@ -116,8 +119,8 @@ func (m *Manager) visible(ctx context.Context, id string) (*row, error) {
 
 func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
 
-// Update says what to change of a token; nil and zero fields stay as they are.
-type Update struct {
+// UpdateParams says what to change of a token; nil and zero fields stay as they are.
+type UpdateParams struct {
 	Name        *string
 	Description *string
 	Active      *bool
@@ -138,22 +141,22 @@ type Update struct {
 
 // Update changes a token, all of it or nothing. An update that would leave
 // everything as it is changes nothing, not even the version.
-func (m *Manager) Update(ctx context.Context, id string, u Update) (*Info, error) {
+func (m *Manager) Update(ctx context.Context, id string, u UpdateParams) (*TokenInfo, error) {
 	return m.change(ctx, actionUpdate, id, u.IfVersion, u.edit)
 }
 
 // Activate lets a deactivated token be used again. The actor has to have all of its
 // permissions; an owner cannot activate what somebody else has deactivated. A token
 // that is active already stays as it is.
-func (m *Manager) Activate(ctx context.Context, id string) (*Info, error) {
-	return m.change(ctx, actionActivate, id, 0, Update{Active: new(true)}.edit)
+func (m *Manager) Activate(ctx context.Context, id string) (*TokenInfo, error) {
+	return m.change(ctx, actionActivate, id, 0, UpdateParams{Active: new(true)}.edit)
 }
 
 // Deactivate refuses the token from now on, until it is activated. When someone
 // with ManageOthers deactivates what its owner had deactivated, the owner can
 // no longer activate it.
-func (m *Manager) Deactivate(ctx context.Context, id string) (*Info, error) {
-	return m.change(ctx, actionDeactivate, id, 0, Update{Active: new(false)}.edit)
+func (m *Manager) Deactivate(ctx context.Context, id string) (*TokenInfo, error) {
+	return m.change(ctx, actionDeactivate, id, 0, UpdateParams{Active: new(false)}.edit)
 }
 
 // Delete removes a token for good, with its history. Whoever presents it is refused
@@ -197,7 +200,7 @@ const maxTries = 16
 
 // change reads a token, judges and edits a copy, and writes that if nobody else
 // wrote meanwhile; otherwise it begins again, but does not ask the audit twice.
-func (m *Manager) change(ctx context.Context, action, id string, ifVersion int64, f edit) (*Info, error) {
+func (m *Manager) change(ctx context.Context, action Action, id string, ifVersion int64, f edit) (*TokenInfo, error) {
 	var (
 		ev      = m.event(action, id, nil, nil)
 		audited bool
@@ -233,7 +236,7 @@ func (m *Manager) change(ctx context.Context, action, id string, ifVersion int64
 }
 
 // prepare makes the next version of a token, ready to be written.
-func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int64, f edit) (before, after *row, fields []string, err error) {
+func (m *Manager) prepare(ctx context.Context, action Action, id string, ifVersion int64, f edit) (before, after *row, fields []string, err error) {
 	before, err = m.visible(ctx, id)
 	if err != nil {
 		return nil, nil, nil, err
@@ -249,7 +252,7 @@ func (m *Manager) prepare(ctx context.Context, action, id string, ifVersion int6
 	}
 	rec.Version++
 	rec.ChangedAt = now
-	rec.note(Change{At: now, By: m.actor.User, Action: action, Fields: fields})
+	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: action, Fields: fields})
 	after, err = m.a.withMAC(rec)
 	return before, after, fields, err
 }
@@ -270,7 +273,7 @@ func (m *Manager) write(ctx context.Context, id string, f func(context.Context) 
 }
 
 // edit applies u if the rules allow it.
-func (u Update) edit(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error) {
+func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error) {
 	old := &before.rec
 	widened := false // whether the change grants what the token has
 	changed := func(field string, differs, widens bool) error {
@@ -470,7 +473,7 @@ func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
 }
 
 // event returns what there is to tell about a change.
-func (m *Manager) event(action, id string, before, after *row) Event {
+func (m *Manager) event(action Action, id string, before, after *row) Event {
 	if !validID(id) {
 		id = "" // it may be the text of a token, given by mistake
 	}
@@ -526,7 +529,7 @@ func unavailable(err error) error {
 
 // named reports whether an error says that what was asked for cannot be done.
 func named(err error) bool {
-	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrRotating, ErrAlreadyRotated, ErrNotRotating, ErrNotKept} {
+	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrRotating, ErrAlreadyRotated, ErrNotRotating, ErrNotRevealable} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -16,26 +16,26 @@ import (
 // Like All, it panics on a permission that is zero; and on one that is not of
 // the catalog in the Config.
 func (a *Authority) Require(p Permission, more ...Permission) func(http.Handler) http.Handler {
-	return a.Guard(newNeed(matchAll, p, more, caller()))
+	return a.Guard(newRequirement(matchAll, p, more, caller()))
 }
 
 // Guard wraps handlers so that they are called only for requests whose token
-// meets the need: [All] of some permissions, [Any] of them, or [AnyToken]. It
-// panics on a need that no token can meet.
-func (a *Authority) Guard(need Need) func(http.Handler) http.Handler {
-	a.bind(&need)
+// meets the requirement: [All] of some permissions, [Any] of them, or [AnyToken]. It
+// panics on a requirement that no token can meet.
+func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handler {
+	a.bind(&requirement)
 	return func(next http.Handler) http.Handler {
 		if next == nil {
 			panic("apitoken: " + caller() + ": a nil handler cannot be guarded")
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			q := request{http: r, need: &need}
+			q := request{http: r, requirement: &requirement}
 			tok, refusal := a.check(&q)
 			if refusal != nil {
 				a.Refuse(w, r, refusal)
 				return
 			}
-			if q.credential.via == InQuery {
+			if q.raw.source == InQuery {
 				r = a.cleared(w, &q, tok)
 			} else {
 				r = r.WithContext(&tokenContext{r.Context(), tok})
@@ -49,34 +49,34 @@ func (a *Authority) Guard(need Need) func(http.Handler) http.Handler {
 // called only for requests with a valid token that has all of these
 // permissions. The token is not put into the context.
 func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p Permission, more ...Permission) http.Handler {
-	need := newNeed(matchAll, p, more, caller())
-	a.bind(&need)
+	requirement := newRequirement(matchAll, p, more, caller())
+	a.bind(&requirement)
 	if h == nil {
 		panic("apitoken: " + caller() + ": a nil handler cannot be guarded")
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := request{http: r, need: &need}
+		q := request{http: r, requirement: &requirement}
 		tok, refusal := a.check(&q)
 		if refusal != nil {
 			a.Refuse(w, r, refusal)
 			return
 		}
-		if q.credential.via == InQuery {
+		if q.raw.source == InQuery {
 			r = a.cleared(w, &q, Token{})
 		}
 		h(w, r, tok)
 	})
 }
 
-// bind prepares the need of a route, and panics if no token can meet it.
-func (a *Authority) bind(need *Need) {
+// bind prepares the requirement of a route, and panics if no token can meet it.
+func (a *Authority) bind(requirement *Requirement) {
 	if !a.ready() {
 		return // and refuse every request
 	}
-	if err := need.check(a.catalog); err != nil {
+	if err := requirement.check(a.catalog); err != nil {
 		panic(err.Error() + " (" + caller() + ")")
 	}
-	need.denials = denials(a.schemes, need)
+	requirement.denials = denials(a.schemes, requirement)
 }
 
 // cleared returns an accepted request without its query parameter, and with the
@@ -87,31 +87,31 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	h := w.Header()
 	h["Cache-Control"] = values[0:1:1]
 	h["Referrer-Policy"] = values[1:2:2]
-	return a.scrub(q.http, tok, &q.credential)
+	return a.withoutQueryToken(q.http, tok, &q.raw)
 }
 
 // Check decides about a request and writes nothing. The error is a [Refusal],
 // for [Authority.Refuse]. Check leaves the query parameter in the request; use
-// [Authority.Scrub] before passing it on.
+// [Authority.WithoutQueryToken] before passing it on.
 //
 // With this, a route can do without a token:
 //
-//	tok, err := auth.Check(r, need)
+//	tok, err := auth.Check(r, requirement)
 //	if err != nil && !errors.Is(err, apitoken.ErrNoToken) {
 //		auth.Refuse(w, r, err)
 //		return
 //	}
-func (a *Authority) Check(r *http.Request, need Need) (Token, error) {
-	tok, refusal := a.check(&request{http: r, need: &need})
+func (a *Authority) Check(r *http.Request, requirement Requirement) (Token, error) {
+	tok, refusal := a.check(&request{http: r, requirement: &requirement})
 	if refusal != nil {
 		return Token{}, refusal
 	}
 	return tok, nil
 }
 
-// Presented is a token that did not come by [http.Request], for
+// Credential is a token that did not come by [http.Request], for
 // [Authority.Verify].
-type Presented struct {
+type Credential struct {
 	Secret Secret
 
 	// Environment is what Config.Environment would return. It is required if
@@ -122,24 +122,24 @@ type Presented struct {
 	// are refused without it.
 	Address netip.Addr
 
-	// Transport is recorded with the use of the token; "" means Direct.
-	Transport Transport
+	// Source is recorded with the use of the token; "" means Direct.
+	Source Source
 }
 
 // Verify decides about a token that came by another way than an HTTP request:
 // gRPC metadata, a message queue, the first frame of a socket. The error is a
 // [Refusal].
-func (a *Authority) Verify(ctx context.Context, p Presented, need Need) (Token, error) {
+func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requirement) (Token, error) {
 	if !a.ready() {
 		return Token{}, refusedUnavailable
 	}
-	if p.Transport != InHeader && p.Transport != InQuery {
-		p.Transport = Direct
+	if p.Source != InHeader && p.Source != InQuery {
+		p.Source = Direct
 	}
-	q := request{ctx: ctx, presented: &p, need: &need}
+	q := request{ctx: ctx, credential: &p, requirement: &requirement}
 	if text := p.Secret.Reveal(); text != "" {
-		q.credential.via = p.Transport
-		a.take(&q.credential, text, faultNoToken)
+		q.raw.source = p.Source
+		a.take(&q.raw, text, faultNoToken)
 	}
 	tok, refusal := a.judge(&q)
 	if refusal != nil {
@@ -153,17 +153,17 @@ func (a *Authority) Verify(ctx context.Context, p Presented, need Need) (Token, 
 // as it is now, for the environment and the address it was accepted with. The
 // address is kept only of tokens that are bound to networks: one that became
 // bound to some afterwards is refused.
-func (a *Authority) Recheck(ctx context.Context, tok Token, need Need) (Token, error) {
+func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirement) (Token, error) {
 	if !a.ready() {
 		return Token{}, refusedUnavailable
 	}
-	q := &request{ctx: ctx, need: &need, presented: &Presented{Environment: tok.Environment()}}
+	q := &request{ctx: ctx, requirement: &requirement, credential: &Credential{Environment: tok.Environment()}}
 	if !tok.IsZero() {
-		q.credential.via = Direct
+		q.raw.source = Direct
 		s := tok.entry().secret(tok.secret())
 		q.again = &s
 		if tok.x != nil {
-			q.presented.Address = tok.x.address
+			q.credential.Address = tok.x.address
 		}
 		q.id = tok.ID()
 	}
@@ -208,17 +208,17 @@ func (a *Authority) check(q *request) (Token, *Refusal) {
 		return Token{}, refusedUnavailable
 	}
 	q.ctx = q.http.Context()
-	a.credential(q.http, &q.credential)
+	a.readCredential(q.http, &q.raw)
 	return a.judge(q)
 }
 
-// A request is what judge decides about: an HTTP request or a Presented.
+// A request is what judge decides about: an HTTP request or a Credential.
 type request struct {
-	ctx        context.Context
-	http       *http.Request
-	presented  *Presented
-	credential credential
-	need       *Need
+	ctx         context.Context
+	http        *http.Request
+	credential  *Credential
+	raw         rawCredential
+	requirement *Requirement
 
 	id    string           // with Recheck, instead of the text of a credential
 	again *presentedSecret // and so is this
@@ -230,7 +230,7 @@ type request struct {
 
 // judge decides, tells the observer, and returns the token or a refusal.
 func (a *Authority) judge(q *request) (Token, *Refusal) {
-	if c := &q.credential; q.need.headerOnly && c.via == InQuery && c.fault == noFault {
+	if c := &q.raw; q.requirement.headerOnly && c.source == InQuery && c.fault == noFault {
 		c.fault = faultHeaderOnly
 	}
 	if a.config.Observe != nil {
@@ -242,7 +242,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if a.config.Observe != nil {
 		ev := Event{
 			Time: v.at, Action: actionUse, Reason: v.reason,
-			TokenID: v.id, Transport: q.credential.via,
+			TokenID: v.id, Source: q.raw.source,
 		}
 		if v.reason == ErrUnavailable {
 			ev.Err = v.err
@@ -254,18 +254,18 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			ev.Pattern = q.http.Pattern
 		}
 		ev.Address, _ = a.address(q)
-		if reason == ErrPermission {
-			ev.Missing = a.refuse(reason, &q.credential, q.need, v.token.effective()).problem.Missing
+		if reason == ErrMissingPermission {
+			ev.Missing = a.refuse(reason, &q.raw, q.requirement, v.token.effective()).problem.Missing
 		}
 		if err := a.observe(q.ctx, &ev); err != nil {
 			reason = ErrUnavailable
 		}
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrPermission) && v.token.entry().note(v.token.secret(), q.credential.via, v.at) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && v.token.entry().note(v.token.secret(), q.raw.source, v.at) {
 		e := v.token.entry()
 		addr, _ := a.address(q)
 		digest := e.secret(v.token.secret()).digest
-		a.uses.record(e.id(), &digest, q.credential.via, v.at, addr)
+		a.uses.record(e.id(), &digest, q.raw.source, v.at, addr)
 	}
 	if reason == "" {
 		return v.token, nil
@@ -275,7 +275,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if !v.token.IsZero() {
 		set = v.token.effective()
 	}
-	return Token{}, a.refuse(reason, &q.credential, q.need, set)
+	return Token{}, a.refuse(reason, &q.raw, q.requirement, set)
 }
 
 // A verdict is what verify found out.
@@ -312,7 +312,7 @@ func (a *Authority) verify(q *request, v *verdict) {
 		f.now = a.clock(v.at)
 	}
 	if f.owner == yes || f.owner == notAsked {
-		f.permissions = answerTo(!powerless && q.need.metBy(v.token.effective()), nil)
+		f.permissions = answerTo(!powerless && q.requirement.metBy(v.token.effective()), nil)
 	}
 	against = evaluate(&f)
 	v.reason = against.first()
@@ -320,17 +320,17 @@ func (a *Authority) verify(q *request, v *verdict) {
 
 // identify finds the token that a request presents.
 func (a *Authority) identify(q *request, v *verdict, f *facts) {
-	c := &q.credential
+	c := &q.raw
 	switch {
 	case c.fault != noFault:
 		f.credential = failed
 		return
-	case c.via == "":
+	case c.source == "":
 		f.credential = no
 		return
 	}
-	if v.err = q.need.check(a.catalog); v.err != nil {
-		f.need = failed
+	if v.err = q.requirement.check(a.catalog); v.err != nil {
+		f.requirement = failed
 		return
 	}
 	var secret presentedSecret
@@ -376,7 +376,7 @@ func (a *Authority) find(ctx context.Context, v *verdict, secret *presentedSecre
 	hash, now := a.cache.hash(v.id), a.cache.instant(v.at)
 	e, fresh := a.cache.get(hash, v.id, now)
 	known := e != nil && e.find(secret) >= 0
-	if fresh && known && a.policy.idle(&e.life, a.clock(v.at)) && e.read.age(now) > min(a.cache.maxStale, time.Second) {
+	if fresh && known && a.policy.idle(&e.life, a.clock(v.at)) && e.read.age(now) > min(a.cache.maxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
 		a.cache.invalidate(v.id)
 		fresh = false
@@ -458,12 +458,12 @@ func (a *Authority) ownerPermissions(ctx context.Context, environment, owner str
 // environment returns the environment that a request is about.
 func (a *Authority) environment(q *request, tok *Token) (env string, err error) {
 	switch {
-	case q.presented != nil && q.presented.Environment != "":
-		return q.presented.Environment, nil
+	case q.credential != nil && q.credential.Environment != "":
+		return q.credential.Environment, nil
 	case a.config.Environment == nil:
 		return tok.Environment(), nil
-	case q.presented != nil:
-		return "", errors.New("apitoken: Presented.Environment is missing")
+	case q.credential != nil:
+		return "", errors.New("apitoken: Credential.Environment is missing")
 	}
 	defer recovered("Config.Environment", &err)
 	env, err = a.config.Environment(q.http)
@@ -486,8 +486,8 @@ func (a *Authority) address(q *request) (netip.Addr, error) {
 
 func (a *Authority) askAddress(q *request) (addr netip.Addr, err error) {
 	switch {
-	case q.presented != nil:
-		addr = q.presented.Address
+	case q.credential != nil:
+		addr = q.credential.Address
 	case a.config.ClientAddr != nil:
 		defer recovered("Config.ClientAddr", &err)
 		addr, err = a.config.ClientAddr(q.http)

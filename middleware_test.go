@@ -69,7 +69,7 @@ func TestARequestThatPresentsNothingIsAskedForATokenWithoutAnError(t *testing.T)
 			mustRefuse(t, a, s, asksForToken, "")
 			ev := g.event(t)
 			assert.Equal(t, apitoken.ErrNoToken, ev.Reason)
-			assert.Equal(t, apitoken.Transport(""), ev.Transport)
+			assert.Equal(t, apitoken.Source(""), ev.Source)
 		})
 	}
 	assert.Zero(t, g.store.calls(), "store calls")
@@ -372,10 +372,10 @@ func TestManySpacesBetweenSchemeAndTokenAreOne(t *testing.T) {
 func TestATokenThatIsNotValidIs401(t *testing.T) {
 	g := newRig(t)
 	for _, c := range refusedTokens() {
-		for _, via := range []apitoken.Transport{apitoken.InHeader, apitoken.InQuery} {
-			t.Run(c.name+" in the "+string(via), func(t *testing.T) {
+		for _, source := range []apitoken.Source{apitoken.InHeader, apitoken.InQuery} {
+			t.Run(c.name+" in the "+string(source), func(t *testing.T) {
 				r := newRequest("/", "apiToken "+c.text)
-				if via == apitoken.InQuery {
+				if source == apitoken.InQuery {
 					r = newRequest("/?apiToken=" + everyByteEscaped(c.text))
 				}
 				if c.from != "" {
@@ -387,8 +387,8 @@ func TestATokenThatIsNotValidIs401(t *testing.T) {
 				assert.Equal(t, c.reason, ev.Reason, "the observer is told")
 				assert.ErrorIs(t, ev.Reason, apitoken.ErrInvalidToken)
 				assert.NotErrorIs(t, ev.Reason, apitoken.ErrNoToken)
-				assert.Equal(t, via, ev.Transport)
-				assert.Equal(t, "use", ev.Action)
+				assert.Equal(t, source, ev.Source)
+				assert.Equal(t, "use", string(ev.Action))
 				assert.NoError(t, ev.Err)
 			})
 		}
@@ -491,7 +491,7 @@ func TestNetworksAreThoseOfThePeer(t *testing.T) {
 				return
 			}
 			mustRefuse(t, a, s, invalidToken, "")
-			assert.Equal(t, apitoken.ErrNetwork, g.event(t).Reason)
+			assert.Equal(t, apitoken.ErrAddressNotAllowed, g.event(t).Reason)
 		})
 		g.events = nil
 	}
@@ -525,7 +525,7 @@ func TestAMissingPermissionIs403ThatNamesWhatIsRequiredAndMissing(t *testing.T) 
 			want.Required, want.Missing, want.Match = c.required, c.missing, c.match
 			mustRefuse(t, a, s, want, "")
 			ev := g.event(t)
-			assert.Equal(t, apitoken.ErrPermission, ev.Reason)
+			assert.Equal(t, apitoken.ErrMissingPermission, ev.Reason)
 			assert.NotErrorIs(t, ev.Reason, apitoken.ErrInvalidToken)
 			assert.Equal(t, c.missing, ev.Missing)
 			assert.Equal(t, c.token.id, ev.Token.ID(), "the observer is told whose")
@@ -559,7 +559,7 @@ func TestPermissionsAreMetByAllOrByAnyOrNotAsked(t *testing.T) {
 		{"the last alternative", g.Guard(apitoken.Any(wireReports, wireReportsAd, wireRead)), goodToken},
 		{"all alternatives", g.Guard(apitoken.Any(wireRead, wireWrite)), bothToken},
 		{"any token, one without permissions", g.Guard(apitoken.AnyToken()), emptyToken},
-		{"any token, as a need", g.Guard(apitoken.AnyToken()), emptyToken},
+		{"any token, as a requirement", g.Guard(apitoken.AnyToken()), emptyToken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, s := askGuard(t, c.guard, newRequest("/", "apiToken "+c.token.text))
@@ -605,7 +605,7 @@ func TestAGoodTokenReachesTheHandlerOnceWithTheToken(t *testing.T) {
 	assert.Empty(t, ev.Reason)
 	assert.Equal(t, goodToken.id, ev.TokenID)
 	assert.Equal(t, goodToken.id, ev.Token.ID())
-	assert.Equal(t, apitoken.InHeader, ev.Transport)
+	assert.Equal(t, apitoken.InHeader, ev.Source)
 	assert.Equal(t, netip.MustParseAddr("192.0.2.9"), ev.Address)
 	assert.WithinDuration(t, time.Now(), ev.Time, time.Minute)
 	assert.Nil(t, ev.Missing)
@@ -779,7 +779,7 @@ func TestTheZeroAndTheNilAuthorityRefuseEverything(t *testing.T) {
 				typed := auth.Handler(func(http.ResponseWriter, *http.Request, apitoken.Token) { calls++ }, wireRead)
 				for _, guard := range []func(http.Handler) http.Handler{
 					auth.Require(wireRead), auth.Guard(apitoken.Any(wireRead)), auth.Guard(apitoken.AnyToken()),
-					auth.Guard(apitoken.AnyToken()), auth.Guard(apitoken.Need{}),
+					auth.Guard(apitoken.AnyToken()), auth.Guard(apitoken.Requirement{}),
 					func(http.Handler) http.Handler { return typed },
 				} {
 					a, s := askGuard(t, guard, r)
@@ -790,7 +790,7 @@ func TestTheZeroAndTheNilAuthorityRefuseEverything(t *testing.T) {
 				assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 				assert.True(t, tok.IsZero())
 			}
-			tok, err := auth.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(goodToken.text)}, apitoken.AnyToken())
+			tok, err := auth.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(goodToken.text)}, apitoken.AnyToken())
 			assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 			assert.True(t, tok.IsZero())
 			good, err := newRig(t).Check(newRequest("/", "apiToken "+goodToken.text), apitoken.AnyToken())
@@ -810,7 +810,7 @@ func TestHidingWithTheZeroAndTheNilAuthorityLeavesTheRequestAsItIs(t *testing.T)
 			for _, query := range []string{"", "?apiToken=" + goodToken.text, "?a=1&&=x&b=2"} {
 				r := newRequest("/" + query)
 				require.NotPanics(t, func() {
-					assert.Same(t, r, auth.Scrub(r))
+					assert.Same(t, r, auth.WithoutQueryToken(r))
 					a, s := askGuard(t, func(h http.Handler) http.Handler { return auth.HideQueryToken(auth.Guard(apitoken.AnyToken())(h)) }, r)
 					mustRefuse(t, a, s, unavailable, "")
 				})
@@ -819,18 +819,18 @@ func TestHidingWithTheZeroAndTheNilAuthorityLeavesTheRequestAsItIs(t *testing.T)
 	}
 }
 
-func TestTheZeroNeedIsMetByNoToken(t *testing.T) {
+func TestTheZeroRequirementIsMetByNoToken(t *testing.T) {
 	g := newRig(t)
-	for _, need := range []apitoken.Need{{}, apitoken.Need{}.HeaderOnly()} {
-		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), need)
+	for _, requirement := range []apitoken.Requirement{{}, apitoken.Requirement{}.HeaderOnly()} {
+		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), requirement)
 		assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 		assert.True(t, tok.IsZero())
-		assert.ErrorContains(t, g.event(t).Err, "zero Need")
-		tok, err = g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}, need)
+		assert.ErrorContains(t, g.event(t).Err, "zero Requirement")
+		tok, err = g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(bothToken.text), Environment: "production"}, requirement)
 		assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 		assert.True(t, tok.IsZero())
 		g.events = nil
-		mustPanic(t, func() { g.Guard(need) }, "zero Need", "middleware_test.go:")
+		mustPanic(t, func() { g.Guard(requirement) }, "zero Requirement", "middleware_test.go:")
 	}
 }
 
@@ -857,7 +857,7 @@ func TestMistakesInRoutesPanicAtStartWithFileAndLine(t *testing.T) {
 		{"Any of another catalog among others", func() { g.Guard(apitoken.Any(wireRead, alien)) }, []string{"not of the catalog"}},
 		{"Handler of another catalog", func() { g.Handler(h, alien) }, []string{"not of the catalog"}},
 		{"Guard of another catalog", func() { g.Guard(apitoken.Any(alien)) }, []string{"not of the catalog"}},
-		{"Guard of the zero Need", func() { g.Guard(apitoken.Need{}) }, []string{"zero Need"}},
+		{"Guard of the zero Requirement", func() { g.Guard(apitoken.Requirement{}) }, []string{"zero Requirement"}},
 		{"a nil handler", func() { g.Require(wireRead)(nil) }, []string{"nil handler"}},
 		{"a nil typed handler", func() { g.Handler(nil, wireRead) }, []string{"nil handler"}},
 	} {
@@ -867,12 +867,12 @@ func TestMistakesInRoutesPanicAtStartWithFileAndLine(t *testing.T) {
 	}
 }
 
-func TestANeedOfAnotherCatalogIsRefusedAlsoWhereItIsNotCheckedAtStart(t *testing.T) {
+func TestARequirementOfAnotherCatalogIsRefusedAlsoWhereItIsNotCheckedAtStart(t *testing.T) {
 	g := newRig(t)
 	var other apitoken.Catalog
 	alien := other.Define("devices:read", "The same name and index in another catalog")
-	for _, need := range []apitoken.Need{apitoken.All(alien), apitoken.Any(alien), apitoken.Any(wireRead, alien)} {
-		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), need)
+	for _, requirement := range []apitoken.Requirement{apitoken.All(alien), apitoken.Any(alien), apitoken.Any(wireRead, alien)} {
+		tok, err := g.Check(newRequest("/", "apiToken "+bothToken.text), requirement)
 		assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 		assert.True(t, tok.IsZero())
 		assert.ErrorContains(t, g.event(t).Err, "not of the catalog")

@@ -271,8 +271,8 @@ func (s permSet) list(c *Catalog) []Permission {
 	return perms
 }
 
-// A Need says what a route asks of a token. The zero Need is met by no token.
-type Need struct {
+// A Requirement says what a route asks of a token. The zero Requirement is met by no token.
+type Requirement struct {
 	match      match
 	perms      []Permission
 	headerOnly bool
@@ -294,23 +294,27 @@ const (
 
 // All is met by a token that has every one of these permissions.
 // It panics on a zero Permission.
-func All(p Permission, more ...Permission) Need { return newNeed(matchAll, p, more, caller()) }
+func All(p Permission, more ...Permission) Requirement {
+	return newRequirement(matchAll, p, more, caller())
+}
 
 // Any is met by a token that has at least one of these permissions.
 // It panics on a zero Permission.
-func Any(p Permission, more ...Permission) Need { return newNeed(matchAny, p, more, caller()) }
+func Any(p Permission, more ...Permission) Requirement {
+	return newRequirement(matchAny, p, more, caller())
+}
 
 // AnyToken is met by every valid token, whatever its permissions.
-func AnyToken() Need { return Need{match: matchToken} }
+func AnyToken() Requirement { return Requirement{match: matchToken} }
 
-// HeaderOnly returns a Need like n that refuses tokens in the query with 400.
-func (n Need) HeaderOnly() Need {
+// HeaderOnly returns a Requirement like n that refuses tokens in the query with 400.
+func (n Requirement) HeaderOnly() Requirement {
 	n.headerOnly = true
 	return n
 }
 
-func newNeed(m match, p Permission, more []Permission, at string) Need {
-	n := Need{match: m}
+func newRequirement(m match, p Permission, more []Permission, at string) Requirement {
+	n := Requirement{match: m}
 	for _, p := range append([]Permission{p}, more...) {
 		if p.p == nil {
 			panic("apitoken: " + at + ": the zero Permission cannot be required; use a value returned by Catalog.Define")
@@ -330,7 +334,7 @@ func newNeed(m match, p Permission, more []Permission, at string) Need {
 }
 
 // metBy reports whether a token with these permissions meets n.
-func (n *Need) metBy(set permSet) bool {
+func (n *Requirement) metBy(set permSet) bool {
 	switch n.match {
 	case matchAll:
 		return len(n.perms) > 0 && set.holds(n.set)
@@ -342,7 +346,7 @@ func (n *Need) metBy(set permSet) bool {
 
 // missing returns the names that keep a token with these permissions from
 // meeting n: of an Any, all of its alternatives.
-func (n *Need) missing(set permSet) []string {
+func (n *Requirement) missing(set permSet) []string {
 	var names []string
 	for _, p := range n.perms {
 		if !set.has(p.p) {
@@ -352,12 +356,12 @@ func (n *Need) missing(set permSet) []string {
 	return names
 }
 
-// check reports a Need that cannot be judged against this catalog.
-func (n *Need) check(c *Catalog) error {
+// check reports a Requirement that cannot be judged against this catalog.
+func (n *Requirement) check(c *Catalog) error {
 	stray := n.stray.p
 	switch {
 	case n.match == "":
-		return fmt.Errorf("apitoken: the zero Need is met by no token; use All, Any or AnyToken")
+		return fmt.Errorf("apitoken: the zero Requirement is met by no token; use All, Any or AnyToken")
 	case n.catalog != nil && n.catalog != c:
 		stray = n.perms[0].p
 	case stray == nil:

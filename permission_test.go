@@ -256,7 +256,7 @@ func newModel(t testing.TB, n int) *model {
 	}
 	store := &tapStore{get: func(context.Context, string) (apitoken.Record, error) { return m.rec, nil }}
 	var err error
-	m.auth, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: c, Store: store, MaxStale: apitoken.ReadAlways})
+	m.auth, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: c, Store: store, MaxStaleness: apitoken.NoCache})
 	require.NoError(t, err)
 	return m
 }
@@ -270,8 +270,8 @@ func (m *model) grant(set map[int]bool) {
 	slices.Sort(m.rec.Permissions)
 }
 
-func (m *model) check(need apitoken.Need) (apitoken.Token, error) {
-	return m.auth.Check(newRequest("/", "apiToken "+goodToken.text), need)
+func (m *model) check(requirement apitoken.Requirement) (apitoken.Token, error) {
+	return m.auth.Check(newRequest("/", "apiToken "+goodToken.text), requirement)
 }
 
 // mustAgree compares the decisions with those of a map, the naive set.
@@ -305,11 +305,11 @@ func (m *model) mustAgree(t testing.TB, has map[int]bool, asked []int) {
 		}
 	}
 	for _, all := range []bool{true, false} {
-		need, accept := apitoken.Any(list[0], list[1:]...), len(missing) < len(list)
+		requirement, accept := apitoken.Any(list[0], list[1:]...), len(missing) < len(list)
 		if all {
-			need, accept = apitoken.All(list[0], list[1:]...), len(missing) == 0
+			requirement, accept = apitoken.All(list[0], list[1:]...), len(missing) == 0
 		}
-		_, err := m.check(need)
+		_, err := m.check(requirement)
 		require.Equal(t, accept, err == nil, "all: %v, asked %v of %v", all, asked, m.rec.Permissions)
 		if err != nil {
 			var refusal *apitoken.Refusal
@@ -389,16 +389,16 @@ func TestAPermissionOfAnotherCatalogIsNotHad(t *testing.T) {
 	assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 }
 
-func TestANeedDoesNotChangeWithTheListItWasMadeOf(t *testing.T) {
+func TestARequirementDoesNotChangeWithTheListItWasMadeOf(t *testing.T) {
 	g := newRig(t)
 	list := []apitoken.Permission{wireWrite, wireReports}
-	guard, need := g.Require(list[0], list[1:]...), apitoken.All(list[0], list[1:]...)
+	guard, requirement := g.Require(list[0], list[1:]...), apitoken.All(list[0], list[1:]...)
 	list[0], list[1] = wireRead, wireRead
 	a, s := askGuard(t, guard, newRequest("/", "apiToken "+goodToken.text))
 	assert.Equal(t, 403, a.status)
 	assert.Zero(t, s.called())
-	_, err := g.Check(newRequest("/", "apiToken "+goodToken.text), need)
-	assert.ErrorIs(t, err, apitoken.ErrPermission)
+	_, err := g.Check(newRequest("/", "apiToken "+goodToken.text), requirement)
+	assert.ErrorIs(t, err, apitoken.ErrMissingPermission)
 }
 
 // Mistakes that do not compile.
@@ -441,7 +441,7 @@ var (
 	config      apitoken.Config
 	secret      apitoken.Secret
 	key         apitoken.Key
-	presented   apitoken.Presented
+	credential  apitoken.Credential
 	list        http.Handler
 	_           time.Duration
 )
@@ -461,7 +461,7 @@ func TestMistakesThatDoNotCompile(t *testing.T) {
 	for _, c := range []struct{ name, body, problem string }{
 		{"the correct use", `http.Handle("GET /devices", auth.Require(readDevices)(list))`, ""},
 		{"the correct Config", `config = apitoken.Config{Prefix: "acme", Permissions: &catalog}`, ""},
-		{"the correct Generate", `_ = apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.In(time.Hour)}`, ""},
+		{"the correct Generate", `_ = apitoken.GenerateParams{Name: "ci", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.In(time.Hour)}`, ""},
 		{"permissions that compare", `_ = readDevices == readDevices`, ""},
 		{"the typed handler", `http.Handle("/", auth.Handler(add, readDevices))`, ""},
 
@@ -476,8 +476,8 @@ func TestMistakesThatDoNotCompile(t *testing.T) {
 		{"a Permission made of a string", `_ = apitoken.Permission("devices:read")`, "cannot convert"},
 		{"a Permission made of its parts", `_ = apitoken.Permission{nil}`, "unexported field"},
 		{"a Token made of its parts", `_ = apitoken.Token{nil, nil}`, "unexported field"},
-		{"a Need made of its parts", `_ = apitoken.Need{"token", nil, false}`, "unexported field"},
-		{"a Reason for a Need", `auth.Guard(nil)`, "cannot use nil"},
+		{"a Requirement made of its parts", `_ = apitoken.Requirement{"token", nil, false}`, "unexported field"},
+		{"a Reason for a Requirement", `auth.Guard(nil)`, "cannot use nil"},
 		{"a Config without field names", `_ = apitoken.Config{"acme", &catalog, nil}`, "unexported field"},
 		{"a Config without any but its first", `_ = apitoken.Config{[0]func(){}}`, "unexported field"},
 		{"a comparison of Configs", `_ = config == config`, "cannot be compared"},
@@ -486,16 +486,16 @@ func TestMistakesThatDoNotCompile(t *testing.T) {
 		{"a switch over secrets", `switch secret { case apitoken.NewSecret("x"): }`, "cannot switch on"},
 		{"a map of secrets", `_ = map[apitoken.Secret]bool{}`, "invalid map key"},
 		{"a comparison of keys", `_ = key == key`, "cannot be compared"},
-		{"a comparison of presented tokens", `_ = presented == presented`, "cannot be compared"},
+		{"a comparison of presented tokens", `_ = credential == credential`, "cannot be compared"},
 		{"a secret as a string", `_ = string(secret)`, "cannot convert"},
 		{"a secret as bytes", `_ = []byte(secret)`, "cannot convert"},
-		{"a string as a secret", `presented.Secret = "x"`, "cannot use"},
+		{"a string as a secret", `credential.Secret = "x"`, "cannot use"},
 		{"the closure of a secret", `_ = secret.reveal`, "undefined"},
-		{"strings to generate with", `_ = apitoken.Generate{Permissions: []string{"devices:read"}}`, "cannot use"},
-		{"strings to update with", `_ = apitoken.Update{Permissions: &[]string{"devices:read"}}`, "cannot use"},
+		{"strings to generate with", `_ = apitoken.GenerateParams{Permissions: []string{"devices:read"}}`, "cannot use"},
+		{"strings to update with", `_ = apitoken.UpdateParams{Permissions: &[]string{"devices:read"}}`, "cannot use"},
 		{"strings to grant", `_ = apitoken.Actor{Grants: []string{"devices:read"}}`, "cannot use"},
-		{"a duration for an expiry", `_ = apitoken.Generate{Expiry: time.Hour}`, "cannot use"},
-		{"a number for an expiry", `_ = apitoken.Generate{Expiry: 90}`, "cannot use"},
+		{"a duration for an expiry", `_ = apitoken.GenerateParams{Expiry: time.Hour}`, "cannot use"},
+		{"a number for an expiry", `_ = apitoken.GenerateParams{Expiry: 90}`, "cannot use"},
 		{"a handler for the typed handler", `auth.Handler(list, readDevices)`, "cannot use"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

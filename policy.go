@@ -61,16 +61,16 @@ func (p Policy) Status(rec *Record, at time.Time) Status {
 	return StatusActive
 }
 
-// An Impact says whom a policy would stop.
-type Impact struct {
-	Tokens []*Info  // oldest first
-	Owners []string // of these, sorted
+// A PolicyPreview says whom a policy would stop.
+type PolicyPreview struct {
+	Tokens []*TokenInfo // oldest first
+	Owners []string     // of these, sorted
 }
 
 // PreviewPolicy returns the tokens of the environment that could no longer be
 // used if p were in force, and can be used, or will be, as things are. It needs
 // ManageOthers and reads all tokens of the environment.
-func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) {
+func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) 
 		return nil, &FieldError{"policy", "is negative"}
 	}
 	now := micros(m.a.now())
-	impact := new(Impact)
+	preview := new(PolicyPreview)
 	stops := func(p Policy, r *row) bool {
 		l := r.rec.life()
 		reason := p.refuses(&l, now)
@@ -95,8 +95,8 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) 
 		}
 		for _, r := range rows {
 			if stops(p, r) && !stops(m.a.policy, r) {
-				impact.Tokens = append(impact.Tokens, m.a.info(r))
-				impact.Owners = append(impact.Owners, r.rec.Owner)
+				preview.Tokens = append(preview.Tokens, m.a.info(r))
+				preview.Owners = append(preview.Owners, r.rec.Owner)
 			}
 		}
 		next := page.Next
@@ -108,9 +108,9 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*Impact, error) 
 		}
 		q.After = next
 	}
-	slices.Sort(impact.Owners)
-	impact.Owners = slices.Compact(impact.Owners)
-	return impact, nil
+	slices.Sort(preview.Owners)
+	preview.Owners = slices.Compact(preview.Owners)
+	return preview, nil
 }
 
 // An Explanation says what would happen to a request and why.
@@ -130,18 +130,18 @@ type Explanation struct {
 }
 
 // Explain says what would happen now to a request with the newest secret of a
-// token, on a route with this need, from this address; the zero address leaves
+// token, on a route with this requirement, from this address; the zero address leaves
 // networks out of account.
-func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.Addr) (*Explanation, error) {
+func (m *Manager) Explain(ctx context.Context, id string, requirement Requirement, from netip.Addr) (*Explanation, error) {
 	r, err := m.visible(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if err := need.check(m.a.catalog); err != nil {
-		return nil, &FieldError{"need", err.Error()}
+	if err := requirement.check(m.a.catalog); err != nil {
+		return nil, &FieldError{"requirement", err.Error()}
 	}
 	l := r.rec.life()
-	x := &Explanation{ExpiresAt: moment(m.a.policy.expiry(&l)), MissingFromToken: need.missing(r.perms)}
+	x := &Explanation{ExpiresAt: moment(m.a.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
 	f := facts{life: &l, until: noTime, policy: m.a.policy}
 	if from.IsValid() {
 		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
@@ -152,15 +152,15 @@ func (m *Manager) Explain(ctx context.Context, id string, need Need, from netip.
 	if f.owner == yes {
 		if limited {
 			effective = r.perms.and(owner)
-			x.MissingFromOwner = need.missing(owner)
+			x.MissingFromOwner = requirement.missing(owner)
 		}
-		f.permissions = answerTo(need.metBy(effective) && !(limited && owner.empty()), nil)
+		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.empty()), nil)
 	}
 	f.now = micros(m.a.now())
 	against := evaluate(&f)
 	x.Reasons = against.all()
 	x.Effective = effective.list(m.a.catalog)
-	if len(x.Reasons) == 0 || need.match == matchAny && need.metBy(effective) {
+	if len(x.Reasons) == 0 || requirement.match == matchAny && requirement.metBy(effective) {
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}
 	return x, nil

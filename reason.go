@@ -13,19 +13,19 @@ const (
 	ErrNoToken   Reason = "no_token"  // no token was presented; 401
 	ErrMalformed Reason = "malformed" // what was presented is no request syntax; 400
 
-	ErrInvalidToken Reason = "invalid_token"      // any of the following; 401
-	ErrUnknownToken Reason = "unknown_token"      // no token of this service, never issued, or deleted
-	ErrWrongSecret  Reason = "wrong_secret"       // the ID exists, its secret is another
-	ErrRetired      Reason = "retired_secret"     // a secret that was rotated away: perhaps stolen
-	ErrEnvironment  Reason = "other_environment"  // not of the environment of the request
-	ErrDeactivated  Reason = "deactivated"        //
-	ErrExpired      Reason = "expired"            // by its own expiry or Config.MaxLifetime
-	ErrIdle         Reason = "idle"               // not used for longer than Config.MaxIdle
-	ErrNotYetValid  Reason = "not_yet_valid"      //
-	ErrNetwork      Reason = "network"            // from outside its networks, or from no known address
-	ErrNoOwner      Reason = "owner_gone"         // the owner is no longer there
-	ErrPermission   Reason = "missing_permission" // valid, but not enough; 403
-	ErrUnavailable  Reason = "unavailable"        // no decision was possible; 503
+	ErrInvalidToken      Reason = "invalid_token"       // any of the following; 401
+	ErrUnknownToken      Reason = "unknown_token"       // no token of this service, never issued, or deleted
+	ErrWrongSecret       Reason = "wrong_secret"        // the ID exists, its secret is another
+	ErrRetiredSecret     Reason = "retired_secret"      // a secret that was rotated away: perhaps stolen
+	ErrEnvironment       Reason = "other_environment"   // not of the environment of the request
+	ErrDeactivated       Reason = "deactivated"         //
+	ErrExpired           Reason = "expired"             // by its own expiry or Config.MaxLifetime
+	ErrIdle              Reason = "idle"                // not used for longer than Config.MaxIdle
+	ErrNotYetValid       Reason = "not_yet_valid"       //
+	ErrAddressNotAllowed Reason = "address_not_allowed" // from outside its networks, or from no known address
+	ErrNoOwner           Reason = "owner_gone"          // the owner is no longer there
+	ErrMissingPermission Reason = "missing_permission"  // valid, but not enough; 403
+	ErrUnavailable       Reason = "unavailable"         // no decision was possible; 503
 )
 
 // reasons has a row for each reason: the status of the answer, whether that is
@@ -42,15 +42,15 @@ var reasons = [...]struct {
 	{ErrMalformed, http.StatusBadRequest, false, "The request does not present an API token in a form that can be read."},
 	{ErrUnknownToken, http.StatusUnauthorized, true, "There is no such token."},
 	{ErrWrongSecret, http.StatusUnauthorized, true, "The secret is not the token's."},
-	{ErrRetired, http.StatusUnauthorized, true, "The secret was replaced by rotating the token."},
+	{ErrRetiredSecret, http.StatusUnauthorized, true, "The secret was replaced by rotating the token."},
 	{ErrEnvironment, http.StatusUnauthorized, true, "The token belongs to another environment."},
 	{ErrDeactivated, http.StatusUnauthorized, true, "The token is deactivated."},
 	{ErrExpired, http.StatusUnauthorized, true, "The token has expired."},
 	{ErrIdle, http.StatusUnauthorized, true, "The token expired because it was not used for too long."},
 	{ErrNotYetValid, http.StatusUnauthorized, true, "The token is not valid yet."},
-	{ErrNetwork, http.StatusUnauthorized, true, "The address is not in the networks that the token is bound to."},
+	{ErrAddressNotAllowed, http.StatusUnauthorized, true, "The address is not in the networks that the token is bound to."},
 	{ErrNoOwner, http.StatusUnauthorized, true, "The owner of the token is no longer a user of this service."},
-	{ErrPermission, http.StatusForbidden, false, "A permission is missing."},
+	{ErrMissingPermission, http.StatusForbidden, false, "A permission is missing."},
 	{ErrUnavailable, http.StatusServiceUnavailable, false, "The token could not be checked right now."},
 }
 

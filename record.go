@@ -88,10 +88,10 @@ func (r *Record) visit(c codec) {
 		c.text(&s.EncryptionKeyID)
 		c.bytes(&s.Ciphertext)
 	})
-	list(c, &r.History, func(h *Change) {
+	list(c, &r.History, func(h *HistoryEntry) {
 		c.time(&h.At)
 		c.text(&h.By)
-		c.text(&h.Action)
+		c.text((*string)(&h.Action))
 		list(c, &h.Fields, func(f *string) { c.text(f) })
 	})
 	c.text(&r.MACKeyID)
@@ -245,8 +245,8 @@ func (r Record) clone() Record {
 }
 
 // note appends a line to the history and drops what is too old for it.
-func (r *Record) note(c Change) {
-	r.History = append([]Change{c}, r.History[:min(len(r.History), maxHistory-1)]...)
+func (r *Record) note(c HistoryEntry) {
+	r.History = append([]HistoryEntry{c}, r.History[:min(len(r.History), maxHistory-1)]...)
 }
 
 const maxHistory = 16

@@ -96,7 +96,7 @@ func exampleRecord() apitoken.Record {
 			{Digest: sha256Of("new"), CreatedAt: at(4), IdempotencyKey: sha256Of("key"), EncryptionKeyID: "k1", Ciphertext: []byte{0, 1, 255}},
 			{Digest: sha256Of("old"), Foreign: true, CreatedAt: at(1), ValidUntil: at(6)},
 		},
-		History: []apitoken.Change{
+		History: []apitoken.HistoryEntry{
 			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}},
 			{At: at(1), By: "ada", Action: "generate"},
 		},
@@ -227,8 +227,8 @@ func TestTextsThatAreMovedBetweenFieldsChangeTheEncoding(t *testing.T) {
 	for i, rec := range []apitoken.Record{
 		{ID: "a", Environment: "b"}, {ID: "ab"}, {ID: "", Environment: "ab"}, {ID: "a", Environment: "", Owner: "b"},
 		{Permissions: []string{"a", "b"}}, {Permissions: []string{"ab"}}, {Permissions: []string{"", "ab"}}, {Permissions: []string{"a\x01b"}},
-		{Name: "\x00"}, {Name: "", Description: "\x00"}, {History: []apitoken.Change{{By: "x"}}}, {History: []apitoken.Change{{Action: "x"}}},
-		{History: []apitoken.Change{{}, {}}}, {History: []apitoken.Change{{}}}, {Secrets: []apitoken.SecretRecord{{}}}, {Permissions: []string{""}},
+		{Name: "\x00"}, {Name: "", Description: "\x00"}, {History: []apitoken.HistoryEntry{{By: "x"}}}, {History: []apitoken.HistoryEntry{{Action: "x"}}},
+		{History: []apitoken.HistoryEntry{{}, {}}}, {History: []apitoken.HistoryEntry{{}}}, {Secrets: []apitoken.SecretRecord{{}}}, {Permissions: []string{""}},
 	} {
 		encodings[string(encode(t, rec))] = i
 	}
@@ -333,20 +333,23 @@ func TestAChangeDoesNotWriteIntoWhatTheStoreReturned(t *testing.T) {
 	shared.Owner, shared.Environment, shared.Permissions = "ada", "production", []string{"devices:read", "devices:write"}
 	shared.Status, shared.DeactivatedAt, shared.DeactivatedBy = apitoken.StatusActive, time.Time{}, ""
 	shared.Secrets[1].ValidUntil = farOff
-	shared.Uses = []apitoken.Use{{ID: shared.ID, Digest: shared.Secrets[0].Digest, Transport: apitoken.InHeader, At: longAgo}}
+	shared.Uses = []apitoken.Use{{ID: shared.ID, Digest: shared.Secrets[0].Digest, Source: apitoken.InHeader, At: longAgo}}
 	before := shared
 	before.Permissions, before.Networks, before.Secrets = slices.Clone(shared.Permissions), slices.Clone(shared.Networks), slices.Clone(shared.Secrets)
 	before.History, before.Uses = slices.Clone(shared.History), slices.Clone(shared.Uses)
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return shared, nil }
 	m := g.As(ada)
 	for name, change := range map[string]func() error{
-		"rename": func() error { _, err := m.Update(t.Context(), shared.ID, apitoken.Update{Name: new("x")}); return err },
+		"rename": func() error {
+			_, err := m.Update(t.Context(), shared.ID, apitoken.UpdateParams{Name: new("x")})
+			return err
+		},
 		"permissions": func() error {
-			_, err := m.Update(t.Context(), shared.ID, apitoken.Update{Permissions: &[]apitoken.Permission{wireReports}})
+			_, err := m.Update(t.Context(), shared.ID, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{wireReports}})
 			return err
 		},
 		"networks": func() error {
-			_, err := m.Update(t.Context(), shared.ID, apitoken.Update{Networks: &[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+			_, err := m.Update(t.Context(), shared.ID, apitoken.UpdateParams{Networks: &[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
 			return err
 		},
 		"deactivate": func() error { _, err := m.Deactivate(t.Context(), shared.ID); return err },
@@ -431,8 +434,8 @@ func filledTerms() []string {
 func TestUsesAreMergedByTheNewest(t *testing.T) {
 	at := func(sec int) time.Time { return longAgo.Add(time.Duration(sec) * time.Second) }
 	digest := func(s string) []byte { return sha256Of(s) }
-	use := func(secret string, via apitoken.Transport, sec int) apitoken.Use {
-		return apitoken.Use{ID: "id", Digest: digest(secret), Transport: via, At: at(sec)}
+	use := func(secret string, source apitoken.Source, sec int) apitoken.Use {
+		return apitoken.Use{ID: "id", Digest: digest(secret), Source: source, At: at(sec)}
 	}
 	rec := apitoken.Record{ID: "id", Secrets: []apitoken.SecretRecord{{Digest: digest("new")}, {Digest: digest("old")}}}
 	assert.True(t, rec.LastUsed().IsZero())
@@ -444,9 +447,9 @@ func TestUsesAreMergedByTheNewest(t *testing.T) {
 		"the same again":  use("new", apitoken.InHeader, 10),
 		"an older one":    use("new", apitoken.InHeader, 9),
 		"another secret":  use("other", apitoken.InHeader, 20),
-		"no secret":       {ID: "id", Transport: apitoken.InHeader, At: at(20)},
-		"another token":   {ID: "other", Digest: digest("new"), Transport: apitoken.InHeader, At: at(20)},
-		"another's token": {ID: "", Digest: digest("new"), Transport: apitoken.InHeader, At: at(20)},
+		"no secret":       {ID: "id", Source: apitoken.InHeader, At: at(20)},
+		"another token":   {ID: "other", Digest: digest("new"), Source: apitoken.InHeader, At: at(20)},
+		"another's token": {ID: "", Digest: digest("new"), Source: apitoken.InHeader, At: at(20)},
 	} {
 		assert.False(t, rec.AddUse(u), name)
 		assert.Equal(t, before, rec.Uses, name)
@@ -477,7 +480,7 @@ func TestUsesAreMergedByTheNewest(t *testing.T) {
 	assert.Equal(t, []int{1, 3, 2}, []int{kept("newest"), kept("new"), kept("old")}, "what is left of earlier secrets goes first, the oldest before")
 	assert.NotContains(t, rec.Uses, use("old", apitoken.InHeader, 3))
 	for i := range 3 {
-		require.True(t, rec.AddUse(use("newest", []apitoken.Transport{apitoken.InQuery, apitoken.Direct, apitoken.InHeader}[i], 30+i)))
+		require.True(t, rec.AddUse(use("newest", []apitoken.Source{apitoken.InQuery, apitoken.Direct, apitoken.InHeader}[i], 30+i)))
 	}
 	assert.Equal(t, []int{3, 3, 0}, []int{kept("newest"), kept("new"), kept("old")})
 	assert.False(t, rec.AddUse(use("old", apitoken.InHeader, 99)), "a secret that is gone does not come back")

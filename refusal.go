@@ -68,15 +68,15 @@ var refusedUnavailable = newRefusal(ErrUnavailable, "", Problem{
 
 // refuse returns the Refusal for a reason. What is said to the client is the same
 // for all that are ErrInvalidToken.
-func (a *Authority) refuse(reason Reason, c *credential, need *Need, set permSet) *Refusal {
+func (a *Authority) refuse(reason Reason, c *rawCredential, requirement *Requirement, set permSet) *Refusal {
 	s := &a.schemes[c.scheme]
 	switch {
 	case reason == ErrNoToken:
 		return s.none
 	case reason == ErrMalformed:
 		return s.malformed[c.fault]
-	case reason == ErrPermission:
-		return need.denial(s, c.scheme, set)
+	case reason == ErrMissingPermission:
+		return requirement.denial(s, c.scheme, set)
 	case reason == ErrUnavailable:
 		return refusedUnavailable
 	}
@@ -88,9 +88,9 @@ const maxDenials = 4
 
 // denials makes the refusals of a route for each scheme and each set of
 // permissions that a token may lack: bit i of the second index stands for the
-// i-th permission of the need. To make one takes longer than to decide about the
-// request. There are none for a need of many permissions.
-func denials(schemes []scheme, n *Need) [][]*Refusal {
+// i-th permission of the requirement. To make one takes longer than to decide about the
+// request. There are none for a requirement of many permissions.
+func denials(schemes []scheme, n *Requirement) [][]*Refusal {
 	if len(n.perms) > maxDenials {
 		return nil
 	}
@@ -110,7 +110,7 @@ func denials(schemes []scheme, n *Need) [][]*Refusal {
 }
 
 // denial returns the Refusal of a token with these permissions.
-func (n *Need) denial(s *scheme, i int, set permSet) *Refusal {
+func (n *Requirement) denial(s *scheme, i int, set permSet) *Refusal {
 	if n.denials == nil {
 		return newDenial(s, n, n.missing(set))
 	}
@@ -123,7 +123,7 @@ func (n *Need) denial(s *scheme, i int, set permSet) *Refusal {
 	return n.denials[i][lacks]
 }
 
-func newDenial(s *scheme, n *Need, missing []string) *Refusal {
+func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
 	required := names(n.perms)
 	challenge := s.scope
 	if len(required) > 0 { // else it is the owner who has none at all
@@ -137,7 +137,7 @@ func newDenial(s *scheme, n *Need, missing []string) *Refusal {
 	if n.match == matchAny {
 		p.Match = string(matchAny)
 	}
-	return newRefusal(ErrPermission, challenge, p)
+	return newRefusal(ErrMissingPermission, challenge, p)
 }
 
 // Refuse writes the answer for an error of [Authority.Check] or [Authority.Verify]:

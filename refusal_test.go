@@ -143,14 +143,14 @@ func TestARefusalReplacesWhatOuterHandlersSaidAboutTheBody(t *testing.T) {
 
 func TestEveryReasonHasItsStatus(t *testing.T) {
 	for _, reason := range []apitoken.Reason{
-		apitoken.ErrUnknownToken, apitoken.ErrWrongSecret, apitoken.ErrRetired, apitoken.ErrEnvironment, apitoken.ErrDeactivated, apitoken.ErrExpired,
-		apitoken.ErrIdle, apitoken.ErrNotYetValid, apitoken.ErrNetwork, apitoken.ErrNoOwner, apitoken.ErrInvalidToken,
+		apitoken.ErrUnknownToken, apitoken.ErrWrongSecret, apitoken.ErrRetiredSecret, apitoken.ErrEnvironment, apitoken.ErrDeactivated, apitoken.ErrExpired,
+		apitoken.ErrIdle, apitoken.ErrNotYetValid, apitoken.ErrAddressNotAllowed, apitoken.ErrNoOwner, apitoken.ErrInvalidToken,
 	} {
 		assert.ErrorIs(t, reason, apitoken.ErrInvalidToken)
 		assert.Equal(t, "apitoken: "+string(reason), reason.Error())
 	}
 	for _, reason := range []apitoken.Reason{
-		apitoken.ErrNoToken, apitoken.ErrMalformed, apitoken.ErrPermission, apitoken.ErrUnavailable, "", "something else",
+		apitoken.ErrNoToken, apitoken.ErrMalformed, apitoken.ErrMissingPermission, apitoken.ErrUnavailable, "", "something else",
 	} {
 		assert.NotErrorIs(t, reason, apitoken.ErrInvalidToken)
 	}
@@ -197,7 +197,7 @@ func TestEventsOfRequestsCarryNoSecretAndNoDigest(t *testing.T) {
 }
 
 func TestLogEventsWritesALinePerEvent(t *testing.T) {
-	g := newRig(t, readAlways)
+	g := newRig(t, noCache)
 	var out bytes.Buffer
 	logger := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -214,27 +214,27 @@ func TestLogEventsWritesALinePerEvent(t *testing.T) {
 		require.NoError(t, json.Unmarshal(out.Bytes(), &m))
 		return m
 	}
-	eventOf := func(need apitoken.Need, r *http.Request) apitoken.Event {
+	eventOf := func(requirement apitoken.Requirement, r *http.Request) apitoken.Event {
 		r.RemoteAddr = networkPeer
 		r.Pattern = "GET /devices"
-		_, _ = g.Check(r, need)
+		_, _ = g.Check(r, requirement)
 		return g.event(t)
 	}
 
 	assert.Equal(t, map[string]any{
 		"level": "DEBUG", "msg": "api token use", "action": "use", "token": goodToken.id, "owner": "ada", "environment": "production",
-		"pattern": "GET /devices", "transport": "header", "address": "192.0.2.9",
+		"pattern": "GET /devices", "token_source": "header", "address": "192.0.2.9",
 	}, line(eventOf(apitoken.All(wireRead), newRequest("/", "apiToken "+goodToken.text))))
 	assert.Equal(t, map[string]any{
 		"level": "INFO", "msg": "api token use refused", "action": "use", "token": goodToken.id, "owner": "ada", "environment": "production",
-		"pattern": "GET /devices", "transport": "query", "address": "192.0.2.9", "missing": []any{"devices:write"}, "reason": "missing_permission",
+		"pattern": "GET /devices", "token_source": "query", "address": "192.0.2.9", "missing": []any{"devices:write"}, "reason": "missing_permission",
 	}, line(eventOf(apitoken.All(wireRead, wireWrite), newRequest("/?apiToken="+goodToken.text))))
 	assert.Equal(t, map[string]any{
 		"level": "DEBUG", "msg": "api token use refused", "action": "use", "pattern": "GET /devices", "address": "192.0.2.9", "reason": "no_token",
 	}, line(eventOf(apitoken.AnyToken(), newRequest("/"))))
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, errors.New("down") }
 	assert.Equal(t, map[string]any{
-		"level": "ERROR", "msg": "api token use refused", "action": "use", "token": goodToken.id, "pattern": "GET /devices", "transport": "header",
+		"level": "ERROR", "msg": "api token use refused", "action": "use", "token": goodToken.id, "pattern": "GET /devices", "token_source": "header",
 		"address": "192.0.2.9", "reason": "unavailable", "error": "down",
 	}, line(eventOf(apitoken.AnyToken(), newRequest("/", "apiToken "+goodToken.text))))
 	assert.Equal(t, map[string]any{

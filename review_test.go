@@ -109,7 +109,7 @@ func TestATokenThatIsGivenForAnIDIsNotRepeated(t *testing.T) {
 	check("Deactivate", err)
 	_, err = m.Activate(t.Context(), id)
 	check("Activate", err)
-	_, err = m.Update(t.Context(), id, apitoken.Update{Name: &name})
+	_, err = m.Update(t.Context(), id, apitoken.UpdateParams{Name: &name})
 	check("Update", err)
 	_, _, err = m.Rotate(t.Context(), id, 0, "")
 	check("Rotate", err)
@@ -118,7 +118,7 @@ func TestATokenThatIsGivenForAnIDIsNotRepeated(t *testing.T) {
 	_, err = m.Reveal(t.Context(), id)
 	check("Reveal", err)
 	check("Delete", m.Delete(t.Context(), id))
-	_, err = m.Bulk(t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{id}})
+	_, err = m.Bulk(t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{id}})
 	check("Bulk", err)
 }
 
@@ -157,7 +157,7 @@ func TestASecretThatWasEndedIsDeadAlsoWhereTheClockIsBehind(t *testing.T) {
 			require.NoError(t, err)
 			secrets := []apitoken.Secret{first, second}
 			for _, behind := range []time.Duration{0, time.Microsecond, time.Second, time.Minute, time.Hour, year} {
-				g.expectAt(t, clock, start.Add(-behind), secrets[ended].Reveal(), apitoken.ErrRetired)
+				g.expectAt(t, clock, start.Add(-behind), secrets[ended].Reveal(), apitoken.ErrRetiredSecret)
 				g.expectAt(t, clock, start.Add(-behind), secrets[1-ended].Reveal(), "")
 			}
 		})
@@ -176,8 +176,8 @@ func TestAnOwnerCannotImportAnewWhatSomeoneElseHasDeactivated(t *testing.T) {
 func importAnew(t *testing.T, rotations int) {
 	g := newRig(t, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40} })
 	text := apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")
-	again := apitoken.Import{
-		Generate: apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: text,
+	again := apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: text,
 	}
 	owner := g.As(ada)
 	in, err := owner.Import(t.Context(), again)
@@ -196,7 +196,7 @@ func importAnew(t *testing.T, rotations int) {
 	require.ErrorAs(t, err, &forbidden)
 
 	other, _ := g.generate(t)
-	_, err = owner.Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{other.ID, in.ID}})
+	_, err = owner.Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{other.ID, in.ID}})
 	require.ErrorAs(t, err, &forbidden)
 	_, err = owner.Get(t.Context(), other.ID)
 	require.NoError(t, err, "the first of a bulk is not deleted if the second may not be")
@@ -212,7 +212,7 @@ func importAnew(t *testing.T, rotations int) {
 func TestWhatIsUnavailableIsNoOtherNamedError(t *testing.T) {
 	for _, cause := range []error{
 		apitoken.ErrNotFound, apitoken.ErrExists, apitoken.ErrConflict, apitoken.ErrRotating, apitoken.ErrAlreadyRotated,
-		apitoken.ErrNotRotating, apitoken.ErrNotKept, &apitoken.FieldError{Field: "name", Problem: "is short"},
+		apitoken.ErrNotRotating, apitoken.ErrNotRevealable, &apitoken.FieldError{Field: "name", Problem: "is short"},
 	} {
 		g := newRig(t, func(c *apitoken.Config) {
 			c.Audit = func(context.Context, apitoken.Event) error { return fmt.Errorf("audit: %w", cause) }
@@ -282,7 +282,7 @@ func TestATokenThatLooksIdleInMemoryIsReadAnew(t *testing.T) {
 		rec, err := store.Get(t.Context(), in.ID)
 		require.NoError(t, err)
 		require.NoError(t, store.Touch(t.Context(), []apitoken.Use{
-			{ID: in.ID, Digest: rec.Secrets[0].Digest, Transport: apitoken.InHeader, At: time.Now()},
+			{ID: in.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader, At: time.Now()},
 		}))
 		time.Sleep(time.Hour + time.Minute)
 		before := g.Stats()
@@ -305,7 +305,7 @@ func TestAnAuditThatEndsItsGoroutineStopsTheChange(t *testing.T) {
 func TestNamesOfUsersAndEnvironmentsMayBeOfOneLetter(t *testing.T) {
 	g := newRig(t)
 	a := apitoken.Actor{User: "a", Environment: "b", Grants: wire.All()}
-	in, _, err := g.As(a).Generate(t.Context(), apitoken.Generate{Name: "c", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	in, _, err := g.As(a).Generate(t.Context(), apitoken.GenerateParams{Name: "c", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	assert.Equal(t, "a", in.Owner)
 }
@@ -334,7 +334,7 @@ func TestAnErrorThatPanicsIsAFailureLikeAnyOther(t *testing.T) {
 				s.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, broken }
 			},
 			"the store, without a cache": func(c *apitoken.Config, s *tapStore) {
-				c.MaxStale = apitoken.ReadAlways
+				c.MaxStaleness = apitoken.NoCache
 				s.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, broken }
 			},
 			"OwnerPermissions": func(c *apitoken.Config, _ *tapStore) {
@@ -428,7 +428,7 @@ func TestAnOverlapEndsWhileTheOwnerIsAskedFor(t *testing.T) {
 			return rec, nil
 		}
 		_, err := g.Check(newRequest("/", "apiToken "+goodToken.text), apitoken.All(wireRead))
-		require.ErrorIs(t, err, apitoken.ErrRetired)
+		require.ErrorIs(t, err, apitoken.ErrRetiredSecret)
 		require.NoError(t, g.Close())
 	})
 }

@@ -161,12 +161,12 @@ func refusedTokens() []refusedToken {
 		{"a wrong checksum", wrongSum, apitoken.ErrUnknownToken, ""},
 		{"an unknown ID", unknownToken.text, apitoken.ErrUnknownToken, ""},
 		{"a wrong secret", goodToken.with(mint("other").secret), apitoken.ErrWrongSecret, ""},
-		{"a secret past its overlap", retiredToken.text, apitoken.ErrRetired, ""},
+		{"a secret past its overlap", retiredToken.text, apitoken.ErrRetiredSecret, ""},
 		{"another environment", foreignEnvToken.text, apitoken.ErrEnvironment, ""},
 		{"a deactivated token", deactivatedToken.text, apitoken.ErrDeactivated, ""},
 		{"an expired token", expiredToken.text, apitoken.ErrExpired, ""},
 		{"a token that is not yet valid", pendingToken.text, apitoken.ErrNotYetValid, ""},
-		{"a refused network", networkToken.text, apitoken.ErrNetwork, otherPeer},
+		{"a refused network", networkToken.text, apitoken.ErrAddressNotAllowed, otherPeer},
 		{"a minted text for the digest of an imported token", importedToken.text, apitoken.ErrWrongSecret, ""},
 		{"another prefix", mintFor("acne", "good").text, apitoken.ErrUnknownToken, ""},
 		{"another prefix of another length", mintFor("acm", "good").text, apitoken.ErrUnknownToken, ""},
@@ -250,17 +250,17 @@ func newRigWithClock(t testing.TB, now func() time.Time, edit ...func(*apitoken.
 	return g
 }
 
-// readAlways is for tests that change what is in the store behind the
+// noCache is for tests that change what is in the store behind the
 // Authority's back.
-func readAlways(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways }
+func noCache(c *apitoken.Config) { c.MaxStaleness = apitoken.NoCache }
 
 // ada may grant everything in production.
 var ada = apitoken.Actor{User: "ada", Environment: "production", Grants: wire.All()}
 
 // generate makes a token of ada's with devices:read, as applications do.
-func (g *rig) generate(t testing.TB, edit ...func(*apitoken.Generate)) (*apitoken.Info, apitoken.Secret) {
+func (g *rig) generate(t testing.TB, edit ...func(*apitoken.GenerateParams)) (*apitoken.TokenInfo, apitoken.Secret) {
 	t.Helper()
-	ask := apitoken.Generate{Name: "nightly", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
+	ask := apitoken.GenerateParams{Name: "nightly", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
 	for _, e := range edit {
 		e(&ask)
 	}

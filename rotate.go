@@ -21,8 +21,8 @@ var (
 	// ErrNotRotating: there is no old secret to keep.
 	ErrNotRotating = errors.New("apitoken: the token is not being rotated")
 
-	// ErrNotKept: the secret was not kept, so that it cannot be shown.
-	ErrNotKept = errors.New("apitoken: the secret was not kept")
+	// ErrNotRevealable: the secret was not kept, so that it cannot be shown.
+	ErrNotRevealable = errors.New("apitoken: the secret was not kept")
 )
 
 // A Rotation is what people see of a rotation while both secrets are valid.
@@ -39,7 +39,7 @@ type Rotation struct {
 // not know whether his first attempt succeeded: with the key of a rotation that
 // was made, Rotate changes nothing. It returns the secret of that rotation if
 // Config.EncryptionKeys are set, and otherwise ErrAlreadyRotated.
-func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, idempotencyKey string) (*Info, Secret, error) {
+func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, idempotencyKey string) (*TokenInfo, Secret, error) {
 	if overlap < 0 {
 		return nil, Secret{}, &FieldError{"overlap", "is negative"}
 	}
@@ -95,7 +95,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	})
 	if err == nil && repeated {
 		shown, err := m.Reveal(ctx, id)
-		if errors.Is(err, ErrNotKept) {
+		if errors.Is(err, ErrNotRevealable) {
 			err = ErrAlreadyRotated
 		}
 		return info, shown, err
@@ -139,7 +139,7 @@ const (
 // of its secrets stays valid, for as long as the token. That way nobody is
 // locked out who rotated and never got to see the new secret. What is so
 // already stays; else without a rotation it is ErrNotRotating.
-func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*Info, error) {
+func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenInfo, error) {
 	if keep != KeepNew && keep != KeepOld {
 		return nil, &FieldError{"keep", `is neither "new" nor "old"`}
 	}
@@ -172,7 +172,7 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*Info, 
 }
 
 // Reveal shows the newest secret of the actor's own token again. It is
-// ErrNotKept unless Config.EncryptionKeys were set when the token was made. Each
+// ErrNotRevealable unless Config.EncryptionKeys were set when the token was made. Each
 // reveal is audited and observed like a change.
 func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 	e, err := m.visible(ctx, id)

@@ -30,7 +30,7 @@ func TestAnOldSecretThatIsGoneCannotBeKeptAfterTheClockWasSetBack(t *testing.T) 
 		assert.ErrorIs(t, err, apitoken.ErrNotRotating, "set back by %s", back)
 		_, err = m.EndOverlap(t.Context(), in.ID, apitoken.KeepNew)
 		assert.NoError(t, err, "that is done")
-		g.expectAt(t, clock, start.Add(-back), first.Reveal(), apitoken.ErrRetired)
+		g.expectAt(t, clock, start.Add(-back), first.Reveal(), apitoken.ErrRetiredSecret)
 		g.expectAt(t, clock, start.Add(-back), second.Reveal(), "")
 	}
 }

@@ -35,10 +35,10 @@ func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Route
 }
 
 // Handle registers a handler that is called only for requests whose token meets
-// the need. It panics where [Authority.Guard] or the mux does, and without a
+// the requirement. It panics where [Authority.Guard] or the mux does, and without a
 // description.
-func (rt *Routes) Handle(pattern, description string, need Need, h http.Handler) {
-	rt.add(Route{"", pattern, names(need.perms), string(need.match), need.headerOnly, description}, rt.a.Guard(need)(h))
+func (rt *Routes) Handle(pattern, description string, requirement Requirement, h http.Handler) {
+	rt.add(Route{"", pattern, names(requirement.perms), string(requirement.match), requirement.headerOnly, description}, rt.a.Guard(requirement)(h))
 }
 
 // Open registers a handler that needs no token, and says so in the table. It panics

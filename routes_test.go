@@ -101,7 +101,7 @@ func TestMistakesInTheTableOfRoutesPanicAndRegisterNothing(t *testing.T) {
 	routes := g.Routes(muxFunc(func(string, http.Handler) { registered++ }))
 	mustPanic(t, func() { routes.Handle("GET /a", "", apitoken.AnyToken(), new(spy)) }, "GET /a", "no description", "routes_test.go:")
 	mustPanic(t, func() { routes.Open("GET /a", "", new(spy)) }, "GET /a", "no description", "routes_test.go:")
-	mustPanic(t, func() { routes.Handle("GET /a", "x", apitoken.Need{}, new(spy)) }, "zero Need", "routes_test.go:")
+	mustPanic(t, func() { routes.Handle("GET /a", "x", apitoken.Requirement{}, new(spy)) }, "zero Requirement", "routes_test.go:")
 	mustPanic(t, func() { routes.Handle("GET /a", "x", apitoken.All(alien), new(spy)) }, "not of the catalog", "routes_test.go:")
 	mustPanic(t, func() { routes.Handle("GET /a", "x", apitoken.AnyToken(), nil) }, "nil handler", "routes_test.go:")
 	assert.Zero(t, registered)

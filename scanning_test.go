@@ -40,7 +40,7 @@ func TestSecretScannersFindMintedTokens(t *testing.T) {
 		require.NoError(t, err)
 		for range 20 {
 			_, secret, err := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()}).Generate(context.Background(),
-				apitoken.Generate{Name: "n", Permissions: []apitoken.Permission{read}, Expiry: apitoken.Never()})
+				apitoken.GenerateParams{Name: "n", Permissions: []apitoken.Permission{read}, Expiry: apitoken.Never()})
 			require.NoError(t, err)
 			text := secret.Reveal()
 			for _, leak := range []string{

@@ -135,7 +135,7 @@ func (a *Authority) encryptSecret(rec *Record, s *SecretRecord, secret string) e
 // decryptSecret returns a secret that was kept.
 func (a *Authority) decryptSecret(rec *Record, s *SecretRecord) (string, error) {
 	if len(s.Ciphertext) == 0 {
-		return "", ErrNotKept
+		return "", ErrNotRevealable
 	}
 	key, ok := ring(a.config.EncryptionKeys).find(s.EncryptionKeyID)
 	if !ok {

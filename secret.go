@@ -14,7 +14,7 @@ type Secret struct {
 	hidden
 }
 
-// NewSecret wraps a text that was received from elsewhere, for [Presented].
+// NewSecret wraps a text that was received from elsewhere, for [Credential].
 func NewSecret(text string) Secret {
 	return Secret{hidden{reveal: func() string { return text }}}
 }

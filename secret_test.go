@@ -155,7 +155,7 @@ func TestSecretsAndKeysAreNeverShown(t *testing.T) {
 		}(),
 		"a channel of it":    make(chan apitoken.Secret),
 		"a function with it": func() apitoken.Secret { return secret },
-		"a presented token":  apitoken.Presented{Secret: secret, Environment: "production"},
+		"a presented token":  apitoken.Credential{Secret: secret, Environment: "production"},
 		"a Config":           apitoken.Config{IntegrityKeys: []apitoken.Key{key}, EncryptionKeys: []apitoken.Key{key}},
 		"a pointer to Config": &apitoken.Config{
 			IntegrityKeys: []apitoken.Key{key}, EncryptionKeys: []apitoken.Key{key},
@@ -244,7 +244,7 @@ func TestAPlaceholderIsNotReadBackAsASecret(t *testing.T) {
 }
 
 func TestSecretsAndKeysAreNotComparable(t *testing.T) {
-	for _, typ := range []reflect.Type{reflect.TypeFor[apitoken.Secret](), reflect.TypeFor[apitoken.Key](), reflect.TypeFor[apitoken.Presented]()} {
+	for _, typ := range []reflect.Type{reflect.TypeFor[apitoken.Secret](), reflect.TypeFor[apitoken.Key](), reflect.TypeFor[apitoken.Credential]()} {
 		assert.False(t, typ.Comparable(), typ)
 	}
 	s := apitoken.NewSecret(secretText)

@@ -10,8 +10,8 @@ type Stats struct {
 	CacheEntries int64 // tokens in memory now
 
 	// Feed is whether changes were reported by the Store; FeedAge is how long ago
-	// everything had been: much more than Config.MaxStale/4 says that the feed
-	// hangs or was lost, and that tokens are read anew after each MaxStale.
+	// everything had been: much more than Config.MaxStaleness/4 says that the feed
+	// hangs or was lost, and that tokens are read anew after each MaxStaleness.
 	Feed    bool
 	FeedAge time.Duration
 

@@ -69,7 +69,7 @@ type Cancelable interface {
 // A Toucher is a [Store] that records when tokens were last used.
 //
 // Touch stores uses, which come in batches off the request path. For each
-// secret and transport it keeps the newest use. It does not change a record's
+// secret and source it keeps the newest use. It does not change a record's
 // version, writes nothing that a [Watcher] would report, and ignores tokens
 // and secrets that no longer exist.
 type Toucher interface {
@@ -94,7 +94,7 @@ type KeyLister interface {
 
 // A Watcher is a [Store] that reports changes, whoever made them, so that nodes
 // can answer from memory. It is what makes a change reach other nodes sooner
-// than after Config.MaxStale; that it is enforced by then does not rest on it.
+// than after Config.MaxStaleness; that it is enforced by then does not rest on it.
 //
 // Watch passes changes on to feed until ctx is done, or until it can no longer
 // do so, and returns why. It begins with feed.Reset, as soon as it is certain to
@@ -117,14 +117,14 @@ type Feed interface {
 	// deleted. Saying so twice, or of an ID that did not change, is harmless.
 	Changed(ids ...string)
 
-	// Current says that every change that was acknowledged before the local
+	// CaughtUp says that every change that was acknowledged before the local
 	// instant t has been passed on. t is of this process's clock, with its
 	// monotonic reading, as time.Now returns it: as a rule the moment before the
 	// Watcher asked its engine what is new.
-	Current(t time.Time)
+	CaughtUp(t time.Time)
 
-	// Interval is how often Current should be called at least: a quarter of
-	// Config.MaxStale, for which what a node has in memory is good after t, but
+	// Interval is how often CaughtUp should be called at least: a quarter of
+	// Config.MaxStaleness, for which what a node has in memory is good after t, but
 	// not less than 10 ms.
 	Interval() time.Duration
 }
@@ -133,7 +133,7 @@ type Feed interface {
 // microseconds, and zero where there is none.
 //
 // Records are for stores. Everyone else meets tokens as [Token] in a request
-// and as [Info] in a [Manager]. Printed, a record and a [Use] show the digests
+// and as [TokenInfo] in a [Manager]. Printed, a record and a [Use] show the digests
 // that they hold, as nothing else does.
 type Record struct {
 	ID      string // public; the key of look-ups
@@ -157,7 +157,7 @@ type Record struct {
 	Networks  []netip.Prefix // none: usable from every address
 
 	Secrets []SecretRecord // the newest first; a second one during and after a rotation
-	History []Change       // the last 16, the newest first
+	History []HistoryEntry // the last 16, the newest first
 
 	MACKeyID string // ID of the key in Config.IntegrityKeys, "" for none
 	MAC      []byte // HMAC-SHA-256 over MarshalBinary
@@ -182,37 +182,37 @@ type SecretRecord struct {
 	Ciphertext      []byte
 }
 
-// A Change is a line in the history of a token.
-type Change struct {
+// A HistoryEntry is a line in the history of a token.
+type HistoryEntry struct {
 	At     time.Time
 	By     string
-	Action string   // "generate", "update", "activate", ...
+	Action Action   // "generate", "update", "activate", ...
 	Fields []string // what an update changed
 }
 
 // A Use says when and from where a secret was last used.
 type Use struct {
-	ID        string // of the token
-	Digest    []byte // of the secret
-	Transport Transport
-	At        time.Time
-	Address   netip.Addr // zero where it is not known
+	ID      string // of the token
+	Digest  []byte // of the secret
+	Source  Source
+	At      time.Time
+	Address netip.Addr // zero where it is not known
 }
 
-// Transport is the way by which a token was presented.
-type Transport string
+// Source is the way by which a token was presented.
+type Source string
 
-// The transports.
+// The sources.
 const (
-	InHeader Transport = "header" // Authorization
-	InQuery  Transport = "query"  // the query parameter
-	Direct   Transport = "direct" // Authority.Verify
+	InHeader Source = "header" // Authorization
+	InQuery  Source = "query"  // the query parameter
+	Direct   Source = "direct" // Authority.Verify
 )
 
-// transports are the transports by their codes, which fit into two bits.
-var transports = [...]Transport{Direct, InHeader, InQuery}
+// sources are the sources by their codes, which fit into two bits.
+var sources = [...]Source{Direct, InHeader, InQuery}
 
-func (t Transport) code() uint8 {
+func (t Source) code() uint8 {
 	switch t {
 	case InHeader:
 		return 1
@@ -251,11 +251,11 @@ func (r *Record) LastUsed() time.Time {
 	return last
 }
 
-// maxUses bounds Record.Uses: two secrets by three transports.
+// maxUses bounds Record.Uses: two secrets by three sources.
 const maxUses = 6
 
 // AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
-// changed anything. A newer use of the same secret by the same transport wins;
+// changed anything. A newer use of the same secret by the same source wins;
 // uses of a secret that r does not hold are ignored; what is left of earlier
 // secrets goes first when there are more than six. The result is a fresh slice.
 func (r *Record) AddUse(u Use) bool {
@@ -266,7 +266,7 @@ func (r *Record) AddUse(u Use) bool {
 		return false
 	}
 	uses := slices.Clone(r.Uses)
-	i := slices.IndexFunc(uses, func(o Use) bool { return bytes.Equal(o.Digest, u.Digest) && o.Transport == u.Transport })
+	i := slices.IndexFunc(uses, func(o Use) bool { return bytes.Equal(o.Digest, u.Digest) && o.Source == u.Source })
 	switch {
 	case i < 0:
 		uses = append(uses, u)

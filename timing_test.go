@@ -149,7 +149,7 @@ func timedSecrets(t testing.TB) func(a, b int) (timingClass, timingClass) {
 		}
 		class := func(kind int) timingClass {
 			return func(i int) {
-				p := apitoken.Presented{Secret: secrets[i*7919%timingTokens*timingKinds+place[kind]]}
+				p := apitoken.Credential{Secret: secrets[i*7919%timingTokens*timingKinds+place[kind]]}
 				if _, err := g.Verify(ctx, p, apitoken.AnyToken()); err == nil {
 					panic("accepted")
 				}

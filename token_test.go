@@ -212,7 +212,7 @@ func TestValidVectorsAreFoundByTheirIDAndAcceptedByTheirDigest(t *testing.T) {
 			require.NoError(t, err)
 			rec := minted{c.ID, c.Secret, c.Text}.record(wireRead)
 			rec.Secrets[0].Digest = digest
-			g := newRig(t, readAlways, func(config *apitoken.Config) { config.Prefix = c.Prefix })
+			g := newRig(t, noCache, func(config *apitoken.Config) { config.Prefix = c.Prefix })
 			require.NoError(t, g.store.Create(t.Context(), rec))
 			a, s := g.ask(t, newRequest("/", "apiToken "+c.Text))
 			mustAccept(t, a, s, c.ID)
@@ -228,13 +228,13 @@ func TestBrokenVectorsAreRefusedBeforeTheStoreIsAsked(t *testing.T) {
 	require.NotEmpty(t, v.Broken)
 	for _, c := range v.Broken {
 		t.Run(c.Reason, func(t *testing.T) {
-			g := newRig(t, readAlways, func(config *apitoken.Config) { config.Prefix = c.Prefix })
+			g := newRig(t, noCache, func(config *apitoken.Config) { config.Prefix = c.Prefix })
 			g.store.get = func(context.Context, string) (apitoken.Record, error) {
 				return apitoken.Record{}, fmt.Errorf("it was asked for")
 			}
 			want := map[string]apitoken.Problem{"invalid_token": invalidToken, "invalid_request": invalidRequest}[c.Error]
 			require.NotZero(t, want)
-			_, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(c.Text), Environment: "production"}, apitoken.AnyToken())
+			_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(c.Text), Environment: "production"}, apitoken.AnyToken())
 			var refusal *apitoken.Refusal
 			require.ErrorAs(t, err, &refusal)
 			assert.Equal(t, want.Status, refusal.Status())
@@ -251,7 +251,7 @@ func TestBrokenVectorsAreRefusedBeforeTheStoreIsAsked(t *testing.T) {
 
 func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.Observe = nil })
-	need := apitoken.AnyToken()
+	requirement := apitoken.AnyToken()
 	refused := 0
 	header := newRequest("/", "")
 	refuse := func(text string, what string, at int) {
@@ -259,12 +259,12 @@ func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
 			return
 		}
 		refused++
-		if _, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(text), Environment: "production"}, need); err == nil {
+		if _, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(text), Environment: "production"}, requirement); err == nil {
 			t.Errorf("%s at %d: %q is accepted", what, at, text)
 		}
 		if text != " "+goodToken.text { // two spaces are one
 			header.Header["Authorization"][0] = "apiToken " + text
-			if _, err := g.Check(header, need); err == nil {
+			if _, err := g.Check(header, requirement); err == nil {
 				t.Errorf("%s at %d: %q is accepted in the header", what, at, text)
 			}
 		}
@@ -297,7 +297,7 @@ func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
 	}
 	assert.Zero(t, g.store.calls(), "store calls")
 	assert.Greater(t, refused, 36000)
-	_, err := g.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(text), Environment: "production"}, need)
+	_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(text), Environment: "production"}, requirement)
 	assert.NoError(t, err, "the token itself")
 }
 
@@ -371,7 +371,7 @@ func TestAStoredDigestPresentedAsATokenNeverPasses(t *testing.T) {
 
 func TestASecretIsNotTakenForTheDigestOfAWholeTokenNorTheReverse(t *testing.T) {
 	const old = "8as7bf9a8s7498svaps8dfabsf" // as in the source's own documentation
-	g := newRig(t, readAlways, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
+	g := newRig(t, noCache, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
 	for _, foreign := range []bool{true, false} {
 		g.store.get = func(_ context.Context, id string) (apitoken.Record, error) {
 			rec := minted{id: id}.record(wireRead)
@@ -457,7 +457,7 @@ func TestATokenShowsItsIDAndItsOwnerAndNoDigest(t *testing.T) {
 func TestATokenKnowsItsEnd(t *testing.T) {
 	g := newRig(t)
 	end := time.Now().Add(time.Hour).Truncate(time.Microsecond).UTC()
-	_, secret := g.generate(t, func(ask *apitoken.Generate) { ask.Expiry = apitoken.At(end) })
+	_, secret := g.generate(t, func(ask *apitoken.GenerateParams) { ask.Expiry = apitoken.At(end) })
 	tok, err := g.Check(newRequest("/", "apiToken "+secret.Reveal()), apitoken.AnyToken())
 	require.NoError(t, err)
 	assert.Equal(t, end, tok.ExpiresAt())
@@ -476,7 +476,7 @@ func TestHandlersCannotEditTheToken(t *testing.T) {
 
 func TestADigestThatDiffersInOneBitIsThatOfAnotherSecret(t *testing.T) {
 	const old = "8as7bf9a8s7498svaps8dfabsf"
-	g := newRig(t, readAlways, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
+	g := newRig(t, noCache, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
 	for _, c := range []struct {
 		text, secret string
 		foreign      bool

@@ -10,7 +10,7 @@ import (
 )
 
 // A recorder writes when tokens were last used, off the request path. It keeps
-// the newest use of each secret and transport until its token is due, which is
+// the newest use of each secret and source until its token is due, which is
 // soon after its first use and then at most once a minute. When the store is
 // slow or fails, uses wait; when too many wait, further ones are dropped and
 // counted. Requests never wait for the store.
@@ -57,7 +57,7 @@ type waitingUse struct {
 	at      int64 // microseconds since 1970
 	address [16]byte
 	kind    addressKind
-	via     uint8
+	source  uint8
 	next    int32 // index in recorder.uses; none
 }
 
@@ -85,8 +85,8 @@ func newRecorder(touch func(context.Context, []Use) error, timeout time.Duration
 }
 
 // record notes a use of a token. addr has no zone.
-func (r *recorder) record(id string, digest *[32]byte, via Transport, at time.Time, addr netip.Addr) {
-	u := waitingUse{id: tokenID([]byte(id)), digest: *digest, via: via.code(), at: at.UnixMicro()}
+func (r *recorder) record(id string, digest *[32]byte, source Source, at time.Time, addr netip.Addr) {
+	u := waitingUse{id: tokenID([]byte(id)), digest: *digest, source: source.code(), at: at.UnixMicro()}
 	if addr.IsValid() {
 		u.address, u.kind = addr.As16(), ipv6Address
 		if addr.Is4() {
@@ -105,7 +105,7 @@ func (r *recorder) add(u waitingUse) {
 		t.first = none
 	}
 	for i := t.first; i != none; i = r.uses[i].next {
-		if old := &r.uses[i]; old.digest == u.digest && old.via == u.via {
+		if old := &r.uses[i]; old.digest == u.digest && old.source == u.source {
 			if u.at > old.at {
 				u.next = old.next
 				*old = u
@@ -230,7 +230,7 @@ func (r *recorder) write(due []tokenID, now time.Duration) (n int, ok bool) {
 			i := *link
 			u := &r.uses[i]
 			// What came meanwhile stands before what was sent; or in its place, if it is newer.
-			if len(sent) > 0 && u.digest == sent[0].digest && u.via == sent[0].via {
+			if len(sent) > 0 && u.digest == sent[0].digest && u.source == sent[0].source {
 				written := u.at == sent[0].at
 				sent = sent[1:]
 				if written {
@@ -257,7 +257,7 @@ func (u *waitingUse) use() Use {
 	case ipv6Address:
 		addr = netip.AddrFrom16(u.address)
 	}
-	return Use{ID: string(u.id[:]), Digest: slices.Clone(u.digest[:]), Transport: transports[u.via], At: time.UnixMicro(u.at).UTC(), Address: addr}
+	return Use{ID: string(u.id[:]), Digest: slices.Clone(u.digest[:]), Source: sources[u.source], At: time.UnixMicro(u.at).UTC(), Address: addr}
 }
 
 // call calls the store, without the mutex.

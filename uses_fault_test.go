@@ -115,18 +115,18 @@ func TestUsesAreWrittenOnceAMinuteForEachToken(t *testing.T) {
 	})
 }
 
-// The token rests then, once for both transports, and its newer use waits with it.
+// The token rests then, once for both sources, and its newer use waits with it.
 func TestAUseThatComesWhileAnOlderOneIsWrittenIsWrittenAMinuteLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{}, 1)
 		var mu sync.Mutex
-		newest := make(map[apitoken.Transport]time.Time)
+		newest := make(map[apitoken.Source]time.Time)
 		g, s := newTouchRig(t, func(_ context.Context, uses []apitoken.Use) error {
 			<-release
 			mu.Lock()
 			defer mu.Unlock()
 			for _, u := range uses {
-				newest[u.Transport] = u.At
+				newest[u.Source] = u.At
 			}
 			return nil
 		})
@@ -148,8 +148,8 @@ func TestAUseThatComesWhileAnOlderOneIsWrittenIsWrittenAMinuteLater(t *testing.T
 		close(release)
 		time.Sleep(10 * time.Second)
 		mu.Lock()
-		for via, at := range newest {
-			assert.False(t, at.Before(last.Truncate(time.Microsecond)), via)
+		for source, at := range newest {
+			assert.False(t, at.Before(last.Truncate(time.Microsecond)), source)
 		}
 		mu.Unlock()
 		require.NoError(t, g.Close())
@@ -226,7 +226,7 @@ func TestAnOlderUseThatIsNotedLateDoesNotReplaceANewerOne(t *testing.T) {
 		var observed atomic.Int32
 		g := newRig(t, func(c *apitoken.Config) {
 			s.Store = c.Store
-			c.Store, c.MaxStale = s, time.Hour
+			c.Store, c.MaxStaleness = s, time.Hour
 			c.Observe = func(context.Context, apitoken.Event) {
 				if observed.Add(1) == 1 {
 					<-release

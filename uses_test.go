@@ -39,7 +39,7 @@ func (s *touchTap) seen() []int {
 func TestATokenThatIsReadForEveryRequestWaitsOnceToBeRecorded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s *touchTap
-		g := newRig(t, readAlways, func(c *apitoken.Config) {
+		g := newRig(t, noCache, func(c *apitoken.Config) {
 			s = &touchTap{Store: c.Store}
 			c.Store, c.Observe = s, nil
 		})

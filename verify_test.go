@@ -23,7 +23,7 @@ import (
 
 // Check, Refuse, Verify, Recheck.
 
-func TestCheckDecidesAndWritesAndScrubsNothing(t *testing.T) {
+func TestCheckDecidesAndWritesAndTakesNothingOut(t *testing.T) {
 	g := newRig(t)
 	r := newRequest("/?apiToken=" + goodToken.text + "&a=1")
 	tok, err := g.Check(r, apitoken.All(wireRead))
@@ -33,26 +33,26 @@ func TestCheckDecidesAndWritesAndScrubsNothing(t *testing.T) {
 	g.event(t)
 
 	for _, c := range []struct {
-		name   string
-		r      *http.Request
-		need   apitoken.Need
-		reason apitoken.Reason
-		want   apitoken.Problem
+		name        string
+		r           *http.Request
+		requirement apitoken.Requirement
+		reason      apitoken.Reason
+		want        apitoken.Problem
 	}{
 		{"nothing", newRequest("/"), apitoken.AnyToken(), apitoken.ErrNoToken, asksForToken},
 		{"malformed", newRequest("/", "apiToken"), apitoken.AnyToken(), apitoken.ErrMalformed, invalidRequest},
 		{"expired", newRequest("/", "apiToken "+expiredToken.text), apitoken.AnyToken(), apitoken.ErrExpired, invalidToken},
-		{"not enough", newRequest("/", "apiToken "+lackingToken.text), apitoken.Any(wireRead), apitoken.ErrPermission, insufficientScope},
-		{"the zero Need", newRequest("/", "apiToken "+goodToken.text), apitoken.Need{}, apitoken.ErrUnavailable, unavailable},
+		{"not enough", newRequest("/", "apiToken "+lackingToken.text), apitoken.Any(wireRead), apitoken.ErrMissingPermission, insufficientScope},
+		{"the zero Requirement", newRequest("/", "apiToken "+goodToken.text), apitoken.Requirement{}, apitoken.ErrUnavailable, unavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tok, err := g.Check(c.r, c.need)
+			tok, err := g.Check(c.r, c.requirement)
 			assert.True(t, tok.IsZero())
 			require.ErrorIs(t, err, c.reason)
 			var refusal *apitoken.Refusal
 			require.ErrorAs(t, err, &refusal)
 			want := c.want
-			if c.reason == apitoken.ErrPermission {
+			if c.reason == apitoken.ErrMissingPermission {
 				want.Required, want.Missing, want.Match = []string{"devices:read"}, []string{"devices:read"}, "any"
 			}
 			assert.Equal(t, want.Status, refusal.Status())
@@ -124,27 +124,27 @@ func TestOptionalAuthenticationPassesOnNothingButAMissingToken(t *testing.T) {
 
 func TestVerifyDecidesAsForARequest(t *testing.T) {
 	g := newRig(t)
-	presented := func(text string) apitoken.Presented {
-		return apitoken.Presented{Secret: apitoken.NewSecret(text), Environment: "production"}
+	presented := func(text string) apitoken.Credential {
+		return apitoken.Credential{Secret: apitoken.NewSecret(text), Environment: "production"}
 	}
-	from := func(p apitoken.Presented, addr string) apitoken.Presented {
+	from := func(p apitoken.Credential, addr string) apitoken.Credential {
 		p.Address = netip.MustParseAddr(addr)
 		return p
 	}
-	in := func(p apitoken.Presented, environment string) apitoken.Presented {
+	in := func(p apitoken.Credential, environment string) apitoken.Credential {
 		p.Environment = environment
 		return p
 	}
-	by := func(p apitoken.Presented, via apitoken.Transport) apitoken.Presented {
-		p.Transport = via
+	by := func(p apitoken.Credential, source apitoken.Source) apitoken.Credential {
+		p.Source = source
 		return p
 	}
 	for _, c := range []struct {
-		name   string
-		p      apitoken.Presented
-		need   apitoken.Need
-		reason apitoken.Reason
-		via    apitoken.Transport
+		name        string
+		p           apitoken.Credential
+		requirement apitoken.Requirement
+		reason      apitoken.Reason
+		source      apitoken.Source
 	}{
 		{"good", presented(goodToken.text), apitoken.All(wireRead), "", apitoken.Direct},
 		{"good, by header", by(presented(goodToken.text), apitoken.InHeader), apitoken.All(wireRead), "", apitoken.InHeader},
@@ -152,7 +152,7 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 		{"good, by another way", by(presented(goodToken.text), "pigeon"), apitoken.All(wireRead), "", apitoken.Direct},
 		{"by query where only the header is accepted", by(presented(goodToken.text), apitoken.InQuery), apitoken.All(wireRead).HeaderOnly(), apitoken.ErrMalformed, apitoken.InQuery},
 		{"directly where only the header is accepted", presented(goodToken.text), apitoken.All(wireRead).HeaderOnly(), "", apitoken.Direct},
-		{"nothing", apitoken.Presented{Environment: "production"}, apitoken.AnyToken(), apitoken.ErrNoToken, ""},
+		{"nothing", apitoken.Credential{Environment: "production"}, apitoken.AnyToken(), apitoken.ErrNoToken, ""},
 		{"nothing, by query", by(presented(""), apitoken.InQuery), apitoken.AnyToken().HeaderOnly(), apitoken.ErrNoToken, ""},
 		{"malformed", presented("a b"), apitoken.AnyToken(), apitoken.ErrMalformed, apitoken.Direct},
 		{"a trailing space", presented(goodToken.text + " "), apitoken.AnyToken(), apitoken.ErrMalformed, apitoken.Direct},
@@ -161,22 +161,22 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 		{"unknown", presented(unknownToken.text), apitoken.AnyToken(), apitoken.ErrUnknownToken, apitoken.Direct},
 		{"deactivated", presented(deactivatedToken.text), apitoken.AnyToken(), apitoken.ErrDeactivated, apitoken.Direct},
 		{"expired", presented(expiredToken.text), apitoken.AnyToken(), apitoken.ErrExpired, apitoken.Direct},
-		{"not enough", presented(lackingToken.text), apitoken.All(wireRead), apitoken.ErrPermission, apitoken.Direct},
+		{"not enough", presented(lackingToken.text), apitoken.All(wireRead), apitoken.ErrMissingPermission, apitoken.Direct},
 		{"another environment", in(presented(goodToken.text), "staging"), apitoken.AnyToken(), apitoken.ErrEnvironment, apitoken.Direct},
 		{"the other environment's token", in(presented(foreignEnvToken.text), "staging"), apitoken.AnyToken(), "", apitoken.Direct},
 		{"no environment", in(presented(goodToken.text), ""), apitoken.AnyToken(), apitoken.ErrUnavailable, apitoken.Direct},
-		{"networks without address", presented(networkToken.text), apitoken.AnyToken(), apitoken.ErrNetwork, apitoken.Direct},
+		{"networks without address", presented(networkToken.text), apitoken.AnyToken(), apitoken.ErrAddressNotAllowed, apitoken.Direct},
 		{"networks, inside", from(presented(networkToken.text), "192.0.2.1"), apitoken.AnyToken(), "", apitoken.Direct},
 		{"networks, inside as IPv6", from(presented(networkToken.text), "::ffff:192.0.2.1"), apitoken.AnyToken(), "", apitoken.Direct},
-		{"networks, outside", from(presented(networkToken.text), "192.0.3.1"), apitoken.AnyToken(), apitoken.ErrNetwork, apitoken.Direct},
-		{"networks, with a zone", from(presented(networkToken.text), "2001:db8::1%eth0"), apitoken.AnyToken(), apitoken.ErrNetwork, apitoken.Direct},
+		{"networks, outside", from(presented(networkToken.text), "192.0.3.1"), apitoken.AnyToken(), apitoken.ErrAddressNotAllowed, apitoken.Direct},
+		{"networks, with a zone", from(presented(networkToken.text), "2001:db8::1%eth0"), apitoken.AnyToken(), apitoken.ErrAddressNotAllowed, apitoken.Direct},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g.events = nil
-			tok, err := g.Verify(t.Context(), c.p, c.need)
+			tok, err := g.Verify(t.Context(), c.p, c.requirement)
 			ev := g.event(t)
 			assert.Equal(t, c.reason, ev.Reason)
-			assert.Equal(t, c.via, ev.Transport)
+			assert.Equal(t, c.source, ev.Source)
 			assert.Empty(t, ev.Pattern)
 			if c.reason == "" {
 				require.NoError(t, err)
@@ -195,7 +195,7 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 func TestVerifyWithoutEnvironmentsTakesTheTokensOwn(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.Environment = nil })
 	for _, tok := range []minted{goodToken, foreignEnvToken} {
-		p := apitoken.Presented{Secret: apitoken.NewSecret(tok.text)}
+		p := apitoken.Credential{Secret: apitoken.NewSecret(tok.text)}
 		_, err := g.Verify(t.Context(), p, apitoken.All(wireRead))
 		assert.NoError(t, err)
 		p.Environment = "elsewhere"
@@ -226,24 +226,24 @@ func TestRecheckJudgesByTheRecordAsItIsNow(t *testing.T) {
 		{"expired", goodToken, func(r *apitoken.Record) { r.ExpiresAt = longAgo.Add(time.Hour) }, apitoken.ErrExpired},
 		{"not valid any more", goodToken, func(r *apitoken.Record) { r.NotBefore = farOff }, apitoken.ErrNotYetValid},
 		{"moved to another environment", goodToken, func(r *apitoken.Record) { r.Environment = "staging" }, apitoken.ErrEnvironment},
-		{"permission taken", goodToken, func(r *apitoken.Record) { r.Permissions = nil }, apitoken.ErrPermission},
+		{"permission taken", goodToken, func(r *apitoken.Record) { r.Permissions = nil }, apitoken.ErrMissingPermission},
 		{"secret replaced", goodToken, func(r *apitoken.Record) { r.Secrets[0].Digest = sha256Of("x") }, apitoken.ErrWrongSecret},
 		{"secret now that of an imported token", goodToken, func(r *apitoken.Record) { r.Secrets[0].Foreign = true }, apitoken.ErrWrongSecret},
-		{"the second secret retired", rotatedToken, func(r *apitoken.Record) { r.Secrets[1].ValidUntil = longAgo }, apitoken.ErrRetired},
+		{"the second secret retired", rotatedToken, func(r *apitoken.Record) { r.Secrets[1].ValidUntil = longAgo }, apitoken.ErrRetiredSecret},
 		{"the second secret gone", rotatedToken, func(r *apitoken.Record) { r.Secrets = r.Secrets[:1] }, apitoken.ErrWrongSecret},
 		{"the secrets exchanged", rotatedToken, func(r *apitoken.Record) { slices.Reverse(r.Secrets) }, ""},
 		{"bound to networks since, its address not remembered", goodToken, func(r *apitoken.Record) {
 			r.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-		}, apitoken.ErrNetwork},
+		}, apitoken.ErrAddressNotAllowed},
 		{"bound to another network", networkToken, func(r *apitoken.Record) {
 			r.Networks = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
-		}, apitoken.ErrNetwork},
+		}, apitoken.ErrAddressNotAllowed},
 		{"bound to a part of the network", networkToken, func(r *apitoken.Record) {
 			r.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.8/29")}
 		}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			g := newRig(t, readAlways)
+			g := newRig(t, noCache)
 			tok := accepted(t, g, c.token)
 			rec, err := g.store.Store.Get(t.Context(), c.token.id)
 			require.NoError(t, err)
@@ -253,7 +253,7 @@ func TestRecheckJudgesByTheRecordAsItIsNow(t *testing.T) {
 			again, err := g.Recheck(t.Context(), tok, apitoken.All(wireRead))
 			ev := g.event(t)
 			assert.Equal(t, c.reason, ev.Reason)
-			assert.Equal(t, apitoken.Direct, ev.Transport)
+			assert.Equal(t, apitoken.Direct, ev.Source)
 			assert.Equal(t, c.token.id, ev.TokenID)
 			if c.reason != "" {
 				assert.ErrorIs(t, err, c.reason)
@@ -284,12 +284,12 @@ func TestRecheckIsNoUse(t *testing.T) {
 		rec, err := store.Get(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Len(t, rec.Uses, 1)
-		assert.Equal(t, apitoken.InHeader, rec.Uses[0].Transport)
+		assert.Equal(t, apitoken.InHeader, rec.Uses[0].Source)
 	})
 }
 
 func TestRecheckRefusesADeletedTokenAndTheZeroToken(t *testing.T) {
-	g := newRig(t, readAlways)
+	g := newRig(t, noCache)
 	tok, err := g.Check(newRequest("/", "apiToken "+goodToken.text), apitoken.AnyToken())
 	require.NoError(t, err)
 	require.NoError(t, g.store.Delete(t.Context(), goodToken.id))
@@ -301,14 +301,14 @@ func TestRecheckRefusesADeletedTokenAndTheZeroToken(t *testing.T) {
 	assert.ErrorIs(t, err, apitoken.ErrNoToken)
 	assert.True(t, again.IsZero())
 	assert.Equal(t, apitoken.ErrNoToken, g.event(t).Reason)
-	_, err = g.Recheck(t.Context(), tok, apitoken.Need{})
+	_, err = g.Recheck(t.Context(), tok, apitoken.Requirement{})
 	assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 }
 
 func TestRecheckAfterDeactivationAndAfterItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
-		info, secret := g.generate(t, func(g *apitoken.Generate) { g.Expiry = apitoken.In(time.Hour) })
+		info, secret := g.generate(t, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Hour) })
 		tok, err := g.Check(newRequest("/", "apiToken "+secret.Reveal()), apitoken.All(wireRead))
 		require.NoError(t, err)
 		recheck := func() error {
@@ -332,7 +332,7 @@ func TestRecheckAfterDeactivationAndAfterItsEnd(t *testing.T) {
 func TestExpiryNotBeforeAndOverlapAreExactAndJudgedAfterTheStoreAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		g := newRig(t, readAlways)
+		g := newRig(t, noCache)
 		rec := mint("timed").record(wireRead)
 		rec.NotBefore, rec.ExpiresAt = start.Add(time.Second), start.Add(3*time.Second)
 		rec.Secrets = append(rec.Secrets, apitoken.SecretRecord{
@@ -361,7 +361,7 @@ func TestExpiryNotBeforeAndOverlapAreExactAndJudgedAfterTheStoreAnswered(t *test
 		at(2*time.Second - 1)
 		assert.Empty(t, reason(old))
 		at(2 * time.Second)
-		assert.Equal(t, apitoken.ErrRetired, reason(old))
+		assert.Equal(t, apitoken.ErrRetiredSecret, reason(old))
 		at(3*time.Second - 1)
 		assert.Empty(t, reason(text))
 		slow = 1

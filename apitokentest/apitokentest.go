@@ -67,11 +67,11 @@ func TokenOf(t testing.TB, auth *apitoken.Authority, owner, environment string, 
 		first = all[:1]
 	}
 	m := auth.As(apitoken.Actor{User: owner, Environment: environment, Grants: first})
-	info, secret, err := m.Generate(t.Context(), apitoken.Generate{
+	info, secret, err := m.Generate(t.Context(), apitoken.GenerateParams{
 		Name: t.Name(), Permissions: first, Expiry: apitoken.In(time.Hour),
 	})
 	if err == nil && len(perms) == 0 {
-		_, err = m.Update(t.Context(), info.ID, apitoken.Update{Permissions: &[]apitoken.Permission{}})
+		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -212,7 +212,7 @@ func BenchmarkCold(b *testing.B) {
 		b.Run("store="+e.name, func(b *testing.B) {
 			forget(b)
 			d := e.open(b)
-			s, err := newLibraryOver(NewWork(min(coldTokens, *stored)), d.store, apitoken.ReadAlways, Accepted)
+			s, err := newLibraryOver(NewWork(min(coldTokens, *stored)), d.store, apitoken.NoCache, Accepted)
 			if err != nil {
 				b.Fatal(err)
 			}

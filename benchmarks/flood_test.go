@@ -55,10 +55,10 @@ type flooded struct {
 	next   int
 }
 
-func newFlooded(tb testing.TB, tokens int, maxStale time.Duration) *flooded {
+func newFlooded(tb testing.TB, tokens int, maxStaleness time.Duration) *flooded {
 	tb.Helper()
 	store := &counting{Store: memory.New()}
-	s, err := newLibraryOver(NewWork(tokens), store, maxStale, Accepted)
+	s, err := newLibraryOver(NewWork(tokens), store, maxStaleness, Accepted)
 	require.NoError(tb, err)
 	cleanup(tb, s.Close)
 	s.Warm()

@@ -22,24 +22,24 @@ func newLibraryTyped(w *Work, serve Serve) (*Server, error) {
 }
 
 // newLibraryOver is the library over an empty store, which gets the tokens of w.
-func newLibraryOver(w *Work, store apitoken.Store, maxStale time.Duration, serve Serve) (*Server, error) {
+func newLibraryOver(w *Work, store apitoken.Store, maxStaleness time.Duration, serve Serve) (*Server, error) {
 	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tok, _ := apitoken.FromContext(r.Context())
 		w.WriteHeader(serve(tok.Owner()))
 	})
-	return libraryServer(w, store, maxStale, func(a *apitoken.Authority, p, q apitoken.Permission) http.Handler {
+	return libraryServer(w, store, maxStaleness, func(a *apitoken.Authority, p, q apitoken.Permission) http.Handler {
 		return a.Require(p, q)(next)
 	})
 }
 
 // libraryServer sets the library up as the documentation says, and generates the
 // tokens as their owners would.
-func libraryServer(w *Work, store apitoken.Store, maxStale time.Duration, guard func(*apitoken.Authority, apitoken.Permission, apitoken.Permission) http.Handler) (*Server, error) {
-	a, perms, err := newAuthority(w, store, maxStale, 0)
+func libraryServer(w *Work, store apitoken.Store, maxStaleness time.Duration, guard func(*apitoken.Authority, apitoken.Permission, apitoken.Permission) http.Handler) (*Server, error) {
+	a, perms, err := newAuthority(w, store, maxStaleness, 0)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Scheme: "apiToken", Cached: maxStale != apitoken.ReadAlways, Close: a.Close, store: store}
+	s := &Server{Scheme: "apiToken", Cached: maxStaleness != apitoken.NoCache, Close: a.Close, store: store}
 	s.Tokens, err = generate(a, w, len(w.Users), perms)
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func libraryServer(w *Work, store apitoken.Store, maxStale time.Duration, guard 
 }
 
 // newAuthority makes an Authority with the defaults, 0 standing for them.
-func newAuthority(w *Work, store apitoken.Store, maxStale time.Duration, entries int) (*apitoken.Authority, []apitoken.Permission, error) {
+func newAuthority(w *Work, store apitoken.Store, maxStaleness time.Duration, entries int) (*apitoken.Authority, []apitoken.Permission, error) {
 	catalog := new(apitoken.Catalog)
 	var perms []apitoken.Permission
 	for _, name := range w.Permissions {
@@ -72,7 +72,7 @@ func newAuthority(w *Work, store apitoken.Store, maxStale time.Duration, entries
 		Prefix:       "acme",
 		Permissions:  catalog,
 		Store:        store,
-		MaxStale:     maxStale,
+		MaxStaleness: maxStaleness,
 		CacheEntries: entries,
 		Observe:      func(context.Context, apitoken.Event) {},
 	})
@@ -84,7 +84,7 @@ func generate(a *apitoken.Authority, w *Work, n int, perms []apitoken.Permission
 	tokens := make([]string, n)
 	for i, u := range w.Users[:n] {
 		m := a.As(apitoken.Actor{User: u.Name, Environment: apitoken.DefaultEnvironment, Grants: perms})
-		_, secret, err := m.Generate(context.Background(), apitoken.Generate{
+		_, secret, err := m.Generate(context.Background(), apitoken.GenerateParams{
 			Name: "benchmark", Permissions: perms[:granted], Expiry: apitoken.In(90 * 24 * time.Hour),
 		})
 		if err != nil {

@@ -88,7 +88,7 @@ func full(b testing.TB, e engine, n int) apitoken.Store {
 		ID: template, Version: 1, Environment: apitoken.DefaultEnvironment, Owner: "owner", Name: template, Status: apitoken.StatusActive,
 		CreatedAt: today, CreatedBy: "owner", ChangedAt: today, ExpiresAt: today.AddDate(1, 0, 0),
 		Secrets: []apitoken.SecretRecord{{Digest: make([]byte, 32), CreatedAt: today}},
-		History: []apitoken.Change{{At: today, By: "owner", Action: "generate"}},
+		History: []apitoken.HistoryEntry{{At: today, By: "owner", Action: "generate"}},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -112,7 +112,7 @@ func (s *synthetic) Get(_ context.Context, id string) (apitoken.Record, error) {
 func (s *synthetic) Watch(ctx context.Context, feed apitoken.Feed) error {
 	feed.Reset()
 	for tick := time.Tick(feed.Interval()); ; {
-		feed.Current(time.Now())
+		feed.CaughtUp(time.Now())
 		select {
 		case <-tick:
 		case <-ctx.Done():

@@ -36,9 +36,9 @@ func TestATokenIsShownWithAllOfItsMembers(t *testing.T) {
 		}
 		assert.Equal(t, `{"token":{"id":"ID","environment":"demo","owner":"ada","name":"ci","description":"",`+
 			`"permissions":["devices:read"],"unknown_permissions":[],"active":true,"status":"active",`+
-			`"hint":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada",`+
+			`"display_id":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada",`+
 			`"changed_at":"2000-01-01T00:00:00Z","deactivated_at":null,"deactivated_by":null,`+
-			`"expires_at":"2000-01-31T00:00:00Z","not_before":null,"last_used_at":null,"last_used_from":null,"last_used_via":null,`+
+			`"expires_at":"2000-01-31T00:00:00Z","not_before":null,"last_used_at":null,"last_used_from":null,"last_used_source":null,`+
 			`"allowed_networks":[],"rotation":null,`+
 			`"history":[{"at":"2000-01-01T00:00:00Z","by":"ada","action":"generate","fields":[]}],"version":VERSION},`+
 			`"secret":"`+show(a.text("secret"))+`"}`, show(a.body))
@@ -57,9 +57,9 @@ func TestATokenIsShownWithAllOfItsMembers(t *testing.T) {
 		version = fmt.Sprint(a.at("version"))
 		assert.Equal(t, `{"id":"ID","environment":"demo","owner":"ada","name":"CI","description":"",`+
 			`"permissions":["devices:read"],"unknown_permissions":[],"active":false,"status":"inactive",`+
-			`"hint":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada",`+
+			`"display_id":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada",`+
 			`"changed_at":"2000-01-01T02:01:00Z","deactivated_at":"2000-01-01T02:01:00Z","deactivated_by":"ada",`+
-			`"expires_at":"2000-01-31T00:00:00Z","not_before":null,"last_used_at":"2000-01-01T02:00:00Z","last_used_from":"192.0.2.1","last_used_via":"header",`+
+			`"expires_at":"2000-01-31T00:00:00Z","not_before":null,"last_used_at":"2000-01-01T02:00:00Z","last_used_from":"192.0.2.1","last_used_source":"header",`+
 			`"allowed_networks":[],"rotation":{"old_valid_until":"2000-01-03T01:00:00Z","old_last_used_at":"2000-01-01T02:00:00Z"},`+
 			`"history":[{"at":"2000-01-01T02:01:00Z","by":"ada","action":"update","fields":["name","active"]},`+
 			`{"at":"2000-01-01T01:00:00Z","by":"ada","action":"rotate","fields":["secret"]},`+
@@ -67,19 +67,19 @@ func TestATokenIsShownWithAllOfItsMembers(t *testing.T) {
 	})
 }
 
-func TestATokenOfAnEarlierSystemHasNoHint(t *testing.T) {
+func TestATokenOfAnEarlierSystemHasNoDisplayID(t *testing.T) {
 	w := newAPIWorld(t, func(c *apitoken.Config, _ *manage.Config) {
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40}
 	})
-	info, err := w.auth.As(w.users["ada"]).Import(t.Context(), apitoken.Import{
-		Generate: apitoken.Generate{Name: "old", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()},
-		Secret:   apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"),
+	info, err := w.auth.As(w.users["ada"]).Import(t.Context(), apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()},
+		Secret:         apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf"),
 	})
 	require.NoError(t, err)
 	a := w.do("GET", "tokens/"+info.ID, "", apiAs("ada"))
-	assert.Nil(t, a.at("hint"))
+	assert.Nil(t, a.at("display_id"))
 	a = w.do("POST", "tokens/"+info.ID+"/rotate", `{"overlap":"0s"}`, apiAs("ada"))
-	assert.Equal(t, "acme_"+info.ID+"…", a.text("token", "hint"))
+	assert.Equal(t, "acme_"+info.ID+"…", a.text("token", "display_id"))
 }
 
 func TestPermissionsThatTheServiceNoLongerKnowsAreShownAndCanBeKept(t *testing.T) {
@@ -125,7 +125,7 @@ func TestAPageLeadsToTheNextAndNowhereElse(t *testing.T) {
 	w := newAPIWorld(t)
 	var want []string
 	for i := range 7 {
-		info, _ := w.generate("ada", func(g *apitoken.Generate) { g.Name = fmt.Sprintf("t%d", i) })
+		info, _ := w.generate("ada", func(g *apitoken.GenerateParams) { g.Name = fmt.Sprintf("t%d", i) })
 		want = append(want, info.ID)
 	}
 	w.generate("eve")
@@ -273,7 +273,7 @@ func TestARotationGoesOnAndEndsEitherWay(t *testing.T) {
 			assert.Equal(t, http.StatusConflict, repeated.status)
 			assert.Equal(t, "already_rotated", repeated.text("code"))
 			assert.Equal(t, http.StatusNotFound, revealed.status)
-			assert.Equal(t, "not_kept", revealed.text("code"))
+			assert.Equal(t, "not_revealable", revealed.text("code"))
 			assert.Equal(t, http.StatusForbidden, w.do("POST", path+"/reveal", "", apiAs("admin")).status, "judged before that")
 		}
 		a = w.do("POST", path+"/rotate", `{"overlap":"1h"}`, apiAs("ada"), apiHeader("Idempotency-Key", "try 2"))
@@ -672,12 +672,12 @@ func TestAnAddressOfATokenIsShownAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newAPIWorld(t)
 		info, secret := w.generate("ada")
-		_, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret, Address: netip.MustParseAddr("2001:db8::1")}, apitoken.AnyToken())
+		_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret, Address: netip.MustParseAddr("2001:db8::1")}, apitoken.AnyToken())
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		a := w.do("GET", "tokens/"+info.ID, "", apiAs("ada"))
 		assert.Equal(t, "2001:db8::1", a.text("last_used_from"))
-		assert.Equal(t, "direct", a.text("last_used_via"))
+		assert.Equal(t, "direct", a.text("last_used_source"))
 		list := w.do("GET", "tokens", "", apiAs("ada"))
 		assert.Equal(t, []any{a.object}, list.at("tokens"), "a list shows what a single answer shows")
 	})

@@ -400,7 +400,7 @@ func FuzzJSONBodies(f *testing.F) {
 		}
 		w.t = t
 		w.store.Store = freshMemory()
-		info, _ := w.generate("ada", func(g *apitoken.Generate) { g.Permissions = append(g.Permissions, w.write) })
+		info, _ := w.generate("ada", func(g *apitoken.GenerateParams) { g.Permissions = append(g.Permissions, w.write) })
 		for _, path := range []string{"tokens", "tokens/bulk", "tokens/" + info.ID + "/rotate", "tokens/" + info.ID + "/end-overlap", "tokens/" + info.ID} {
 			method := "POST"
 			if path == "tokens/"+info.ID {

@@ -19,14 +19,14 @@ import (
 // are about is ada's; it has devices:read and devices:write.
 type apiCase struct {
 	*apiWorld
-	target *apitoken.Info
+	target *apitoken.TokenInfo
 	secret string // of target
 	weak   string // a token of ada's with devices:read only
 }
 
 func newAPICase(t *testing.T, prepare func(*apiCase)) *apiCase {
 	c := &apiCase{apiWorld: newAPIWorld(t)}
-	target, secret := c.generate("ada", func(g *apitoken.Generate) {
+	target, secret := c.generate("ada", func(g *apitoken.GenerateParams) {
 		g.Permissions = []apitoken.Permission{c.read, c.write}
 		g.Expiry = apitoken.In(30 * 24 * time.Hour)
 	})
@@ -119,7 +119,7 @@ var apiRows = []apiRow{
 	{"PATCH", "tokens/{id}", `{"allowed_networks":["10.0.0.0/8","192.0.2.1"]}`, [5]int{200, 404, 200, 404, 200}, nil},
 	{"PATCH", "tokens/{id}", `{"allowed_networks":[]}`, [5]int{200, 404, 403, 404, 403}, func(c *apiCase) {
 		networks := mustNetworks("10.0.0.0/8")
-		_, err := c.ada().Update(context.Background(), c.target.ID, apitoken.Update{Networks: &networks})
+		_, err := c.ada().Update(context.Background(), c.target.ID, apitoken.UpdateParams{Networks: &networks})
 		require.NoError(c.t, err)
 	}},
 	{"PATCH", "tokens/{id}", `{}`, [5]int{200, 404, 200, 404, 200}, nil},

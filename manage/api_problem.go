@@ -52,7 +52,7 @@ var (
 	apiTokenNotAllowed = apiKind{http.StatusForbidden, "token_not_allowed", "API token not allowed here"}
 	apiCrossOrigin     = apiKind{http.StatusForbidden, "cross_origin", "Request from another site"}
 	apiNotFound        = apiKind{http.StatusNotFound, "not_found", "Not found"}
-	apiNotKept         = apiKind{http.StatusNotFound, "not_kept", "Secret not kept"}
+	apiNotRevealable   = apiKind{http.StatusNotFound, "not_revealable", "Secret not revealable"}
 	apiMethod          = apiKind{http.StatusMethodNotAllowed, "method_not_allowed", "Method not allowed"}
 	apiConflict        = apiKind{http.StatusConflict, "conflict", "Changed meanwhile"}
 	apiExists          = apiKind{http.StatusConflict, "exists", "Exists already"}
@@ -98,8 +98,8 @@ func apiProblemOf(err error) *apiProblem {
 	switch {
 	case errors.Is(err, apitoken.ErrNotFound):
 		return apiNotFound.problem("There is no such token.")
-	case errors.Is(err, apitoken.ErrNotKept):
-		return apiNotKept.problem("The secret was not kept, so that it cannot be shown.")
+	case errors.Is(err, apitoken.ErrNotRevealable):
+		return apiNotRevealable.problem("The secret was not kept, so that it cannot be shown.")
 	case errors.Is(err, apitoken.ErrConflict):
 		return apiConflict.problem("The token was changed by someone else meanwhile. Try again.")
 	case errors.Is(err, apitoken.ErrExists):

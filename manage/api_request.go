@@ -91,8 +91,8 @@ func apiParameterProblem(name, value string) string {
 }
 
 // apiList reads the parameters of a list.
-func apiList(query url.Values) (apitoken.List, error) {
-	l := apitoken.List{
+func apiList(query url.Values) (apitoken.ListParams, error) {
+	l := apitoken.ListParams{
 		Status:     apitoken.Status(query.Get("status")),
 		Text:       query.Get("q"),
 		Permission: query.Get("permission"),

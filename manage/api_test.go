@@ -99,9 +99,9 @@ func apiKey(t testing.TB) apitoken.Key {
 
 // generate makes a token past the API, edited from one with devices:read that
 // never expires.
-func (w *apiWorld) generate(user string, edit ...func(*apitoken.Generate)) (*apitoken.Info, apitoken.Secret) {
+func (w *apiWorld) generate(user string, edit ...func(*apitoken.GenerateParams)) (*apitoken.TokenInfo, apitoken.Secret) {
 	w.t.Helper()
-	g := apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
+	g := apitoken.GenerateParams{Name: "ci", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
 	for _, e := range edit {
 		e(&g)
 	}

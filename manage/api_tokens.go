@@ -19,7 +19,7 @@ func (c *apiCall) get() (any, error) { return c.token(c.manager().Get(c.r.Contex
 func (c *apiCall) delete() (any, error) { return nil, c.manager().Delete(c.r.Context(), c.id) }
 
 // token answers with a token.
-func (c *apiCall) token(in *apitoken.Info, err error) (any, error) {
+func (c *apiCall) token(in *apitoken.TokenInfo, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (c *apiCall) token(in *apitoken.Info, err error) (any, error) {
 }
 
 // tokenAndSecret answers with a token that has just got a secret.
-func (c *apiCall) tokenAndSecret(in *apitoken.Info, secret apitoken.Secret, err error) (any, error) {
+func (c *apiCall) tokenAndSecret(in *apitoken.TokenInfo, secret apitoken.Secret, err error) (any, error) {
 	token, err := c.token(in, err)
 	if err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ type apiNewToken struct {
 }
 
 func (c *apiCall) generate(b *apiNewToken) (any, error) {
-	g := apitoken.Generate{
+	g := apitoken.GenerateParams{
 		Name: b.Name, Description: jsonOr(b.Description),
 		NotBefore: time.Time(jsonOr(b.NotBefore)), Networks: jsonOr(b.AllowedNetworks),
 	}
@@ -140,7 +140,7 @@ type apiUpdate struct {
 }
 
 func (c *apiCall) update(b *apiUpdate) (any, error) {
-	u := apitoken.Update{
+	u := apitoken.UpdateParams{
 		Active: b.Active, Name: b.Name, Description: b.Description,
 		NotBefore: (*time.Time)(b.NotBefore), Networks: (*[]netip.Prefix)(b.AllowedNetworks),
 	}
@@ -153,7 +153,7 @@ func (c *apiCall) update(b *apiUpdate) (any, error) {
 		return nil, err
 	}
 	if b.Permissions != nil {
-		before := func() (*apitoken.Info, error) { return c.manager().Get(c.r.Context(), c.id) }
+		before := func() (*apitoken.TokenInfo, error) { return c.manager().Get(c.r.Context(), c.id) }
 		known, unknown, err := c.lookUp(*b.Permissions, before)
 		if err != nil {
 			return nil, err
@@ -199,8 +199,8 @@ func apiSaid(err error, field, member string) error {
 
 // lookUp finds permissions by name. Names that the catalog does not know are
 // returned apart if the token has them already, which before says.
-func (c *apiCall) lookUp(names []string, before func() (*apitoken.Info, error)) (known []apitoken.Permission, unknown []string, err error) {
-	var had *apitoken.Info
+func (c *apiCall) lookUp(names []string, before func() (*apitoken.TokenInfo, error)) (known []apitoken.Permission, unknown []string, err error) {
+	var had *apitoken.TokenInfo
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		p, err := c.config.Authority.Catalog().Lookup(name)
 		if err == nil {
@@ -244,7 +244,7 @@ type apiBulk struct {
 }
 
 func (c *apiCall) bulk(b *apiBulk) (any, error) {
-	done, err := c.manager().Bulk(c.r.Context(), apitoken.Bulk{Action: b.Action, IDs: b.IDs})
+	done, err := c.manager().Bulk(c.r.Context(), apitoken.BulkParams{Action: apitoken.Action(b.Action), IDs: b.IDs})
 	if stopped, ok := errors.AsType[*apitoken.BulkError](err); ok {
 		p := apiProblemOf(stopped.Err)
 		p.ID, p.Done, p.Failed, p.cause = stopped.ID, append([]string{}, done...), b.IDs[len(done):], err

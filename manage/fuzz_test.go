@@ -116,17 +116,17 @@ func FuzzPage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, description string) {
 		s := newUISite(t, nil)
 		plain := s.generate("ada", "plain")
-		in, _, err := s.auth.As(s.actors["ada"]).Generate(t.Context(), apitoken.Generate{
+		in, _, err := s.auth.As(s.actors["ada"]).Generate(t.Context(), apitoken.GenerateParams{
 			Name: name, Description: description, Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never(),
 		})
 		if err != nil {
 			return // not a text that is taken
 		}
-		withText, _, err := s.auth.As(s.actors["bob"]).Generate(t.Context(), apitoken.Generate{
+		withText, _, err := s.auth.As(s.actors["bob"]).Generate(t.Context(), apitoken.GenerateParams{
 			Name: name, Description: description, Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never(),
 		})
 		require.NoError(t, err)
-		withPlain, _, err := s.auth.As(s.actors["bob"]).Generate(t.Context(), apitoken.Generate{
+		withPlain, _, err := s.auth.As(s.actors["bob"]).Generate(t.Context(), apitoken.GenerateParams{
 			Name: "plain", Description: plainIf(description), Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never(),
 		})
 		require.NoError(t, err)

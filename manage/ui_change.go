@@ -20,7 +20,7 @@ type uiAction struct {
 
 // actions returns what the actor can do to a token. This only chooses what to
 // offer; the core judges when it is done.
-func (ui *ui) actions(rq *uiRequest, in *apitoken.Info, back string) []uiAction {
+func (ui *ui) actions(rq *uiRequest, in *apitoken.TokenInfo, back string) []uiAction {
 	mine := in.Owner == rq.actor.User
 	var lacking []string
 	for _, p := range in.Permissions {
@@ -68,7 +68,7 @@ func (ui *ui) actions(rq *uiRequest, in *apitoken.Info, back string) []uiAction 
 // A uiConfirmPage asks before something is done.
 type uiConfirmPage struct {
 	uiPage
-	Token    *apitoken.Info
+	Token    *apitoken.TokenInfo
 	Heading  string
 	Effects  []string
 	LastUsed uiWhen
@@ -109,7 +109,7 @@ func (ui *ui) confirmation(rq *uiRequest) (*uiConfirmPage, bool) {
 }
 
 // uiHereOf says under which list a token stands.
-func uiHereOf(a apitoken.Actor, in *apitoken.Info) string {
+func uiHereOf(a apitoken.Actor, in *apitoken.TokenInfo) string {
 	if in.Owner != a.User {
 		return uiPageAll
 	}
@@ -297,7 +297,7 @@ func (ui *ui) askBulk(rq *uiRequest, status int, action string, ids []string, pr
 			return
 		}
 		owners[in.Owner] = true
-		p.Tokens = append(p.Tokens, uiRow{Info: in, Link: rq.at.base + "tokens/" + in.ID, State: ui.state(in, rq.now), LastUsed: uiLastUsed(in, rq.now)})
+		p.Tokens = append(p.Tokens, uiRow{TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: ui.state(in, rq.now), LastUsed: uiLastUsed(in, rq.now)})
 	}
 	p.Owners = len(owners)
 	if len(p.Tokens) == 0 {
@@ -328,7 +328,7 @@ func (ui *ui) askBulk(rq *uiRequest, status int, action string, ids []string, pr
 
 func (ui *ui) bulk(rq *uiRequest) {
 	action, ids := rq.PostForm.Get("action"), rq.PostForm["id"]
-	done, err := ui.manager(rq).Bulk(rq.Context(), apitoken.Bulk{Action: action, IDs: ids})
+	done, err := ui.manager(rq).Bulk(rq.Context(), apitoken.BulkParams{Action: apitoken.Action(action), IDs: ids})
 	if err == nil {
 		back, _ := uiBack(rq.PostForm.Get("back"))
 		uiSeeOther(rq.w, rq.at.base+back.done(action+"d", len(done)))

@@ -162,12 +162,12 @@ func (ui *ui) generateForm(rq *uiRequest) {
 
 // uiAsked is what a form asked for.
 type uiAsked struct {
-	apitoken.Generate
+	apitoken.GenerateParams
 	end func(created time.Time) time.Time // zero: never
 }
 
 // same reports whether a token is what was asked for.
-func (a uiAsked) same(in *apitoken.Info) bool {
+func (a uiAsked) same(in *apitoken.TokenInfo) bool {
 	lacks := func(p apitoken.Permission) bool { return !slices.Contains(in.Permissions, p) }
 	return in.Name == a.Name && in.Description == a.Description &&
 		len(in.Permissions) == len(a.Permissions) && !slices.ContainsFunc(a.Permissions, lacks) &&
@@ -268,7 +268,7 @@ func (ui *ui) generate(rq *uiRequest) {
 		ui.already(rq, id)
 		return
 	}
-	in, secret, err := ui.manager(rq).Generate(rq.Context(), asked.Generate)
+	in, secret, err := ui.manager(rq).Generate(rq.Context(), asked.GenerateParams)
 	if err != nil {
 		if problem, ok := uiProblemOf(err); ok {
 			again(uiStatusOf(err), []uiProblem{problem})
@@ -287,7 +287,7 @@ func (ui *ui) generate(rq *uiRequest) {
 // same form. There is no trace of the form in a token, but one of the same
 // content that is younger than the form can hardly be anything else.
 func (ui *ui) generatedSince(rq *uiRequest, asked uiAsked, made time.Time) (id string, err error) {
-	tokens, err := ui.manager(rq).List(rq.Context(), apitoken.List{Order: apitoken.ByCreated, Descending: true, Limit: 10})
+	tokens, err := ui.manager(rq).List(rq.Context(), apitoken.ListParams{Order: apitoken.ByCreated, Descending: true, Limit: 10})
 	if err != nil {
 		return "", err
 	}

@@ -100,9 +100,9 @@ func (v uiView) filtered() bool {
 	return v.Owner != "" || v.Status != "" || v.Permission != "" || v.Text != ""
 }
 
-func (v uiView) query() apitoken.List {
+func (v uiView) query() apitoken.ListParams {
 	sort, descending := strings.CutPrefix(v.Sort, "-")
-	l := apitoken.List{
+	l := apitoken.ListParams{
 		Owner: v.Owner, Status: apitoken.Status(v.Status), Permission: v.Permission, Text: v.Text,
 		Order: apitoken.Order(sort), Descending: descending, Limit: uiPerPage, Cursor: v.Cursor,
 	}
@@ -132,7 +132,7 @@ type uiListPage struct {
 
 // A uiRow is one token in a list.
 type uiRow struct {
-	*apitoken.Info
+	*apitoken.TokenInfo
 	Link                       string
 	State                      uiState
 	Created, Expires, LastUsed uiWhen
@@ -209,7 +209,7 @@ func (ui *ui) list(rq *uiRequest) {
 	p.Notice = uiNotice(rq.URL.Query())
 	for _, in := range tokens.Tokens {
 		p.Rows = append(p.Rows, uiRow{
-			Info: in, Link: rq.at.base + "tokens/" + in.ID, State: ui.state(in, rq.now),
+			TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: ui.state(in, rq.now),
 			Created: uiMoment(rq.now, in.CreatedAt), Expires: ui.expires(in, rq.now), LastUsed: uiLastUsed(in, rq.now),
 			Does: ui.actions(rq, in, p.Back),
 		})

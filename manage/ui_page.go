@@ -54,7 +54,7 @@ var uiFuncs = template.FuncMap{
 	"date":   uiDate,
 	"moment": uiMoment,
 	"change": uiChange,
-	"via":    uiVia,
+	"source": uiSource,
 	// A title has no markup to isolate a name whose letters run the other way,
 	// so the characters for that are used (Unicode UAX 9).
 	"isolate": func(s string) string { return "\u2068" + s + "\u2069" },

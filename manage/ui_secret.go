@@ -14,7 +14,7 @@ import (
 // A uiSecretPage shows a secret, once.
 type uiSecretPage struct {
 	uiPage
-	Token    *apitoken.Info
+	Token    *apitoken.TokenInfo
 	Secret   string
 	Expires  uiWhen
 	Groups   []*uiGroup
@@ -26,7 +26,7 @@ type uiSecretPage struct {
 // uiCommands are lines for a shell that use a token.
 type uiCommands struct{ Header, Variable string }
 
-func (ui *ui) secretPage(rq *uiRequest, in *apitoken.Info, secret apitoken.Secret) *uiSecretPage {
+func (ui *ui) secretPage(rq *uiRequest, in *apitoken.TokenInfo, secret apitoken.Secret) *uiSecretPage {
 	text := secret.Reveal()
 	return &uiSecretPage{
 		uiPage: ui.newPage(rq, uiPageMine, ""), Token: in, Secret: text,
@@ -35,14 +35,14 @@ func (ui *ui) secretPage(rq *uiRequest, in *apitoken.Info, secret apitoken.Secre
 }
 
 // commands returns lines that try a token on a route that it can use.
-func (ui *ui) commands(rq *uiRequest, in *apitoken.Info, secret string) uiCommands {
+func (ui *ui) commands(rq *uiRequest, in *apitoken.TokenInfo, secret string) uiCommands {
 	address := uiOrigin(rq.Request) + ui.sample(in)
 	scheme := ui.config.Scheme
 	if scheme == "" {
 		scheme = "apiToken"
 	}
-	variable := strings.ToUpper(strings.TrimSuffix(in.Hint, "_"+in.ID)) + "_TOKEN"
-	if in.Hint == "" {
+	variable := strings.ToUpper(strings.TrimSuffix(in.DisplayID, "_"+in.ID)) + "_TOKEN"
+	if in.DisplayID == "" {
 		variable = "API_TOKEN"
 	}
 	// A token has no character that means something between these quotes.
@@ -56,7 +56,7 @@ var uiPlainPath = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
 
 // sample returns the path of a route that is there to look at and that the
 // token can use, "/" if there is none.
-func (ui *ui) sample(in *apitoken.Info) string {
+func (ui *ui) sample(in *apitoken.TokenInfo) string {
 	for _, rt := range ui.config.Routes {
 		if rt.Method != http.MethodGet || !uiPlainPath.MatchString(rt.Pattern) || rt.Match == "open" {
 			continue
@@ -94,7 +94,7 @@ func uiOrigin(r *http.Request) string {
 }
 
 // uiAssigned groups the permissions of a token.
-func uiAssigned(in *apitoken.Info) []*uiGroup {
+func uiAssigned(in *apitoken.TokenInfo) []*uiGroup {
 	return uiGroups(in.Permissions, func(p apitoken.Permission) uiPermission {
 		return uiPermission{Name: p.Name(), Description: p.Description()}
 	})
@@ -103,7 +103,7 @@ func uiAssigned(in *apitoken.Info) []*uiGroup {
 // A uiRotatePage asks how to rotate a token.
 type uiRotatePage struct {
 	uiPage
-	Token    *apitoken.Info
+	Token    *apitoken.TokenInfo
 	Ticket   string
 	Overlaps []uiExpiry
 	LastUsed uiWhen
@@ -176,7 +176,7 @@ func (ui *ui) rotate(rq *uiRequest) {
 		ui.alreadyRotated(rq)
 		return
 	}
-	var in *apitoken.Info
+	var in *apitoken.TokenInfo
 	var secret apitoken.Secret
 	before, err := ui.manager(rq).Get(rq.Context(), rq.at.id)
 	if err == nil {

@@ -114,26 +114,26 @@ func (s *uiSite) do(user, path string, form url.Values, header ...string) *uiAns
 	return &uiAnswer{s.t, w.Result(), w.Body.String()}
 }
 
-func (s *uiSite) generate(user, name string, perms ...apitoken.Permission) *apitoken.Info {
+func (s *uiSite) generate(user, name string, perms ...apitoken.Permission) *apitoken.TokenInfo {
 	s.t.Helper()
 	if perms == nil {
 		perms = []apitoken.Permission{s.read}
 	}
-	in, _, err := s.auth.As(s.actors[user]).Generate(context.Background(), apitoken.Generate{
+	in, _, err := s.auth.As(s.actors[user]).Generate(context.Background(), apitoken.GenerateParams{
 		Name: name, Permissions: perms, Expiry: apitoken.In(30 * 24 * time.Hour),
 	})
 	require.NoError(s.t, err)
 	return in
 }
 
-func (s *uiSite) tokens(user string) []*apitoken.Info {
+func (s *uiSite) tokens(user string) []*apitoken.TokenInfo {
 	s.t.Helper()
-	list, err := s.auth.As(s.actors[user]).List(context.Background(), apitoken.List{})
+	list, err := s.auth.As(s.actors[user]).List(context.Background(), apitoken.ListParams{})
 	require.NoError(s.t, err)
 	return list.Tokens
 }
 
-func (s *uiSite) get(user, id string) *apitoken.Info {
+func (s *uiSite) get(user, id string) *apitoken.TokenInfo {
 	s.t.Helper()
 	in, err := s.auth.As(s.actors[user]).Get(context.Background(), id)
 	require.NoError(s.t, err)
@@ -388,7 +388,7 @@ func TestUIGenerateShowsTheSecretOnceAndMakesOneToken(t *testing.T) {
 	a.says(200, "API token generated", "Copy the token now", "CI")
 	secret := a.secret()
 	require.NotEmpty(t, secret)
-	_, err := s.auth.Verify(t.Context(), apitoken.Presented{Secret: apitoken.NewSecret(secret), Environment: "demo"}, apitoken.All(s.read))
+	_, err := s.auth.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(secret), Environment: "demo"}, apitoken.All(s.read))
 	require.NoError(t, err)
 	assert.Empty(t, a.Header.Get("Location"))
 	assert.NotContains(t, fmt.Sprint(a.Header), secret)
@@ -786,7 +786,7 @@ func TestUICountsStopAtAThousand(t *testing.T) {
 func TestUIHostileTextsAreTextEverywhere(t *testing.T) {
 	s := newUISite(t, nil)
 	for _, name := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, "\u202Egnp.exe\u2066", strings.Repeat("🦑", 200), "{{.Secret}}"} {
-		in, _, err := s.auth.As(s.actors["ada"]).Generate(t.Context(), apitoken.Generate{Name: name, Description: name, Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
+		in, _, err := s.auth.As(s.actors["ada"]).Generate(t.Context(), apitoken.GenerateParams{Name: name, Description: name, Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
 		require.NoError(t, err)
 		at := "tokens/" + in.ID
 		form := s.filled("ada")
@@ -833,7 +833,7 @@ func TestUIExplaining(t *testing.T) {
 	}
 	assert.NotContains(t, s.do("ada", at+"GET+/open", nil).text(), "A request would")
 	bound := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-	_, err := s.auth.As(s.actors["ada"]).Update(t.Context(), in.ID, apitoken.Update{Networks: &bound, Active: new(false)})
+	_, err := s.auth.As(s.actors["ada"]).Update(t.Context(), in.ID, apitoken.UpdateParams{Networks: &bound, Active: new(false)})
 	require.NoError(t, err)
 	s.do("ada", at+"GET+/devices&from=198.51.100.1", nil).says(200, "status 401", "The token is deactivated.", "The address is not in the networks")
 }

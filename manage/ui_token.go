@@ -12,7 +12,7 @@ import (
 // A uiTokenPage is all about one token.
 type uiTokenPage struct {
 	uiPage
-	Token  *apitoken.Info
+	Token  *apitoken.TokenInfo
 	Mine   bool
 	State  uiState
 	Does   []uiAction
@@ -136,7 +136,7 @@ func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 	}
 	p.Routes = uiSelected(p.Routes, chosen)
 	rt := ui.config.Routes[i]
-	need, err := uiNeed(ui.config.Authority.Catalog(), rt)
+	requirement, err := uiRequirement(ui.config.Authority.Catalog(), rt)
 	var from netip.Addr
 	if err == nil && strings.TrimSpace(p.From) != "" {
 		if from, err = netip.ParseAddr(strings.TrimSpace(p.From)); err != nil {
@@ -146,7 +146,7 @@ func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 	}
 	var x *apitoken.Explanation
 	if err == nil {
-		x, err = ui.manager(rq).Explain(rq.Context(), p.Token.ID, need, from)
+		x, err = ui.manager(rq).Explain(rq.Context(), p.Token.ID, requirement, from)
 	}
 	if err != nil {
 		problem, _ := uiProblemOf(err)
@@ -163,7 +163,7 @@ func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 	p.Explain.Status = x.Reasons[0].Status()
 	p.Explain.Verdict = "A request would be refused."
 	for _, r := range x.Reasons {
-		if r != apitoken.ErrPermission {
+		if r != apitoken.ErrMissingPermission {
 			p.Explain.Reasons = append(p.Explain.Reasons, r.Sentence())
 			continue
 		}
@@ -183,16 +183,16 @@ func (ui *ui) explain(rq *uiRequest, p *uiTokenPage) {
 	}
 }
 
-// uiNeed makes the need of a route again.
-func uiNeed(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Need, error) {
+// uiRequirement makes the requirement of a route again.
+func uiRequirement(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Requirement, error) {
 	perms, err := c.Lookup(rt.Permissions...)
 	switch {
 	case err != nil:
-		return apitoken.Need{}, err
+		return apitoken.Requirement{}, err
 	case rt.Match == "token":
 		return apitoken.AnyToken(), nil
 	case len(perms) == 0:
-		return apitoken.Need{}, &apitoken.FieldError{Field: "route", Problem: "requires nothing that can be judged"}
+		return apitoken.Requirement{}, &apitoken.FieldError{Field: "route", Problem: "requires nothing that can be judged"}
 	case rt.Match == "any":
 		return apitoken.Any(perms[0], perms[1:]...), nil
 	}

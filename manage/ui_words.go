@@ -98,7 +98,7 @@ func uiDate(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006"
 const warnBefore = 7 * 24 * time.Hour
 
 // expires tells when a token ends, by itself or by the policy.
-func (ui *ui) expires(in *apitoken.Info, now time.Time) uiWhen {
+func (ui *ui) expires(in *apitoken.TokenInfo, now time.Time) uiWhen {
 	end, _ := ui.end(in)
 	if end.IsZero() {
 		return uiWhen{Text: "Never expires"}
@@ -114,7 +114,7 @@ func (ui *ui) expires(in *apitoken.Info, now time.Time) uiWhen {
 }
 
 // end returns when a token ends, and whether that is the policy's doing.
-func (ui *ui) end(in *apitoken.Info) (end time.Time, byPolicy bool) {
+func (ui *ui) end(in *apitoken.TokenInfo) (end time.Time, byPolicy bool) {
 	most := ui.config.Authority.Policy().MaxLifetime
 	if most <= 0 {
 		return in.ExpiresAt, false
@@ -126,7 +126,7 @@ func (ui *ui) end(in *apitoken.Info) (end time.Time, byPolicy bool) {
 	return in.ExpiresAt, false
 }
 
-func uiLastUsed(in *apitoken.Info, now time.Time) uiWhen {
+func uiLastUsed(in *apitoken.TokenInfo, now time.Time) uiWhen {
 	switch {
 	case !in.LastUsed().At.IsZero():
 		return uiMoment(now, in.LastUsed().At)
@@ -139,7 +139,7 @@ func uiLastUsed(in *apitoken.Info, now time.Time) uiWhen {
 // A uiState is a status in words, and in the name of a colour.
 type uiState struct{ Label, Level, Why string }
 
-func (ui *ui) state(in *apitoken.Info, now time.Time) uiState {
+func (ui *ui) state(in *apitoken.TokenInfo, now time.Time) uiState {
 	switch in.Status {
 	case apitoken.StatusActive:
 		return uiState{"Active", "good", ""}
@@ -194,7 +194,7 @@ func uiProblemOf(err error) (uiProblem, bool) {
 		return uiProblem{"", "The token is being rotated already: its old secret is still valid. End that first."}, true
 	case errors.Is(err, apitoken.ErrNotRotating):
 		return uiProblem{"", "The rotation is over: only one secret is valid."}, true
-	case errors.Is(err, apitoken.ErrNotKept):
+	case errors.Is(err, apitoken.ErrNotRevealable):
 		return uiProblem{"", "The secret was not kept, so it can’t be shown."}, true
 	case errors.Is(err, apitoken.ErrConflict):
 		return uiProblem{"", "Somebody else changed the token at the same time. Try again."}, true
@@ -213,8 +213,8 @@ var uiChangedFields = map[string]string{
 }
 
 // uiChange tells what an entry of a history stands for.
-func uiChange(c apitoken.Change) string {
-	if text, ok := uiActions[c.Action]; ok {
+func uiChange(c apitoken.HistoryEntry) string {
+	if text, ok := uiActions[string(c.Action)]; ok {
 		return text
 	}
 	var fields []string
@@ -224,7 +224,7 @@ func uiChange(c apitoken.Change) string {
 	if c.Action == "update" && fields != nil {
 		return "Changed " + uiList(fields)
 	}
-	return c.Action
+	return string(c.Action)
 }
 
 // uiList is "a", "a and b", "a, b and c".
@@ -243,8 +243,8 @@ func uiAlternatives(words []string) string {
 	return strings.Join(words, "")
 }
 
-// uiVia tells by which transport a token came.
-func uiVia(t apitoken.Transport) string {
+// uiSource tells by which source a token came.
+func uiSource(t apitoken.Source) string {
 	switch t {
 	case apitoken.InHeader:
 		return "in the header"

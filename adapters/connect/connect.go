@@ -30,8 +30,8 @@ import (
 // This is a middleware and no interceptor, so that nothing is read of a body
 // whose sender is not known. The options are those of the handler that matter
 // for errors, such as connect.WithRequireConnectProtocolHeader.
-func Guard(auth *apitoken.Authority, need apitoken.Need, options ...connect.HandlerOption) func(http.Handler) http.Handler {
-	guard, protocols := auth.Guard(need), connect.NewErrorWriter(options...)
+func Guard(auth *apitoken.Authority, requirement apitoken.Requirement, options ...connect.HandlerOption) func(http.Handler) http.Handler {
+	guard, protocols := auth.Guard(requirement), connect.NewErrorWriter(options...)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			admitted, answer := admit.Request(guard, r)

@@ -18,14 +18,14 @@ import (
 )
 
 // Guard returns a handler that lets requests on to the next one only if their
-// token meets the need, and otherwise answers as [apitoken.Authority.Guard]
+// token meets the requirement, and otherwise answers as [apitoken.Authority.Guard]
 // does. It panics where that does.
 //
 // The handlers that follow find the token with apitoken.FromContext(c.Context()),
 // and the query without the parameter. The functions of [apitoken.Config] that
 // take an http.Request get one without a body.
-func Guard(auth *apitoken.Authority, need apitoken.Need) fiber.Handler {
-	guard := auth.Guard(need)
+func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) fiber.Handler {
+	guard := auth.Guard(requirement)
 	return func(c fiber.Ctx) error {
 		r, err := request(c)
 		if err != nil {
@@ -54,7 +54,7 @@ func HideQueryToken(auth *apitoken.Authority) fiber.Handler {
 		if err != nil {
 			return err
 		}
-		pass(c, r, auth.Scrub(r))
+		pass(c, r, auth.WithoutQueryToken(r))
 		return c.Next()
 	}
 }

@@ -163,7 +163,7 @@ func TestTheAddressIsThePeerAndNotAField(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
 	owner := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()})
 	generate := func(network string) string {
-		_, secret, err := owner.Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: catalog.All(),
+		_, secret, err := owner.Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: catalog.All(),
 			Expiry: apitoken.Never(), Networks: []netip.Prefix{netip.MustParsePrefix(network)}})
 		require.NoError(t, err)
 		return secret.Reveal()
@@ -285,9 +285,9 @@ func TestAGroupIsGuardedByUse(t *testing.T) {
 	assert.Equal(t, 1, called)
 }
 
-func TestANeedThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
+func TestARequirementThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	assert.Panics(t, func() { apitokenfiber.Guard(auth, apitoken.Need{}) })
+	assert.Panics(t, func() { apitokenfiber.Guard(auth, apitoken.Requirement{}) })
 }
 
 func TestTheLogOfFiberSeesNoToken(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 )
 
 // Guard returns a handler that lets requests on to the next one only if their
-// token meets the need, and otherwise answers as [apitoken.Authority.Guard]
+// token meets the requirement, and otherwise answers as [apitoken.Authority.Guard]
 // does. It panics where that does.
 //
 // The handlers that follow find the token with
@@ -27,8 +27,8 @@ import (
 // before Guard, the token is still in c.Query then, unless the whole engine is
 // wrapped in [apitoken.Authority.HideQueryToken]. gin's own log of requests
 // needs that, too.
-func Guard(auth *apitoken.Authority, need apitoken.Need) gin.HandlerFunc {
-	guard := auth.Guard(need)
+func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) gin.HandlerFunc {
+	guard := auth.Guard(requirement)
 	return func(c *gin.Context) {
 		r := c.Request.WithContext(c.Request.Context()) // a copy
 		if path := c.FullPath(); path != "" {

@@ -100,7 +100,7 @@ func TestEventsNameTheRouteAndRequestsOfNoRouteNameNone(t *testing.T) {
 	assert.Equal(t, []string{"GET /devices/:id", ""}, patterns)
 }
 
-func TestANeedThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
+func TestARequirementThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	assert.Panics(t, func() { apitokengin.Guard(auth, apitoken.Need{}) })
+	assert.Panics(t, func() { apitokengin.Guard(auth, apitoken.Requirement{}) })
 }

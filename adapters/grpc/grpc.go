@@ -1,6 +1,6 @@
 // Package apitokengrpc guards the methods of a [google.golang.org/grpc] server.
 //
-//	guard := apitokengrpc.New(auth, map[string]apitoken.Need{
+//	guard := apitokengrpc.New(auth, map[string]apitoken.Requirement{
 //		devicesv1.DeviceService_Get_FullMethodName: apitoken.All(readDevices),
 //	})
 //	server := grpc.NewServer(grpc.UnaryInterceptor(guard.Unary), grpc.StreamInterceptor(guard.Stream))
@@ -54,15 +54,15 @@ type Guard struct {
 
 // New returns a Guard for methods by their full names, "/package.Service/Method".
 // Those in open need no token. Methods that are in neither are refused. New
-// panics on a need that no token can meet, and on a method that is in both.
-func New(auth *apitoken.Authority, needs map[string]apitoken.Need, open ...string) *Guard {
+// panics on a requirement that no token can meet, and on a method that is in both.
+func New(auth *apitoken.Authority, requirements map[string]apitoken.Requirement, open ...string) *Guard {
 	g := &Guard{make(map[string]func(http.Handler) http.Handler), make(map[string]bool)}
-	for method, need := range needs {
-		g.guards[method] = auth.Guard(need)
+	for method, requirement := range requirements {
+		g.guards[method] = auth.Guard(requirement)
 	}
 	for _, method := range open {
 		if g.guards[method] != nil {
-			panic("apitokengrpc: " + method + " is open and has a need")
+			panic("apitokengrpc: " + method + " is open and has a requirement")
 		}
 		g.open[method] = true
 	}
@@ -82,7 +82,7 @@ func (g *Guard) Check(server interface {
 			method := "/" + service + "/" + m.Name
 			served[method] = true
 			if g.guards[method] == nil && !g.open[method] {
-				mistakes = append(mistakes, fmt.Errorf("apitokengrpc: %s has no need and is not open", method))
+				mistakes = append(mistakes, fmt.Errorf("apitokengrpc: %s has no requirement and is not open", method))
 			}
 		}
 	}

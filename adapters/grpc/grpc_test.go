@@ -98,7 +98,7 @@ func watch(ctx context.Context, client health.HealthClient) (metadata.MD, error)
 
 func TestOnlyCallsWithWhatTheirMethodNeedsReachIt(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	guard := apitokengrpc.New(auth, map[string]apitoken.Need{
+	guard := apitokengrpc.New(auth, map[string]apitoken.Requirement{
 		health.Health_Check_FullMethodName: apitoken.All(readDevices),
 		health.Health_Watch_FullMethodName: apitoken.All(writeDevices),
 	}, health.Health_List_FullMethodName)
@@ -143,7 +143,7 @@ func TestOnlyCallsWithWhatTheirMethodNeedsReachIt(t *testing.T) {
 
 func TestAMethodThatWasForgottenIsRefusedAndFoundAtTheStart(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	guard := apitokengrpc.New(auth, map[string]apitoken.Need{
+	guard := apitokengrpc.New(auth, map[string]apitoken.Requirement{
 		health.Health_Check_FullMethodName: apitoken.AnyToken(),
 		"/grpc.health.v1.Health/Chekc":     apitoken.AnyToken(),
 	}, "/nowhere/Open")
@@ -154,12 +154,12 @@ func TestAMethodThatWasForgottenIsRefusedAndFoundAtTheStart(t *testing.T) {
 	_, err = watch(with(t, token), client)
 	assert.Equal(t, codes.PermissionDenied, status.Code(err))
 	assert.Empty(t, s.calls)
-	assert.EqualError(t, guard.Check(server), "apitokengrpc: /grpc.health.v1.Health/List has no need and is not open\n"+
-		"apitokengrpc: /grpc.health.v1.Health/Watch has no need and is not open\n"+
+	assert.EqualError(t, guard.Check(server), "apitokengrpc: /grpc.health.v1.Health/List has no requirement and is not open\n"+
+		"apitokengrpc: /grpc.health.v1.Health/Watch has no requirement and is not open\n"+
 		"apitokengrpc: the server has no /grpc.health.v1.Health/Chekc\n"+
 		"apitokengrpc: the server has no /nowhere/Open")
 
-	all := apitokengrpc.New(auth, map[string]apitoken.Need{
+	all := apitokengrpc.New(auth, map[string]apitoken.Requirement{
 		health.Health_Check_FullMethodName: apitoken.AnyToken(), health.Health_Watch_FullMethodName: apitoken.AnyToken(),
 	}, health.Health_List_FullMethodName)
 	assert.NoError(t, all.Check(server))
@@ -167,8 +167,8 @@ func TestAMethodThatWasForgottenIsRefusedAndFoundAtTheStart(t *testing.T) {
 
 func TestWhatCannotBeMeantPanics(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	assert.Panics(t, func() { apitokengrpc.New(auth, map[string]apitoken.Need{"/a/B": {}}) })
-	assert.Panics(t, func() { apitokengrpc.New(auth, map[string]apitoken.Need{"/a/B": apitoken.AnyToken()}, "/a/B") })
+	assert.Panics(t, func() { apitokengrpc.New(auth, map[string]apitoken.Requirement{"/a/B": {}}) })
+	assert.Panics(t, func() { apitokengrpc.New(auth, map[string]apitoken.Requirement{"/a/B": apitoken.AnyToken()}, "/a/B") })
 }
 
 func TestTheFunctionsOfConfigGetTheCallAsARequest(t *testing.T) {
@@ -186,7 +186,7 @@ func TestTheFunctionsOfConfigGetTheCallAsARequest(t *testing.T) {
 		Observe: func(_ context.Context, ev apitoken.Event) { events = append(events, ev) },
 	})
 	require.NoError(t, err)
-	guard := apitokengrpc.New(auth, map[string]apitoken.Need{health.Health_Check_FullMethodName: apitoken.AnyToken()})
+	guard := apitokengrpc.New(auth, map[string]apitoken.Requirement{health.Health_Check_FullMethodName: apitoken.AnyToken()})
 	_, _, client := start(t, guard, false)
 	ctx := with(t, "apiToken "+apitokentest.TokenOf(t, auth, "ada", "acme", readDevices))
 	call := func(tenant string) codes.Code {
@@ -199,7 +199,7 @@ func TestTheFunctionsOfConfigGetTheCallAsARequest(t *testing.T) {
 	assert.Regexp(t, `^127\.0\.0\.1:\d+$`, seen.RemoteAddr)
 	require.Len(t, events, 1)
 	assert.Equal(t, health.Health_Check_FullMethodName, events[0].Pattern)
-	assert.Equal(t, apitoken.InHeader, events[0].Transport)
+	assert.Equal(t, apitoken.InHeader, events[0].Source)
 	assert.Equal(t, codes.Unauthenticated, call("other"))
 	broken = true
 	assert.Equal(t, codes.Unavailable, call("acme"))
@@ -208,11 +208,11 @@ func TestTheFunctionsOfConfigGetTheCallAsARequest(t *testing.T) {
 func TestATokenThatIsBoundToNetworksNeedsAPeerWithAnAddress(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
 	ada := auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()})
-	guard := apitokengrpc.New(auth, map[string]apitoken.Need{health.Health_Check_FullMethodName: apitoken.AnyToken()})
+	guard := apitokengrpc.New(auth, map[string]apitoken.Requirement{health.Health_Check_FullMethodName: apitoken.AnyToken()})
 	_, _, loopback := start(t, guard, false)
 	_, _, memory := start(t, guard, true)
 	for network, want := range map[string]codes.Code{"127.0.0.0/8": codes.OK, "192.0.2.0/24": codes.Unauthenticated} {
-		_, secret, err := ada.Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: catalog.All(),
+		_, secret, err := ada.Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: catalog.All(),
 			Expiry: apitoken.Never(), Networks: []netip.Prefix{netip.MustParsePrefix(network)}})
 		require.NoError(t, err)
 		ctx := metadata.AppendToOutgoingContext(with(t, "apiToken "+secret.Reveal()), "x-forwarded-for", "127.0.0.1")
@@ -227,7 +227,7 @@ func TestABodyThatWasReplacedIsNotTheMessage(t *testing.T) {
 	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(),
 		RefusalBody: func(*http.Request, apitoken.Problem) (string, []byte) { return "text/html", []byte("<h1>No</h1>") }})
 	require.NoError(t, err)
-	guard := apitokengrpc.New(auth, map[string]apitoken.Need{health.Health_Check_FullMethodName: apitoken.AnyToken()})
+	guard := apitokengrpc.New(auth, map[string]apitoken.Requirement{health.Health_Check_FullMethodName: apitoken.AnyToken()})
 	_, _, client := start(t, guard, true)
 	_, err = client.Check(t.Context(), new(health.HealthCheckRequest))
 	assert.Equal(t, "Unauthorized", status.Convert(err).Message())

@@ -49,20 +49,20 @@ func (g Guard) SecuritySchemes() map[string]*huma.SecurityScheme {
 }
 
 // Operation returns an operation that is called only for requests whose token
-// meets the need, as its entry in the OpenAPI document then says; others are
+// meets the requirement, as its entry in the OpenAPI document then says; others are
 // answered as by [apitoken.Authority.Guard]. It panics where that does, or
 // without Unwrap.
 //
 // It is for huma.Register. Whatever changes operations of a huma.Group changes
 // their entries in the document, but not what runs: there, use Middleware.
-func (g Guard) Operation(op huma.Operation, need apitoken.Need) huma.Operation {
+func (g Guard) Operation(op huma.Operation, requirement apitoken.Requirement) huma.Operation {
 	middlewares := make(huma.Middlewares, 0, len(op.Middlewares)+1) // before the others, that nothing of theirs runs for a request that is refused
-	op.Middlewares = append(append(middlewares, g.Middleware(need)), op.Middlewares...)
-	op.Security = g.Schemes.Security(g.route(op, need))
+	op.Middlewares = append(append(middlewares, g.Middleware(requirement)), op.Middlewares...)
+	op.Security = g.Schemes.Security(g.route(op, requirement))
 	return op
 }
 
-// Middleware lets requests on only if their token meets the need, and says
+// Middleware lets requests on only if their token meets the requirement, and says
 // nothing about that in the OpenAPI document. It is for the UseMiddleware of a
 // huma.Group or a huma.API.
 //
@@ -70,12 +70,12 @@ func (g Guard) Operation(op huma.Operation, need apitoken.Need) huma.Operation {
 // the context of the operation's function, and the query without the parameter.
 // What unwraps the huma.Context once more finds the request as it came: put
 // [apitoken.Authority.HideQueryToken] around the router, which logs of requests
-// need as well.
-func (g Guard) Middleware(need apitoken.Need) func(huma.Context, func(huma.Context)) {
+// requirement as well.
+func (g Guard) Middleware(requirement apitoken.Requirement) func(huma.Context, func(huma.Context)) {
 	if g.Unwrap == nil {
 		panic("apitokenhuma: Guard without Unwrap")
 	}
-	guard := g.Auth.Guard(need)
+	guard := g.Auth.Guard(requirement)
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := g.Unwrap(ctx)
 		if r.Pattern == "" {
@@ -91,9 +91,9 @@ func (g Guard) Middleware(need apitoken.Need) func(huma.Context, func(huma.Conte
 }
 
 // route returns how the table of routes has an operation.
-func (g Guard) route(op huma.Operation, need apitoken.Need) apitoken.Route {
+func (g Guard) route(op huma.Operation, requirement apitoken.Requirement) apitoken.Route {
 	routes := g.Auth.Routes(nowhere{})
-	routes.Handle(op.Method+" "+op.Path, "an operation", need, http.NotFoundHandler())
+	routes.Handle(op.Method+" "+op.Path, "an operation", requirement, http.NotFoundHandler())
 	return routes.Table()[0]
 }
 

@@ -120,9 +120,9 @@ func TestAGroupIsGuardedByItsMiddleware(t *testing.T) {
 func TestTheDocumentSaysWhatIsRequired(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
 	for name, tt := range map[string]struct {
-		schemes  openapi.Schemes
-		need     apitoken.Need
-		security string
+		schemes     openapi.Schemes
+		requirement apitoken.Requirement
+		security    string
 	}{
 		"all":             {openapi.Schemes{}, apitoken.All(readDevices, writeDevices), `[{"apiToken":["devices:read","devices:write"]},{"apiTokenQuery":["devices:read","devices:write"]}]`},
 		"any":             {openapi.Schemes{NoQueryToken: true}, apitoken.Any(readDevices, writeDevices), `[{"apiToken":["devices:read"]},{"apiToken":["devices:write"]}]`},
@@ -131,7 +131,7 @@ func TestTheDocumentSaysWhatIsRequired(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newService(auth, tt.schemes)
-			huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), tt.need), s.device)
+			huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), tt.requirement), s.device)
 			var doc struct {
 				Paths map[string]struct {
 					Get struct{ Security json.RawMessage }
@@ -164,5 +164,5 @@ func TestEventsHaveThePatternOfTheRouter(t *testing.T) {
 func TestAGuardThatIsNotWholePanics(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
 	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth}.Middleware(apitoken.AnyToken()) })
-	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap}.Middleware(apitoken.Need{}) })
+	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap}.Middleware(apitoken.Requirement{}) })
 }

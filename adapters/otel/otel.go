@@ -28,18 +28,18 @@ import (
 const (
 	TokenID     = attribute.Key("apitoken.token.id") // of spans only; public, but there are many
 	Environment = attribute.Key("apitoken.environment")
-	Transport   = attribute.Key("apitoken.transport") // header, query or direct
-	Outcome     = attribute.Key("apitoken.outcome")   // accepted, refused or failed; of changes done or refused
-	Reason      = attribute.Key("apitoken.reason")    // that of an apitoken.Event
-	Action      = attribute.Key("apitoken.action")    // of changes
-	Cause       = attribute.Key("apitoken.cause")     // of look-ups: missing or expired
+	Source      = attribute.Key("apitoken.source")  // header, query or direct
+	Outcome     = attribute.Key("apitoken.outcome") // accepted, refused or failed; of changes done or refused
+	Reason      = attribute.Key("apitoken.reason")  // that of an apitoken.Event
+	Action      = attribute.Key("apitoken.action")  // of changes
+	Cause       = attribute.Key("apitoken.cause")   // of look-ups: missing or expired
 )
 
 // Telemetry passes events on.
 //
 // The span that is in the context of a request, as the instrumentation of
 // net/http or gRPC puts it there, gets apitoken.outcome, apitoken.reason,
-// apitoken.transport and, if the secret was right, apitoken.token.id,
+// apitoken.source and, if the secret was right, apitoken.token.id,
 // apitoken.environment and enduser.id, which is the owner. If owners are not to
 // be known where traces go, remove enduser.id there.
 //
@@ -86,8 +86,8 @@ func (t *Telemetry) Observe(ctx context.Context, ev apitoken.Event) {
 		if ev.Err != nil || ev.Reason != "" {
 			outcome = Outcome.String("refused")
 		}
-		span.SetAttributes(Action.String(ev.Action), outcome)
-		t.changes.Add(ctx, 1, metric.WithAttributes(Action.String(ev.Action), outcome))
+		span.SetAttributes(Action.String(string(ev.Action)), outcome)
+		t.changes.Add(ctx, 1, metric.WithAttributes(Action.String(string(ev.Action)), outcome))
 		return
 	}
 	var of []attribute.KeyValue
@@ -105,8 +105,8 @@ func (t *Telemetry) Observe(ctx context.Context, ev apitoken.Event) {
 			attributes = of[:2] // the error of the whole request is for others to name
 		}
 		span.SetAttributes(attributes...)
-		if ev.Transport != "" {
-			span.SetAttributes(Transport.String(string(ev.Transport)))
+		if ev.Source != "" {
+			span.SetAttributes(Source.String(string(ev.Source)))
 		}
 		if !ev.Token.IsZero() {
 			span.SetAttributes(TokenID.String(ev.TokenID), Environment.String(ev.Environment), semconv.EnduserID(ev.Owner))

@@ -73,7 +73,7 @@ func (m *Metrics) Observe(ctx context.Context, ev apitoken.Event) {
 		if ev.Err != nil || ev.Reason != "" {
 			outcome = "refused"
 		}
-		m.changes.WithLabelValues(ev.Action, outcome).Inc()
+		m.changes.WithLabelValues(string(ev.Action), outcome).Inc()
 		return
 	}
 	outcome := "refused"

@@ -76,7 +76,7 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 	assert.Equal(t, 401, s.get("/devices/3", ""))
 	assert.Equal(t, 401, s.get("/devices/4", "x"))
 	assert.Equal(t, 403, s.get("/devices/5", apitokentest.Token(t, s.auth, writeDevices)))
-	s.auth.Verify(t.Context(), apitoken.Presented{}, apitoken.AnyToken())
+	s.auth.Verify(t.Context(), apitoken.Credential{}, apitoken.AnyToken())
 	s.has(t, "apitoken_decisions_total", `
 		# HELP apitoken_decisions_total Requests by the pattern of their route and by what was decided about their API token.
 		# TYPE apitoken_decisions_total counter
@@ -94,7 +94,7 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 		apitoken_refusals_total{reason="idle"} 0
 		apitoken_refusals_total{reason="malformed"} 0
 		apitoken_refusals_total{reason="missing_permission"} 1
-		apitoken_refusals_total{reason="network"} 0
+		apitoken_refusals_total{reason="address_not_allowed"} 0
 		apitoken_refusals_total{reason="no_token"} 2
 		apitoken_refusals_total{reason="not_yet_valid"} 0
 		apitoken_refusals_total{reason="other_environment"} 0
@@ -125,7 +125,7 @@ func TestAChangeThatWasRefusedIsCounted(t *testing.T) {
 	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(), Observe: metrics.Observe, Audit: veto})
 	require.NoError(t, err)
 	_, _, err = auth.As(apitoken.Actor{User: "ada", Environment: "e", Grants: catalog.All()}).Generate(t.Context(),
-		apitoken.Generate{Name: "n", Permissions: catalog.All(), Expiry: apitoken.Never()})
+		apitoken.GenerateParams{Name: "n", Permissions: catalog.All(), Expiry: apitoken.Never()})
 	require.Error(t, err)
 	assert.NoError(t, testutil.CollectAndCompare(metrics, strings.NewReader(`
 		# HELP apitoken_changes_total Changes of API tokens, by action and outcome.
@@ -238,7 +238,7 @@ func TestTheTimeIsThatOfTheDecisionAndNotOfTheHandler(t *testing.T) {
 		assert.Equal(t, uint64(1), count)
 		assert.Equal(t, 0.1, sum, "the store's time")
 
-		s.auth.Verify(s.metrics.Start(t.Context()), apitoken.Presented{Secret: apitoken.NewSecret(token)}, apitoken.AnyToken())
+		s.auth.Verify(s.metrics.Start(t.Context()), apitoken.Credential{Secret: apitoken.NewSecret(token)}, apitoken.AnyToken())
 		_, count = histogram(t, s.metrics)
 		assert.Equal(t, uint64(2), count)
 	})

@@ -345,7 +345,7 @@ func (d *document) cold(r *results) {
 With %s every request reads the token from the database. bare is the least that reads
 from the same record through the same driver: one column, or in Valkey the value. row reads the whole record in
 that way, also when it was last used, and makes nothing of it. get is the store's Get alone.
-`, "`MaxStale: ReadAlways`")
+`, "`MaxStaleness: NoCache`")
 	var rows [][]string
 	for _, name := range r.names() {
 		store, impl, _ := strings.Cut(strings.TrimPrefix(name, "Cold/store="), "/impl=")

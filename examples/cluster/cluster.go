@@ -58,11 +58,11 @@ var (
 
 // A cluster is three nodes on one database server.
 type cluster struct {
-	database string
-	maxStale time.Duration
-	feeds    *killSwitch
-	nodes    [3]node
-	began    time.Time
+	database     string
+	maxStaleness time.Duration
+	feeds        *killSwitch
+	nodes        [3]node
+	began        time.Time
 
 	requests atomic.Int64
 	found    findings
@@ -85,8 +85,8 @@ func (s nodeStore) Watch(ctx context.Context, feed apitoken.Feed) error {
 	return s.feed.Watch(ctx, feed)
 }
 
-func newCluster(t testing.TB, server server, feeds *killSwitch, maxStale time.Duration) *cluster {
-	c := &cluster{database: server.name, maxStale: maxStale, feeds: feeds, began: time.Now()}
+func newCluster(t testing.TB, server server, feeds *killSwitch, maxStaleness time.Duration) *cluster {
+	c := &cluster{database: server.name, maxStaleness: maxStaleness, feeds: feeds, began: time.Now()}
 	open := func(addr string) store {
 		s, err := server.open(t.Context(), addr)
 		if err != nil {
@@ -97,7 +97,7 @@ func newCluster(t testing.TB, server server, feeds *killSwitch, maxStale time.Du
 	}
 	for i := range c.nodes {
 		auth, err := apitoken.New(apitoken.Config{
-			Prefix: "demo", Permissions: &catalog, MaxStale: maxStale,
+			Prefix: "demo", Permissions: &catalog, MaxStaleness: maxStaleness,
 			Store: nodeStore{open(server.addr), open(feeds.proxy.Addr())},
 		})
 		if err != nil {

@@ -20,14 +20,14 @@ func TestADeactivationReachesTheOtherNodesWithTheFeedAndWithout(t *testing.T) {
 	for _, store := range []string{"postgres", "redis"} {
 		t.Run(store, func(t *testing.T) {
 			var out strings.Builder
-			err := run(t.Context(), []string{"-store", store, "-seconds", "2", "-cut", "1s", "-max-stale", "300ms"}, strings.NewReader(""), &out)
+			err := run(t.Context(), []string{"-store", store, "-seconds", "2", "-cut", "1s", "-max-staleness", "300ms"}, strings.NewReader(""), &out)
 			if missing := testserver.Missing(""); errors.As(err, &missing) {
 				t.Skip(missing.Error())
 			}
 			require.NoError(t, err, &out)
 			assert.Regexp(t, `feed (up |cut)   with the feed: .*\n`, out.String(), "a line each second")
 			assert.Regexp(t, `(?m)^with(out| the feed)  *[1-9][0-9]*  median `, out.String())
-			assert.Regexp(t, `(?m)^accepted later than MaxStale after the deactivation: 0$`, out.String())
+			assert.Regexp(t, `(?m)^accepted later than MaxStaleness after the deactivation: 0$`, out.String())
 			assert.Contains(t, out.String(), "feed: cut")
 			assert.NotContains(t, out.String(), "\x1b", "colours are for terminals")
 		})
@@ -40,7 +40,7 @@ func TestAnUnknownStoreIsRefused(t *testing.T) {
 
 func TestAPictureIsDrawnOverTheOneBefore(t *testing.T) {
 	var out strings.Builder
-	c := &cluster{database: "a database", maxStale: time.Second, feeds: new(killSwitch), began: time.Now()}
+	c := &cluster{database: "a database", maxStaleness: time.Second, feeds: new(killSwitch), began: time.Now()}
 	s := &screen{out: &out, terminal: true}
 	s.draw(c)
 	first := out.String()
@@ -55,12 +55,12 @@ func TestAPictureIsDrawnOverTheOneBefore(t *testing.T) {
 	assert.Equal(t, fmt.Sprint(strings.Count(first, "\n")), up[1])
 	picture := plain(second)
 	assert.Regexp(t, `(?m)^ +≤ 1ms ▏█+ +1 ▏`, picture)
-	assert.Regexp(t, `(?m)^ +≤ 1s ▏ +▏█+ +2`, picture, "an answer may come a little later than MaxStale, and is in time")
+	assert.Regexp(t, `(?m)^ +≤ 1s ▏ +▏█+ +2`, picture, "an answer may come a little later than MaxStaleness, and is in time")
 	assert.Regexp(t, `(?m)^ +later ▏ +▏█+ +1`, picture)
 	assert.Contains(t, picture, "after the deactivation: 1")
 }
 
-func TestTheRowsEndWithMaxStale(t *testing.T) {
+func TestTheRowsEndWithMaxStaleness(t *testing.T) {
 	assert.Equal(t, []time.Duration{0, 1e6, 2e6, 5e6, 7e6}, bounds(7*time.Millisecond))
 	assert.Equal(t, []time.Duration{0, 1e6, 2e6, 5e6}, bounds(5*time.Millisecond))
 	assert.Equal(t, []int{2, 1, 1, 4}, found{-1, 0, 1e6, 9e9}.rows(bounds(2*time.Millisecond), 4))

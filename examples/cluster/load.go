@@ -78,7 +78,7 @@ func (c *cluster) revoke(ctx context.Context) {
 		group.Go(func() {
 			last, refused := c.useUntilRefused(ctx, there, secret, acknowledged)
 			if !refused.IsZero() {
-				c.found.add(cut || c.feeds.cut.Load(), refused.Sub(at), last.Sub(at) > c.maxStale)
+				c.found.add(cut || c.feeds.cut.Load(), refused.Sub(at), last.Sub(at) > c.maxStaleness)
 			}
 		})
 	}
@@ -121,7 +121,7 @@ func (c *cluster) useUntilRefused(ctx context.Context, there int, secret string,
 func (c *cluster) anyNode() int { return rand.IntN(len(c.nodes)) }
 
 func (c *cluster) generate(ctx context.Context, on int) (id, secret string, err error) {
-	info, s, err := c.nodes[on].auth.As(ada).Generate(ctx, apitoken.Generate{
+	info, s, err := c.nodes[on].auth.As(ada).Generate(ctx, apitoken.GenerateParams{
 		Name: "Demo", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.In(time.Hour),
 	})
 	if err != nil {

@@ -9,7 +9,7 @@
 //
 // Enter cuts the feed, by which nodes hear of each other's changes: the network
 // under it goes dead without a word. What is left then is the lease, by which
-// nothing in memory is used for longer than MaxStale. Enter again heals it.
+// nothing in memory is used for longer than MaxStaleness. Enter again heals it.
 package main
 
 import (
@@ -41,9 +41,9 @@ func main() {
 
 // Settings are what the flags say.
 type settings struct {
-	seconds  int
-	cut      time.Duration
-	maxStale time.Duration
+	seconds      int
+	cut          time.Duration
+	maxStaleness time.Duration
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	store := flags.String("store", "", "`postgres` or redis; without it the first of them that is installed")
 	flags.IntVar(&s.seconds, "seconds", 30, "how long to run; 0: until it is interrupted")
 	flags.DurationVar(&s.cut, "cut", 0, "cut the feed after this time; 0: when Enter is pressed")
-	flags.DurationVar(&s.maxStale, "max-stale", time.Second, "Config.MaxStale of the nodes")
+	flags.DurationVar(&s.maxStaleness, "max-staleness", time.Second, "Config.MaxStaleness of the nodes")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func show(t testing.TB, server server, s settings, in io.Reader, out io.Writer) 
 	}
 	defer cancel()
 	feeds := &killSwitch{proxy: netfault.New(t, server.addr)}
-	c := newCluster(t, server, feeds, s.maxStale)
+	c := newCluster(t, server, feeds, s.maxStaleness)
 	stopped := c.load(ctx)
 
 	keys := make(chan struct{})
@@ -116,7 +116,7 @@ func show(t testing.TB, server server, s settings, in io.Reader, out io.Writer) 
 			<-stopped
 			screen.last(c)
 			if c.found.later() > 0 {
-				t.Fatal("a token was accepted later than MaxStale after its deactivation")
+				t.Fatal("a token was accepted later than MaxStaleness after its deactivation")
 			}
 			return
 		}

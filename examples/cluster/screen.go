@@ -17,7 +17,7 @@ type findings struct {
 	mu   sync.Mutex
 	up   found  // with the feed
 	cut  found  // without
-	late [2]int // of both, those that were still accepted later than MaxStale
+	late [2]int // of both, those that were still accepted later than MaxStaleness
 }
 
 type found []time.Duration
@@ -48,13 +48,13 @@ func (f *findings) both() (up, cut found, late [2]int) {
 }
 
 // bounds returns the upper ends of the rows of the histogram, but for the last
-// one: 0, 1, 2 and 5 ms and so on, and MaxStale.
-func bounds(maxStale time.Duration) []time.Duration {
+// one: 0, 1, 2 and 5 ms and so on, and MaxStaleness.
+func bounds(maxStaleness time.Duration) []time.Duration {
 	list := []time.Duration{0}
 	for d := time.Millisecond; ; d *= 10 {
 		for _, d := range []time.Duration{d, 2 * d, 5 * d} {
-			if d >= maxStale {
-				return append(list, maxStale)
+			if d >= maxStaleness {
+				return append(list, maxStaleness)
 			}
 			list = append(list, d)
 		}
@@ -117,7 +117,7 @@ func (s *screen) draw(c *cluster) {
 	s.count(c)
 	if !s.terminal {
 		up, cut, _ := c.found.both()
-		fmt.Fprintf(s.out, "%3.0f s  %5.0f requests/s  feed %-3s   with the feed: %v   without: %v   later than MaxStale: %d\n",
+		fmt.Fprintf(s.out, "%3.0f s  %5.0f requests/s  feed %-3s   with the feed: %v   without: %v   later than MaxStaleness: %d\n",
 			time.Since(c.began).Seconds(), s.rate, c.feeds.state(), up, cut, c.found.later())
 		return
 	}
@@ -157,11 +157,11 @@ func (s *screen) picture(c *cluster) string {
 	if c.feeds.state() == "cut" {
 		feed = yellow("cut")
 	}
-	fmt.Fprintf(&b, "%s on %s, MaxStale %v   %.0f requests/s   %.0f s   feed: %s\n\n",
-		bold("3 nodes"), c.database, c.maxStale, s.rate, time.Since(c.began).Seconds(), feed)
+	fmt.Fprintf(&b, "%s on %s, MaxStaleness %v   %.0f requests/s   %.0f s   feed: %s\n\n",
+		bold("3 nodes"), c.database, c.maxStaleness, s.rate, time.Since(c.began).Seconds(), feed)
 	fmt.Fprintf(&b, "deactivated on one node %s refused by another\n\n", dim("→"))
 	fmt.Fprintf(&b, "            %s       %s\n", pad(green("with the feed"), barWidth), pad(yellow("without"), barWidth))
-	bounds := bounds(c.maxStale)
+	bounds := bounds(c.maxStaleness)
 	upRows, cutRows := up.rows(bounds, late[0]), cut.rows(bounds, late[1])
 	for i := range upRows {
 		label := "later"
@@ -178,7 +178,7 @@ func (s *screen) picture(c *cluster) string {
 	if n := late[0] + late[1]; n > 0 {
 		verdict = red(fmt.Sprint(n))
 	}
-	fmt.Fprintf(&b, "accepted later than MaxStale after the deactivation: %s\n", verdict)
+	fmt.Fprintf(&b, "accepted later than MaxStaleness after the deactivation: %s\n", verdict)
 	return b.String()
 }
 

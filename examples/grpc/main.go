@@ -35,7 +35,7 @@ func main() {
 }
 
 func newServer(auth *apitoken.Authority) (*grpc.Server, error) {
-	guard := apitokengrpc.New(auth, map[string]apitoken.Need{
+	guard := apitokengrpc.New(auth, map[string]apitoken.Requirement{
 		devicesv1.DeviceService_Get_FullMethodName:    apitoken.All(readDevices),
 		devicesv1.DeviceService_Watch_FullMethodName:  apitoken.All(readDevices),
 		devicesv1.DeviceService_Delete_FullMethodName: apitoken.All(writeDevices),

@@ -61,10 +61,10 @@ func bringOver(ctx context.Context, m *apitoken.Manager, catalog *apitoken.Catal
 	if err != nil {
 		return err
 	}
-	_, err = m.Import(ctx, apitoken.Import{
-		Generate: apitoken.Generate{Name: "key " + id, Permissions: perms, Expiry: apitoken.Never()},
-		Owner:    row.Owner,
-		Secret:   apitoken.NewSecret(text),
+	_, err = m.Import(ctx, apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "key " + id, Permissions: perms, Expiry: apitoken.Never()},
+		Owner:          row.Owner,
+		Secret:         apitoken.NewSecret(text),
 	})
 	if errors.Is(err, apitoken.ErrExists) {
 		return nil

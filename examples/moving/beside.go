@@ -14,14 +14,14 @@ import (
 // Beside guards handlers by API token, and lets old decide about requests that
 // have none of ours. Everything else is refused here, first of all a token that
 // is known and deactivated: the old way must not be a way around that.
-func Beside(auth *apitoken.Authority, need apitoken.Need, old func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+func Beside(auth *apitoken.Authority, requirement apitoken.Requirement, old func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		theirs := old(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			tok, err := auth.Check(r, need)
+			tok, err := auth.Check(r, requirement)
 			switch {
 			case err == nil:
-				next.ServeHTTP(w, WithOwner(auth.Scrub(r), tok.Owner()))
+				next.ServeHTTP(w, WithOwner(auth.WithoutQueryToken(r), tok.Owner()))
 			case errors.Is(err, apitoken.ErrNoToken), errors.Is(err, apitoken.ErrUnknownToken):
 				theirs.ServeHTTP(w, r)
 			default:

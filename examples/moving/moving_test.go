@@ -83,9 +83,9 @@ func oldWay(next http.Handler) http.Handler {
 func TestOldAndNewAreAcceptedSideBySide(t *testing.T) {
 	a := newAuthority(t, keysOf35)
 	m := a.As(apitoken.Actor{User: "ada", Environment: apitoken.DefaultEnvironment, Grants: operator.Grants})
-	in, secret, err := m.Generate(context.Background(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
+	in, secret, err := m.Generate(context.Background(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
-	_, weak, err := m.Generate(context.Background(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{writeDevices}, Expiry: apitoken.Never()})
+	_, weak, err := m.Generate(context.Background(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{writeDevices}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	h := Beside(a, apitoken.All(readDevices), oldWay)(devices)
 	ours := "Authorization: apiToken " + secret.Reveal()
@@ -106,9 +106,9 @@ func TestOldAndNewAreAcceptedSideBySide(t *testing.T) {
 
 func TestWhatWasDeactivatedHereDoesNotGetInTheOldWay(t *testing.T) {
 	a := newAuthority(t, keysOf35)
-	in, err := a.As(operator).Import(context.Background(), apitoken.Import{
-		Generate: apitoken.Generate{Name: "k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
-		Owner:    "bob", Secret: apitoken.NewSecret(oldKey),
+	in, err := a.As(operator).Import(context.Background(), apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
+		Owner:          "bob", Secret: apitoken.NewSecret(oldKey),
 	})
 	require.NoError(t, err)
 	h := Beside(a, apitoken.All(readDevices), oldWay)(devices)
@@ -150,7 +150,7 @@ func TestBcryptKeysAreBroughtOverWhenTheyAreUsed(t *testing.T) {
 	expect(t, h, 200, "bob", "Authorization: apiToken "+oldKey)
 	expect(t, h, 401, "", "X-Api-Key: "+oldKey, "Authorization: Basic eDp5")
 
-	tokens, err := a.As(operator).List(context.Background(), apitoken.List{Owner: "bob"})
+	tokens, err := a.As(operator).List(context.Background(), apitoken.ListParams{Owner: "bob"})
 	require.NoError(t, err)
 	require.Len(t, tokens.Tokens, 1)
 	require.NoError(t, a.As(operator).Delete(context.Background(), tokens.Tokens[0].ID))
@@ -170,10 +170,10 @@ func TestAKeyThatCannotBeBroughtOverStillWorks(t *testing.T) {
 func TestKeysOfWhichOnlyTheSHA256IsKnownGoOnWorking(t *testing.T) {
 	a := newAuthority(t, keysOf35)
 	sum := sha256.Sum256([]byte(oldKey)) // what the old table has
-	_, err := a.As(operator).Import(context.Background(), apitoken.Import{
-		Generate: apitoken.Generate{Name: "key k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
-		Owner:    "bob",
-		SHA256:   sum[:],
+	_, err := a.As(operator).Import(context.Background(), apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "key k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
+		Owner:          "bob",
+		SHA256:         sum[:],
 	})
 	require.NoError(t, err)
 	guarded := a.Require(readDevices)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -186,7 +186,7 @@ func TestKeysOfWhichOnlyTheSHA256IsKnownGoOnWorking(t *testing.T) {
 
 func TestGoGuardianGoesOnBesideIt(t *testing.T) {
 	a := newAuthority(t, apitoken.ForeignTokens{})
-	_, secret, err := a.As(operator).Generate(context.Background(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
+	_, secret, err := a.As(operator).Generate(context.Background(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	strategy := token.NewStatic(map[string]auth.Info{"old": auth.NewDefaultUser("bob", "1", nil, nil)})
 	h := Beside(a, apitoken.All(readDevices), Guardian(strategy))(devices)
@@ -215,7 +215,7 @@ func TestAJWTIsExchangedForAToken(t *testing.T) {
 
 	w := post(good)
 	require.Equal(t, 200, w.Code)
-	tok, err := a.Verify(context.Background(), apitoken.Presented{Secret: apitoken.NewSecret(w.Body.String())}, apitoken.All(readDevices))
+	tok, err := a.Verify(context.Background(), apitoken.Credential{Secret: apitoken.NewSecret(w.Body.String())}, apitoken.All(readDevices))
 	require.NoError(t, err)
 	assert.Equal(t, "bob", tok.Owner())
 	assert.False(t, tok.Has(writeDevices))

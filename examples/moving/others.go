@@ -46,7 +46,7 @@ func Exchange(authority *apitoken.Authority, key []byte) http.Handler {
 			return
 		}
 		owner := apitoken.Actor{User: claims.Subject, Environment: apitoken.DefaultEnvironment, Grants: perms}
-		_, secret, err := authority.As(owner).Generate(r.Context(), apitoken.Generate{
+		_, secret, err := authority.As(owner).Generate(r.Context(), apitoken.GenerateParams{
 			Name: "in place of a JWT", Permissions: perms, Expiry: apitoken.In(24 * time.Hour),
 		})
 		if err != nil {

@@ -35,7 +35,7 @@ func generate(t *testing.T, dir, user string, perms ...apitoken.Permission) stri
 		Prefix: "demo", Permissions: &catalog, Store: store, IntegrityKeys: keys.rows, EncryptionKeys: keys.secrets})
 	require.NoError(t, err)
 	defer auth.Close()
-	_, secret, err := auth.As(userNamed(user)).Generate(context.Background(), apitoken.Generate{
+	_, secret, err := auth.As(userNamed(user)).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "A test's", Permissions: perms, Expiry: apitoken.Never(),
 	})
 	require.NoError(t, err)

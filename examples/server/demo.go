@@ -22,13 +22,13 @@ func generateDemoTokens(ctx context.Context, auth *apitoken.Authority) (t demoTo
 	expiry := apitoken.In(90 * 24 * time.Hour)
 	ada, admin := auth.As(userNamed("ada")), auth.As(userNamed("admin"))
 
-	_, t.Reader, err = ada.Generate(ctx, apitoken.Generate{
+	_, t.Reader, err = ada.Generate(ctx, apitoken.GenerateParams{
 		Name: "Dashboard", Permissions: []apitoken.Permission{readDevices}, Expiry: expiry,
 	})
 	if err != nil {
 		return t, err
 	}
-	old, secret, err := ada.Generate(ctx, apitoken.Generate{
+	old, secret, err := ada.Generate(ctx, apitoken.GenerateParams{
 		Name: "Old dashboard", Permissions: []apitoken.Permission{readDevices}, Expiry: expiry,
 	})
 	if err != nil {
@@ -38,7 +38,7 @@ func generateDemoTokens(ctx context.Context, auth *apitoken.Authority) (t demoTo
 	if _, err := ada.Deactivate(ctx, old.ID); err != nil {
 		return t, err
 	}
-	_, t.Full, err = admin.Generate(ctx, apitoken.Generate{
+	_, t.Full, err = admin.Generate(ctx, apitoken.GenerateParams{
 		Name: "Maintenance", Permissions: everything, Expiry: expiry,
 	})
 	return t, err

@@ -20,7 +20,7 @@ type Token struct {
 	UnknownPermissions []string        `json:"unknown_permissions"`
 	Active             bool            `json:"active"`
 	Status             apitoken.Status `json:"status"`
-	Hint               *string         `json:"hint"`
+	DisplayID          *string         `json:"display_id"`
 	Revealable         bool            `json:"revealable"`
 	CreatedAt          *time.Time      `json:"created_at"`
 	CreatedBy          string          `json:"created_by"`
@@ -31,10 +31,10 @@ type Token struct {
 	NotBefore          *time.Time      `json:"not_before"`
 	LastUsedAt         *time.Time      `json:"last_used_at"`
 	LastUsedFrom       *string         `json:"last_used_from"`
-	LastUsedVia        *string         `json:"last_used_via"`
+	LastUsedSource     *string         `json:"last_used_source"`
 	AllowedNetworks    []string        `json:"allowed_networks"`
 	Rotation           *Rotation       `json:"rotation"`
-	History            []Change        `json:"history"`
+	History            []HistoryEntry  `json:"history"`
 	Version            int64           `json:"version"`
 }
 
@@ -44,8 +44,8 @@ type Rotation struct {
 	OldLastUsedAt *time.Time `json:"old_last_used_at"`
 }
 
-// A Change is a line of the history.
-type Change struct {
+// A HistoryEntry is a line of the history.
+type HistoryEntry struct {
 	At     *time.Time `json:"at"`
 	By     string     `json:"by"`
 	Action string     `json:"action"`
@@ -53,7 +53,7 @@ type Change struct {
 }
 
 // New returns a token as it is written.
-func New(in *apitoken.Info) *Token {
+func New(in *apitoken.TokenInfo) *Token {
 	used := in.LastUsed()
 	t := &Token{
 		ID: in.ID, Environment: in.Environment, Owner: in.Owner, Name: in.Name, Description: in.Description,
@@ -63,11 +63,11 @@ func New(in *apitoken.Info) *Token {
 		CreatedAt:  moment(in.CreatedAt), CreatedBy: in.CreatedBy, ChangedAt: moment(in.ChangedAt),
 		DeactivatedAt: moment(in.DeactivatedAt), DeactivatedBy: text(in.DeactivatedBy),
 		ExpiresAt: moment(in.ExpiresAt), NotBefore: moment(in.NotBefore),
-		LastUsedAt: moment(used.At), LastUsedVia: text(string(used.Via)),
-		AllowedNetworks: []string{}, History: []Change{}, Version: in.Version,
+		LastUsedAt: moment(used.At), LastUsedSource: text(string(used.Source)),
+		AllowedNetworks: []string{}, History: []HistoryEntry{}, Version: in.Version,
 	}
-	if in.Hint != "" {
-		t.Hint = new(in.Hint + "…")
+	if in.DisplayID != "" {
+		t.DisplayID = new(in.DisplayID + "…")
 	}
 	if used.From.IsValid() {
 		t.LastUsedFrom = new(used.From.String())
@@ -79,7 +79,7 @@ func New(in *apitoken.Info) *Token {
 		t.Rotation = &Rotation{moment(in.Rotation.OldValidUntil), moment(in.Rotation.OldLastUsedAt)}
 	}
 	for _, h := range in.History {
-		t.History = append(t.History, Change{moment(h.At), h.By, h.Action, list(h.Fields)})
+		t.History = append(t.History, HistoryEntry{moment(h.At), h.By, string(h.Action), list(h.Fields)})
 	}
 	return t
 }

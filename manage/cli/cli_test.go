@@ -72,7 +72,7 @@ func newDesk(t *testing.T) *desk {
 	d.catalog.Define("devices:write", "Change devices")
 	d.catalog.Define("reports:read", "See reports")
 	d.config = apitoken.Config{
-		Prefix: "acme", Permissions: &d.catalog, Store: d.store, MaxStale: apitoken.ReadAlways,
+		Prefix: "acme", Permissions: &d.catalog, Store: d.store, MaxStaleness: apitoken.NoCache,
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 30, MaxLen: 50},
 	}
 	d.open()
@@ -132,7 +132,7 @@ func (d *desk) generate(name string, more ...string) (text, id string) {
 }
 
 func (d *desk) accepts(text string) error {
-	_, err := d.auth.Verify(context.Background(), apitoken.Presented{Secret: apitoken.NewSecret(text)}, apitoken.AnyToken())
+	_, err := d.auth.Verify(context.Background(), apitoken.Credential{Secret: apitoken.NewSecret(text)}, apitoken.AnyToken())
 	return err
 }
 

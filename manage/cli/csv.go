@@ -48,7 +48,7 @@ func importFlags(k *call, fs *flag.FlagSet) {
 // A row is a line of the file that can be imported.
 type row struct {
 	line int
-	apitoken.Import
+	apitoken.ImportParams
 }
 
 func (k *call) importCSV() error {
@@ -74,8 +74,8 @@ func (k *call) importCSV() error {
 		err := k.ctx.Err()
 		if err == nil {
 			// Once begun it is finished, so that the report is about all that was done.
-			var in *apitoken.Info
-			in, err = k.m.Import(context.WithoutCancel(k.ctx), r.Import)
+			var in *apitoken.TokenInfo
+			in, err = k.m.Import(context.WithoutCancel(k.ctx), r.ImportParams)
 			k.reportLine(r.line, in, err)
 		}
 		switch {
@@ -97,7 +97,7 @@ func (k *call) importCSV() error {
 	return nil
 }
 
-func (k *call) reportLine(line int, in *apitoken.Info, err error) {
+func (k *call) reportLine(line int, in *apitoken.TokenInfo, err error) {
 	result, id, problem := "imported", "", ""
 	switch {
 	case err == nil:
@@ -188,12 +188,12 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 	return rows, nil
 }
 
-func (k *call) row(cell func(string) string) (i apitoken.Import, err error) {
+func (k *call) row(cell func(string) string) (i apitoken.ImportParams, err error) {
 	f := tokenFlags{
 		name: cell("name"), description: cell("description"), permissions: cell("permissions"),
 		networks: cell("networks"), expires: cmp.Or(cell("expires"), k.token.expires),
 	}
-	if i.Generate, err = f.parse(k); err != nil {
+	if i.GenerateParams, err = f.parse(k); err != nil {
 		return i, err
 	}
 	i.Owner = cell("owner")
@@ -212,7 +212,7 @@ func (k *call) row(cell func(string) string) (i apitoken.Import, err error) {
 }
 
 // sumOf returns the SHA-256 of the text of the token.
-func sumOf(i apitoken.Import) [sha256.Size]byte {
+func sumOf(i apitoken.ImportParams) [sha256.Size]byte {
 	if i.SHA256 != nil {
 		return [sha256.Size]byte(i.SHA256)
 	}
@@ -237,16 +237,16 @@ func (k *call) export() error {
 	if !k.actor.ManageOthers {
 		k.note("only tokens of %s: the actor does not manage those of others", shown(k.actor.User))
 	}
-	l := apitoken.List{AllOwners: k.actor.ManageOthers, Order: apitoken.ByCreated}
+	l := apitoken.ListParams{AllOwners: k.actor.ManageOthers, Order: apitoken.ByCreated}
 	var n int
 	var err error
 	switch k.format {
 	case "jsonl":
-		n, err = k.each(l, 0, func(in *apitoken.Info) { k.out.line(tokenjson.New(in)) })
+		n, err = k.each(l, 0, func(in *apitoken.TokenInfo) { k.out.line(tokenjson.New(in)) })
 	case "csv":
 		w := csv.NewWriter(k.out)
 		_ = w.Write(strings.Split("id,owner,name,description,status,permissions,created_at,expires_at,last_used_at,last_used_from,networks,environment", ","))
-		n, err = k.each(l, 0, func(in *apitoken.Info) { _ = w.Write(cells(in)) })
+		n, err = k.each(l, 0, func(in *apitoken.TokenInfo) { _ = w.Write(cells(in)) })
 		w.Flush() // k.out keeps the error
 	default:
 		return &usageError{"-format is not jsonl or csv"}
@@ -263,7 +263,7 @@ func (k *call) export() error {
 
 // cells are a token as a line of CSV. A text that a spreadsheet would take for a
 // formula gets an apostrophe in front; JSON has it as it is.
-func cells(in *apitoken.Info) []string {
+func cells(in *apitoken.TokenInfo) []string {
 	text := func(s string) string {
 		if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
 			return "'" + s

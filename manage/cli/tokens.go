@@ -55,7 +55,7 @@ func (k *call) generate() error {
 }
 
 // takeBack deletes a token whose secret nobody has seen.
-func (k *call) takeBack(in *apitoken.Info) error {
+func (k *call) takeBack(in *apitoken.TokenInfo) error {
 	err := k.m.Delete(context.WithoutCancel(k.ctx), in.ID)
 	if err != nil && !errors.Is(err, apitoken.ErrNotFound) {
 		return fmt.Errorf("the secret of token %s could not be written (%w), nor could the token be deleted: %w", in.ID, k.out.err, err)
@@ -85,7 +85,7 @@ func (k *call) list() error {
 	if v.limit < 0 {
 		return &usageError{"-limit is negative"}
 	}
-	l := apitoken.List{
+	l := apitoken.ListParams{
 		Owner: v.owner, AllOwners: v.owner == "" && k.actor.ManageOthers, Status: apitoken.Status(v.status), Permission: v.permission,
 		Text: v.text, Order: apitoken.Order(v.sort), Descending: v.descending,
 	}
@@ -94,7 +94,7 @@ func (k *call) list() error {
 	if !k.json && !v.quiet {
 		fmt.Fprintln(t, "ID\tSTATUS\tOWNER\tEXPIRES\tLAST USED\tNAME")
 	}
-	n, err := k.each(l, v.limit, func(in *apitoken.Info) {
+	n, err := k.each(l, v.limit, func(in *apitoken.TokenInfo) {
 		switch {
 		case k.json:
 			tokens = append(tokens, tokenjson.New(in))
@@ -120,7 +120,7 @@ func (k *call) list() error {
 }
 
 // each goes through a list page by page, and returns how many tokens it saw.
-func (k *call) each(l apitoken.List, limit int, f func(*apitoken.Info)) (n int, err error) {
+func (k *call) each(l apitoken.ListParams, limit int, f func(*apitoken.TokenInfo)) (n int, err error) {
 	const most = 200 // per page
 	for {
 		l.Limit = most
@@ -195,10 +195,10 @@ func (k *call) show() error {
 		if u.Old {
 			old = ", with an older secret"
 		}
-		row("last used", moment(u.At, "")+" in "+string(u.Via)+from+old)
+		row("last used", moment(u.At, "")+" in "+string(u.Source)+from+old)
 	}
 	for _, c := range in.History {
-		row("history", strings.TrimSpace(moment(c.At, "")+" "+c.Action+" by "+c.By+" "+strings.Join(c.Fields, " ")))
+		row("history", strings.TrimSpace(moment(c.At, "")+" "+string(c.Action)+" by "+c.By+" "+strings.Join(c.Fields, " ")))
 	}
 	return t.Flush()
 }
@@ -223,7 +223,7 @@ func (k *call) bulk() error {
 	var err error
 	for some := range slices.Chunk(all, 200) { // as many as a Bulk takes
 		var done []string
-		done, err = k.m.Bulk(k.ctx, apitoken.Bulk{Action: k.command, IDs: some})
+		done, err = k.m.Bulk(k.ctx, apitoken.BulkParams{Action: apitoken.Action(k.command), IDs: some})
 		if ids = append(ids, done...); err != nil {
 			break
 		}
@@ -255,13 +255,13 @@ func (k *call) explain() error {
 	if err != nil {
 		return err
 	}
-	need := apitoken.AnyToken()
+	requirement := apitoken.AnyToken()
 	if list, err := k.lookup(k.token.permissions); err != nil {
 		return err
 	} else if len(list) > 0 {
-		need = apitoken.All(list[0], list[1:]...)
+		requirement = apitoken.All(list[0], list[1:]...)
 		if k.explainAny {
-			need = apitoken.Any(list[0], list[1:]...)
+			requirement = apitoken.Any(list[0], list[1:]...)
 		}
 	}
 	var from netip.Addr
@@ -270,7 +270,7 @@ func (k *call) explain() error {
 			return &usageError{"-from is no IP address"}
 		}
 	}
-	x, err := k.m.Explain(k.ctx, id, need, from)
+	x, err := k.m.Explain(k.ctx, id, requirement, from)
 	if err != nil {
 		return err
 	}

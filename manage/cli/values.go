@@ -19,7 +19,7 @@ type tokenFlags struct {
 	all                                               bool
 }
 
-func (f *tokenFlags) parse(k *call) (g apitoken.Generate, err error) {
+func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
 	g.Name, g.Description = f.name, f.description
 	if g.Name == "" {
 		return g, &usageError{"name is missing"}

@@ -34,7 +34,7 @@ type Store struct {
 //	how many uses there are in one byte, and of each
 //		the digest of the secret
 //		microseconds since 1970 in eight bytes
-//		the length of the transport in one byte, the transport
+//		the length of the source in one byte, the source
 //		the length of the address in one byte, the address
 //	Record.MarshalBinary
 type row string
@@ -54,12 +54,12 @@ func encode(rec apitoken.Record) (row, error) {
 		if err != nil {
 			return "", err
 		}
-		if len(u.Digest) != sha256.Size || len(u.Transport) > math.MaxUint8 || len(address) > math.MaxUint8 {
-			return "", fmt.Errorf("memory: a use has a digest of %d bytes, a transport of %d and an address of %d",
-				len(u.Digest), len(u.Transport), len(address))
+		if len(u.Digest) != sha256.Size || len(u.Source) > math.MaxUint8 || len(address) > math.MaxUint8 {
+			return "", fmt.Errorf("memory: a use has a digest of %d bytes, a source of %d and an address of %d",
+				len(u.Digest), len(u.Source), len(address))
 		}
 		b = binary.BigEndian.AppendUint64(append(b, u.Digest...), uint64(u.At.UnixMicro()))
-		b = append(append(b, byte(len(u.Transport))), u.Transport...)
+		b = append(append(b, byte(len(u.Source))), u.Source...)
 		b = append(append(b, byte(len(address))), address...)
 	}
 	return row(append(b, record...)), nil
@@ -77,7 +77,7 @@ func (r row) decode(id string) (apitoken.Record, error) {
 	var uses []apitoken.Use
 	for range cut(1)[0] {
 		u := apitoken.Use{ID: id, Digest: cut(sha256.Size), At: time.UnixMicro(int64(binary.BigEndian.Uint64(cut(8)))).UTC()}
-		u.Transport = apitoken.Transport(part())
+		u.Source = apitoken.Source(part())
 		if err := u.Address.UnmarshalBinary(part()); err != nil {
 			return apitoken.Record{}, err
 		}

@@ -39,7 +39,7 @@ type slowFeed struct {
 }
 
 func (f *slowFeed) Interval() time.Duration { return time.Hour }
-func (f *slowFeed) Current(time.Time)       {}
+func (f *slowFeed) CaughtUp(time.Time)      {}
 func (f *slowFeed) Reset()                  { f.calls <- "Reset" }
 func (f *slowFeed) Changed(ids ...string) {
 	f.calls <- fmt.Sprint("Changed ", len(ids))

@@ -46,7 +46,7 @@ func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 		if len(ids) > 0 {
 			feed.Changed(ids...)
 		}
-		feed.Current(now)
+		feed.CaughtUp(now)
 		select {
 		case <-w.wake:
 		case <-time.After(feed.Interval() / 2):

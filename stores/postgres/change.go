@@ -100,7 +100,7 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64
 func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	byToken := make(map[string][]apitoken.Use)
 	for _, u := range uses {
-		if valid(u.ID) && valid(string(u.Transport)) {
+		if valid(u.ID) && valid(string(u.Source)) {
 			byToken[u.ID] = append(byToken[u.ID], u)
 		}
 	}

@@ -74,7 +74,7 @@ func record(id string) apitoken.Record {
 }
 
 func use(id string, at time.Time) apitoken.Use {
-	return apitoken.Use{ID: id, Digest: record(id).Secrets[0].Digest, Transport: apitoken.InHeader, At: at}
+	return apitoken.Use{ID: id, Digest: record(id).Secrets[0].Digest, Source: apitoken.InHeader, At: at}
 }
 
 func mustCreate(t testing.TB, s *Store, recs ...apitoken.Record) {
@@ -334,7 +334,7 @@ func TestARecordThatHasNoColumnsIsRefused(t *testing.T) {
 		"short digest":  func(r *apitoken.Record) { r.Secrets[0].Digest = []byte("short") },
 		"no digest":     func(r *apitoken.Record) { r.Secrets[0].Digest = nil },
 		"no UTF-8":      func(r *apitoken.Record) { r.Permissions = []string{"\xff"} },
-		"a NUL":         func(r *apitoken.Record) { r.History = []apitoken.Change{{Fields: []string{"\x00"}}} },
+		"a NUL":         func(r *apitoken.Record) { r.History = []apitoken.HistoryEntry{{Fields: []string{"\x00"}}} },
 		"no version":    func(r *apitoken.Record) { r.Version = 0 },
 		"expired":       func(r *apitoken.Record) { r.Status = apitoken.StatusExpired },
 	} {
@@ -468,7 +468,7 @@ func TestEveryModeOfTheDriverWillDo(t *testing.T) {
 		s := mustOpen(t, url+"&default_query_exec_mode="+mode)
 		rec := record(mode)
 		rec.ExpiresAt, rec.Uses, rec.Networks = today, []apitoken.Use{use(mode, today)}, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
-		rec.Permissions, rec.History = []string{"a \"b\" {c}", "'"}, []apitoken.Change{{At: today, By: "'"}}
+		rec.Permissions, rec.History = []string{"a \"b\" {c}", "'"}, []apitoken.HistoryEntry{{At: today, By: "'"}}
 		mustCreate(t, s, rec)
 		got, err := s.Get(t.Context(), mode)
 		if err != nil || !reflect.DeepEqual(got, rec) {

@@ -176,7 +176,7 @@ func check(rec *apitoken.Record) error {
 		rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[len(rec.Secrets)-1].EncryptionKeyID,
 	}, rec.Permissions...)
 	for _, c := range rec.History {
-		texts = append(append(texts, c.By, c.Action), c.Fields...)
+		texts = append(append(texts, c.By, string(c.Action)), c.Fields...)
 	}
 	for _, s := range texts {
 		if !valid(s) {
@@ -251,10 +251,10 @@ func timeJSON(micros *int64) time.Time {
 	return time.UnixMicro(*micros).UTC()
 }
 
-func historyJSON(h []apitoken.Change) string {
+func historyJSON(h []apitoken.HistoryEntry) string {
 	var lines []line
 	for _, c := range h {
-		lines = append(lines, line{microsJSON(c.At), c.By, c.Action, c.Fields})
+		lines = append(lines, line{microsJSON(c.At), c.By, string(c.Action), c.Fields})
 	}
 	return array(lines)
 }
@@ -263,23 +263,23 @@ func readHistory(r *apitoken.Record, b []byte) error {
 	var lines []line
 	err := readJSON(&lines, b)
 	for _, l := range lines {
-		r.History = append(r.History, apitoken.Change{At: timeJSON(l.At), By: l.By, Action: l.Action, Fields: l.Fields})
+		r.History = append(r.History, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: apitoken.Action(l.Action), Fields: l.Fields})
 	}
 	return err
 }
 
 // A usage is a use in JSON. The token is that of the row.
 type usage struct {
-	Digest    string             `json:"digest"` // in hexadecimal
-	Transport apitoken.Transport `json:"transport"`
-	At        *int64             `json:"at"`
-	Address   netip.Addr         `json:"address,omitzero"`
+	Digest  string          `json:"digest"` // in hexadecimal
+	Source  apitoken.Source `json:"source"`
+	At      *int64          `json:"at"`
+	Address netip.Addr      `json:"address,omitzero"`
 }
 
 func usesJSON(uses []apitoken.Use) string {
 	var list []usage
 	for _, u := range uses {
-		list = append(list, usage{hex.EncodeToString(u.Digest), u.Transport, microsJSON(u.At), u.Address})
+		list = append(list, usage{hex.EncodeToString(u.Digest), u.Source, microsJSON(u.At), u.Address})
 	}
 	return array(list)
 }
@@ -293,7 +293,7 @@ func readUses(r *apitoken.Record, b []byte) error {
 		if malformed != nil {
 			return malformed
 		}
-		r.Uses = append(r.Uses, apitoken.Use{ID: r.ID, Digest: digest, Transport: l.Transport, At: timeJSON(l.At), Address: l.Address})
+		r.Uses = append(r.Uses, apitoken.Use{ID: r.ID, Digest: digest, Source: l.Source, At: timeJSON(l.At), Address: l.Address})
 	}
 	return err
 }

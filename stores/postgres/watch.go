@@ -74,7 +74,7 @@ func (s *Store) watch(ctx context.Context, feed apitoken.Feed) error {
 		if err != nil {
 			return err
 		}
-		feed.Current(asked)
+		feed.CaughtUp(asked)
 		if err := w.trim(ctx); err != nil {
 			return err
 		}

@@ -97,7 +97,7 @@ func (f *feed) Changed(ids ...string) {
 	}
 }
 
-func (f *feed) Current(t time.Time) {
+func (f *feed) CaughtUp(t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last = t

@@ -94,7 +94,7 @@ func FuzzLife(f *testing.F) {
 				var err error
 				switch step[0] % 7 {
 				case 0:
-					in, secret, e := m.Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: perms, Expiry: apitoken.In(time.Hour)})
+					in, secret, e := m.Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: perms, Expiry: apitoken.In(time.Hour)})
 					if err = e; err == nil {
 						ids[i] = append(ids[i], in.ID)
 						secrets[i] = append(secrets[i], secret)
@@ -104,7 +104,7 @@ func FuzzLife(f *testing.F) {
 				case 2:
 					_, err = m.Activate(t.Context(), id)
 				case 3:
-					_, err = m.Update(t.Context(), id, apitoken.Update{Permissions: &perms})
+					_, err = m.Update(t.Context(), id, apitoken.UpdateParams{Permissions: &perms})
 				case 4:
 					_, secret, e := m.Rotate(t.Context(), id, time.Duration(step[3]&1)*time.Hour, "")
 					if err = e; err == nil {
@@ -122,12 +122,12 @@ func FuzzLife(f *testing.F) {
 			for n, s := range model.secrets {
 				want := model.answer(s, all[0])
 				for i, auth := range auths {
-					_, err := auth.Verify(t.Context(), apitoken.Presented{Secret: secrets[i][n]}, apitoken.All(all[0]))
+					_, err := auth.Verify(t.Context(), apitoken.Credential{Secret: secrets[i][n]}, apitoken.All(all[0]))
 					got := "accepted"
 					switch {
 					case errors.Is(err, apitoken.ErrInvalidToken):
 						got = "invalid"
-					case errors.Is(err, apitoken.ErrPermission):
+					case errors.Is(err, apitoken.ErrMissingPermission):
 						got = "permission"
 					case err != nil:
 						got = err.Error()
@@ -139,7 +139,7 @@ func FuzzLife(f *testing.F) {
 			}
 		}
 		for i, auth := range auths {
-			list, err := auth.As(actors[2]).List(t.Context(), apitoken.List{AllOwners: true, Limit: 200})
+			list, err := auth.As(actors[2]).List(t.Context(), apitoken.ListParams{AllOwners: true, Limit: 200})
 			if err != nil || len(list.Tokens) != model.living() {
 				t.Fatalf("store %d lists %d tokens, the model has %d (%v)", i, len(list.Tokens), model.living(), err)
 			}
@@ -195,12 +195,12 @@ func (m *lifeModel) living() (n int) {
 	return n
 }
 
-func (m *lifeModel) answer(s lifeSecret, need apitoken.Permission) string {
+func (m *lifeModel) answer(s lifeSecret, requirement apitoken.Permission) string {
 	tok := m.tokens[s.token]
 	switch {
 	case tok.gone, tok.deactivated != "", !slices.Contains(tok.valid, s.index):
 		return "invalid"
-	case !slices.Contains(tok.perms, need):
+	case !slices.Contains(tok.perms, requirement):
 		return "permission"
 	}
 	return "accepted"

@@ -42,7 +42,7 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 	}
 	m := auth.As(apitoken.Actor{User: "ada", Environment: "demo", Grants: catalog.All()})
 	var secrets []string // what is behind the ID, without the checksum
-	ask := apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{read}, Expiry: apitoken.Never()}
+	ask := apitoken.GenerateParams{Name: "ci", Permissions: []apitoken.Permission{read}, Expiry: apitoken.Never()}
 	must := func(secret apitoken.Secret, err error) {
 		t.Helper()
 		if err != nil {
@@ -57,7 +57,7 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 	for range 20 {
 		in, secret, err := m.Generate(t.Context(), ask)
 		must(secret, err)
-		if _, err := auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.All(read)); err != nil {
+		if _, err := auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.All(read)); err != nil {
 			t.Fatal(err)
 		}
 		_, secret, err = m.Rotate(t.Context(), in.ID, time.Hour, "k3y-0f-a-r0tation-Zq8")
@@ -69,7 +69,7 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 		}
 	}
 	foreign := apitoken.NewSecret("Foreign-canary-8as7bf9a8s7498svaps8df")
-	_, err = m.Import(t.Context(), apitoken.Import{Generate: ask, Secret: foreign})
+	_, err = m.Import(t.Context(), apitoken.ImportParams{GenerateParams: ask, Secret: foreign})
 	must(foreign, err)
 	if err := auth.Close(); err != nil { // writes the uses
 		t.Fatal(err)

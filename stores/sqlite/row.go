@@ -154,7 +154,7 @@ func check(rec *apitoken.Record) error {
 		rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[len(rec.Secrets)-1].EncryptionKeyID,
 	}, rec.Permissions...)
 	for _, c := range rec.History {
-		texts = append(append(texts, c.By, c.Action), c.Fields...)
+		texts = append(append(texts, c.By, string(c.Action)), c.Fields...)
 	}
 	for _, s := range texts {
 		if !utf8.ValidString(s) {
@@ -285,12 +285,12 @@ func timeJSON(micros *int64) time.Time {
 	return time.UnixMicro(*micros).UTC()
 }
 
-type history []apitoken.Change
+type history []apitoken.HistoryEntry
 
-func historyJSON(h []apitoken.Change) string {
+func historyJSON(h []apitoken.HistoryEntry) string {
 	var lines []line
 	for _, c := range h {
-		lines = append(lines, line{microsJSON(c.At), c.By, c.Action, c.Fields})
+		lines = append(lines, line{microsJSON(c.At), c.By, string(c.Action), c.Fields})
 	}
 	return array(lines)
 }
@@ -302,17 +302,17 @@ func (h *history) Scan(src any) error {
 	}
 	*h = nil
 	for _, l := range lines {
-		*h = append(*h, apitoken.Change{At: timeJSON(l.At), By: l.By, Action: l.Action, Fields: l.Fields})
+		*h = append(*h, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: apitoken.Action(l.Action), Fields: l.Fields})
 	}
 	return nil
 }
 
 // A usage is a use in JSON. The token is that of the row.
 type usage struct {
-	Digest    string             `json:"digest"` // in hexadecimal
-	Transport apitoken.Transport `json:"transport"`
-	At        *int64             `json:"at"`
-	Address   netip.Addr         `json:"address,omitzero"`
+	Digest  string          `json:"digest"` // in hexadecimal
+	Source  apitoken.Source `json:"source"`
+	At      *int64          `json:"at"`
+	Address netip.Addr      `json:"address,omitzero"`
 }
 
 type uses []apitoken.Use
@@ -320,7 +320,7 @@ type uses []apitoken.Use
 func usesJSON(u []apitoken.Use) string {
 	var list []usage
 	for _, u := range u {
-		list = append(list, usage{hex.EncodeToString(u.Digest), u.Transport, microsJSON(u.At), u.Address})
+		list = append(list, usage{hex.EncodeToString(u.Digest), u.Source, microsJSON(u.At), u.Address})
 	}
 	return array(list)
 }
@@ -336,7 +336,7 @@ func (u *uses) Scan(src any) error {
 		if err != nil {
 			return err
 		}
-		*u = append(*u, apitoken.Use{Digest: digest, Transport: l.Transport, At: timeJSON(l.At), Address: l.Address})
+		*u = append(*u, apitoken.Use{Digest: digest, Source: l.Source, At: timeJSON(l.At), Address: l.Address})
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 		if len(ids) > 0 {
 			feed.Changed(ids...)
 		}
-		feed.Current(now)
+		feed.CaughtUp(now)
 		select {
 		case <-wake:
 		case <-time.After(min(feed.Interval()/2, maxPause)):

@@ -105,7 +105,7 @@ func (f *feed) Changed(ids ...string) {
 	}
 }
 
-func (f *feed) Current(t time.Time) {
+func (f *feed) CaughtUp(t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.t = t

@@ -25,7 +25,7 @@ func plain(id string) apitoken.Record {
 		Permissions: []string{"devices:read"}, Status: apitoken.StatusActive,
 		CreatedAt: noon, CreatedBy: "owner", ChangedAt: noon,
 		Secrets: []apitoken.SecretRecord{{Digest: digest(id), CreatedAt: noon}},
-		History: []apitoken.Change{{At: noon, By: "owner", Action: "generate"}},
+		History: []apitoken.HistoryEntry{{At: noon, By: "owner", Action: "generate"}},
 	}
 }
 
@@ -50,7 +50,7 @@ func full(id string, seed int) apitoken.Record {
 	for i := range rec.Uses {
 		rec.Uses[i].ID = id
 		rec.Uses[i].Digest = slices.Clone(rec.Secrets[i].Digest)
-		rec.Uses[i].Transport = []apitoken.Transport{apitoken.InHeader, apitoken.InQuery}[i]
+		rec.Uses[i].Source = []apitoken.Source{apitoken.InHeader, apitoken.InQuery}[i]
 	}
 	return rec
 }
@@ -136,7 +136,7 @@ func differences(got, want apitoken.Record) []string {
 
 func sortedUses(uses []apitoken.Use) []apitoken.Use {
 	return slices.SortedFunc(slices.Values(uses), func(a, b apitoken.Use) int {
-		return cmp.Or(bytes.Compare(a.Digest, b.Digest), cmp.Compare(a.Transport, b.Transport), a.At.Compare(b.At))
+		return cmp.Or(bytes.Compare(a.Digest, b.Digest), cmp.Compare(a.Source, b.Source), a.At.Compare(b.At))
 	})
 }
 

@@ -480,7 +480,7 @@ var faults = []fault{
 	{"keeps the last use, not the newest", func(s *faulty) {
 		s.touch = touchBy(s, func(rec *apitoken.Record, u apitoken.Use) {
 			rec.Uses = slices.DeleteFunc(rec.Uses, func(o apitoken.Use) bool {
-				return bytes.Equal(o.Digest, u.Digest) && o.Transport == u.Transport
+				return bytes.Equal(o.Digest, u.Digest) && o.Source == u.Source
 			})
 			rec.AddUse(u)
 		})
@@ -500,7 +500,7 @@ var faults = []fault{
 	{"takes the later of two equal uses", func(s *faulty) {
 		s.touch = touchBy(s, func(rec *apitoken.Record, u apitoken.Use) {
 			rec.Uses = slices.DeleteFunc(rec.Uses, func(o apitoken.Use) bool {
-				return bytes.Equal(o.Digest, u.Digest) && o.Transport == u.Transport && o.At.Equal(u.At)
+				return bytes.Equal(o.Digest, u.Digest) && o.Source == u.Source && o.At.Equal(u.At)
 			})
 			rec.AddUse(u)
 		})

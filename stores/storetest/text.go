@@ -110,7 +110,7 @@ var textCases = []testCase{{
 			rec.Environment, rec.Owner, rec.Name, rec.Description = s, s, s, s
 			rec.Permissions = []string{s}
 			rec.DeactivatedBy, rec.CreatedBy = s, s
-			rec.History[0].By, rec.History[0].Action, rec.History[0].Fields = s, s, []string{s, "a" + s}
+			rec.History[0].By, rec.History[0].Action, rec.History[0].Fields = s, apitoken.Action(s), []string{s, "a" + s}
 			rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[1].EncryptionKeyID = s, s, s
 			recs = append(recs, rec)
 		}

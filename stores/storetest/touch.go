@@ -12,7 +12,7 @@ import (
 
 var touchCases = []testCase{{
 	name: "TouchKeepsTheNewestUse",
-	must: "keep the newest use of each secret by each transport",
+	must: "keep the newest use of each secret by each source",
 	run: func(x *trial) {
 		rec := full("token", 1)
 		rec.Uses = nil
@@ -38,7 +38,7 @@ var touchCases = []testCase{{
 		rec.Uses = []apitoken.Use{newer}
 		x.has(rec)
 
-		// Another transport, another secret; the newest of a batch in no order.
+		// Another source, another secret; the newest of a batch in no order.
 		six := netip.MustParseAddr("2001:db8::1")
 		query, second := use(rec, 0, apitoken.InQuery, noon), use(rec, 1, apitoken.Direct, noon.Add(time.Hour))
 		second.Address = six
@@ -51,14 +51,14 @@ var touchCases = []testCase{{
 	must: "merge uses as Record.AddUse does, the newest first where it has to drop some",
 	run: func(x *trial) {
 		random := rand.New(rand.NewPCG(3, 4))
-		transports := []apitoken.Transport{apitoken.InHeader, apitoken.InQuery, apitoken.Direct}
+		sources := []apitoken.Source{apitoken.InHeader, apitoken.InQuery, apitoken.Direct}
 		rec := full("token", 1)
 		rec.Uses = nil
 		x.create(rec)
 		for round := range 12 {
 			var batch []apitoken.Use
 			for i, n := range random.Perm(40)[:8] {
-				u := use(rec, i%2, transports[random.IntN(3)], noon.Add(time.Duration(round*40+n)*time.Minute))
+				u := use(rec, i%2, sources[random.IntN(3)], noon.Add(time.Duration(round*40+n)*time.Minute))
 				batch = append(batch, u)
 				rec.AddUse(u)
 			}
@@ -126,12 +126,12 @@ var touchCases = []testCase{{
 		rec.Uses = nil
 		x.create(rec)
 		const rounds = 40
-		transports := []apitoken.Transport{apitoken.InHeader, apitoken.InQuery, apitoken.Direct}
-		x.ok(together(1+len(transports), func(i int) error {
+		sources := []apitoken.Source{apitoken.InHeader, apitoken.InQuery, apitoken.Direct}
+		x.ok(together(1+len(sources), func(i int) error {
 			for n := range rounds {
 				var err error
-				if i < len(transports) {
-					u := use(rec, n%2, transports[i], noon.Add(time.Duration(n)*time.Minute))
+				if i < len(sources) {
+					u := use(rec, n%2, sources[i], noon.Add(time.Duration(n)*time.Minute))
 					err = x.Store.(apitoken.Toucher).Touch(x.ctx, []apitoken.Use{u})
 				} else {
 					next := clone(rec)
@@ -147,7 +147,7 @@ var touchCases = []testCase{{
 		}), "Touch and Replace at the same time")
 		rec.Version += rounds
 		rec.Name = fmt.Sprint("change ", rounds-1)
-		for _, t := range transports {
+		for _, t := range sources {
 			for i := range 2 {
 				rec.Uses = append(rec.Uses, use(rec, i, t, noon.Add(time.Duration(rounds-2+i)*time.Minute)))
 			}
@@ -176,9 +176,9 @@ var touchCases = []testCase{{
 }}
 
 // use returns a use of a secret of rec.
-func use(rec apitoken.Record, secret int, by apitoken.Transport, at time.Time) apitoken.Use {
+func use(rec apitoken.Record, secret int, by apitoken.Source, at time.Time) apitoken.Use {
 	return apitoken.Use{
-		ID: rec.ID, Digest: slices.Clone(rec.Secrets[secret].Digest), Transport: by, At: at,
+		ID: rec.ID, Digest: slices.Clone(rec.Secrets[secret].Digest), Source: by, At: at,
 		Address: netip.MustParseAddr("192.0.2.1"),
 	}
 }

@@ -68,7 +68,7 @@ func RunWatch(t *testing.T, nodes func(t *testing.T) Nodes) {
 	}
 }
 
-// interval is how often Current is asked for in the cases.
+// interval is how often CaughtUp is asked for in the cases.
 const interval = 100 * time.Millisecond
 
 // A watchCase is a thing that a Watcher must do.
@@ -237,7 +237,7 @@ func (x *watchTrial) caughtUp() {
 		x.until(func() bool { return l.stopped() || l.current().After(now) },
 			"T passes a moment; %s", func() any {
 				if l.current().IsZero() {
-					return "there was no Current"
+					return "there was no CaughtUp"
 				}
 				return fmt.Sprintf("last it was %v earlier", now.Sub(l.current()))
 			})

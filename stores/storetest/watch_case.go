@@ -30,7 +30,7 @@ var watchCases = []watchCase{{
 				x.briefly(func() error { return x.makeCreate(other, rec) })
 			}
 			l.start()
-			x.until(func() bool { return !l.current().IsZero() }, "Watch has called Current")
+			x.until(func() bool { return !l.current().IsZero() }, "Watch has called CaughtUp")
 			x.caughtUp()
 			l.undisturbed()
 			l.stop()
@@ -143,7 +143,7 @@ var watchCases = []watchCase{{
 	},
 }, {
 	name: "WatchGoesOnWhenNothingHappens",
-	must: "call Current about every Interval",
+	must: "call CaughtUp about every Interval",
 	run: func(x *watchTrial) {
 		const n = 10
 		l := x.listen(x.Store)
@@ -169,7 +169,7 @@ var watchCases = []watchCase{{
 			l.mu.Unlock()
 		}
 		if fresh < n/2 {
-			x.failf("in %d intervals of %v, Current was called %d times with a new t that was not too old, and %d times with one that was",
+			x.failf("in %d intervals of %v, CaughtUp was called %d times with a new t that was not too old, and %d times with one that was",
 				5*n, interval, fresh, stale)
 		}
 		l.undisturbed()
@@ -260,7 +260,7 @@ var watchCases = []watchCase{{
 		l := x.listener(store)
 		l.become(watching)
 		watched := x.soon("Watch of a store that is closed", func() error { return l.store.Watch(x.ctx, l) })
-		x.until(func() bool { return !l.current().IsZero() }, "Watch has called Current")
+		x.until(func() bool { return !l.current().IsZero() }, "Watch has called CaughtUp")
 		x.ok(x.soon("Close", closer.Close)(), "Close while Watch runs")
 		if watched() == nil {
 			x.failf("Watch of a store that is closed reports no error")

@@ -26,7 +26,7 @@ type listener struct {
 	mu     sync.Mutex
 	state  listening
 	events []event
-	last   time.Time // of Current
+	last   time.Time // of CaughtUp
 	resets int
 	errs   []error // of Watch, while it should have gone on
 }
@@ -35,7 +35,7 @@ type listener struct {
 type event struct {
 	at    time.Time
 	ids   []string  // of Changed
-	t     time.Time // of Current
+	t     time.Time // of CaughtUp
 	reset bool      // Reset
 }
 
@@ -148,14 +148,14 @@ func (l *listener) Changed(ids ...string) {
 	l.called("Changed", event{ids: append([]string(nil), ids...)}, l.onChanged)
 }
 
-func (l *listener) Current(t time.Time) {
+func (l *listener) CaughtUp(t time.Time) {
 	switch ahead := time.Until(t); {
 	case t == t.Round(0):
-		l.x.fault("Current(%v): t has no monotonic reading", t)
+		l.x.fault("CaughtUp(%v): t has no monotonic reading", t)
 	case ahead > 0:
-		l.x.fault("Current(%v): t lies %v in the future", t, ahead)
+		l.x.fault("CaughtUp(%v): t lies %v in the future", t, ahead)
 	}
-	l.called("Current", event{t: t}, nil)
+	l.called("CaughtUp", event{t: t}, nil)
 }
 
 func (l *listener) called(method string, e event, then func()) {
@@ -184,7 +184,7 @@ func (l *listener) called(method string, e event, then func()) {
 	}
 }
 
-// missed returns an error if there was a Current(t) before a change that was
+// missed returns an error if there was a CaughtUp(t) before a change that was
 // acknowledged before t had been passed on. Changes come in the order in which
 // they were acknowledged.
 func (l *listener) missed(changes []change) error {
@@ -200,7 +200,7 @@ func (l *listener) missed(changes []change) error {
 			for ; len(changes) > 0 && changes[0].acked.Before(e.t); changes = changes[1:] {
 				c := changes[0]
 				if passed[c.id].Before(c.start) && reset.Before(c.start) {
-					return fmt.Errorf("%s of %q was acknowledged %v before t, but at Current(t) it had not been passed on",
+					return fmt.Errorf("%s of %q was acknowledged %v before t, but at CaughtUp(t) it had not been passed on",
 						c.doing, c.id, e.t.Sub(c.acked))
 				}
 			}

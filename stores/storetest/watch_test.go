@@ -233,7 +233,7 @@ func reading(f func(e *engine, from *int) (ids []string, all bool)) watcher {
 				feed.Changed(ids...)
 			}
 			if all {
-				feed.Current(now)
+				feed.CaughtUp(now)
 			}
 			select {
 			case <-time.After(interval / 10):
@@ -253,12 +253,12 @@ type teller struct {
 
 func (t *teller) Reset()                { t.reset() }
 func (t *teller) Changed(ids ...string) { t.changed(ids...) }
-func (t *teller) Current(at time.Time)  { t.current(at) }
+func (t *teller) CaughtUp(at time.Time) { t.current(at) }
 
 // telling makes a watcher that says something else than it should.
 func telling(f func(t *teller)) func(*engine) {
 	return watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
-		t := &teller{feed, feed.Reset, feed.Changed, feed.Current}
+		t := &teller{feed, feed.Reset, feed.Changed, feed.CaughtUp}
 		f(t)
 		return follow(ctx, n, t)
 	})
@@ -304,11 +304,11 @@ var watchFaults = []watchFault{
 		return ids, len(ids) == 0
 	})), []string{"WatchFollowsManyWriters"}},
 
-	{"reads the clock after it has asked", saying(func(feed apitoken.Feed, _ time.Time) { feed.Current(time.Now()) }),
+	{"reads the clock after it has asked", saying(func(feed apitoken.Feed, _ time.Time) { feed.CaughtUp(time.Now()) }),
 		[]string{"WatchIsNotEarly", "WatchIsNotEarlyWhenAnswersAreLate"}},
 	{"reads the clock when the answer comes", watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
 		var answered time.Time
-		t := &teller{feed, feed.Reset, feed.Changed, func(at time.Time) { feed.Current(answered) }}
+		t := &teller{feed, feed.Reset, feed.Changed, func(at time.Time) { feed.CaughtUp(answered) }}
 		late := reading(func(e *engine, from *int) (ids []string, all bool) {
 			answered = time.Now().Add(e.delay)
 			return e.since(from), true
@@ -316,18 +316,18 @@ var watchFaults = []watchFault{
 		return late(ctx, n, t)
 	}), []string{"WatchIsNotEarlyWhenAnswersAreLate"}},
 	{"is current first and says then of what", telling(func(t *teller) {
-		t.changed = func(ids ...string) { t.Feed.Current(time.Now()); t.Feed.Changed(ids...) }
+		t.changed = func(ids ...string) { t.Feed.CaughtUp(time.Now()); t.Feed.Changed(ids...) }
 	}), []string{"WatchPassesOnEveryChange"}},
-	{"lives in the future", saying(func(feed apitoken.Feed, at time.Time) { feed.Current(at.Add(time.Second)) }), []string{"WatchGoesOnWhenNothingHappens"}},
-	{"lives in the past", saying(func(feed apitoken.Feed, at time.Time) { feed.Current(at.Add(-5 * interval)) }), []string{"WatchGoesOnWhenNothingHappens"}},
-	{"has a time without a monotonic reading", saying(func(feed apitoken.Feed, at time.Time) { feed.Current(at.Round(0)) }), []string{"WatchGoesOnWhenNothingHappens"}},
+	{"lives in the future", saying(func(feed apitoken.Feed, at time.Time) { feed.CaughtUp(at.Add(time.Second)) }), []string{"WatchGoesOnWhenNothingHappens"}},
+	{"lives in the past", saying(func(feed apitoken.Feed, at time.Time) { feed.CaughtUp(at.Add(-5 * interval)) }), []string{"WatchGoesOnWhenNothingHappens"}},
+	{"has a time without a monotonic reading", saying(func(feed apitoken.Feed, at time.Time) { feed.CaughtUp(at.Round(0)) }), []string{"WatchGoesOnWhenNothingHappens"}},
 	{"is never current", saying(func(apitoken.Feed, time.Time) {}), []string{"WatchGoesOnWhenNothingHappens", "WatchPassesOnEveryChange"}},
 	{"is current now and then", telling(func(t *teller) {
 		var last time.Time
 		t.current = func(at time.Time) {
 			if at.Sub(last) > 15*interval {
 				last = at
-				t.Feed.Current(at)
+				t.Feed.CaughtUp(at)
 			}
 		}
 	}), []string{"WatchGoesOnWhenNothingHappens"}},
@@ -339,7 +339,7 @@ var watchFaults = []watchFault{
 	{"says no Reset", telling(func(t *teller) { t.reset = func() {} }), []string{"WatchBeginsWithReset"}},
 	{"says Reset for every change", telling(func(t *teller) { t.changed = func(...string) { t.Feed.Reset() } }), []string{"WatchPassesOnEveryChange"}},
 	{"says Reset every time", telling(func(t *teller) {
-		t.current = func(at time.Time) { t.Feed.Reset(); t.Feed.Current(at) }
+		t.current = func(at time.Time) { t.Feed.Reset(); t.Feed.CaughtUp(at) }
 	}), []string{"WatchPassesOnEveryChange", "WatchGoesOnWhenNothingHappens", "WatchSaysNothingOfUses"}},
 	{"folds IDs", naming(func(ids []string) []string {
 		for i := range ids {
@@ -366,7 +366,7 @@ var watchFaults = []watchFault{
 			now := time.Now()
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					feed.Current(now)
+					feed.CaughtUp(now)
 					time.Sleep(10 * time.Microsecond)
 				}
 			})
@@ -386,7 +386,7 @@ var watchFaults = []watchFault{
 		whole, stop := context.WithCancel(n.open)
 		defer stop()
 		t := &teller{feed, feed.Reset, feed.Changed, func(at time.Time) {
-			feed.Current(at)
+			feed.CaughtUp(at)
 			if ctx.Err() != nil {
 				stop()
 			}
@@ -424,7 +424,7 @@ var watchFaults = []watchFault{
 	}), []string{"ManyMayWatchAtOnce"}},
 
 	{"goes on by itself without a Reset", watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
-		t := &teller{feed, sync.OnceFunc(feed.Reset), feed.Changed, feed.Current}
+		t := &teller{feed, sync.OnceFunc(feed.Reset), feed.Changed, feed.CaughtUp}
 		for ctx.Err() == nil {
 			follow(ctx, n, t)
 			time.Sleep(interval / 10)
@@ -443,7 +443,7 @@ var watchFaults = []watchFault{
 				for ctx.Err() == nil {
 					time.Sleep(interval)
 					mu.Lock()
-					feed.Current(time.Now())
+					feed.CaughtUp(time.Now())
 					mu.Unlock()
 				}
 			})

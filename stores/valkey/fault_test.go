@@ -111,7 +111,7 @@ func TestWhatCannotBeWrittenIsAnErrorAndReadsGoOn(t *testing.T) {
 				"Create":                 s.Create(ctx, record("new")),
 				"Replace":                s.Replace(ctx, renamed),
 				"Replace with that name": s.Replace(ctx, kept),
-				"Touch":                  s.Touch(ctx, []apitoken.Use{{ID: rec.ID, Digest: rec.Secrets[0].Digest, Transport: apitoken.InHeader, At: noon}}),
+				"Touch":                  s.Touch(ctx, []apitoken.Use{{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader, At: noon}}),
 			}
 			if c.reason != "OOM" { // there it is allowed
 				changes["Delete"] = s.Delete(ctx, rec.ID)
@@ -243,7 +243,7 @@ func TestUsesAreThoseOfTheTokenThatIsThere(t *testing.T) {
 	server := testserver.Redis(t)
 	s := open(t, server)
 	rec := record("token")
-	use := apitoken.Use{ID: rec.ID, Digest: rec.Secrets[0].Digest, Transport: apitoken.InHeader, At: noon}
+	use := apitoken.Use{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader, At: noon}
 	used := func() int {
 		t.Helper()
 		got, err := s.Get(t.Context(), rec.ID)

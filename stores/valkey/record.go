@@ -95,7 +95,7 @@ func (s *stored) encodeUses() string {
 	b := append([]byte{format}, s.birth...)
 	for _, u := range s.rec.Uses {
 		b = appendText(b, string(u.Digest))
-		b = appendText(b, string(u.Transport))
+		b = appendText(b, string(u.Source))
 		b = binary.BigEndian.AppendUint64(b, uint64(u.At.UnixMicro()))
 		address := ""
 		if u.Address.IsValid() {
@@ -117,7 +117,7 @@ func (s *stored) decodeUses(value string) {
 	d := reader{text: text}
 	var uses []apitoken.Use
 	for d.text != "" {
-		u := apitoken.Use{ID: s.rec.ID, Digest: []byte(d.next()), Transport: apitoken.Transport(d.next()), At: d.time()}
+		u := apitoken.Use{ID: s.rec.ID, Digest: []byte(d.next()), Source: apitoken.Source(d.next()), At: d.time()}
 		if address := d.next(); address != "" {
 			u.Address, _ = netip.ParseAddr(address)
 		}

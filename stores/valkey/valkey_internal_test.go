@@ -17,6 +17,6 @@ func record(id string) apitoken.Record {
 		Permissions: []string{"devices:read"}, Status: apitoken.StatusActive,
 		CreatedAt: noon, CreatedBy: "owner", ChangedAt: noon,
 		Secrets: []apitoken.SecretRecord{{Digest: digest[:], CreatedAt: noon}},
-		History: []apitoken.Change{{At: noon, By: "owner", Action: "generate"}},
+		History: []apitoken.HistoryEntry{{At: noon, By: "owner", Action: "generate"}},
 	}
 }

@@ -218,7 +218,7 @@ func (w *watch) ask(ctx context.Context, limit time.Duration) error {
 	if !w.tell {
 		return ctx.Err()
 	}
-	w.feed.Current(t)
+	w.feed.CaughtUp(t)
 	return nil
 }
 

@@ -140,7 +140,7 @@ func (d *diary) Changed(ids ...string) {
 	d.changed = append(d.changed, ids...)
 }
 
-func (d *diary) Current(at time.Time) {
+func (d *diary) CaughtUp(at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.current = at

@@ -28,7 +28,7 @@ func main() {
 	})
 	check(err)
 	id := made.JSON201.Token.Id
-	fmt.Println("generated:", made.JSON201.Token.Name, len(made.JSON201.Secret) > 60, *made.JSON201.Token.Hint != "")
+	fmt.Println("generated:", made.JSON201.Token.Name, len(made.JSON201.Secret) > 60, *made.JSON201.Token.DisplayId != "")
 
 	list, err := api.ListTokensWithResponse(ctx, &ListTokensParams{Q: &id})
 	check(err)

@@ -31,7 +31,7 @@ func Authority(c *apitoken.Catalog) *apitoken.Authority {
 		log.Fatal(err)
 	}
 	ada := apitoken.Actor{User: "ada", Environment: apitoken.DefaultEnvironment, Grants: c.All()}
-	_, secret, err := auth.As(ada).Generate(context.Background(), apitoken.Generate{
+	_, secret, err := auth.As(ada).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "A first token", Permissions: c.All(), Expiry: apitoken.In(24 * time.Hour),
 	})
 	if err != nil {

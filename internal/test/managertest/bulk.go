@@ -15,10 +15,10 @@ func (s Suite) TestABulkIsCheckedFirstAndThenDoneOneByOne(t *testing.T) {
 	mine, secret := w.generate(w.ada)
 	second, _ := w.generate(w.ada)
 	his, _ := w.generate(w.grace)
-	reports, _ := w.generate(w.grace, func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{w.reports} })
+	reports, _ := w.generate(w.grace, func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{w.reports} })
 	elsewhere, _ := w.generate(w.eve)
 	bulk := func(actor apitoken.Actor, action string, ids ...string) ([]string, error) {
-		return w.auth.As(actor).Bulk(t.Context(), apitoken.Bulk{Action: action, IDs: ids})
+		return w.auth.As(actor).Bulk(t.Context(), apitoken.BulkParams{Action: apitoken.Action(action), IDs: ids})
 	}
 	refusedAt := func(id string, err error) {
 		t.Helper()
@@ -56,7 +56,7 @@ func (s Suite) TestABulkIsCheckedFirstAndThenDoneOneByOne(t *testing.T) {
 	require.NotZero(t, w.stored(elsewhere.ID).Version, "but what is not his stays")
 	require.False(t, w.works(secret))
 
-	for field, b := range map[string]apitoken.Bulk{
+	for field, b := range map[string]apitoken.BulkParams{
 		"action": {Action: "rotate", IDs: []string{second.ID}},
 		"ids":    {Action: "delete"},
 	} {
@@ -77,17 +77,17 @@ func (s Suite) TestABulkThatTheStoreBreaksOffIsFinishedByRepeatingIt(t *testing.
 		info, _ := w.generate(w.ada)
 		ids = append(ids, info.ID)
 	}
-	done, err := w.auth.As(w.ada).Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: ids})
+	done, err := w.auth.As(w.ada).Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: ids})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
 	var stopped *apitoken.BulkError
 	require.ErrorAs(t, err, &stopped)
 	require.Equal(t, ids[2], stopped.ID)
 	require.Equal(t, ids[:2], done)
 	failing.after = 100
-	done, err = w.auth.As(w.ada).Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: ids})
+	done, err = w.auth.As(w.ada).Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: ids})
 	require.NoError(t, err)
 	require.Equal(t, ids, done)
-	list, err := w.auth.As(w.ada).List(t.Context(), apitoken.List{})
+	list, err := w.auth.As(w.ada).List(t.Context(), apitoken.ListParams{})
 	require.NoError(t, err)
 	require.Empty(t, list.Tokens)
 }

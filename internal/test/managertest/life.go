@@ -25,17 +25,17 @@ const foreign = "8as7bf9a8s7498svaps8dfabsf"
 
 func foreignOn(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} }
 
-func importing(w *world, edit func(*apitoken.Import)) apitoken.Import {
-	i := apitoken.Import{Generate: apitoken.Generate{Name: "old system", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}}
+func importing(w *world, edit func(*apitoken.ImportParams)) apitoken.ImportParams {
+	i := apitoken.ImportParams{GenerateParams: apitoken.GenerateParams{Name: "old system", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}}
 	edit(&i)
 	return i
 }
 
 func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *testing.T) {
 	sum := sha256.Sum256([]byte(foreign))
-	for how, edit := range map[string]func(*apitoken.Import){
-		"by value":   func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) },
-		"by SHA-256": func(i *apitoken.Import) { i.SHA256 = sum[:] },
+	for how, edit := range map[string]func(*apitoken.ImportParams){
+		"by value":   func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) },
+		"by SHA-256": func(i *apitoken.ImportParams) { i.SHA256 = sum[:] },
 	} {
 		t.Run(how, func(t *testing.T) {
 			w := s.newWorld(t, foreignOn, withKeys(t, "a"))
@@ -43,8 +43,8 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 			require.False(t, w.works(apitoken.NewSecret(foreign)))
 			info, err := m.Import(t.Context(), importing(w, edit))
 			require.NoError(t, err)
-			require.Empty(t, info.Hint)
-			require.Equal(t, "import", w.lastEvent().Action)
+			require.Empty(t, info.DisplayID)
+			require.Equal(t, "import", string(w.lastEvent().Action))
 			require.Equal(t, how == "by value", info.Revealable)
 			require.True(t, w.works(apitoken.NewSecret(foreign)))
 			require.True(t, w.works(apitoken.NewSecret("x"), func(r *http.Request) {
@@ -56,12 +56,12 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 				require.NoError(t, err)
 				require.Equal(t, foreign, shown.Reveal())
 			} else {
-				require.ErrorIs(t, err, apitoken.ErrNotKept)
+				require.ErrorIs(t, err, apitoken.ErrNotRevealable)
 			}
 
-			for _, again := range []func(*apitoken.Import){
-				func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) },
-				func(i *apitoken.Import) { i.SHA256 = sum[:] },
+			for _, again := range []func(*apitoken.ImportParams){
+				func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) },
+				func(i *apitoken.ImportParams) { i.SHA256 = sum[:] },
 			} {
 				_, err = m.Import(t.Context(), importing(w, again))
 				require.ErrorIs(t, err, apitoken.ErrExists)
@@ -70,14 +70,14 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 			got, fresh, err := m.Rotate(t.Context(), info.ID, time.Hour, "")
 			require.NoError(t, err)
 			require.Equal(t, info.ID, got.ID)
-			require.Equal(t, "acme_"+info.ID, got.Hint)
+			require.Equal(t, "acme_"+info.ID, got.DisplayID)
 			require.True(t, w.works(fresh))
 			require.True(t, w.works(apitoken.NewSecret(foreign)))
 			_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepNew)
 			require.NoError(t, err)
 			require.True(t, w.works(fresh))
 			require.False(t, w.works(apitoken.NewSecret(foreign)))
-			require.Equal(t, apitoken.ErrRetired, w.lastEvent().Reason)
+			require.Equal(t, apitoken.ErrRetiredSecret, w.lastEvent().Reason)
 
 			require.NoError(t, m.Delete(t.Context(), info.ID))
 			_, err = m.Import(t.Context(), importing(w, edit))
@@ -95,7 +95,7 @@ func (s Suite) TestForeignAndGeneratedTokensAreNeverTakenForEachOther(t *testing
 	body := text[len("acme_")+len(info.ID) : len(text)-6]
 
 	// The secret of an imported token as the secret part of a generated one.
-	imported, err := m.Import(t.Context(), importing(w, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(body) }))
+	imported, err := m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(body) }))
 	require.NoError(t, err)
 	require.True(t, w.works(apitoken.NewSecret(body)))
 	require.False(t, w.works(apitoken.NewSecret(withSum("acme_"+imported.ID+body+"000000"))))
@@ -109,7 +109,7 @@ func (s Suite) TestForeignAndGeneratedTokensAreNeverTakenForEachOther(t *testing
 		require.False(t, w.works(apitoken.NewSecret(text)))
 	}
 	sum := sha256.Sum256([]byte(foreign))
-	_, err = m.Import(t.Context(), importing(w, func(i *apitoken.Import) { i.SHA256 = sum[:] }))
+	_, err = m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) { i.SHA256 = sum[:] }))
 	require.NoError(t, err)
 	require.False(t, w.works(apitoken.NewSecret(hex.EncodeToString(sum[:]))))
 
@@ -123,14 +123,14 @@ func (s Suite) TestForeignAndGeneratedTokensAreNeverTakenForEachOther(t *testing
 		"a character beyond ASCII":     "8as7bf9a8s7498ésvaps8dfabsf",
 		"nothing but equals signs":     strings.Repeat("=", 30),
 	} {
-		_, err := m.Import(t.Context(), importing(w, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(text) }))
+		_, err := m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(text) }))
 		require.Equal(t, "secret", fieldOf(err), "%s: %v", what, err)
 	}
-	for what, edit := range map[string]func(*apitoken.Import){
-		"neither":          func(*apitoken.Import) {},
-		"31 bytes":         func(i *apitoken.Import) { i.SHA256 = sum[1:] },
-		"hexadecimal":      func(i *apitoken.Import) { i.SHA256 = []byte(hex.EncodeToString(sum[:])) },
-		"value and digest": func(i *apitoken.Import) { i.SHA256 = sum[:]; i.Secret = apitoken.NewSecret(foreign) },
+	for what, edit := range map[string]func(*apitoken.ImportParams){
+		"neither":          func(*apitoken.ImportParams) {},
+		"31 bytes":         func(i *apitoken.ImportParams) { i.SHA256 = sum[1:] },
+		"hexadecimal":      func(i *apitoken.ImportParams) { i.SHA256 = []byte(hex.EncodeToString(sum[:])) },
+		"value and digest": func(i *apitoken.ImportParams) { i.SHA256 = sum[:]; i.Secret = apitoken.NewSecret(foreign) },
 	} {
 		_, err := m.Import(t.Context(), importing(w, edit))
 		require.Equal(t, "sha256", fieldOf(err), "%s: %v", what, err)
@@ -140,7 +140,7 @@ func (s Suite) TestForeignAndGeneratedTokensAreNeverTakenForEachOther(t *testing
 func (s Suite) TestWithForeignTokensOffNothingOfThemIsReachable(t *testing.T) {
 	store := s.open(t)
 	on := s.newWorldOn(t, store, foreignOn)
-	_, err := on.auth.As(on.ada).Import(t.Context(), importing(on, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) }))
+	_, err := on.auth.As(on.ada).Import(t.Context(), importing(on, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) }))
 	require.NoError(t, err)
 	require.True(t, on.works(apitoken.NewSecret(foreign)))
 
@@ -148,14 +148,14 @@ func (s Suite) TestWithForeignTokensOffNothingOfThemIsReachable(t *testing.T) {
 	off := s.newWorldOn(t, counting)
 	require.False(t, off.works(apitoken.NewSecret(foreign)))
 	require.Zero(t, counting.gets, "refused without a look-up")
-	_, err = off.auth.As(off.ada).Import(t.Context(), importing(off, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) }))
+	_, err = off.auth.As(off.ada).Import(t.Context(), importing(off, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) }))
 	require.Equal(t, "secret", fieldOf(err))
 }
 
 func (s Suite) TestWhoImportsForWhom(t *testing.T) {
 	w := s.newWorld(t, foreignOn)
 	get := func(actor apitoken.Actor, owner string, p apitoken.Permission) error {
-		info, err := w.auth.As(actor).Import(t.Context(), importing(w, func(i *apitoken.Import) {
+		info, err := w.auth.As(actor).Import(t.Context(), importing(w, func(i *apitoken.ImportParams) {
 			i.Secret, i.Owner, i.Permissions = apitoken.NewSecret(foreign), owner, []apitoken.Permission{p}
 		}))
 		if err == nil {
@@ -183,7 +183,7 @@ func from(addr string) func(*http.Request) {
 
 func (s Suite) TestATokenWorksFromItsNetworksOnly(t *testing.T) {
 	w := s.newWorld(t)
-	_, secret := w.generate(w.ada, func(g *apitoken.Generate) { g.Networks = prefixes("10.1.0.0/16", "2001:db8::/32") })
+	_, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Networks = prefixes("10.1.0.0/16", "2001:db8::/32") })
 	for addr, ok := range map[string]bool{
 		"10.1.255.255:1":       true,
 		"10.2.0.0:1":           false,
@@ -201,7 +201,7 @@ func (s Suite) TestATokenWorksFromItsNetworksOnly(t *testing.T) {
 		require.Equal(t, ok, called, addr)
 		if !ok {
 			require.Equal(t, 401, status, addr)
-			require.Equal(t, apitoken.ErrNetwork, w.lastEvent().Reason, addr)
+			require.Equal(t, apitoken.ErrAddressNotAllowed, w.lastEvent().Reason, addr)
 		}
 	}
 	// Headers do not say where a request comes from.
@@ -211,13 +211,13 @@ func (s Suite) TestATokenWorksFromItsNetworksOnly(t *testing.T) {
 		}
 	}))
 	verify := func(addr netip.Addr) error {
-		_, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret, Address: addr}, apitoken.All(w.read))
+		_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret, Address: addr}, apitoken.All(w.read))
 		return err
 	}
 	require.NoError(t, verify(netip.MustParseAddr("10.1.0.1")))
 	require.NoError(t, verify(netip.MustParseAddr("::ffff:10.1.0.1")))
-	require.ErrorIs(t, verify(netip.Addr{}), apitoken.ErrNetwork)
-	require.ErrorIs(t, verify(netip.MustParseAddr("2001:db8::1%x")), apitoken.ErrNetwork)
+	require.ErrorIs(t, verify(netip.Addr{}), apitoken.ErrAddressNotAllowed)
+	require.ErrorIs(t, verify(netip.MustParseAddr("2001:db8::1%x")), apitoken.ErrAddressNotAllowed)
 }
 
 func (s Suite) TestForwardedForFindsTheFirstAddressThatIsNoProxy(t *testing.T) {
@@ -261,7 +261,7 @@ func (s Suite) TestForwardedForFindsTheFirstAddressThatIsNoProxy(t *testing.T) {
 	require.Error(t, err)
 
 	w := s.newWorld(t, func(c *apitoken.Config) { c.ClientAddr = clientAddr })
-	_, secret := w.generate(w.ada, func(g *apitoken.Generate) { g.Networks = prefixes("192.0.2.0/24") })
+	_, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Networks = prefixes("192.0.2.0/24") })
 	require.True(t, w.works(secret, from("10.0.0.1:1"), func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.7") }))
 	require.False(t, w.works(secret, from("10.0.0.1:1"), func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.7, 198.51.100.1") }))
 	require.False(t, w.works(secret, from("10.0.0.1:1")))
@@ -287,7 +287,7 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 		}
 	})
 	answer.perms = []apitoken.Permission{w.read, w.write}
-	info, secret := w.generate(w.ada, func(g *apitoken.Generate) { g.Permissions = w.ada.Grants })
+	info, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Permissions = w.ada.Grants })
 	foreignPermission := new(apitoken.Catalog).Define("devices:read", "of another service")
 	for _, c := range []struct {
 		what   string
@@ -298,9 +298,9 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 		reason apitoken.Reason
 	}{
 		{"all", []apitoken.Permission{w.read, w.write}, nil, false, 200, ""},
-		{"other ones", []apitoken.Permission{w.write, w.reports}, nil, false, 403, apitoken.ErrPermission},
+		{"other ones", []apitoken.Permission{w.write, w.reports}, nil, false, 403, apitoken.ErrMissingPermission},
 		{"back again", []apitoken.Permission{w.read}, nil, false, 200, ""},
-		{"none", nil, nil, false, 403, apitoken.ErrPermission},
+		{"none", nil, nil, false, 403, apitoken.ErrMissingPermission},
 		{"gone", nil, apitoken.ErrNoOwner, false, 401, apitoken.ErrNoOwner},
 		{"gone, wrapped", []apitoken.Permission{w.read}, errors.Join(errors.New("ldap"), apitoken.ErrNoOwner), false, 401, apitoken.ErrNoOwner},
 		{"an error", []apitoken.Permission{w.read}, errors.New("ldap down"), false, 503, apitoken.ErrUnavailable},
@@ -317,11 +317,11 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 		require.Equal(t, before+1, calls, "asked on every request")
 	}
 	answer.perms, answer.err, answer.panic = nil, nil, false
-	_, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
-	require.ErrorIs(t, err, apitoken.ErrPermission, "an owner without any permission has no valid request")
+	_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
+	require.ErrorIs(t, err, apitoken.ErrMissingPermission, "an owner without any permission has no valid request")
 
 	answer.perms = []apitoken.Permission{w.read, w.reports}
-	tok, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.All(w.read))
+	tok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.All(w.read))
 	require.NoError(t, err)
 	require.Equal(t, []apitoken.Permission{w.read}, tok.Permissions())
 	require.Equal(t, []string{"devices:read", "devices:write"}, tok.Assigned())
@@ -330,7 +330,7 @@ func (s Suite) TestWhatAnOwnerLosesHisTokensLoseOnTheNextRequest(t *testing.T) {
 
 	x, err := w.auth.As(w.admin).Explain(t.Context(), info.ID, apitoken.All(w.read, w.write, w.reports), netip.Addr{})
 	require.NoError(t, err)
-	require.Equal(t, []apitoken.Reason{apitoken.ErrPermission}, x.Reasons)
+	require.Equal(t, []apitoken.Reason{apitoken.ErrMissingPermission}, x.Reasons)
 	require.Equal(t, []string{"devices:write"}, x.MissingFromOwner)
 	require.Equal(t, []string{"reports:read"}, x.MissingFromToken)
 	require.Equal(t, []apitoken.Permission{w.read}, x.Effective)
@@ -360,7 +360,7 @@ func (s Suite) TestAPolicyBindsTokensThatWereIssuedBefore(t *testing.T) {
 		store := s.open(t)
 		before := s.newWorldOn(t, store)
 		_, forever := before.generate(before.ada)
-		short, _ := before.generate(before.ada, func(g *apitoken.Generate) { g.Expiry = apitoken.In(time.Hour) })
+		short, _ := before.generate(before.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Hour) })
 		start := time.Now()
 
 		w := s.newWorldOn(t, store, func(c *apitoken.Config) { c.MaxLifetime = 24 * time.Hour })
@@ -376,11 +376,11 @@ func (s Suite) TestAPolicyBindsTokensThatWereIssuedBefore(t *testing.T) {
 
 		m := w.auth.As(w.ada)
 		for what, expiry := range map[string]apitoken.Expiry{"never": apitoken.Never(), "too late": apitoken.In(24*time.Hour + time.Second)} {
-			_, _, err := m.Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: expiry})
+			_, _, err := m.Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: expiry})
 			require.Equal(t, "expiry", fieldOf(err), what)
 		}
-		info, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.Expiry = apitoken.In(24 * time.Hour) })
-		_, err = m.Update(t.Context(), info.ID, apitoken.Update{Expiry: apitoken.Never()})
+		info, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(24 * time.Hour) })
+		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.Never()})
 		require.Equal(t, "expiry", fieldOf(err))
 	})
 }
@@ -417,7 +417,7 @@ func (s Suite) TestAListJudgesTheStatusByThePolicyLikeEverythingElse(t *testing.
 		before.generate(before.ada)
 		w := s.newWorldOn(t, store, func(c *apitoken.Config) { c.MaxLifetime = 48 * time.Hour; c.MaxIdle = 24 * time.Hour })
 		count := func(status apitoken.Status) int {
-			page, err := w.auth.As(w.ada).List(t.Context(), apitoken.List{Status: status})
+			page, err := w.auth.As(w.ada).List(t.Context(), apitoken.ListParams{Status: status})
 			require.NoError(t, err)
 			for _, tok := range page.Tokens {
 				require.Equal(t, status, tok.Status)
@@ -475,17 +475,17 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 		w := s.newWorld(t, func(c *apitoken.Config) { c.MaxIdle = time.Hour })
 		m := w.auth.As(w.ada)
 		inside, outside := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("192.0.2.1")
-		info, secret := w.generate(w.ada, func(g *apitoken.Generate) {
+		info, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) {
 			g.Networks = prefixes("10.0.0.0/8")
 			g.NotBefore = time.Now().Add(time.Minute)
 			g.Expiry = apitoken.In(2 * time.Hour)
 		})
-		explain := func(need apitoken.Need, from netip.Addr) []apitoken.Reason {
-			x, err := m.Explain(t.Context(), info.ID, need, from)
+		explain := func(requirement apitoken.Requirement, from netip.Addr) []apitoken.Reason {
+			x, err := m.Explain(t.Context(), info.ID, requirement, from)
 			require.NoError(t, err)
 			return x.Reasons
 		}
-		require.Equal(t, []apitoken.Reason{apitoken.ErrNotYetValid, apitoken.ErrNetwork, apitoken.ErrPermission}, explain(apitoken.All(w.read, w.write), outside))
+		require.Equal(t, []apitoken.Reason{apitoken.ErrNotYetValid, apitoken.ErrAddressNotAllowed, apitoken.ErrMissingPermission}, explain(apitoken.All(w.read, w.write), outside))
 		time.Sleep(time.Minute)
 		require.Empty(t, explain(apitoken.All(w.read), inside))
 		require.Empty(t, explain(apitoken.Any(w.read, w.write), netip.Addr{}))
@@ -498,8 +498,8 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 		require.False(t, w.works(secret, from("10.0.0.1:1")))
 		require.Equal(t, apitoken.ErrDeactivated, w.lastEvent().Reason)
 
-		_, err = m.Explain(t.Context(), info.ID, apitoken.Need{}, inside)
-		require.Equal(t, "need", fieldOf(err))
+		_, err = m.Explain(t.Context(), info.ID, apitoken.Requirement{}, inside)
+		require.Equal(t, "requirement", fieldOf(err))
 		_, err = w.auth.As(w.grace).Explain(t.Context(), info.ID, apitoken.AnyToken(), inside)
 		require.ErrorIs(t, err, apitoken.ErrNotFound)
 	})
@@ -510,7 +510,7 @@ func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 	var asked []string
 	w := s.newWorld(t, foreignOn, withKeys(t, "a"), func(c *apitoken.Config) {
 		c.Audit = func(_ context.Context, ev apitoken.Event) error {
-			asked = append(asked, ev.Action)
+			asked = append(asked, string(ev.Action))
 			if verdict != nil && ev.Actor == "ada" && verdict.Error() == "panic" {
 				panic("audit")
 			}
@@ -527,16 +527,19 @@ func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 	require.NoError(t, err)
 	changes := map[string]func() error{
 		"generate": func() error {
-			info, secret, err := m.Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()})
+			info, secret, err := m.Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()})
 			require.Nil(t, info)
 			require.Empty(t, secret.Reveal())
 			return err
 		},
 		"import": func() error {
-			_, err := m.Import(t.Context(), importing(w, func(i *apitoken.Import) { i.Secret = apitoken.NewSecret(foreign) }))
+			_, err := m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) }))
 			return err
 		},
-		"update":      func() error { _, err := m.Update(t.Context(), active.ID, apitoken.Update{Name: new("x")}); return err },
+		"update": func() error {
+			_, err := m.Update(t.Context(), active.ID, apitoken.UpdateParams{Name: new("x")})
+			return err
+		},
 		"deactivate":  func() error { _, err := m.Deactivate(t.Context(), active.ID); return err },
 		"activate":    func() error { _, err := m.Activate(t.Context(), inactive.ID); return err },
 		"rotate":      func() error { _, _, err := m.Rotate(t.Context(), active.ID, 0, ""); return err },
@@ -563,17 +566,17 @@ func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 			err := change()
 			require.True(t, v.is(err), "%s: %v", action, err)
 			require.Equal(t, []string{action}, asked)
-			require.Equal(t, action, w.lastEvent().Action)
+			require.Equal(t, action, string(w.lastEvent().Action))
 			require.Equal(t, err, w.lastEvent().Err, "the observer is told")
 		}
 		require.True(t, w.works(secret), "requests go on without the audit")
 	}
 	require.Equal(t, before, []apitoken.Record{w.stored(active.ID), w.stored(inactive.ID), w.stored(rotating.ID)})
-	list, err := m.List(t.Context(), apitoken.List{})
+	list, err := m.List(t.Context(), apitoken.ListParams{})
 	require.NoError(t, err)
 	require.Len(t, list.Tokens, 3)
 	verdict, asked = nil, nil
-	_, err = w.auth.As(w.eve).Update(t.Context(), active.ID, apitoken.Update{Name: new("x")})
+	_, err = w.auth.As(w.eve).Update(t.Context(), active.ID, apitoken.UpdateParams{Name: new("x")})
 	require.Error(t, err)
 	require.Empty(t, asked, "what is refused anyway is not asked about")
 }
@@ -587,13 +590,13 @@ func (s Suite) TestAConflictDoesNotAskTheAuditTwice(t *testing.T) {
 	})
 	info, _ := w.generate(w.ada)
 	asked = 0
-	_, err := w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.Update{Name: new("x")})
+	_, err := w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new("x")})
 	require.NoError(t, err)
 	require.Equal(t, 1, asked)
 	require.Zero(t, conflicts.times)
 
 	conflicts.times = 1000
-	_, err = w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.Update{Name: new("y")})
+	_, err = w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new("y")})
 	require.ErrorIs(t, err, apitoken.ErrConflict, "it does not try for ever")
 }
 
@@ -611,7 +614,7 @@ func (s *conflictingStore) Replace(ctx context.Context, rec apitoken.Record) err
 	return s.Store.Replace(ctx, rec)
 }
 
-func (s Suite) TestLastUseIsRecordedPerTransportAtMostOnceAMinute(t *testing.T) {
+func (s Suite) TestLastUseIsRecordedPerSourceAtMostOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		touching := &touchingStore{Store: s.open(t)}
 		w := s.newWorld(t, func(c *apitoken.Config) { c.Store = touching })
@@ -629,7 +632,7 @@ func (s Suite) TestLastUseIsRecordedPerTransportAtMostOnceAMinute(t *testing.T) 
 		}))
 		byQuery := time.Now().UTC()
 		require.True(t, w.works(otherSecret))
-		_, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: otherSecret}, apitoken.AnyToken())
+		_, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: otherSecret}, apitoken.AnyToken())
 		require.NoError(t, err)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
@@ -638,7 +641,7 @@ func (s Suite) TestLastUseIsRecordedPerTransportAtMostOnceAMinute(t *testing.T) 
 		got, err := w.auth.As(w.ada).Get(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Len(t, got.LastUses, 2)
-		require.Equal(t, apitoken.LastUse{At: byQuery, From: netip.MustParseAddr("10.0.0.2"), Via: apitoken.InQuery}, got.LastUsed())
+		require.Equal(t, apitoken.LastUse{At: byQuery, From: netip.MustParseAddr("10.0.0.2"), Source: apitoken.InQuery}, got.LastUsed())
 		require.Equal(t, netip.MustParseAddr("10.0.0.1"), got.LastUses[1].From)
 		require.Equal(t, info.Version, got.Version)
 		got, err = w.auth.As(w.grace).Get(t.Context(), other.ID)
@@ -651,7 +654,7 @@ func (s Suite) TestRefusedRequestsAreNoUseButForAMissingPermission(t *testing.T)
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
 		info, secret := w.generate(w.ada)
-		reports, reportsSecret := w.generate(w.grace, func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{w.reports} })
+		reports, reportsSecret := w.generate(w.grace, func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{w.reports} })
 		_, err := w.auth.As(w.ada).Deactivate(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.False(t, w.works(secret))
@@ -669,7 +672,7 @@ func (s Suite) TestCloseWritesTheUsesThatWait(t *testing.T) {
 	require.True(t, w.works(secret))
 	require.NoError(t, w.auth.Close())
 	require.Len(t, w.stored(info.ID).Uses, 1)
-	late := func(r *http.Request) { // by another transport, which would be a use of its own
+	late := func(r *http.Request) { // by another source, which would be a use of its own
 		r.Header.Del("Authorization")
 		r.URL.RawQuery = "apiToken=" + secret.Reveal()
 	}

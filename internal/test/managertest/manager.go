@@ -97,9 +97,9 @@ func (s Suite) newWorld(t *testing.T, edit ...func(*apitoken.Config)) *world {
 }
 
 // generate makes a token, edited from one with devices:read that never expires.
-func (w *world) generate(actor apitoken.Actor, edit ...func(*apitoken.Generate)) (*apitoken.Info, apitoken.Secret) {
+func (w *world) generate(actor apitoken.Actor, edit ...func(*apitoken.GenerateParams)) (*apitoken.TokenInfo, apitoken.Secret) {
 	w.t.Helper()
-	g := apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
+	g := apitoken.GenerateParams{Name: "ci", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
 	for _, e := range edit {
 		e(&g)
 	}
@@ -200,7 +200,7 @@ func (s Suite) TestGenerateReturnsWhatItWasAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
 		start := time.Now().UTC()
-		info, secret := w.generate(w.ada, func(g *apitoken.Generate) {
+		info, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) {
 			g.Name = "  <b>nightly</b> 🦉 \u202e"
 			g.Description = "what it is for"
 			g.Permissions = []apitoken.Permission{w.write, w.read, w.write}
@@ -219,8 +219,8 @@ func (s Suite) TestGenerateReturnsWhatItWasAskedFor(t *testing.T) {
 		require.True(t, info.NotBefore.Equal(start.Add(time.Minute)))
 		require.Equal(t, apitoken.StatusPending, info.Status)
 		require.Equal(t, prefixes("10.0.0.0/8", "192.0.2.0/24", "2001:db8::/32"), info.Networks)
-		require.True(t, strings.HasPrefix(secret.Reveal(), info.Hint), "hint %q", info.Hint)
-		require.Equal(t, "acme_"+info.ID, info.Hint)
+		require.True(t, strings.HasPrefix(secret.Reveal(), info.DisplayID), "display ID %q", info.DisplayID)
+		require.Equal(t, "acme_"+info.ID, info.DisplayID)
 
 		again, err := w.auth.As(w.ada).Get(t.Context(), info.ID)
 		require.NoError(t, err)
@@ -234,39 +234,39 @@ func (s Suite) TestGenerateRefusesBadInputNamingTheFieldAndStoresNothing(t *test
 	other := foreign.Define("devices:read", "of another service")
 	for _, c := range []struct {
 		what, field string
-		edit        func(*apitoken.Generate)
+		edit        func(*apitoken.GenerateParams)
 	}{
-		{"no name", "name", func(g *apitoken.Generate) { g.Name = "" }},
-		{"a blank name", "name", func(g *apitoken.Generate) { g.Name = " \u00a0 " }},
-		{"a name of 201 characters", "name", func(g *apitoken.Generate) { g.Name = strings.Repeat("é", 201) }},
-		{"a newline in the name", "name", func(g *apitoken.Generate) { g.Name = "a\nb" }},
-		{"a NUL in the name", "name", func(g *apitoken.Generate) { g.Name = "a\x00b" }},
-		{"a C1 control in the name", "name", func(g *apitoken.Generate) { g.Name = "a\u0085b" }},
-		{"a line separator in the name", "name", func(g *apitoken.Generate) { g.Name = "a\u2028b" }},
-		{"a name that is not UTF-8", "name", func(g *apitoken.Generate) { g.Name = "a\xffb" }},
-		{"a long description", "description", func(g *apitoken.Generate) { g.Description = strings.Repeat("x", 1001) }},
-		{"no permissions", "permissions", func(g *apitoken.Generate) { g.Permissions = nil }},
-		{"the zero permission", "permissions", func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{{}} }},
-		{"a permission of another catalog", "permissions", func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{other} }},
-		{"no expiry", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.Expiry{} }},
-		{"an expiry of zero", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.In(0) }},
-		{"a negative expiry", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.In(-time.Hour) }},
-		{"a past expiry", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.At(time.Now().Add(-time.Second)) }},
-		{"an expiry at the zero time", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.At(time.Time{}) }},
-		{"an expiry in the year 10000", "expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.At(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)) }},
-		{"not before the expiry", "not_before", func(g *apitoken.Generate) {
+		{"no name", "name", func(g *apitoken.GenerateParams) { g.Name = "" }},
+		{"a blank name", "name", func(g *apitoken.GenerateParams) { g.Name = " \u00a0 " }},
+		{"a name of 201 characters", "name", func(g *apitoken.GenerateParams) { g.Name = strings.Repeat("é", 201) }},
+		{"a newline in the name", "name", func(g *apitoken.GenerateParams) { g.Name = "a\nb" }},
+		{"a NUL in the name", "name", func(g *apitoken.GenerateParams) { g.Name = "a\x00b" }},
+		{"a C1 control in the name", "name", func(g *apitoken.GenerateParams) { g.Name = "a\u0085b" }},
+		{"a line separator in the name", "name", func(g *apitoken.GenerateParams) { g.Name = "a\u2028b" }},
+		{"a name that is not UTF-8", "name", func(g *apitoken.GenerateParams) { g.Name = "a\xffb" }},
+		{"a long description", "description", func(g *apitoken.GenerateParams) { g.Description = strings.Repeat("x", 1001) }},
+		{"no permissions", "permissions", func(g *apitoken.GenerateParams) { g.Permissions = nil }},
+		{"the zero permission", "permissions", func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{{}} }},
+		{"a permission of another catalog", "permissions", func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{other} }},
+		{"no expiry", "expiry", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.Expiry{} }},
+		{"an expiry of zero", "expiry", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(0) }},
+		{"a negative expiry", "expiry", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(-time.Hour) }},
+		{"a past expiry", "expiry", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.At(time.Now().Add(-time.Second)) }},
+		{"an expiry at the zero time", "expiry", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.At(time.Time{}) }},
+		{"an expiry in the year 10000", "expiry", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.At(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)) }},
+		{"not before the expiry", "not_before", func(g *apitoken.GenerateParams) {
 			g.Expiry = apitoken.In(time.Hour)
 			g.NotBefore = time.Now().Add(2 * time.Hour)
 		}},
-		{"not before the year 10000", "not_before", func(g *apitoken.Generate) { g.NotBefore = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }},
-		{"the zero network", "allowed_networks", func(g *apitoken.Generate) { g.Networks = []netip.Prefix{{}} }},
-		{"65 networks", "allowed_networks", func(g *apitoken.Generate) { g.Networks = slices.Repeat(prefixes("10.0.0.0/8"), 65) }},
-		{"a v4-in-v6 network wider than v4", "allowed_networks", func(g *apitoken.Generate) {
+		{"not before the year 10000", "not_before", func(g *apitoken.GenerateParams) { g.NotBefore = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }},
+		{"the zero network", "allowed_networks", func(g *apitoken.GenerateParams) { g.Networks = []netip.Prefix{{}} }},
+		{"65 networks", "allowed_networks", func(g *apitoken.GenerateParams) { g.Networks = slices.Repeat(prefixes("10.0.0.0/8"), 65) }},
+		{"a v4-in-v6 network wider than v4", "allowed_networks", func(g *apitoken.GenerateParams) {
 			g.Networks = []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr("::ffff:10.0.0.0"), 90)}
 		}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			g := apitoken.Generate{Name: "ci", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
+			g := apitoken.GenerateParams{Name: "ci", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
 			c.edit(&g)
 			info, secret, err := w.auth.As(w.admin).Generate(t.Context(), g)
 			require.Equal(t, c.field, fieldOf(err), "%v", err)
@@ -274,7 +274,7 @@ func (s Suite) TestGenerateRefusesBadInputNamingTheFieldAndStoresNothing(t *test
 			require.Empty(t, secret.Reveal())
 		})
 	}
-	list, err := w.auth.As(w.admin).List(t.Context(), apitoken.List{AllOwners: true})
+	list, err := w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
 	require.NoError(t, err)
 	require.Zero(t, list.Count)
 }
@@ -282,7 +282,7 @@ func (s Suite) TestGenerateRefusesBadInputNamingTheFieldAndStoresNothing(t *test
 func (s Suite) TestANameOf200CharactersOfAnyUnicodeIsKept(t *testing.T) {
 	w := s.newWorld(t)
 	for _, name := range []string{strings.Repeat("🎉", 200), strings.Repeat("é", 200), "<script>", `"'` + "`", "\u202eevil", "a\u0301"} {
-		info, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.Name = name })
+		info, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Name = name })
 		require.Equal(t, name, w.stored(info.ID).Name)
 	}
 }
@@ -321,13 +321,13 @@ func (s Suite) TestAnAuthorityThatNewDidNotMakeDoesNothing(t *testing.T) {
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = m.Reveal(t.Context(), info.ID)
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
-		_, err = m.Import(t.Context(), apitoken.Import{})
+		_, err = m.Import(t.Context(), apitoken.ImportParams{})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = m.Explain(t.Context(), info.ID, apitoken.AnyToken(), netip.Addr{})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = m.PreviewPolicy(t.Context(), apitoken.Policy{})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
-		_, err = m.Bulk(t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{info.ID}})
+		_, err = m.Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{info.ID}})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = auth.Rekey(t.Context(), apitoken.RekeyParams{})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
@@ -342,8 +342,8 @@ func (s Suite) TestAnAuthorityThatNewDidNotMakeDoesNothing(t *testing.T) {
 func attempts(w *world, actor apitoken.Actor, id string) map[string]error {
 	ctx, m := w.t.Context(), w.auth.As(actor)
 	errs := make(map[string]error)
-	_, _, errs["generate"] = m.Generate(ctx, apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()})
-	_, errs["list"] = m.List(ctx, apitoken.List{AllOwners: actor.ManageOthers})
+	_, _, errs["generate"] = m.Generate(ctx, apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()})
+	_, errs["list"] = m.List(ctx, apitoken.ListParams{AllOwners: actor.ManageOthers})
 	for name, err := range attemptsOn(w, actor, id) {
 		errs[name] = err
 	}
@@ -355,9 +355,9 @@ func attemptsOn(w *world, actor apitoken.Actor, id string) map[string]error {
 	ctx, m := w.t.Context(), w.auth.As(actor)
 	errs := make(map[string]error)
 	_, errs["get"] = m.Get(ctx, id)
-	_, errs["rename"] = m.Update(ctx, id, apitoken.Update{Name: new("stolen")})
-	_, errs["narrow"] = m.Update(ctx, id, apitoken.Update{Permissions: new([]apitoken.Permission{})})
-	_, errs["update nothing"] = m.Update(ctx, id, apitoken.Update{})
+	_, errs["rename"] = m.Update(ctx, id, apitoken.UpdateParams{Name: new("stolen")})
+	_, errs["narrow"] = m.Update(ctx, id, apitoken.UpdateParams{Permissions: new([]apitoken.Permission{})})
+	_, errs["update nothing"] = m.Update(ctx, id, apitoken.UpdateParams{})
 	_, errs["deactivate"] = m.Deactivate(ctx, id)
 	_, errs["activate"] = m.Activate(ctx, id)
 	errs["delete"] = m.Delete(ctx, id)
@@ -409,39 +409,41 @@ func (s Suite) TestNobodyGrantsWhatHeDoesNotHave(t *testing.T) {
 	soon := func() time.Time { return time.Now().Add(time.Hour) }
 	for _, c := range []struct {
 		what   string
-		make   func(*apitoken.Generate)
-		update func(w *world) apitoken.Update
+		make   func(*apitoken.GenerateParams)
+		update func(w *world) apitoken.UpdateParams
 	}{
-		{"add a permission", nil, func(w *world) apitoken.Update {
-			return apitoken.Update{Permissions: new([]apitoken.Permission{w.read, w.reports, w.write})}
+		{"add a permission", nil, func(w *world) apitoken.UpdateParams {
+			return apitoken.UpdateParams{Permissions: new([]apitoken.Permission{w.read, w.reports, w.write})}
 		}},
-		{"a later expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.At(soon()) },
-			func(w *world) apitoken.Update { return apitoken.Update{Expiry: apitoken.In(2 * time.Hour)} }},
-		{"no expiry", func(g *apitoken.Generate) { g.Expiry = apitoken.At(soon()) },
-			func(w *world) apitoken.Update { return apitoken.Update{Expiry: apitoken.Never()} }},
-		{"an earlier not-before", func(g *apitoken.Generate) { g.NotBefore = soon() },
-			func(w *world) apitoken.Update { return apitoken.Update{NotBefore: new(time.Now())} }},
-		{"no not-before", func(g *apitoken.Generate) { g.NotBefore = soon() },
-			func(w *world) apitoken.Update { return apitoken.Update{NotBefore: new(time.Time{})} }},
-		{"a wider network", func(g *apitoken.Generate) { g.Networks = prefixes("10.1.0.0/16") },
-			func(w *world) apitoken.Update { return apitoken.Update{Networks: new(prefixes("10.0.0.0/8"))} }},
-		{"another network", func(g *apitoken.Generate) { g.Networks = prefixes("10.1.0.0/16") },
-			func(w *world) apitoken.Update {
-				return apitoken.Update{Networks: new(prefixes("10.1.0.0/16", "10.2.0.0/16"))}
+		{"a later expiry", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.At(soon()) },
+			func(w *world) apitoken.UpdateParams { return apitoken.UpdateParams{Expiry: apitoken.In(2 * time.Hour)} }},
+		{"no expiry", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.At(soon()) },
+			func(w *world) apitoken.UpdateParams { return apitoken.UpdateParams{Expiry: apitoken.Never()} }},
+		{"an earlier not-before", func(g *apitoken.GenerateParams) { g.NotBefore = soon() },
+			func(w *world) apitoken.UpdateParams { return apitoken.UpdateParams{NotBefore: new(time.Now())} }},
+		{"no not-before", func(g *apitoken.GenerateParams) { g.NotBefore = soon() },
+			func(w *world) apitoken.UpdateParams { return apitoken.UpdateParams{NotBefore: new(time.Time{})} }},
+		{"a wider network", func(g *apitoken.GenerateParams) { g.Networks = prefixes("10.1.0.0/16") },
+			func(w *world) apitoken.UpdateParams {
+				return apitoken.UpdateParams{Networks: new(prefixes("10.0.0.0/8"))}
 			}},
-		{"no networks", func(g *apitoken.Generate) { g.Networks = prefixes("10.1.0.0/16") },
-			func(w *world) apitoken.Update { return apitoken.Update{Networks: new([]netip.Prefix{})} }},
-		{"activate", nil, func(w *world) apitoken.Update { return apitoken.Update{Active: new(true)} }},
-		{"lengthen while narrowing too little", func(g *apitoken.Generate) { g.Expiry = apitoken.At(soon()) },
-			func(w *world) apitoken.Update {
-				return apitoken.Update{Expiry: apitoken.Never(), Permissions: new([]apitoken.Permission{w.reports})}
+		{"another network", func(g *apitoken.GenerateParams) { g.Networks = prefixes("10.1.0.0/16") },
+			func(w *world) apitoken.UpdateParams {
+				return apitoken.UpdateParams{Networks: new(prefixes("10.1.0.0/16", "10.2.0.0/16"))}
+			}},
+		{"no networks", func(g *apitoken.GenerateParams) { g.Networks = prefixes("10.1.0.0/16") },
+			func(w *world) apitoken.UpdateParams { return apitoken.UpdateParams{Networks: new([]netip.Prefix{})} }},
+		{"activate", nil, func(w *world) apitoken.UpdateParams { return apitoken.UpdateParams{Active: new(true)} }},
+		{"lengthen while narrowing too little", func(g *apitoken.GenerateParams) { g.Expiry = apitoken.At(soon()) },
+			func(w *world) apitoken.UpdateParams {
+				return apitoken.UpdateParams{Expiry: apitoken.Never(), Permissions: new([]apitoken.Permission{w.reports})}
 			}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			w := s.newWorld(t)
 			had := w.ada
 			had.Grants = []apitoken.Permission{w.read, w.reports}
-			info, _ := w.generate(had, func(g *apitoken.Generate) {
+			info, _ := w.generate(had, func(g *apitoken.GenerateParams) {
 				g.Permissions = had.Grants
 				if c.make != nil {
 					c.make(g)
@@ -463,7 +465,7 @@ func (s Suite) TestNobodyGrantsWhatHeDoesNotHave(t *testing.T) {
 
 			byToken := had
 			_, secret := w.generate(had)
-			byToken.Token, err = w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+			byToken.Token, err = w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 			require.NoError(t, err)
 			_, err = w.auth.As(byToken).Update(t.Context(), info.ID, c.update(w))
 			require.ErrorAs(t, err, &forbidden, "an actor that came by a token with less")
@@ -479,7 +481,7 @@ func (s Suite) TestNobodyGrantsWhatHeDoesNotHave(t *testing.T) {
 
 func (s Suite) TestNobodyGeneratesWhatHeDoesNotHave(t *testing.T) {
 	w := s.newWorld(t)
-	g := apitoken.Generate{Name: "x", Permissions: []apitoken.Permission{w.read, w.reports}, Expiry: apitoken.Never()}
+	g := apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{w.read, w.reports}, Expiry: apitoken.Never()}
 	_, _, err := w.auth.As(w.ada).Generate(t.Context(), g)
 	var forbidden *apitoken.ForbiddenError
 	require.ErrorAs(t, err, &forbidden)
@@ -488,7 +490,7 @@ func (s Suite) TestNobodyGeneratesWhatHeDoesNotHave(t *testing.T) {
 
 	_, secret := w.generate(w.admin)
 	byToken := w.admin
-	byToken.Token, err = w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	byToken.Token, err = w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	require.NoError(t, err)
 	_, _, err = w.auth.As(byToken).Generate(t.Context(), g)
 	require.ErrorAs(t, err, &forbidden, "one that came by API token holds no more than that")
@@ -500,7 +502,7 @@ func (s Suite) TestGrantableIsWhatCanBeGranted(t *testing.T) {
 	require.Equal(t, []apitoken.Permission{w.write}, w.auth.As(s.byToken(w, w.ada, w.write)).Grantable())
 	require.Empty(t, w.auth.As(apitoken.Actor{}).Grantable())
 	twice := []apitoken.Permission{w.reports, w.reports}
-	_, _, err := w.auth.As(w.ada).Generate(t.Context(), apitoken.Generate{Name: "x", Permissions: twice, Expiry: apitoken.Never()})
+	_, _, err := w.auth.As(w.ada).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: twice, Expiry: apitoken.Never()})
 	var forbidden *apitoken.ForbiddenError
 	require.ErrorAs(t, err, &forbidden)
 	require.Equal(t, []string{"reports:read"}, forbidden.Permissions)
@@ -509,7 +511,7 @@ func (s Suite) TestGrantableIsWhatCanBeGranted(t *testing.T) {
 func (s Suite) TestListsRefuseTextsThatNothingCanHave(t *testing.T) {
 	w := s.newWorld(t)
 	for _, text := range []string{"a\x00b", "\xff", strings.Repeat("x", 201)} {
-		for field, l := range map[string]apitoken.List{"owner": {Owner: text}, "q": {Text: text}, "permission": {Permission: text}} {
+		for field, l := range map[string]apitoken.ListParams{"owner": {Owner: text}, "q": {Text: text}, "permission": {Permission: text}} {
 			_, err := w.auth.As(w.admin).List(t.Context(), l)
 			require.Equal(t, field, fieldOf(err), "%q: %v", text, err)
 		}
@@ -522,7 +524,7 @@ func (s Suite) TestCursorsOutliveTheKeyTheyWereMadeWith(t *testing.T) {
 	for range 3 {
 		old.generate(old.ada)
 	}
-	l := apitoken.List{Limit: 1}
+	l := apitoken.ListParams{Limit: 1}
 	page, err := old.auth.As(old.ada).List(t.Context(), l)
 	require.NoError(t, err)
 	l.Cursor = page.Next
@@ -539,9 +541,9 @@ func (s Suite) TestNarrowingNeedsNoPermissions(t *testing.T) {
 		"the owner without any permission": {User: "ada", Environment: "demo"},
 		"an administrator without any":     {User: "root", Environment: "demo", ManageOthers: true},
 	} {
-		info, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.Permissions = w.ada.Grants })
+		info, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Permissions = w.ada.Grants })
 		m := w.auth.As(narrow)
-		for what, u := range map[string]apitoken.Update{
+		for what, u := range map[string]apitoken.UpdateParams{
 			"fewer permissions":  {Permissions: new([]apitoken.Permission{w.read})},
 			"an expiry":          {Expiry: apitoken.In(time.Hour)},
 			"a later not-before": {NotBefore: new(time.Now().Add(time.Minute))},
@@ -551,7 +553,7 @@ func (s Suite) TestNarrowingNeedsNoPermissions(t *testing.T) {
 			_, err := m.Update(t.Context(), info.ID, u)
 			require.NoError(t, err, "%s: %s", who, what)
 		}
-		for what, u := range map[string]apitoken.Update{
+		for what, u := range map[string]apitoken.UpdateParams{
 			"an earlier expiry": {Expiry: apitoken.In(time.Minute * 30)},
 			"a network within":  {Networks: new(prefixes("10.2.0.0/16", "10.3.3.3/32"))},
 			"no permissions":    {Permissions: new([]apitoken.Permission{})},
@@ -567,13 +569,13 @@ func (s Suite) TestNarrowingNeedsNoPermissions(t *testing.T) {
 
 func (s Suite) TestAdministratorsDoNotRenameWidenOrTakeOverTokensOfOthers(t *testing.T) {
 	w := s.newWorld(t)
-	info, secret := w.generate(w.ada, func(g *apitoken.Generate) {
+	info, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) {
 		g.Expiry = apitoken.In(time.Hour)
 		g.NotBefore = time.Now().Add(-time.Minute)
 		g.Networks = prefixes("192.0.2.0/24")
 	})
 	before := w.stored(info.ID)
-	for what, u := range map[string]apitoken.Update{
+	for what, u := range map[string]apitoken.UpdateParams{
 		"rename":             {Name: new("mine")},
 		"describe":           {Description: new("mine")},
 		"add a permission":   {Permissions: new([]apitoken.Permission{w.read, w.write})},
@@ -605,7 +607,7 @@ func (s Suite) TestOwnersCannotActivateWhatSomeoneElseDeactivated(t *testing.T) 
 	for what, m := range map[string]*apitoken.Manager{"as a user": ada, "as an administrator himself": w.auth.As(adaAsAdmin)} {
 		_, err = m.Activate(ctx, info.ID)
 		require.True(t, isForbidden(err), "%s: %v", what, err)
-		_, err = m.Update(ctx, info.ID, apitoken.Update{Active: new(true), Name: new("x")})
+		_, err = m.Update(ctx, info.ID, apitoken.UpdateParams{Active: new(true), Name: new("x")})
 		require.True(t, isForbidden(err), "%s: %v", what, err)
 		// Deactivating it himself must not make it his to activate.
 		_, err = m.Deactivate(ctx, info.ID)
@@ -645,13 +647,13 @@ func (s Suite) TestActivatingTheActiveAndDeactivatingTheInactiveChangeNothing(t 
 
 func (s Suite) TestAnUpdateToWhatIsThereAlreadyChangesNothing(t *testing.T) {
 	w := s.newWorld(t)
-	info, _ := w.generate(w.ada, func(g *apitoken.Generate) {
+	info, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) {
 		g.Expiry = apitoken.In(time.Hour)
 		g.Networks = prefixes("10.0.0.0/8")
 	})
 	w.events = nil
 	for who, actor := range map[string]apitoken.Actor{"the owner": w.ada, "an administrator": w.admin} {
-		got, err := w.auth.As(actor).Update(t.Context(), info.ID, apitoken.Update{
+		got, err := w.auth.As(actor).Update(t.Context(), info.ID, apitoken.UpdateParams{
 			Name: new(info.Name), Description: new(""), Active: new(true), Permissions: new(info.Permissions),
 			Expiry: apitoken.At(info.ExpiresAt), NotBefore: new(time.Time{}), Networks: new(prefixes("10.1.2.3/8")),
 			IfVersion: info.Version,
@@ -700,29 +702,29 @@ func (s Suite) TestNamesTheCatalogNoLongerKnowsGrantNothingAreShownAndCanOnlyBeK
 	require.NoError(t, err)
 	require.Equal(t, []apitoken.Permission{w.read}, got.Permissions)
 	require.Equal(t, []string{"legacy:all", "legacy:some"}, got.Unknown)
-	tok, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	tok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	require.NoError(t, err)
 	require.Equal(t, []string{"devices:read", "legacy:all", "legacy:some"}, tok.Assigned())
 	require.Equal(t, []apitoken.Permission{w.read}, tok.Permissions())
 
-	got, err = m.Update(t.Context(), info.ID, apitoken.Update{Name: new("kept")})
+	got, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new("kept")})
 	require.NoError(t, err)
 	require.Equal(t, []string{"legacy:all", "legacy:some"}, got.Unknown, "another change keeps them")
 
-	got, err = m.Update(t.Context(), info.ID, apitoken.Update{
+	got, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{
 		Permissions: new([]apitoken.Permission{w.write}), Unknown: []string{"legacy:some"}})
 	require.NoError(t, err)
 	require.Equal(t, []apitoken.Permission{w.write}, got.Permissions)
 	require.Equal(t, []string{"legacy:some"}, got.Unknown)
 
 	for _, name := range []string{"legacy:all", "devices:read", "new", ""} {
-		_, err = m.Update(t.Context(), info.ID, apitoken.Update{
+		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{
 			Permissions: new([]apitoken.Permission{w.write}), Unknown: []string{name}})
 		require.Equal(t, "permissions", fieldOf(err), "%q: %v", name, err)
 	}
-	_, err = m.Update(t.Context(), info.ID, apitoken.Update{Unknown: []string{"legacy:some"}})
+	_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Unknown: []string{"legacy:some"}})
 	require.Equal(t, "unknown", fieldOf(err))
-	list, err := m.List(t.Context(), apitoken.List{Permission: "legacy:some"})
+	list, err := m.List(t.Context(), apitoken.ListParams{Permission: "legacy:some"})
 	require.NoError(t, err)
 	require.Len(t, list.Tokens, 1)
 }
@@ -731,7 +733,7 @@ func (s Suite) TestAnUpdateIsAllOrNothing(t *testing.T) {
 	w := s.newWorld(t)
 	info, _ := w.generate(w.ada)
 	before := w.stored(info.ID)
-	for what, u := range map[string]apitoken.Update{
+	for what, u := range map[string]apitoken.UpdateParams{
 		"a good name and a bad description":    {Name: new("good"), Description: new("bad\x07")},
 		"a good name and a past expiry":        {Name: new("good"), Expiry: apitoken.At(time.Unix(1, 0))},
 		"a good name and a foreign permission": {Name: new("good"), Permissions: new([]apitoken.Permission{{}})},
@@ -750,10 +752,10 @@ func (s Suite) TestAStaleVersionIsAConflictAndChangesNothing(t *testing.T) {
 	w := s.newWorld(t)
 	info, _ := w.generate(w.ada)
 	m := w.auth.As(w.ada)
-	second, err := m.Update(t.Context(), info.ID, apitoken.Update{Name: new("second"), IfVersion: info.Version})
+	second, err := m.Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new("second"), IfVersion: info.Version})
 	require.NoError(t, err)
 	require.Equal(t, info.Version+1, second.Version)
-	_, err = m.Update(t.Context(), info.ID, apitoken.Update{Name: new("third"), IfVersion: info.Version})
+	_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new("third"), IfVersion: info.Version})
 	require.ErrorIs(t, err, apitoken.ErrConflict)
 	require.Equal(t, "second", w.stored(info.ID).Name)
 }
@@ -764,9 +766,9 @@ func (s Suite) TestChangesAtTheSameTimeAreAllMade(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			u := apitoken.Update{Name: new(fmt.Sprint("name ", i))}
+			u := apitoken.UpdateParams{Name: new(fmt.Sprint("name ", i))}
 			if i%2 == 0 {
-				u = apitoken.Update{Description: new(fmt.Sprint("description ", i))}
+				u = apitoken.UpdateParams{Description: new(fmt.Sprint("description ", i))}
 			}
 			_, err := w.auth.As(w.ada).Update(t.Context(), info.ID, u)
 			assert.NoError(t, err)
@@ -782,18 +784,18 @@ func (s Suite) TestHistoryKeepsTheLast16Changes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
 		info, _ := w.generate(w.ada)
-		require.Equal(t, "generate", info.History[0].Action)
+		require.Equal(t, "generate", string(info.History[0].Action))
 		for i := range 20 {
 			time.Sleep(time.Second)
 			var err error
-			info, err = w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.Update{Name: new(fmt.Sprint(i)), Description: new(fmt.Sprint(i))})
+			info, err = w.auth.As(w.ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new(fmt.Sprint(i)), Description: new(fmt.Sprint(i))})
 			require.NoError(t, err)
 		}
 		_, err := w.auth.As(w.admin).Deactivate(t.Context(), info.ID)
 		require.NoError(t, err)
 		history := w.stored(info.ID).History
 		require.Len(t, history, 16)
-		require.Equal(t, apitoken.Change{At: time.Now().UTC(), By: "admin", Action: "deactivate", Fields: []string{"active"}}, history[0])
+		require.Equal(t, apitoken.HistoryEntry{At: time.Now().UTC(), By: "admin", Action: "deactivate", Fields: []string{"active"}}, history[0])
 		require.Equal(t, []string{"name", "description"}, history[1].Fields)
 		require.True(t, history[1].At.After(history[15].At))
 	})
@@ -803,7 +805,7 @@ func (s Suite) TestEveryChangeIsAnEventWithBeforeAndAfter(t *testing.T) {
 	w := s.newWorld(t)
 	info, _ := w.generate(w.ada)
 	ev := w.lastEvent()
-	require.Equal(t, "generate", ev.Action)
+	require.Equal(t, "generate", string(ev.Action))
 	require.Equal(t, "ada", ev.Actor)
 	require.Equal(t, info.ID, ev.TokenID)
 	require.Nil(t, ev.Before)
@@ -818,14 +820,14 @@ func (s Suite) TestEveryChangeIsAnEventWithBeforeAndAfter(t *testing.T) {
 		{"deactivate", func() error { _, err := m.Deactivate(t.Context(), info.ID); return err }},
 		{"activate", func() error { _, err := m.Activate(t.Context(), info.ID); return err }},
 		{"update", func() error {
-			_, err := m.Update(t.Context(), info.ID, apitoken.Update{Expiry: apitoken.In(time.Hour)})
+			_, err := m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.In(time.Hour)})
 			return err
 		}},
 		{"delete", func() error { return m.Delete(t.Context(), info.ID) }},
 	} {
 		require.NoError(t, c.do())
 		ev := w.lastEvent()
-		require.Equal(t, c.action, ev.Action)
+		require.Equal(t, c.action, string(ev.Action))
 		require.Equal(t, "admin", ev.Actor)
 		require.Equal(t, "ada", ev.Owner)
 		require.Equal(t, "demo", ev.Environment)
@@ -839,11 +841,11 @@ func (s Suite) TestEveryChangeIsAnEventWithBeforeAndAfter(t *testing.T) {
 		do     func() error
 	}{
 		{"generate", func() error {
-			_, _, err := w.auth.As(w.ada).Generate(t.Context(), apitoken.Generate{Name: "x", Expiry: apitoken.Never(), Permissions: []apitoken.Permission{w.reports}})
+			_, _, err := w.auth.As(w.ada).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Expiry: apitoken.Never(), Permissions: []apitoken.Permission{w.reports}})
 			return err
 		}},
 		{"update", func() error {
-			_, err := m.Update(t.Context(), info.ID, apitoken.Update{Name: new("taken over")})
+			_, err := m.Update(t.Context(), info.ID, apitoken.UpdateParams{Name: new("taken over")})
 			return err
 		}},
 		{"delete", func() error { return w.auth.As(w.eve).Delete(t.Context(), info.ID) }},
@@ -851,7 +853,7 @@ func (s Suite) TestEveryChangeIsAnEventWithBeforeAndAfter(t *testing.T) {
 		err := c.do()
 		require.Error(t, err)
 		ev := w.lastEvent()
-		require.Equal(t, c.action, ev.Action)
+		require.Equal(t, c.action, string(ev.Action))
 		require.Equal(t, err, ev.Err, "refused changes are events, too")
 		require.Nil(t, ev.After)
 		require.Nil(t, ev.Fields)
@@ -869,7 +871,7 @@ func (s Suite) TestAPanicOfTheObserverDoesNotUndoOrHideAChange(t *testing.T) {
 func (s Suite) TestExpiryAndNotBeforeAreExact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
-		_, secret := w.generate(w.ada, func(g *apitoken.Generate) {
+		_, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) {
 			g.NotBefore = time.Now().Add(time.Hour)
 			g.Expiry = apitoken.In(2 * time.Hour)
 		})
@@ -895,10 +897,10 @@ func (s Suite) TestListsShowOnesOwnTokensAndWithTheRightEverybodys(t *testing.T)
 	w := s.newWorld(t)
 	for _, actor := range []apitoken.Actor{w.ada, w.grace, w.admin, w.eve} {
 		for _, name := range []string{"b", "A", "c"} {
-			w.generate(actor, func(g *apitoken.Generate) { g.Name = actor.User + " " + name })
+			w.generate(actor, func(g *apitoken.GenerateParams) { g.Name = actor.User + " " + name })
 		}
 	}
-	list := func(actor apitoken.Actor, l apitoken.List) ([]string, error) {
+	list := func(actor apitoken.Actor, l apitoken.ListParams) ([]string, error) {
 		page, err := w.auth.As(actor).List(t.Context(), l)
 		if err != nil {
 			return nil, err
@@ -907,38 +909,38 @@ func (s Suite) TestListsShowOnesOwnTokensAndWithTheRightEverybodys(t *testing.T)
 		require.False(t, page.More)
 		return nameList(page), nil
 	}
-	got, err := list(w.ada, apitoken.List{})
+	got, err := list(w.ada, apitoken.ListParams{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"ada A", "ada b", "ada c"}, got)
-	got, err = list(w.ada, apitoken.List{Owner: "ada", Descending: true})
+	got, err = list(w.ada, apitoken.ListParams{Owner: "ada", Descending: true})
 	require.NoError(t, err)
 	require.Equal(t, []string{"ada c", "ada b", "ada A"}, got)
-	for _, l := range []apitoken.List{{AllOwners: true}, {Owner: "grace"}, {Owner: "Ada"}} {
+	for _, l := range []apitoken.ListParams{{AllOwners: true}, {Owner: "grace"}, {Owner: "Ada"}} {
 		_, err = list(w.ada, l)
 		require.True(t, isForbidden(err), "%+v: %v", l, err)
 	}
-	got, err = list(w.admin, apitoken.List{AllOwners: true})
+	got, err = list(w.admin, apitoken.ListParams{AllOwners: true})
 	require.NoError(t, err)
 	require.Len(t, got, 9)
 	require.NotContains(t, strings.Join(got, " "), "eve")
-	got, err = list(w.admin, apitoken.List{Owner: "grace", Order: apitoken.ByCreated})
+	got, err = list(w.admin, apitoken.ListParams{Owner: "grace", Order: apitoken.ByCreated})
 	require.NoError(t, err)
 	require.Len(t, got, 3)
-	got, err = list(w.eve, apitoken.List{AllOwners: true})
+	got, err = list(w.eve, apitoken.ListParams{AllOwners: true})
 	require.NoError(t, err)
 	require.Len(t, got, 3)
-	got, err = list(w.admin, apitoken.List{AllOwners: true, Text: "GRA"})
+	got, err = list(w.admin, apitoken.ListParams{AllOwners: true, Text: "GRA"})
 	require.NoError(t, err)
 	require.Len(t, got, 3)
-	got, err = list(w.admin, apitoken.List{AllOwners: true, Text: "race"})
+	got, err = list(w.admin, apitoken.ListParams{AllOwners: true, Text: "race"})
 	require.NoError(t, err)
 	require.Empty(t, got, "in the middle of a word")
-	got, err = list(w.admin, apitoken.List{AllOwners: true, Text: "%"})
+	got, err = list(w.admin, apitoken.ListParams{AllOwners: true, Text: "%"})
 	require.NoError(t, err)
 	require.Empty(t, got)
 }
 
-func nameList(page *apitoken.Tokens) []string {
+func nameList(page *apitoken.TokenPage) []string {
 	var names []string
 	for _, tok := range page.Tokens {
 		names = append(names, tok.Name)
@@ -949,21 +951,21 @@ func nameList(page *apitoken.Tokens) []string {
 func (s Suite) TestListsFilterByStatusAndRefuseWhatTheyDoNotKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
-		w.generate(w.ada, func(g *apitoken.Generate) { g.Name = "active" })
-		w.generate(w.ada, func(g *apitoken.Generate) { g.Name = "expired"; g.Expiry = apitoken.In(time.Minute) })
-		w.generate(w.ada, func(g *apitoken.Generate) { g.Name = "pending"; g.NotBefore = time.Now().Add(time.Hour) })
-		inactive, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.Name = "inactive"; g.Expiry = apitoken.In(time.Minute) })
+		w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Name = "active" })
+		w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Name = "expired"; g.Expiry = apitoken.In(time.Minute) })
+		w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Name = "pending"; g.NotBefore = time.Now().Add(time.Hour) })
+		inactive, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Name = "inactive"; g.Expiry = apitoken.In(time.Minute) })
 		m := w.auth.As(w.ada)
 		_, err := m.Deactivate(t.Context(), inactive.ID)
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		for _, status := range []apitoken.Status{apitoken.StatusActive, apitoken.StatusExpired, apitoken.StatusPending, apitoken.StatusInactive} {
-			page, err := m.List(t.Context(), apitoken.List{Status: status})
+			page, err := m.List(t.Context(), apitoken.ListParams{Status: status})
 			require.NoError(t, err)
 			require.Equal(t, []string{string(status)}, nameList(page))
 			require.Equal(t, status, page.Tokens[0].Status)
 		}
-		for field, l := range map[string]apitoken.List{
+		for field, l := range map[string]apitoken.ListParams{
 			"status": {Status: "gone"},
 			"sort":   {Order: "size"},
 			"limit":  {Limit: 201},
@@ -973,7 +975,7 @@ func (s Suite) TestListsFilterByStatusAndRefuseWhatTheyDoNotKnow(t *testing.T) {
 			_, err := w.auth.As(w.admin).List(t.Context(), l)
 			require.Equal(t, field, fieldOf(err), "%v", err)
 		}
-		_, err = m.List(t.Context(), apitoken.List{Limit: -1})
+		_, err = m.List(t.Context(), apitoken.ListParams{Limit: -1})
 		require.Equal(t, "limit", fieldOf(err))
 	})
 }
@@ -981,7 +983,7 @@ func (s Suite) TestListsFilterByStatusAndRefuseWhatTheyDoNotKnow(t *testing.T) {
 func (s Suite) TestPagesComeOneAfterTheOtherInEveryOrder(t *testing.T) {
 	w := s.newWorld(t)
 	for i := range 23 {
-		w.generate(w.ada, func(g *apitoken.Generate) {
+		w.generate(w.ada, func(g *apitoken.GenerateParams) {
 			g.Name = fmt.Sprint("token ", i%5)
 			if i%3 > 0 {
 				g.Expiry = apitoken.In(time.Duration(1+i%4) * time.Hour)
@@ -990,7 +992,7 @@ func (s Suite) TestPagesComeOneAfterTheOtherInEveryOrder(t *testing.T) {
 	}
 	for _, order := range []apitoken.Order{"", apitoken.ByName, apitoken.ByCreated, apitoken.ByExpires, apitoken.ByLastUsed} {
 		for _, desc := range []bool{false, true} {
-			l := apitoken.List{Order: order, Descending: desc, Limit: 4}
+			l := apitoken.ListParams{Order: order, Descending: desc, Limit: 4}
 			seen := map[string]int{}
 			for pages := 0; ; pages++ {
 				require.Less(t, pages, 10)
@@ -1019,28 +1021,28 @@ func (s Suite) TestCursorsCannotBeForgedOrCarriedElsewhere(t *testing.T) {
 			w.generate(actor)
 		}
 	}
-	list := apitoken.List{AllOwners: true, Limit: 1}
+	list := apitoken.ListParams{AllOwners: true, Limit: 1}
 	page, err := w.auth.As(w.admin).List(t.Context(), list)
 	require.NoError(t, err)
 	require.NotEmpty(t, page.Next)
 
-	with := func(edit func(*apitoken.List)) apitoken.List {
+	with := func(edit func(*apitoken.ListParams)) apitoken.ListParams {
 		l := list
 		l.Cursor = page.Next
 		edit(&l)
 		return l
 	}
-	_, err = w.auth.As(w.admin).List(t.Context(), with(func(*apitoken.List) {}))
+	_, err = w.auth.As(w.admin).List(t.Context(), with(func(*apitoken.ListParams) {}))
 	require.NoError(t, err)
-	_, err = w.auth.As(w.eve).List(t.Context(), with(func(*apitoken.List) {}))
+	_, err = w.auth.As(w.eve).List(t.Context(), with(func(*apitoken.ListParams) {}))
 	require.Equal(t, "cursor", fieldOf(err), "in another environment")
-	for what, l := range map[string]apitoken.List{
-		"another owner":      with(func(l *apitoken.List) { l.AllOwners = false }),
-		"another status":     with(func(l *apitoken.List) { l.Status = apitoken.StatusActive }),
-		"another permission": with(func(l *apitoken.List) { l.Permission = "devices:read" }),
-		"another text":       with(func(l *apitoken.List) { l.Text = "c" }),
-		"another order":      with(func(l *apitoken.List) { l.Order = apitoken.ByCreated }),
-		"another direction":  with(func(l *apitoken.List) { l.Descending = true }),
+	for what, l := range map[string]apitoken.ListParams{
+		"another owner":      with(func(l *apitoken.ListParams) { l.AllOwners = false }),
+		"another status":     with(func(l *apitoken.ListParams) { l.Status = apitoken.StatusActive }),
+		"another permission": with(func(l *apitoken.ListParams) { l.Permission = "devices:read" }),
+		"another text":       with(func(l *apitoken.ListParams) { l.Text = "c" }),
+		"another order":      with(func(l *apitoken.ListParams) { l.Order = apitoken.ByCreated }),
+		"another direction":  with(func(l *apitoken.ListParams) { l.Descending = true }),
 	} {
 		_, err := w.auth.As(w.admin).List(t.Context(), l)
 		require.Equal(t, "cursor", fieldOf(err), what)
@@ -1052,12 +1054,12 @@ func (s Suite) TestCursorsCannotBeForgedOrCarriedElsewhere(t *testing.T) {
 				continue
 			}
 			forged[i] = c
-			_, err := w.auth.As(w.admin).List(t.Context(), with(func(l *apitoken.List) { l.Cursor = string(forged) }))
+			_, err := w.auth.As(w.admin).List(t.Context(), with(func(l *apitoken.ListParams) { l.Cursor = string(forged) }))
 			require.Equal(t, "cursor", fieldOf(err), "byte %d", i)
 		}
 	}
 	for _, cursor := range []string{"x", page.Next[1:], page.Next + "A", page.Next + "=", page.Next + "\n", strings.Repeat("A", 1<<16)} {
-		_, err := w.auth.As(w.admin).List(t.Context(), with(func(l *apitoken.List) { l.Cursor = cursor }))
+		_, err := w.auth.As(w.admin).List(t.Context(), with(func(l *apitoken.ListParams) { l.Cursor = cursor }))
 		require.Equal(t, "cursor", fieldOf(err), "%.20q", cursor)
 	}
 }
@@ -1151,18 +1153,18 @@ func (s Suite) TestAListWithATokenThatWasNotAskedForIsRefused(t *testing.T) {
 	w.generate(w.eve)
 	w.generate(w.grace)
 	lying.environment = "other"
-	_, err := w.auth.As(w.ada).List(t.Context(), apitoken.List{})
+	_, err := w.auth.As(w.ada).List(t.Context(), apitoken.ListParams{})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
-	_, err = w.auth.As(w.admin).List(t.Context(), apitoken.List{AllOwners: true})
+	_, err = w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
 	lying.environment = "demo"
-	_, err = w.auth.As(w.ada).List(t.Context(), apitoken.List{})
+	_, err = w.auth.As(w.ada).List(t.Context(), apitoken.ListParams{})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
-	page, err := w.auth.As(w.admin).List(t.Context(), apitoken.List{AllOwners: true})
+	page, err := w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
 	require.NoError(t, err)
 	require.Len(t, page.Tokens, 1)
 	lying.halves = true
-	_, err = w.auth.As(w.admin).List(t.Context(), apitoken.List{AllOwners: true})
+	_, err = w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
 }
 

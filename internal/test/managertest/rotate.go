@@ -25,17 +25,17 @@ func (s Suite) TestARotatedTokenKeepsItsIDAndBothSecretsWorkDuringTheOverlap(t *
 		require.Equal(t, info.Name, got.Name)
 		require.Equal(t, info.Permissions, got.Permissions)
 		require.NotEqual(t, old.Reveal(), fresh.Reveal())
-		require.True(t, strings.HasPrefix(fresh.Reveal(), got.Hint))
+		require.True(t, strings.HasPrefix(fresh.Reveal(), got.DisplayID))
 		require.True(t, got.Rotation.OldValidUntil.Equal(time.Now().Add(time.Hour)))
-		require.Equal(t, "rotate", w.lastEvent().Action)
-		require.Equal(t, "rotate", got.History[0].Action)
+		require.Equal(t, "rotate", string(w.lastEvent().Action))
+		require.Equal(t, "rotate", string(got.History[0].Action))
 
 		time.Sleep(time.Hour - time.Microsecond)
 		require.True(t, w.works(old))
 		require.True(t, w.works(fresh))
 		time.Sleep(time.Microsecond)
 		require.False(t, w.works(old))
-		require.Equal(t, apitoken.ErrRetired, w.lastEvent().Reason, "so that theft shows")
+		require.Equal(t, apitoken.ErrRetiredSecret, w.lastEvent().Reason, "so that theft shows")
 		require.ErrorIs(t, w.lastEvent().Reason, apitoken.ErrInvalidToken)
 		require.True(t, w.works(fresh))
 		got, err = w.auth.As(w.ada).Get(t.Context(), info.ID)
@@ -51,7 +51,7 @@ func (s Suite) TestAnOverlapOfZeroRetiresTheOldSecretAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, got.Rotation)
 	require.False(t, w.works(old))
-	require.Equal(t, apitoken.ErrRetired, w.lastEvent().Reason)
+	require.Equal(t, apitoken.ErrRetiredSecret, w.lastEvent().Reason)
 	require.True(t, w.works(fresh))
 	_, third, err := w.auth.As(w.ada).Rotate(t.Context(), info.ID, 0, "")
 	require.NoError(t, err)
@@ -65,14 +65,14 @@ func (s Suite) TestAnOverlapNeverOutlivesTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
 		m := w.auth.As(w.ada)
-		info, old := w.generate(w.ada, func(g *apitoken.Generate) { g.Expiry = apitoken.In(time.Hour) })
+		info, old := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Hour) })
 		got, fresh, err := m.Rotate(t.Context(), info.ID, 24*time.Hour, "")
 		require.NoError(t, err)
 		require.Equal(t, info.ExpiresAt, got.Rotation.OldValidUntil)
 		// Nor does it when the token is shortened, and it stays short when that is taken back.
-		_, err = m.Update(t.Context(), info.ID, apitoken.Update{Expiry: apitoken.In(time.Minute)})
+		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.In(time.Minute)})
 		require.NoError(t, err)
-		got, err = m.Update(t.Context(), info.ID, apitoken.Update{Expiry: apitoken.Never()})
+		got, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.Never()})
 		require.NoError(t, err)
 		require.True(t, got.Rotation.OldValidUntil.Equal(time.Now().Add(time.Minute)))
 		time.Sleep(time.Minute)
@@ -126,7 +126,7 @@ func (s Suite) TestARepeatedRotationChangesNothing(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, fresh.Reveal(), again.Reveal())
-			require.Equal(t, "reveal", w.lastEvent().Action, "showing it again is a reveal")
+			require.Equal(t, "reveal", string(w.lastEvent().Action), "showing it again is a reveal")
 		}
 		// After it was taken back, its key must not make another one.
 		_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepOld)
@@ -146,14 +146,14 @@ func (s Suite) TestEndOverlapKeepsTheSecretThatIsAskedFor(t *testing.T) {
 		got, err := m.EndOverlap(t.Context(), info.ID, keep)
 		require.NoError(t, err)
 		require.Nil(t, got.Rotation)
-		require.Equal(t, "end_overlap", w.lastEvent().Action)
+		require.Equal(t, "end_overlap", string(w.lastEvent().Action))
 		kept, gone := fresh, old
 		if keep == apitoken.KeepOld {
 			kept, gone = old, fresh
 		}
 		require.True(t, w.works(kept))
 		require.False(t, w.works(gone))
-		require.Equal(t, apitoken.ErrRetired, w.lastEvent().Reason)
+		require.Equal(t, apitoken.ErrRetiredSecret, w.lastEvent().Reason)
 		shown, err := m.Reveal(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Equal(t, kept.Reveal(), shown.Reveal())
@@ -224,8 +224,8 @@ func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
 
 // byToken returns the actor as if he had come by a token with one permission.
 func (s Suite) byToken(w *world, actor apitoken.Actor, p apitoken.Permission) apitoken.Actor {
-	_, secret := w.generate(actor, func(g *apitoken.Generate) { g.Permissions = []apitoken.Permission{p} })
-	tok, err := w.auth.Verify(w.t.Context(), apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	_, secret := w.generate(actor, func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{p} })
+	tok, err := w.auth.Verify(w.t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	require.NoError(w.t, err)
 	actor.Token = tok
 	return actor
@@ -238,8 +238,8 @@ func (s Suite) TestOnlyAnActiveTokenIsRotated(t *testing.T) {
 		inactive, _ := w.generate(w.ada)
 		_, err := m.Deactivate(t.Context(), inactive.ID)
 		require.NoError(t, err)
-		expired, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.Expiry = apitoken.In(time.Second) })
-		pending, _ := w.generate(w.ada, func(g *apitoken.Generate) { g.NotBefore = time.Now().Add(time.Hour) })
+		expired, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Second) })
+		pending, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.NotBefore = time.Now().Add(time.Hour) })
 		time.Sleep(time.Second)
 		for what, id := range map[string]string{"inactive": inactive.ID, "expired": expired.ID, "pending": pending.ID} {
 			before := w.stored(id)
@@ -285,7 +285,7 @@ func (s Suite) TestTheOwnerSeesWhenTheOldSecretFallsSilent(t *testing.T) {
 		m := w.auth.As(w.ada)
 		_, fresh, err := m.Rotate(t.Context(), info.ID, 24*time.Hour, "")
 		require.NoError(t, err)
-		get := func() *apitoken.Info {
+		get := func() *apitoken.TokenInfo {
 			time.Sleep(5 * time.Minute) // longer than uses wait
 			synctest.Wait()
 			got, err := m.Get(t.Context(), info.ID)
@@ -300,27 +300,27 @@ func (s Suite) TestTheOwnerSeesWhenTheOldSecretFallsSilent(t *testing.T) {
 		require.True(t, w.works(fresh))
 		got := get()
 		require.Equal(t, usedOld, got.Rotation.OldLastUsedAt)
-		require.Equal(t, apitoken.LastUse{At: usedNew, From: netip.MustParseAddr("192.0.2.1"), Via: apitoken.InHeader}, got.LastUsed())
-		require.Equal(t, apitoken.LastUse{At: usedOld, From: netip.MustParseAddr("192.0.2.1"), Via: apitoken.InHeader, Old: true}, got.LastUses[1])
+		require.Equal(t, apitoken.LastUse{At: usedNew, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.InHeader}, got.LastUsed())
+		require.Equal(t, apitoken.LastUse{At: usedOld, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.InHeader, Old: true}, got.LastUses[1])
 	})
 }
 
 func (s Suite) TestRecheckFollowsTheSecretThatWasPresented(t *testing.T) {
 	w := s.newWorld(t)
 	info, old := w.generate(w.ada)
-	tok, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: old}, apitoken.All(w.read))
+	tok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: old}, apitoken.All(w.read))
 	require.NoError(t, err)
 	m := w.auth.As(w.ada)
 	_, fresh, err := m.Rotate(t.Context(), info.ID, time.Hour, "")
 	require.NoError(t, err)
-	newTok, err := w.auth.Verify(t.Context(), apitoken.Presented{Secret: fresh}, apitoken.All(w.read))
+	newTok, err := w.auth.Verify(t.Context(), apitoken.Credential{Secret: fresh}, apitoken.All(w.read))
 	require.NoError(t, err)
 	tok, err = w.auth.Recheck(t.Context(), tok, apitoken.All(w.read))
 	require.NoError(t, err, "in the overlap")
 	_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepNew)
 	require.NoError(t, err)
 	_, err = w.auth.Recheck(t.Context(), tok, apitoken.All(w.read))
-	require.ErrorIs(t, err, apitoken.ErrRetired)
+	require.ErrorIs(t, err, apitoken.ErrRetiredSecret)
 	_, err = w.auth.Recheck(context.WithoutCancel(t.Context()), newTok, apitoken.All(w.read))
 	require.NoError(t, err)
 }

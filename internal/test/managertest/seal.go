@@ -36,7 +36,7 @@ func keys(t *testing.T, ids ...string) []apitoken.Key {
 func withKeys(t *testing.T, ids ...string) func(*apitoken.Config) {
 	return func(c *apitoken.Config) {
 		c.IntegrityKeys, c.EncryptionKeys = keys(t, ids...), keys(t, ids...)
-		c.MaxStale = apitoken.ReadAlways // tamper goes past the Authority
+		c.MaxStaleness = apitoken.NoCache // tamper goes past the Authority
 	}
 }
 
@@ -50,7 +50,7 @@ func (w *world) tamper(rec apitoken.Record) {
 
 // full generates a token in which no field is empty.
 func (s Suite) full(w *world) (apitoken.Record, apitoken.Secret) {
-	info, _ := w.generate(w.ada, func(g *apitoken.Generate) {
+	info, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) {
 		g.Description = "description"
 		g.Expiry = apitoken.In(time.Hour)
 		g.NotBefore = time.Now().Add(-time.Hour)
@@ -175,7 +175,7 @@ func changed(t *testing.T, path string, v reflect.Value) reflect.Value {
 func (s Suite) TestRowsThatWereSwappedCopiedMintedOrWithoutMACAreRefused(t *testing.T) {
 	w := s.newWorld(t, withKeys(t, "a"))
 	readInfo, readSecret := w.generate(w.ada)
-	adminInfo, adminSecret := w.generate(w.admin, func(g *apitoken.Generate) { g.Permissions = w.admin.Grants })
+	adminInfo, adminSecret := w.generate(w.admin, func(g *apitoken.GenerateParams) { g.Permissions = w.admin.Grants })
 	read, admin := w.stored(readInfo.ID), w.stored(adminInfo.ID)
 	refused := func(what string, rec apitoken.Record, secret apitoken.Secret) {
 		t.Helper()
@@ -207,7 +207,7 @@ func (s Suite) TestRowsThatWereSwappedCopiedMintedOrWithoutMACAreRefused(t *test
 
 	// Without its KeyLister, New has nobody to ask which keys it needs.
 	mallory := s.newWorldOn(t, struct{ apitoken.Store }{w.store}, withKey(t, "a", "not the key"))
-	_, minted, err := mallory.auth.As(mallory.ada).Generate(t.Context(), apitoken.Generate{
+	_, minted, err := mallory.auth.As(mallory.ada).Generate(t.Context(), apitoken.GenerateParams{
 		Name: "minted", Permissions: []apitoken.Permission{mallory.read}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	status, called := w.get(minted)
@@ -374,7 +374,7 @@ func (s Suite) TestRevealShowsTheSecretToItsOwnerAndIsAnEvent(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, secret.Reveal(), shown.Reveal())
 	ev := w.lastEvent()
-	require.Equal(t, "reveal", ev.Action)
+	require.Equal(t, "reveal", string(ev.Action))
 	require.Equal(t, "ada", ev.Actor)
 	require.Equal(t, info.ID, ev.TokenID)
 	require.NoError(t, ev.Err)
@@ -389,7 +389,7 @@ func (s Suite) TestWithoutEncryptionKeysNothingOfASecretIsKept(t *testing.T) {
 	info, secret := w.generate(w.ada)
 	require.False(t, info.Revealable)
 	_, err := w.auth.As(w.ada).Reveal(t.Context(), info.ID)
-	require.ErrorIs(t, err, apitoken.ErrNotKept)
+	require.ErrorIs(t, err, apitoken.ErrNotRevealable)
 	_, err = w.auth.As(w.admin).Reveal(t.Context(), info.ID)
 	require.True(t, isForbidden(err), "judged before whether there is one: %v", err)
 	body := secret.Reveal()[len("acme_")+len(info.ID):]

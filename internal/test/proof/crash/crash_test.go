@@ -202,7 +202,7 @@ func (l *ledger) checkList(t *testing.T, s *service) {
 	}
 	cursor, others := "", 0
 	for {
-		page, err := s.manager().List(t.Context(), apitoken.List{Limit: 100, Cursor: cursor})
+		page, err := s.manager().List(t.Context(), apitoken.ListParams{Limit: 100, Cursor: cursor})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -373,14 +373,14 @@ func TestAFileThatIsReplacedUnderneathIsNotMixedWithTheOpenOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	generated := func() (string, apitoken.Presented) {
-		info, secret, err := s.manager().Generate(t.Context(), apitoken.Generate{Name: "n", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
+	generated := func() (string, apitoken.Credential) {
+		info, secret, err := s.manager().Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return info.ID, apitoken.Presented{Secret: secret}
+		return info.ID, apitoken.Credential{Secret: secret}
 	}
-	id, presented := generated()
+	id, credential := generated()
 	empty, err := open(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)
@@ -389,13 +389,13 @@ func TestAFileThatIsReplacedUnderneathIsNotMixedWithTheOpenOne(t *testing.T) {
 	if err := os.Rename(other, address); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.auth.Verify(t.Context(), presented, apitoken.All(s.read)); err != nil {
+	if _, err := s.auth.Verify(t.Context(), credential, apitoken.All(s.read)); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.manager().Deactivate(t.Context(), id); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.auth.Verify(t.Context(), presented, apitoken.All(s.read)); !errors.Is(err, apitoken.ErrDeactivated) {
+	if _, err := s.auth.Verify(t.Context(), credential, apitoken.All(s.read)); !errors.Is(err, apitoken.ErrDeactivated) {
 		t.Errorf("a deactivation was acknowledged, and the token's error is %v", err)
 	}
 	var ids []string

@@ -133,7 +133,7 @@ func (l *ledger) check(ctx context.Context, s *service, all bool) (wrong []strin
 }
 
 func (l *ledger) checkOne(ctx context.Context, s *service, t *token) error {
-	_, err := s.auth.Verify(ctx, apitoken.Presented{Secret: apitoken.NewSecret(t.secret)}, apitoken.All(s.read))
+	_, err := s.auth.Verify(ctx, apitoken.Credential{Secret: apitoken.NewSecret(t.secret)}, apitoken.All(s.read))
 	if errors.Is(err, apitoken.ErrUnavailable) {
 		return fmt.Errorf("unavailable: %v", errors.Unwrap(err))
 	}
@@ -151,7 +151,7 @@ func (l *ledger) checkOne(ctx context.Context, s *service, t *token) error {
 		return fmt.Errorf("accepted: %v (%v)", got, errors.Unwrap(err))
 	}
 	for _, secret := range t.old {
-		if _, err := s.auth.Verify(ctx, apitoken.Presented{Secret: apitoken.NewSecret(secret)}, apitoken.All(s.read)); !errors.Is(err, apitoken.ErrInvalidToken) {
+		if _, err := s.auth.Verify(ctx, apitoken.Credential{Secret: apitoken.NewSecret(secret)}, apitoken.All(s.read)); !errors.Is(err, apitoken.ErrInvalidToken) {
 			return fmt.Errorf("a secret that was rotated away: %v", err)
 		}
 	}
@@ -189,7 +189,7 @@ func newService(store apitoken.Store, timeout time.Duration) (*service, error) {
 	s := &service{read: catalog.Define("devices:read", "See devices")}
 	var err error
 	s.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &catalog, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: timeout,
+		Prefix: "acme", Permissions: &catalog, Store: store, MaxStaleness: apitoken.NoCache, StoreTimeout: timeout,
 	})
 	return s, err
 }
@@ -225,12 +225,12 @@ func (s *service) work(ctx context.Context, worker int, stop <-chan struct{}, sa
 		say(n)
 		var (
 			secret apitoken.Secret
-			info   *apitoken.Info
+			info   *apitoken.TokenInfo
 			err    error
 		)
 		switch n.Op {
 		case generate:
-			info, secret, err = m.Generate(ctx, apitoken.Generate{Name: "one of many", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
+			info, secret, err = m.Generate(ctx, apitoken.GenerateParams{Name: "one of many", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
 			if err == nil {
 				id, active, steps = info.ID, true, 0
 			}

@@ -61,16 +61,16 @@ func (w *world) open(catalog *apitoken.Catalog, keyIDs ...string) {
 		w.auth.Close()
 	}
 	var store apitoken.Store = w.store
-	maxStale := 10 * time.Second // longer than StoreTimeout: that time passes forgets nothing
+	maxStaleness := 10 * time.Second // longer than StoreTimeout: that time passes forgets nothing
 	switch {
 	case w.how.cancelable:
-		store, maxStale = promising{watched{w.store}}, 0
+		store, maxStaleness = promising{watched{w.store}}, 0
 	case w.how.feed:
-		store, maxStale = watched{w.store}, 0
+		store, maxStaleness = watched{w.store}, 0
 	}
 	var err error
 	w.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: catalog, Store: store, MaxStale: maxStale, IntegrityKeys: keys(w.t, keyIDs...), EncryptionKeys: keys(w.t, keyIDs...),
+		Prefix: "acme", Permissions: catalog, Store: store, MaxStaleness: maxStaleness, IntegrityKeys: keys(w.t, keyIDs...), EncryptionKeys: keys(w.t, keyIDs...),
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60},
 	})
 	must(w.t, err)
@@ -93,8 +93,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func (w *world) wanted() apitoken.Generate {
-	return apitoken.Generate{Name: "nightly", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
+func (w *world) wanted() apitoken.GenerateParams {
+	return apitoken.GenerateParams{Name: "nightly", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
 }
 
 func (w *world) manager() *apitoken.Manager {
@@ -167,7 +167,7 @@ var operations = []operation{
 		return nil
 	}, after: 200},
 	{name: "verify and recheck", do: func(w *world) error {
-		tok, err := w.auth.Verify(w.t.Context(), apitoken.Presented{Secret: w.secret}, apitoken.All(w.read))
+		tok, err := w.auth.Verify(w.t.Context(), apitoken.Credential{Secret: w.secret}, apitoken.All(w.read))
 		if err == nil {
 			_, err = w.auth.Recheck(w.t.Context(), tok, apitoken.All(w.read))
 		}
@@ -196,7 +196,7 @@ var operations = []operation{
 		return err
 	}, after: 200},
 	{name: "list", do: func(w *world) error {
-		page, err := w.manager().List(w.t.Context(), apitoken.List{AllOwners: true})
+		page, err := w.manager().List(w.t.Context(), apitoken.ListParams{AllOwners: true})
 		if err == nil && len(page.Tokens) != 2 {
 			return fmt.Errorf("the list has %d tokens", len(page.Tokens))
 		}
@@ -220,7 +220,7 @@ var operations = []operation{
 	}, after: 200},
 	{name: "import", do: func(w *world) error {
 		s := apitoken.NewSecret("AsAnEarlierSystemHasIssuedIt-4711")
-		_, err := w.manager().Import(w.t.Context(), apitoken.Import{Generate: w.wanted(), Secret: s})
+		_, err := w.manager().Import(w.t.Context(), apitoken.ImportParams{GenerateParams: w.wanted(), Secret: s})
 		if err == nil {
 			w.made = s
 		}
@@ -228,13 +228,13 @@ var operations = []operation{
 	}, after: 200},
 	{name: "explain", do: func(w *world) error {
 		x, err := w.manager().Explain(w.t.Context(), w.id, apitoken.All(w.write), netip.Addr{})
-		if err == nil && !slices.Equal(x.Reasons, []apitoken.Reason{apitoken.ErrPermission}) {
+		if err == nil && !slices.Equal(x.Reasons, []apitoken.Reason{apitoken.ErrMissingPermission}) {
 			return fmt.Errorf("the reasons are %q", x.Reasons)
 		}
 		return err
 	}, after: 200},
 	{name: "update", do: func(w *world) error {
-		_, err := w.manager().Update(w.t.Context(), w.id, apitoken.Update{Name: new("other"), Permissions: &[]apitoken.Permission{w.write}})
+		_, err := w.manager().Update(w.t.Context(), w.id, apitoken.UpdateParams{Name: new("other"), Permissions: &[]apitoken.Permission{w.write}})
 		return err
 	}, made: func(before, now *apitoken.Record) bool {
 		return now != nil && now.Version == before.Version+1 && now.Name == "other" && slices.Equal(now.Permissions, []string{"devices:write"})
@@ -295,15 +295,15 @@ var operations = []operation{
 		_, err := w.manager().Deactivate(w.t.Context(), w.id)
 		return err
 	}, do: func(w *world) error {
-		_, err := w.manager().Bulk(w.t.Context(), apitoken.Bulk{Action: "activate", IDs: []string{w.id}})
+		_, err := w.manager().Bulk(w.t.Context(), apitoken.BulkParams{Action: "activate", IDs: []string{w.id}})
 		return err
 	}, made: status(apitoken.StatusActive), after: 200},
 	{name: "deactivate in bulk", do: func(w *world) error {
-		_, err := w.manager().Bulk(w.t.Context(), apitoken.Bulk{Action: "deactivate", IDs: []string{w.id}})
+		_, err := w.manager().Bulk(w.t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{w.id}})
 		return err
 	}, made: status(apitoken.StatusInactive), after: 401},
 	{name: "delete in bulk", do: func(w *world) error {
-		_, err := w.manager().Bulk(w.t.Context(), apitoken.Bulk{Action: "delete", IDs: []string{w.id}})
+		_, err := w.manager().Bulk(w.t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{w.id}})
 		return err
 	}, made: gone, after: 401},
 	{name: "rekey", prepare: func(w *world) error {

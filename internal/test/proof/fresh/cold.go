@@ -57,7 +57,7 @@ func startCold(t testing.TB, e *engine, rows int) coldStart {
 		c.wrong = append(c.wrong, fmt.Sprintf("a cold node answers %d for a good token", status))
 	}
 	for c.asked = 1; c.asked < 100; c.asked++ {
-		time.Sleep(12 * time.Millisecond) // beyond MaxStale in all, and through some polls of the feed
+		time.Sleep(12 * time.Millisecond) // beyond MaxStaleness in all, and through some polls of the feed
 		f.request(0, tok)
 	}
 	cold.auth.Close()

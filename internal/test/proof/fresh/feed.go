@@ -59,11 +59,11 @@ type faulty struct {
 }
 
 // underFault deactivates a token every pause for a time d, beginning with the
-// fault, and asks all nodes about each token until well after MaxStale. Then the
+// fault, and asks all nodes about each token until well after MaxStaleness. Then the
 // fault ends.
-func underFault(t testing.TB, e *engine, x fault, maxStale, d, pause time.Duration) faulty {
+func underFault(t testing.TB, e *engine, x fault, maxStaleness, d, pause time.Duration) faulty {
 	via, begin, end := x.between(t, e.addr)
-	f := newFleet(t, e, via, maxStale, 5*time.Second)
+	f := newFleet(t, e, via, maxStaleness, 5*time.Second)
 	f.awaitFeeds(t)
 	f.mustGenerate(t, int(d/pause)+1)
 	begin()
@@ -76,7 +76,7 @@ func underFault(t testing.TB, e *engine, x fault, maxStale, d, pause time.Durati
 				fire.Go(func() {
 					f.hammer(n, tok, time.Millisecond, func(int) bool {
 						acked := tok.acked.Load()
-						return acked > 0 && f.now()-acked > int64(maxStale*3/2) || t.Context().Err() != nil
+						return acked > 0 && f.now()-acked > int64(maxStaleness*3/2) || t.Context().Err() != nil
 					})
 				})
 			}

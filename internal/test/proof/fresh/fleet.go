@@ -33,7 +33,7 @@ type fleet struct {
 	zero  time.Time // of all moments, which are in nanoseconds since
 	nodes [nodes]*node
 
-	maxStale, timeout time.Duration
+	maxStaleness, timeout time.Duration
 
 	mu     sync.Mutex
 	tokens []*token
@@ -60,8 +60,8 @@ func (s nodeStore) Watch(ctx context.Context, feed apitoken.Feed) error {
 }
 
 // newFleet starts nodes whose feed goes through the address via.
-func newFleet(t testing.TB, e *engine, via string, maxStale, timeout time.Duration) *fleet {
-	f := &fleet{zero: time.Now(), maxStale: maxStale, timeout: timeout}
+func newFleet(t testing.TB, e *engine, via string, maxStaleness, timeout time.Duration) *fleet {
+	f := &fleet{zero: time.Now(), maxStaleness: maxStaleness, timeout: timeout}
 	for i := range f.nodes {
 		db, err := e.open(t.Context(), e.addr)
 		if err != nil {
@@ -75,7 +75,7 @@ func newFleet(t testing.TB, e *engine, via string, maxStale, timeout time.Durati
 			}
 			t.Cleanup(func() { feed.Close() })
 		}
-		f.nodes[i] = newNode(t, nodeStore{db, feed}, maxStale, timeout)
+		f.nodes[i] = newNode(t, nodeStore{db, feed}, maxStaleness, timeout)
 	}
 	return f
 }
@@ -92,10 +92,10 @@ var keys = func() (ring [2][]apitoken.Key) {
 	return ring
 }()
 
-func newNode(t testing.TB, store nodeStore, maxStale, timeout time.Duration) *node {
+func newNode(t testing.TB, store nodeStore, maxStaleness, timeout time.Duration) *node {
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix: "proof", Permissions: &catalog, Store: store, IntegrityKeys: keys[0], EncryptionKeys: keys[1],
-		MaxStale: maxStale, StoreTimeout: timeout,
+		MaxStaleness: maxStaleness, StoreTimeout: timeout,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ type token struct {
 
 // generate makes a token on a node.
 func (f *fleet) generate(ctx context.Context, on int) (*token, error) {
-	info, secret, err := f.nodes[on].auth.As(owner).Generate(ctx, apitoken.Generate{
+	info, secret, err := f.nodes[on].auth.As(owner).Generate(ctx, apitoken.GenerateParams{
 		Name: "Proof", Permissions: []apitoken.Permission{use}, Expiry: apitoken.Never(),
 	})
 	if err != nil {
@@ -275,8 +275,8 @@ func (f *fleet) judge() verdict {
 			if accepted > 0 {
 				v.latest = max(v.latest, late)
 			}
-			if late > f.maxStale {
-				wrong("node %d accepted a token %v after another node had acknowledged its deactivation; MaxStale is %v", n, late, f.maxStale)
+			if late > f.maxStaleness {
+				wrong("node %d accepted a token %v after another node had acknowledged its deactivation; MaxStaleness is %v", n, late, f.maxStaleness)
 			}
 			if refused > 0 {
 				v.other = append(v.other, time.Duration(refused-acked))

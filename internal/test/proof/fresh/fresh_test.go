@@ -10,18 +10,18 @@ import (
 
 // The promise, in seconds, and without a word on speed.
 var brief = scale{
-	revocations: 30, rows: 10_000, maxStale: time.Second / 2,
+	revocations: 30, rows: 10_000, maxStaleness: time.Second / 2,
 	fault: 2 * time.Second, outage: 2 * time.Second, pause: 100 * time.Millisecond,
 }
 
-func TestOnPostgreSQLADeactivationIsNeverSeenLaterThanMaxStale(t *testing.T) {
+func TestOnPostgreSQLADeactivationIsNeverSeenLaterThanMaxStaleness(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
 	keepsThePromise(t, newPostgres(t))
 }
 
-func TestOnRedisADeactivationIsNeverSeenLaterThanMaxStale(t *testing.T) {
+func TestOnRedisADeactivationIsNeverSeenLaterThanMaxStaleness(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
@@ -36,14 +36,14 @@ func keepsThePromise(t *testing.T, e *engine) {
 		}
 	}
 	t.Run("the feed is up", func(t *testing.T) {
-		v := measureRevocations(t, e, s.revocations, s.maxStale)
+		v := measureRevocations(t, e, s.revocations, s.maxStaleness)
 		nothing(t, v.wrong)
 	})
 	t.Run("the feed fails", func(t *testing.T) {
 		for _, x := range faultsOf(e) {
 			t.Run(x.name, func(t *testing.T) {
 				t.Parallel()
-				v := underFault(t, e, x, s.maxStale, s.fault, s.pause)
+				v := underFault(t, e, x, s.maxStaleness, s.fault, s.pause)
 				nothing(t, v.wrong)
 				if v.revoked == 0 || len(v.other) == 0 {
 					t.Error("nothing was deactivated, or refused")
@@ -53,7 +53,7 @@ func keepsThePromise(t *testing.T, e *engine) {
 	})
 	for _, o := range outagesOf(t, e) {
 		t.Run("the store is "+o.name, func(t *testing.T) {
-			v := underOutage(t, e, o, s.maxStale, s.outage)
+			v := underOutage(t, e, o, s.maxStaleness, s.outage)
 			nothing(t, v.wrong)
 		})
 	}

@@ -1,7 +1,7 @@
 //go:build unix
 
 // Fresh measures how soon a node refuses a token that another node has
-// deactivated, and checks that it is never later than MaxStale, whatever happens
+// deactivated, and checks that it is never later than MaxStaleness, whatever happens
 // to the feed of changes or to the store. It starts its own PostgreSQL and Redis,
 // prints a report in Markdown, and fails if the promise was broken.
 //
@@ -53,7 +53,7 @@ func main() {
 // A scale is how much is done.
 type scale struct {
 	revocations, rows int
-	maxStale          time.Duration
+	maxStaleness      time.Duration
 	fault, outage     time.Duration
 	pause             time.Duration // between deactivations, during a fault
 	only              string
@@ -62,7 +62,7 @@ type scale struct {
 func (s scale) has(check string) bool { return s.only == "" || strings.Contains(s.only, check) }
 
 var full = scale{
-	revocations: 10_000, rows: 1_000_000, maxStale: time.Second,
+	revocations: 10_000, rows: 1_000_000, maxStaleness: time.Second,
 	fault: 12 * time.Second, outage: 5 * time.Second, pause: 100 * time.Millisecond,
 }
 
@@ -78,18 +78,18 @@ func (r *report) run(ctx context.Context, s scale) error {
 				}
 			}
 			if s.has("revocations") {
-				alone(func(t testing.TB) { r.revocations(e, measureRevocations(t, e, s.revocations, s.maxStale)) })
+				alone(func(t testing.TB) { r.revocations(e, measureRevocations(t, e, s.revocations, s.maxStaleness)) })
 			}
 			if s.has("feed") {
 				r.faults(s)
 				for _, x := range faultsOf(e) {
-					alone(func(t testing.TB) { r.fault(x, underFault(t, e, x, s.maxStale, s.fault, s.pause)) })
+					alone(func(t testing.TB) { r.fault(x, underFault(t, e, x, s.maxStaleness, s.fault, s.pause)) })
 				}
 			}
 			if s.has("store") {
 				r.outages(s)
 				for _, o := range outagesOf(t, e) {
-					alone(func(t testing.TB) { r.outage(o, underOutage(t, e, o, s.maxStale, s.outage)) })
+					alone(func(t testing.TB) { r.outage(o, underOutage(t, e, o, s.maxStaleness, s.outage)) })
 				}
 			}
 			if s.has("cold") && e.dsn != "" {

@@ -45,9 +45,9 @@ const grace = 2 * time.Second
 
 // underOutage runs a load of requests, generations and deactivations through an
 // outage that lasts d, and for d and grace after it.
-func underOutage(t testing.TB, e *engine, o outage, maxStale, d time.Duration) survival {
+func underOutage(t testing.TB, e *engine, o outage, maxStaleness, d time.Duration) survival {
 	const timeout = time.Second / 2
-	f := newFleet(t, e, e.addr, maxStale, timeout)
+	f := newFleet(t, e, e.addr, maxStaleness, timeout)
 	f.awaitFeeds(t)
 	f.mustGenerate(t, 100)
 	s := survival{timeout: timeout}

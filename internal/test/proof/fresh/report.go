@@ -38,7 +38,7 @@ func (r *report) begin(s scale) {
 
 How soon a token that one node has deactivated is refused by the others; and what
 happens when the feed of changes, or the store, fails. Three nodes, each with
-connections of its own to one server; rows have a MAC; MaxStale is %v. Written by
+connections of its own to one server; rows have a MAC; MaxStaleness is %v. Written by
 
     go run ./internal/test/proof/fresh -o docs/freshness.md    # make fresh
 
@@ -47,10 +47,10 @@ this machine.
 
 Every request leaves a trace: when it began, and what the answer was. Afterwards each is
 held against the moment when the deactivation of its token was acknowledged. A request
-that began later than MaxStale after it and was accepted, one that began after it at all and was accepted by the
+that began later than MaxStaleness after it and was accepted, one that began after it at all and was accepted by the
 node that acknowledged it, and a refusal of a good token are wrong. One wrong decision, or
 a lost change, and the program fails.
-`, s.maxStale, time.Now().UTC().Format("2 January 2006"), machine(), runtime.Version())
+`, s.maxStaleness, time.Now().UTC().Format("2 January 2006"), machine(), runtime.Version())
 }
 
 // machine describes this machine.
@@ -105,7 +105,7 @@ func (r *report) faults(s scale) {
 ### The feed fails
 
 The store stays in reach. Each fault lasts %v; a token is deactivated every %v, and all
-nodes are asked for it every millisecond until well after MaxStale. The figure to look at
+nodes are asked for it every millisecond until well after MaxStaleness. The figure to look at
 is how long after the acknowledgement the latest request began that was still accepted.
 Hints, which PostgreSQL sends beside its log, can be doubled, reordered and lost; what Redis says comes on
 one connection, which keeps the order, so there it is all or nothing.

@@ -26,8 +26,8 @@ type revocation struct {
 
 // measureRevocations deactivates n tokens, one node after the other, while all
 // nodes are asked again and again.
-func measureRevocations(t testing.TB, e *engine, n int, maxStale time.Duration) revocation {
-	f := newFleet(t, e, e.addr, maxStale, 5*time.Second)
+func measureRevocations(t testing.TB, e *engine, n int, maxStaleness time.Duration) revocation {
+	f := newFleet(t, e, e.addr, maxStaleness, 5*time.Second)
 	f.awaitFeeds(t)
 	f.mustGenerate(t, n)
 	ping := e.bare(t)
@@ -92,7 +92,7 @@ func (f *fleet) revokeUnderFire(ctx context.Context, tok *token, on int) error {
 		fire.Go(func() {
 			f.hammer(n, tok, pace, func(status int) bool {
 				acked := tok.acked.Load()
-				return acked > 0 && (status != http.StatusOK || f.now()-acked > 5*int64(f.maxStale)) || ctx.Err() != nil
+				return acked > 0 && (status != http.StatusOK || f.now()-acked > 5*int64(f.maxStaleness)) || ctx.Err() != nil
 			})
 		})
 	}

@@ -59,7 +59,7 @@ var stores = []struct {
 func newAuthority(t *testing.T, store apitoken.Store, catalog *apitoken.Catalog, edit func(*apitoken.Config)) *apitoken.Authority {
 	config := apitoken.Config{
 		Prefix: "acme", Permissions: catalog, Store: store, StoreTimeout: 30 * time.Second,
-		MaxStale: 1000 * time.Hour, // nothing becomes fresh by getting old
+		MaxStaleness: 1000 * time.Hour, // nothing becomes fresh by getting old
 	}
 	edit(&config)
 	a, err := apitoken.New(config)
@@ -186,8 +186,8 @@ func TestTheNaiveCacheIsCaught(t *testing.T) {
 	store := memory.New()
 	cache := &naive{Store: slow{unwatched{store}, 200 * time.Microsecond}, cache: map[string]apitoken.Record{}}
 	sv := &service{read: read}
-	sv.change = newAuthority(t, invalidating{store, cache}, catalog, func(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways })
-	sv.verify = newAuthority(t, cache, catalog, func(c *apitoken.Config) { c.MaxStale = apitoken.ReadAlways })
+	sv.change = newAuthority(t, invalidating{store, cache}, catalog, func(c *apitoken.Config) { c.MaxStaleness = apitoken.NoCache })
+	sv.verify = newAuthority(t, cache, catalog, func(c *apitoken.Config) { c.MaxStaleness = apitoken.NoCache })
 
 	var histories, exact, byPorcupine int
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

@@ -156,7 +156,7 @@ func outcomeOf(k kind, err error) outcome {
 		return sawUnknown
 	case errors.Is(err, apitoken.ErrWrongSecret):
 		return sawWrong
-	case errors.Is(err, apitoken.ErrRetired):
+	case errors.Is(err, apitoken.ErrRetiredSecret):
 		return sawRetired
 	case errors.Is(err, apitoken.ErrDeactivated):
 		return sawInactive

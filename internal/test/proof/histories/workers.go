@@ -121,7 +121,7 @@ func (r *round) manager() *apitoken.Manager {
 // generate puts a new token into a slot.
 func (r *round) generate(slot int, notes *[]noted) {
 	call := r.clock.Add(1)
-	info, secret, err := r.manager().Generate(r.ctx, apitoken.Generate{
+	info, secret, err := r.manager().Generate(r.ctx, apitoken.GenerateParams{
 		Name: "shared", Permissions: []apitoken.Permission{r.read}, Expiry: apitoken.Never(),
 	})
 	if err != nil {
@@ -150,7 +150,7 @@ func (r *round) changeSomething(notes *[]noted) {
 		o.secret = t.reserve()
 	}
 	var (
-		info   *apitoken.Info
+		info   *apitoken.TokenInfo
 		secret apitoken.Secret
 		err    error
 	)
@@ -198,7 +198,7 @@ func (r *round) verifySomething(notes *[]noted) bool {
 		return false
 	}
 	o := op{kind: verify, secret: n, call: r.clock.Add(1)}
-	_, err := r.service.verify.Verify(r.ctx, apitoken.Presented{Secret: secret}, apitoken.AnyToken())
+	_, err := r.service.verify.Verify(r.ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 	o.ret = r.clock.Add(1)
 	o.outcome = outcomeOf(verify, err)
 	*notes = append(*notes, noted{o, t.index})

@@ -44,13 +44,13 @@ func newRig(t testing.TB, tokens int, settings ...string) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.store.Close() })
-	r.auth, err = apitoken.New(apitoken.Config{Prefix: "scale", Permissions: &catalog, Store: r.store, MaxStale: apitoken.ReadAlways})
+	r.auth, err = apitoken.New(apitoken.Config{Prefix: "scale", Permissions: &catalog, Store: r.store, MaxStaleness: apitoken.NoCache})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.auth.Close() })
 	for range tokens {
-		info, _, err := r.auth.As(owner).Generate(t.Context(), apitoken.Generate{
+		info, _, err := r.auth.As(owner).Generate(t.Context(), apitoken.GenerateParams{
 			Name: "Scale", Permissions: []apitoken.Permission{use}, Expiry: apitoken.Never(),
 		})
 		if err != nil {
@@ -81,7 +81,7 @@ func BenchmarkRead(b *testing.B) {
 }
 
 // BenchmarkFeed is what nodes that watch an idle log cost the server: time of its
-// processors per node and second, at a MaxStale of one second.
+// processors per node and second, at a MaxStaleness of one second.
 func BenchmarkFeed(b *testing.B) {
 	for _, nodes := range []int{10, 100} {
 		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
@@ -145,7 +145,7 @@ func BenchmarkUse(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		uses[i] = apitoken.Use{ID: id, Digest: rec.Secrets[0].Digest, Transport: apitoken.InHeader}
+		uses[i] = apitoken.Use{ID: id, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader}
 	}
 	before, at := serverTime(b, r), time.Now().UTC().Truncate(time.Microsecond)
 	for b.Loop() {
@@ -180,11 +180,11 @@ func watch(t testing.TB, r *rig, nodes int, changed func() func()) {
 	begun.Wait()
 }
 
-// A feed is that of a node with a MaxStale of one second.
+// A feed is that of a node with a MaxStaleness of one second.
 type feed struct{ begun, changed func() }
 
 func (f *feed) Reset()                  {}
-func (f *feed) Current(time.Time)       { f.begun() }
+func (f *feed) CaughtUp(time.Time)      { f.begun() }
 func (f *feed) Interval() time.Duration { return time.Second / 4 }
 func (f *feed) Changed(...string)       { f.changed() }
 

@@ -177,7 +177,7 @@ func (c *client) change() {
 }
 
 func (c *client) generate() *owned {
-	info, s, err := c.m.Generate(context.Background(), apitoken.Generate{Name: "soak", Permissions: []apitoken.Permission{c.read}, Expiry: apitoken.In(24 * time.Hour)})
+	info, s, err := c.m.Generate(context.Background(), apitoken.GenerateParams{Name: "soak", Permissions: []apitoken.Permission{c.read}, Expiry: apitoken.In(24 * time.Hour)})
 	if err != nil {
 		c.wrongf("generate: %v", err)
 		return &owned{inactive: true}
@@ -222,7 +222,7 @@ func TestAServiceThatRunsForLongAnswersRightAndDoesNotGrow(t *testing.T) {
 		wg.Go(func() {
 			m := s.auth.As(apitoken.Actor{User: "nobody", Environment: "default"})
 			for range 100 {
-				if _, err := m.List(t.Context(), apitoken.List{Limit: 1}); err != nil {
+				if _, err := m.List(t.Context(), apitoken.ListParams{Limit: 1}); err != nil {
 					t.Error(err)
 				}
 			}

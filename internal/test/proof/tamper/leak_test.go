@@ -110,7 +110,7 @@ func TestNoSecretIsOnTheDisk(t *testing.T) {
 			var digests [][]byte // of tokens that are not deleted
 			for i := range 20 {
 				w := newWorld(t, p.store, key)
-				info, first, err := w.manager().Generate(t.Context(), apitoken.Generate{
+				info, first, err := w.manager().Generate(t.Context(), apitoken.GenerateParams{
 					Name: "nightly", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.In(time.Hour),
 					Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 				})

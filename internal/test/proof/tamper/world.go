@@ -30,7 +30,7 @@ func newWorld(t *testing.T, store apitoken.Store, keyText string) *world {
 	var catalog apitoken.Catalog
 	w.read = catalog.Define("devices:read", "See devices")
 	w.write = catalog.Define("devices:write", "Change devices")
-	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, MaxStale: apitoken.ReadAlways, StoreTimeout: 30 * time.Second}
+	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, MaxStaleness: apitoken.NoCache, StoreTimeout: 30 * time.Second}
 	if keyText != "" {
 		key, err := apitoken.NewKey("k1", []byte(strings.Repeat(keyText, 32)[:32]))
 		must(t, err)
@@ -58,7 +58,7 @@ func (w *world) manager() *apitoken.Manager {
 // network, a description and two secrets.
 func (w *world) generate() (id string, secret apitoken.Secret) {
 	w.t.Helper()
-	info, old, err := w.manager().Generate(context.Background(), apitoken.Generate{
+	info, old, err := w.manager().Generate(context.Background(), apitoken.GenerateParams{
 		Name: "nightly", Description: "what it is for", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.In(24 * time.Hour),
 		NotBefore: time.Now().Add(-time.Hour), Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
 	})
