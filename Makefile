@@ -29,7 +29,7 @@ timing: ## does the time of a refusal tell about the secret? TIMING=2m is how lo
 fresh: ## how soon other nodes refuse a deactivated token, into docs/freshness.md; some 15 minutes
 	@go run ./internal/test/proof/fresh -o docs/freshness.md
 
-newcomer: ## follow the README in an empty directory, with modules as they will be released; COLD=1 with an empty build cache
+newcomer: ## build the program of the README with modules as they will be released; COLD=1 with an empty build cache
 	@$(ci) newcomer
 
 mutation: ## break the library in some 440 places, one at a time: does a test notice? into docs/mutation.md; 20 minutes

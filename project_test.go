@@ -295,36 +295,59 @@ func TestConfigIsWrittenWithFieldNamesAndNotCompared(t *testing.T) {
 	assert.False(t, first.IsExported())
 }
 
-// Whole programs in the README compile; other Go in it is at least formatted.
-func TestTheGoCodeOfTheREADMECompiles(t *testing.T) {
+// The first page is short, and stays so. Its program is that of testdata/minimal,
+// which builds; that it does what the page says is tested in internal/test/ci.
+func TestTheREADMEIsShortAndItsProgramIsTheMinimalOne(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
-	if os.IsNotExist(err) {
-		t.Skip("needs README.md")
-	}
 	require.NoError(t, err)
-	examples, err := filepath.Abs("examples") // whose go.mod has all that a program needs
+	assert.LessOrEqual(t, bytes.Count(readme, []byte("\n")), 150, "lines")
+	assert.LessOrEqual(t, len(bytes.Fields(readme)), 900, "words")
+
+	minimal, err := os.ReadFile("testdata/minimal/main.go")
 	require.NoError(t, err)
-	programs := 0
-	for _, block := range regexp.MustCompile("(?ms)^```go\n(.*?)^```").FindAllSubmatch(readme, -1) {
-		code := block[1]
-		formatted, err := format.Source(code)
-		if assert.NoError(t, err, "%s", code) {
-			assert.Equal(t, string(formatted), string(code), "gofmt changes it")
-		}
-		if !bytes.HasPrefix(code, []byte("package ")) {
-			continue
-		}
-		programs++
-		// An overlay has the go command see a file where there is none.
-		dir := t.TempDir()
-		file, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
-		require.NoError(t, os.WriteFile(file, code, 0o666))
-		replace, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(examples, "readme", "main.go"): file}})
+	assert.LessOrEqual(t, bytes.Count(minimal, []byte("\n")), 40, "lines of the program")
+	programs := regexp.MustCompile("(?ms)^```go devices/main.go\n(.*?)^```").FindAllSubmatch(readme, -1)
+	require.Len(t, programs, 1)
+	assert.Equal(t, string(minimal), string(programs[0][1]))
+	goCommand(t, "build", "-o", os.DevNull, "./testdata/minimal")
+}
+
+func TestTheGoCodeOfPagesIsFormatted(t *testing.T) {
+	for _, page := range []string{"README.md", "docs/getting-started.md", "docs/troubleshooting.md"} {
+		text, err := os.ReadFile(page)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(overlay, replace, 0o666))
-		goCommand(t, "-C", examples, "build", "-overlay="+overlay, "-o", os.DevNull, "./readme")
+		for _, block := range regexp.MustCompile("(?ms)^```go.*?\n(.*?)^```").FindAllSubmatch(text, -1) {
+			formatted, err := format.Source(block[1])
+			if assert.NoError(t, err, "%s: %s", page, block[1]) {
+				assert.Equal(t, string(formatted), string(block[1]), "%s: gofmt changes it", page)
+			}
+		}
 	}
-	assert.NotZero(t, programs, "the quickstart is a whole program")
+}
+
+// The go command puts the LICENSE of the repository into a module without one of its own.
+// Who looks at a directory, or copies it, has it there too.
+func TestEveryModuleHasTheLicense(t *testing.T) {
+	want, err := os.ReadFile("LICENSE")
+	require.NoError(t, err)
+	for _, dir := range moduleDirs(t) {
+		got, err := os.ReadFile(filepath.Join(dir, "LICENSE"))
+		if assert.NoError(t, err) {
+			assert.Equal(t, string(want), string(got), dir)
+		}
+	}
+}
+
+func TestDependabotWatchesEveryModule(t *testing.T) {
+	config, err := os.ReadFile(".github/dependabot.yml")
+	require.NoError(t, err)
+	gomod := regexp.MustCompile(`(?s)package-ecosystem: gomod\n    directories:\n((?:      - \S+\n)+)`).FindSubmatch(config)
+	require.NotNil(t, gomod)
+	var watched []string
+	for _, m := range regexp.MustCompile(`- /(\S*)`).FindAllSubmatch(gomod[1], -1) {
+		watched = append(watched, filepath.Clean(string(m[1])))
+	}
+	assert.ElementsMatch(t, moduleDirs(t), watched, "moduleDirs are those of go.work, and tools")
 }
 
 // docs/security.md says which test holds which promise.

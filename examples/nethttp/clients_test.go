@@ -29,7 +29,7 @@ import (
 // These are clients that nobody here wrote: what they call the scheme or the
 // type of a token is all that has to be set.
 
-func serve(t *testing.T) (url, token string) {
+func service(t *testing.T) (url, token string) {
 	auth := apitokentest.New(t, &catalog)
 	server := httptest.NewServer(newHandler(auth))
 	t.Cleanup(server.Close)
@@ -39,7 +39,7 @@ func serve(t *testing.T) (url, token string) {
 const answer = "tester asks for device 42 (/devices/42)\n"
 
 func TestRestySendsTokens(t *testing.T) {
-	url, token := serve(t)
+	url, token := service(t)
 	resp, err := resty.New().SetAuthScheme("apiToken").SetAuthToken(token).R().Get(url + "/devices/42")
 	require.NoError(t, err)
 	assert.Equal(t, answer, string(resp.Body()))
@@ -56,7 +56,7 @@ func TestRestySendsTokens(t *testing.T) {
 }
 
 func TestOAuth2ClientsSendTokens(t *testing.T) {
-	url, token := serve(t)
+	url, token := service(t)
 	source := oauth2.StaticTokenSource(&oauth2.Token{AccessToken: token, TokenType: "apiToken"})
 	resp, err := oauth2.NewClient(t.Context(), source).Get(url + "/devices/42")
 	require.NoError(t, err)
@@ -67,7 +67,7 @@ func TestOAuth2ClientsSendTokens(t *testing.T) {
 }
 
 func TestOurOwnTransportSendsTokens(t *testing.T) {
-	url, token := serve(t)
+	url, token := service(t)
 	transport, err := client.New(client.Config{Origin: url, Token: apitoken.NewSecret(token)})
 	require.NoError(t, err)
 	resp, err := (&http.Client{Transport: transport}).Get(url + "/devices/42")
@@ -81,7 +81,7 @@ func TestCurlSendsTokens(t *testing.T) {
 	if err != nil {
 		t.Skip("needs curl (Debian: curl)")
 	}
-	url, token := serve(t)
+	url, token := service(t)
 	run := func(stdin string, args ...string) string {
 		cmd := exec.CommandContext(t.Context(), curl, append([]string{"--silent", "--show-error", "--disable", "--noproxy", "*"}, args...)...)
 		cmd.Stdin = strings.NewReader(stdin)
@@ -100,7 +100,7 @@ func TestPrometheusScrapes(t *testing.T) {
 	if err != nil {
 		t.Skip("needs Prometheus (Debian: prometheus)")
 	}
-	service, token := serve(t)
+	service, token := service(t)
 	dir := t.TempDir()
 	config := fmt.Sprintf(`
 global: {scrape_interval: 1s, scrape_timeout: 1s}

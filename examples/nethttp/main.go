@@ -1,15 +1,29 @@
 // Nethttp shows apitoken with the standard library alone.
 //
-//	go run ./examples/nethttp
+//	go run -v ./examples/nethttp
+//
+// It keeps tokens in memory, generates one when it starts, and prints curl
+// commands that use it, each with the status of its answer. Ctrl-C ends it after
+// the requests that are running.
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
+	"io"
 	"log"
+	"log/slog"
+	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/examples/internal/demo"
+	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
 var (
@@ -20,8 +34,72 @@ var (
 )
 
 func main() {
-	auth := demo.Authority(&catalog)
-	log.Fatal(http.ListenAndServe(demo.Address, newHandler(auth)))
+	address := flag.String("addr", demo.Address, "listen on `HOST:PORT`; port 0 means any free port")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if err := run(ctx, *address, os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, address string, out io.Writer) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	auth, err := apitoken.New(apitoken.Config{
+		Prefix:      "demo",
+		Permissions: &catalog,
+		Store:       memory.New(),
+		Observe:     apitoken.LogEvents(slog.New(slog.NewTextHandler(os.Stderr, nil))),
+	})
+	if err != nil {
+		return err
+	}
+	defer auth.Close()
+
+	ada := apitoken.Actor{User: "ada", Environment: apitoken.DefaultEnvironment, Grants: catalog.All()}
+	_, secret, err := auth.As(ada).Generate(ctx, apitoken.GenerateParams{
+		Name:        "first",
+		Permissions: []apitoken.Permission{readDevices, readMetrics},
+		Expiry:      apitoken.In(24 * time.Hour),
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, greeting, listener.Addr(), secret.Reveal())
+	return serve(ctx, listener, newHandler(auth))
+}
+
+// greeting has the address and the token to be filled in.
+const greeting = `Listening on http://%[1]s. Paste these commands into another terminal; Ctrl-C ends the server.
+
+# 200: the token has devices:read
+curl -i -H 'Authorization: apiToken %[2]s' http://%[1]s/devices/42
+# 200: the same token in the query
+curl -i 'http://%[1]s/devices/42?apiToken=%[2]s'
+# 401: no token
+curl -i http://%[1]s/devices/42
+# 403: the token lacks devices:write
+curl -i -X DELETE -H 'Authorization: apiToken %[2]s' http://%[1]s/devices/42
+`
+
+// serve answers requests until ctx is done, and then lets those that are running
+// finish, for 10 seconds at most.
+func serve(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	wait, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return server.Shutdown(wait)
 }
 
 func newHandler(auth *apitoken.Authority) http.Handler {

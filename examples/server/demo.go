@@ -44,6 +44,13 @@ func generateDemoTokens(ctx context.Context, auth *apitoken.Authority) (t demoTo
 	return t, err
 }
 
+// laterStart returns what is printed at every other start: secrets were shown at
+// the first one.
+func laterStart(url string) string {
+	return "To get a token, sign in at " + url + "/ or run, with the same -store if you set it: " +
+		"go run ./examples/server token generate -name another -all -expires 30d\n"
+}
+
 // introduction returns what is printed at a first start.
 func introduction(url string, s *secrets, t demoTokens) string {
 	var out strings.Builder

@@ -114,6 +114,8 @@ func run(ctx context.Context, args []string) (err error) {
 			return err
 		}
 		greeting += introduction(url, kept, tokens)
+	} else {
+		greeting += laterStart(url)
 	}
 	// One write, because scripts read the first line and close the pipe.
 	if _, err := io.WriteString(os.Stdout, greeting); err != nil {

@@ -280,7 +280,7 @@ func TestLaterStartsShowNothingSecretAndTokensStillWork(t *testing.T) {
 	said := second.output() + second.stderr.String()
 	assert.NotContains(t, said, "demo_")
 	assert.NotRegexp(t, `[A-Z2-7]{26}`, said)
-	assert.Equal(t, 2, strings.Count(second.stdout.String(), "\n"))
+	assert.Equal(t, 3, strings.Count(second.stdout.String(), "\n"))
 }
 
 func TestNothingSecretIsWrittenToStderr(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -44,6 +45,18 @@ func TestABadStartIsOneLineAndCode1AndMakesNothing(t *testing.T) {
 			assert.Empty(t, files(t, dir))
 		})
 	}
+}
+
+func TestALaterStartSaysHowToGetAToken(t *testing.T) {
+	dir := t.TempDir()
+	start(t, dir, nil).stop()
+	again := start(t, dir, nil)
+	assert.Empty(t, again.reader, "no more tokens are made")
+	m := regexp.MustCompile(`(?m)go run \./examples/server (token .*)$`).FindStringSubmatch(again.greeting)
+	require.NotNil(t, m, again.greeting)
+	token, err := command(dir, nil, strings.Fields(m[1])...).Output()
+	require.NoError(t, err)
+	assert.Equal(t, 200, again.do("GET", "/api/devices", "", "Authorization: apiToken "+strings.TrimSpace(string(token))).StatusCode)
 }
 
 func TestABusyPortMakesNothing(t *testing.T) {

@@ -20,8 +20,8 @@ const usage = `usage: go run ./internal/test/ci COMMAND...
   lint      gofmt, go vet, staticcheck, go mod tidy
   cover     statement coverage of the root package
   fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
-  newcomer  follows the README in an empty directory, with the modules as they
-            will be released; COLD=1 with an empty build cache. Needs git and curl.
+  newcomer  builds the program of the README in an empty directory, with the modules
+            as they will be released; COLD=1 with an empty build cache. Needs git.
 
 Of several commands, all run, and a test counts once. With APITOKEN_REQUIRE_SERVERS=1, whatever
 was skipped because this machine lacks something is a failure.

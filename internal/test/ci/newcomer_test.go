@@ -53,32 +53,6 @@ func TestAProxyHasEachModuleWithItsOwnFilesAndTheLicense(t *testing.T) {
 	assert.NoFileExists(t, filepath.Join(proxy, "example.com/m/tools/@v/list"), "nobody imports it")
 }
 
-func TestTheREADMECanBeFollowed(t *testing.T) {
-	readme, err := os.ReadFile("../../../README.md")
-	require.NoError(t, err)
-	n := new(reader)
-	require.NoError(t, n.read(string(readme)))
-	assert.Equal(t, []string{"go mod init example.com/devices", "go mod tidy"}, n.commands)
-	assert.Contains(t, n.program, readmeAddress)
-}
-
-func TestAREADMEThatLeavesSomethingOutIsNoticed(t *testing.T) {
-	const (
-		program  = "```go\npackage main\n```\n"
-		commands = "```sh\ngo mod init x\ngo mod tidy # why\n```\n"
-		requests = "```sh\ncurl a   # 200\ncurl b # 403: no\n```\n"
-	)
-	assert.NoError(t, new(reader).read(program+commands+requests))
-	for text, want := range map[string]string{
-		commands + requests: "no whole program",
-		program + requests:  "how to make a module",
-		program + commands:  "no answer 200",
-		program + commands + "```sh\ncurl a # 200\n```\n": "none 403",
-	} {
-		assert.ErrorContains(t, new(reader).read(text), want)
-	}
-}
-
 func TestTheReleasePageTagsTheModulesThatThereAre(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/releasing.md")
 	require.NoError(t, err)
