@@ -143,6 +143,8 @@ func changed(t *testing.T, path string, v reflect.Value) reflect.Value {
 	switch x := v.Interface().(type) {
 	case string:
 		return reflect.ValueOf(x + "x")
+	case apitoken.Action:
+		return reflect.ValueOf(x + "x")
 	case apitoken.Status:
 		return reflect.ValueOf(map[apitoken.Status]apitoken.Status{
 			apitoken.StatusActive: apitoken.StatusInactive, apitoken.StatusInactive: apitoken.StatusActive}[x])
