@@ -437,7 +437,7 @@ history      2000-01-01T00:00:00Z generate by operator`,
 			"explain " + id + " -permissions reports:read -from 198.51.100.1": `
 it would be refused:
   deactivated: The token is deactivated.
-  network: The address is not in the networks that the token is bound to.
+  address_not_allowed: The address is not in the networks that the token is bound to.
   missing_permission: A permission is missing.
   the token lacks reports:read
 what it can use: devices:read`,
