@@ -96,12 +96,14 @@ func TestAKilledProcessLosesNothingThatItAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(out)
-		time.AfterFunc(time.Duration(200+rand.IntN(300))*time.Millisecond, func() { worker.Process.Kill() })
-		for lines.Scan() {
+		kill := time.AfterFunc(time.Minute, func() { worker.Process.Kill() })
+		for begin := n; lines.Scan(); {
 			if lines.Text() != fmt.Sprint(int(n)) {
 				t.Fatalf("the worker says %q after step %d", lines.Text(), n)
 			}
-			n++
+			if n++; n == begin+3 {
+				kill.Reset(time.Duration(rand.IntN(300)) * time.Millisecond)
+			}
 		}
 		if err := worker.Wait(); err == nil || worker.ProcessState.Exited() {
 			t.Fatalf("the worker was not killed: %v", worker.ProcessState)

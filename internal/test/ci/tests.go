@@ -80,14 +80,20 @@ func raceFlags(w *workspace, r *results) []string {
 	return race
 }
 
-// aloneTests sees each module as its users do, without the others of go.work.
+// aloneTests sees each module as its users do, without the others of go.work. The
+// race detector watches here what it does not watch in make test, and the other way
+// round.
 var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
+	flags := raceFlags(w, r)
 	for _, m := range w.modules {
 		r.step("go build in "+w.name(m.Path), func() error {
 			return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
 		})
 		r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
 		args := slices.Concat(goTest, together)
+		if !w.shares(m) {
+			args = append(args, flags...)
+		}
 		if !w.proves(m) { // whose forms of seconds are run here
 			args = append(args, "-short")
 		}
