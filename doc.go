@@ -1,10 +1,10 @@
 // Package apitoken authenticates API requests by API token and checks the
 // permissions that are assigned to the token.
 //
-// A service defines its permissions, makes an [Authority], and wraps handlers:
+// A service defines its permissions, creates an [Authority], and wraps handlers:
 //
 //	var (
-//		catalog   apitoken.Catalog
+//		catalog     apitoken.Catalog
 //		readDevices = catalog.Define("devices:read", "See devices and their state")
 //	)
 //
@@ -25,10 +25,10 @@
 //	503  the store or a function of the application failed
 //
 // with a challenge (RFC 9110 section 11, error codes of RFC 6750) and a problem
-// document (RFC 9457). Nothing fails open.
+// document (RFC 9457). A failure never lets a request pass.
 //
-// Tokens are generated and managed with [Authority.As], which takes who is
-// acting, so that every path to a change passes the same rules:
+// [Authority.As] generates and manages tokens on behalf of a user, so that every
+// change follows the same rules:
 //
 //	info, secret, err := auth.As(actor).Generate(ctx, apitoken.GenerateParams{
 //		Name:        "nightly backup",
@@ -36,21 +36,21 @@
 //		Expiry:      apitoken.In(90 * 24 * time.Hour),
 //	})
 //
-// # What is assumed
+// # Threat model
 //
-// Secrets have 256 random bits and only their SHA-256 is stored; whoever reads
-// the store cannot make requests. A token in the clear can be used by whoever
-// sees it: serve over TLS, and prefer the header, as the query ends up in logs
-// and histories. What a store answers is checked; that it keeps what it has
-// acknowledged is taken on trust. Time is the local clock's. A request that is
-// in its handler when the token is deactivated finishes. SECURITY.md says more.
+// Secrets have 256 random bits and the store keeps only their SHA-256, so reading
+// the store does not give access. Anyone who sees a token can use it: serve over
+// TLS, and prefer the header, as URLs end up in logs and browser histories. The
+// library checks what a store returns, but trusts it to keep what it acknowledged.
+// Time is that of the local clock. A request that is already in its handler when its
+// token is revoked finishes. SECURITY.md says more.
 //
-// # What is around it
+// # Other packages
 //
-// The packages manage (a JSON API and a web page) and manage/cli (a command) are for
-// people who manage tokens; stores has the stores, and storetest for your own;
-// adapters are for frameworks, metrics and traces; client sends tokens, apitokentest
-// is for the tests of a service, openapi for its document. The folder examples has a
-// program for each framework; docs has pages for operators, and for those who come
-// from API keys of another kind.
+// People manage tokens with the packages manage (JSON API and web page) and
+// manage/cli (a command). Package stores/... has the stores; stores/storetest tests
+// your own. Package adapters/... connects frameworks, metrics and traces. Package
+// client sends tokens, apitokentest helps to test a service, and openapi adds to its
+// document. The folder examples has a program for each framework. The folder docs
+// has guides for developers and operators.
 package apitoken
