@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -154,6 +155,10 @@ const (
 	defaultMaxConcurrentLookups = 64
 )
 
+// minStaleness is the least Config.MaxStaleness that New takes: a store on the same
+// machine answers in some tenths of a millisecond.
+const minStaleness = time.Millisecond
+
 // An Authority verifies tokens and guards handlers; [Authority.As] manages
 // tokens. It is made by [New], immutable, and safe for concurrent use. The
 // zero Authority refuses everything.
@@ -189,22 +194,25 @@ func New(c Config) (*Authority, error) { return newAuthority(c, time.Now) }
 // two clocks cannot be compared exactly, not even two of time.Now, as the wall and
 // the monotonic part of each are read one after the other.
 func newAuthority(c Config, now func() time.Time) (*Authority, error) {
-	var mistakes []error
-	wrong := func(field, format string, args ...any) {
-		mistakes = append(mistakes, &FieldError{"Config." + field, fmt.Sprintf(format, args...)})
-	}
+	var found mistakes
+	wrong := func(field, format string, args ...any) { found.field("Config."+field, format, args...) }
 	if !prefixPattern.MatchString(c.Prefix) || len(c.Prefix) > 16 {
 		wrong("Prefix", "%.40q is not 1 to 16 of a-z, 0-9 and single underscores between them, a letter first", c.Prefix)
 	}
 	if c.Permissions == nil {
 		wrong("Permissions", "is missing")
 	}
-	if c.Store == nil {
+	if v := reflect.ValueOf(c.Store); !v.IsValid() {
 		wrong("Store", "is missing")
+	} else if v.Kind() == reflect.Pointer && v.IsNil() {
+		wrong("Store", "is a nil %T: make one first", c.Store)
 	}
 	c.Scheme = cmp.Or(c.Scheme, defaultScheme)
 	if !isToken(c.Scheme) {
 		wrong("Scheme", "%.40q is not a token as RFC 9110 section 5.6.2 defines it", c.Scheme)
+	}
+	if slices.Contains([]string{"basic", "digest", "negotiate"}, lowerASCII(c.Scheme)) {
+		wrong("Scheme", "%q has credentials of its own kind (RFC 7617, 7616, 4559), not a token", c.Scheme)
 	}
 	c.Parameter = cmp.Or(c.Parameter, defaultParameter)
 	if strings.ContainsFunc(c.Parameter, func(c rune) bool { return c > '~' || !isAlnum(byte(c)) && !strings.ContainsRune("-._~", c) }) {
@@ -223,6 +231,8 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	c.StoreTimeout = cmp.Or(c.StoreTimeout, defaultTimeout)
 	if c.MaxStaleness < 0 && c.MaxStaleness != NoCache {
 		wrong("MaxStaleness", "is negative")
+	} else if 0 < c.MaxStaleness && c.MaxStaleness < minStaleness {
+		wrong("MaxStaleness", "is %s: no store answers so soon, and every request would get 503; use %s at least, or NoCache", c.MaxStaleness, minStaleness)
 	}
 	c.MaxStaleness = cmp.Or(c.MaxStaleness, defaultMaxStaleness)
 	if c.CacheEntries < 0 {
@@ -252,12 +262,14 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	}
 	if err := ring(c.EncryptionKeys).check(); err != nil {
 		wrong("EncryptionKeys", "%v", err)
+	} else if k, shared := ring(c.EncryptionKeys).shares(c.IntegrityKeys); shared {
+		wrong("EncryptionKeys", "contains %q, whose bytes are also in IntegrityKeys: a key has one purpose", k.id)
 	}
 	if f := c.ForeignTokens; f != (ForeignTokens{}) && (f.MinLen < minForeign || f.MaxLen < f.MinLen || f.MaxLen > maxText) {
 		wrong("ForeignTokens", "does not have %d <= MinLen <= MaxLen <= %d", minForeign, maxText)
 	}
-	if mistakes != nil {
-		return nil, errors.Join(mistakes...)
+	if found != nil {
+		return nil, errors.Join(found...)
 	}
 
 	a := &Authority{
@@ -314,14 +326,14 @@ func (a *Authority) checkKeys() error {
 	if err != nil {
 		return fmt.Errorf("apitoken: asking the store for the keys in use: %w", err)
 	}
-	var mistakes []error
+	var found mistakes
 	if err := ring(a.config.IntegrityKeys).missing(macs, "records"); err != nil {
-		mistakes = append(mistakes, &FieldError{"Config.IntegrityKeys", err.Error()})
+		found.field("Config.IntegrityKeys", "%v", err)
 	}
 	if err := ring(a.config.EncryptionKeys).missing(secrets, "secrets"); err != nil {
-		mistakes = append(mistakes, &FieldError{"Config.EncryptionKeys", err.Error()})
+		found.field("Config.EncryptionKeys", "%v", err)
 	}
-	return errors.Join(mistakes...)
+	return errors.Join(found...)
 }
 
 // Close ends what runs in the background, and writes what is still to be recorded
@@ -371,12 +383,3 @@ func (a *Authority) Policy() Policy {
 func (a *Authority) clock(now time.Time) int64 {
 	return max(now.UnixNano(), a.started.UnixNano()+int64(now.Sub(a.started))) / 1000
 }
-
-// A FieldError says what is wrong with a field of what was given.
-type FieldError struct {
-	Field   string // as the caller wrote it: "Config.Prefix", "name"
-	Problem string // the rest of the sentence: "is missing"
-}
-
-// Error returns "apitoken: ", field and problem.
-func (e *FieldError) Error() string { return "apitoken: " + e.Field + " " + e.Problem }

@@ -33,7 +33,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 			c.StoreTimeout, c.OwnerTimeout, c.MaxConcurrentLookups = time.Second, time.Second, 1
 			c.AcceptBearer, c.NoQueryToken, c.MaxLifetime, c.MaxIdle = true, true, time.Hour, time.Hour
 			c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 512}
-			c.IntegrityKeys, c.EncryptionKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{key}, memory.New()
+			c.IntegrityKeys, c.EncryptionKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{testKeyNamed(t, "another")}, memory.New()
 		}, nil},
 		{"the zero Config", func(c *apitoken.Config) { *c = apitoken.Config{} }, []string{"Prefix", "Permissions", "Store"}},
 		{"no prefix", func(c *apitoken.Config) { c.Prefix = "" }, []string{"Prefix"}},
@@ -77,6 +77,17 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"the zero key", func(c *apitoken.Config) { c.IntegrityKeys = []apitoken.Key{{}} }, []string{"IntegrityKeys"}},
 		{"a key twice", func(c *apitoken.Config) { c.IntegrityKeys = []apitoken.Key{key, key} }, []string{"IntegrityKeys"}},
 		{"the zero key to encrypt secrets with", func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key, {}} }, []string{"EncryptionKeys"}},
+		{"one key for both", func(c *apitoken.Config) { c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key} }, []string{"EncryptionKeys"}},
+		{"one key under two IDs", func(c *apitoken.Config) {
+			other, err := apitoken.NewKey("other", sha256Of("x"))
+			require.NoError(t, err)
+			again, err := apitoken.NewKey("again", sha256Of("x"))
+			require.NoError(t, err)
+			c.IntegrityKeys = []apitoken.Key{other, again}
+		}, []string{"IntegrityKeys"}},
+		{"a staleness that no store reaches", func(c *apitoken.Config) { c.MaxStaleness = time.Millisecond - 1 }, []string{"MaxStaleness"}},
+		{"Basic, whose credentials are no token", func(c *apitoken.Config) { c.Scheme = "basic" }, []string{"Scheme"}},
+		{"a nil store of a type", func(c *apitoken.Config) { c.Store = (*memory.Store)(nil) }, []string{"Store"}},
 		{"a key twice to encrypt secrets with", func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key, key} }, []string{"EncryptionKeys"}},
 		{"foreign tokens of too few characters", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 21, MaxLen: 64} }, []string{"ForeignTokens"}},
 		{"foreign tokens without a least length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MaxLen: 64} }, []string{"ForeignTokens"}},
@@ -121,7 +132,6 @@ func TestAStoreThatCannotSayWhichKeysItNeedsStopsTheStart(t *testing.T) {
 	for name, store := range map[string]apitoken.Store{
 		"an error": keyless{memory.New(), func() {}},
 		"a panic":  keyless{memory.New(), func() { panic("index out of range") }},
-		"a nil":    (*memory.Store)(nil),
 	} {
 		open := new(apitoken.Catalog)
 		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: open, Store: store})

@@ -728,7 +728,6 @@ func TestRefusalsAreCountedByReason(t *testing.T) {
 
 func TestAFeedIsNotAskedForMoreOftenThanHelps(t *testing.T) {
 	for maxStaleness, interval := range map[time.Duration]time.Duration{
-		1:                      10 * time.Millisecond,
 		time.Millisecond:       10 * time.Millisecond,
 		100 * time.Millisecond: 25 * time.Millisecond,
 		time.Second:            250 * time.Millisecond,

@@ -82,12 +82,19 @@ func testKeyNamed(t *testing.T, id string) apitoken.Key {
 	return key
 }
 
+// secretKeyNamed is another key with the same ID, as a key has one purpose.
+func secretKeyNamed(t testing.TB, id string) apitoken.Key {
+	key, err := apitoken.NewKey(id, sha256Of("secret "+id))
+	require.NoError(t, err)
+	return key
+}
+
 // rekeyedRig returns a rig with the keys b and a, over a store with a token that is
 // authenticated under a.
 func rekeyedRig(t *testing.T, wrap func(apitoken.Store) apitoken.Store) (g *rig, id string) {
 	old := newRig(t, func(c *apitoken.Config) {
 		c.Store = c.Store.(*tapStore).Store
-		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{testKeyNamed(t, "a")}, []apitoken.Key{testKeyNamed(t, "a")}
+		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{testKeyNamed(t, "a")}, []apitoken.Key{secretKeyNamed(t, "a")}
 	})
 	for _, rec := range wireRecords() {
 		require.NoError(t, old.store.Delete(t.Context(), rec.ID))
@@ -96,7 +103,7 @@ func rekeyedRig(t *testing.T, wrap func(apitoken.Store) apitoken.Store) (g *rig,
 	g = newRig(t, func(c *apitoken.Config) {
 		c.Store = wrap(old.store.Store)
 		c.IntegrityKeys = []apitoken.Key{testKeyNamed(t, "b"), testKeyNamed(t, "a")}
-		c.EncryptionKeys = c.IntegrityKeys
+		c.EncryptionKeys = []apitoken.Key{secretKeyNamed(t, "b"), secretKeyNamed(t, "a")}
 	})
 	g.store = old.store
 	return g, info.ID

@@ -90,7 +90,7 @@ func newScheme(name, realm string) scheme {
 		scope: plain + `, error="insufficient_scope"`,
 		none: newRefusal(ErrNoToken, plain, Problem{
 			Type: problemTypes + "no-token", Title: "API token required", Status: http.StatusUnauthorized,
-			Detail: "The request has no API token.",
+			Detail: `The request has no API token. Send it as "Authorization: ` + name + ` <token>".`,
 		}),
 	}
 	for i := range reasons {

@@ -245,7 +245,7 @@ func ExampleConfig_ownerPermissions() {
 
 // With Config.EncryptionKeys owners can see the secrets of their tokens again.
 func ExampleManager_Reveal() {
-	key, err := apitoken.NewKey("2030-01", make([]byte, 32)) // 32 random bytes, from where keys are kept
+	key, err := apitoken.NewKey("2030-01", bytes.Repeat([]byte{7}, 32)) // yours: 32 random bytes, from where keys are kept
 	if err != nil {
 		panic(err)
 	}

@@ -271,7 +271,7 @@ func FuzzTampering(f *testing.F) {
 	key := testKey(f)
 	g := newRig(f, noCache, func(c *apitoken.Config) {
 		c.Observe = nil
-		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key}
+		c.IntegrityKeys, c.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{secretKeyNamed(f, "k")}
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40}
 	})
 	in, secret, err := g.As(ada).Generate(f.Context(), apitoken.GenerateParams{Name: "one", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
@@ -279,7 +279,7 @@ func FuzzTampering(f *testing.F) {
 	stored, err := g.store.Store.Get(f.Context(), in.ID)
 	require.NoError(f, err)
 	row := encode(f, stored)
-	withoutMAC := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil; c.EncryptionKeys = []apitoken.Key{key} })
+	withoutMAC := newRig(f, noCache, func(c *apitoken.Config) { c.Observe = nil; c.EncryptionKeys = []apitoken.Key{secretKeyNamed(f, "k")} })
 	for i := 0; i < len(row); i += 3 {
 		f.Add(i, []byte{1}, 0, []byte{})
 	}

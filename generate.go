@@ -154,24 +154,25 @@ func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret
 		CreatedAt: now, CreatedBy: m.actor.User, ChangedAt: now,
 	}
 	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: action})
-	if len(g.Permissions) == 0 {
-		return nil, &FieldError{"permissions", "is missing: a token without any could do nothing"}
-	}
+	var found mistakes
 	var err error
+	rec.Permissions, err = m.storedNames(g.Permissions, nil, nil)
+	found.add(err)
+	if len(g.Permissions) == 0 {
+		found.field("permissions", "is missing: a token without any could do nothing")
+	}
+	expires := true
 	if rec.ExpiresAt, err = g.Expiry.resolve(now); err != nil {
-		return nil, &FieldError{"expiry", err.Error()}
+		found.field("expiry", "%v", err)
+		expires = false
 	}
-	if rec.Permissions, err = m.storedNames(g.Permissions, nil, nil); err != nil {
-		return nil, err
-	}
-	if rec.NotBefore, err = notBefore(g.NotBefore); err != nil {
-		return nil, err
-	}
-	if rec.Networks, err = networks(g.Networks); err != nil {
-		return nil, err
-	}
-	if err := m.checkRecord(&rec, func(string) bool { return true }); err != nil {
-		return nil, err
+	rec.NotBefore, err = notBefore(g.NotBefore)
+	found.add(err)
+	rec.Networks, err = networks(g.Networks)
+	found.add(err)
+	found.add(m.checkRecord(&rec, func(field string) bool { return field != "expiry" && field != "not_before" || expires }))
+	if found != nil {
+		return nil, found.join()
 	}
 	if err := m.mayGrant(g.Permissions); err != nil {
 		return nil, err

@@ -448,28 +448,28 @@ func (m *Manager) storedNames(perms []Permission, unknown []string, before *row)
 // checkRecord checks what is newly said of a token. What somebody has written into
 // the database stays: it must not keep an administrator from deactivating the token.
 func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
+	var found mistakes
 	if said("name") {
 		if err := checkText(rec.Name, 1, maxName); err != nil {
-			return &FieldError{"name", err.Error()}
-		}
-		if strings.TrimSpace(rec.Name) == "" {
-			return &FieldError{"name", "is blank"}
+			found.field("name", "%v", err)
+		} else if strings.TrimSpace(rec.Name) == "" {
+			found.field("name", "is blank")
 		}
 	}
 	if said("description") {
 		if err := checkText(rec.Description, 0, maxDescription); err != nil {
-			return &FieldError{"description", err.Error()}
+			found.field("description", "%v", err)
 		}
 	}
 	if (said("not_before") || said("expiry")) && !rec.ExpiresAt.IsZero() && !rec.NotBefore.Before(rec.ExpiresAt) {
-		return &FieldError{"not_before", "does not lie before the expiry"}
+		found.field("not_before", "does not lie before the expiry")
 	}
 	if most := m.a.config.MaxLifetime; said("expiry") && most > 0 {
 		if end := rec.CreatedAt.Add(most); rec.ExpiresAt.IsZero() || rec.ExpiresAt.After(end) {
-			return &FieldError{"expiry", fmt.Sprintf("lies after %s, which is the longest that this service allows", end.Format(time.RFC3339))}
+			found.field("expiry", "lies after %s, which is the longest that this service allows", end.Format(time.RFC3339))
 		}
 	}
-	return nil
+	return found.join()
 }
 
 // event returns what there is to tell about a change.

@@ -542,7 +542,7 @@ func TestOnly403HasTheMembersOfPermissions(t *testing.T) {
 		"detail":"The API token does not have the permissions that this request requires.",
 		"required":["devices:read","devices:write"],"missing":["devices:write"]}`, a.body)
 	a, _ = g.ask(t, newRequest("/"))
-	assert.JSONEq(t, `{"type":"`+problemBase+`no-token","title":"API token required","status":401,"detail":"The request has no API token."}`, a.body)
+	assert.JSONEq(t, `{"type":"`+problemBase+`no-token","title":"API token required","status":401,"detail":"The request has no API token. Send it as \"Authorization: apiToken <token>\"."}`, a.body)
 }
 
 func TestPermissionsAreMetByAllOrByAnyOrNotAsked(t *testing.T) {

@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -21,8 +22,11 @@ type Refusal struct {
 }
 
 func newRefusal(reason Reason, challenge string, p Problem) *Refusal {
-	doc, _ := json.Marshal(p) // of texts and a number
-	return &Refusal{reason, challenge, p, append(doc, '\n')}
+	var doc bytes.Buffer
+	enc := json.NewEncoder(&doc)
+	enc.SetEscapeHTML(false) // people read "<token>" in it, and no browser takes it for HTML: see Refuse
+	_ = enc.Encode(p)        // of texts and a number
+	return &Refusal{reason, challenge, p, doc.Bytes()}
 }
 
 // A Problem is the body of a refusal, a problem document (RFC 9457).

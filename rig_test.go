@@ -366,7 +366,7 @@ const problemBase = "https://github.com/apitoken-go/apitoken/blob/main/docs/prob
 // The five kinds of refusal, as they stand on the wire.
 var (
 	asksForToken = apitoken.Problem{Type: problemBase + "no-token", Title: "API token required", Status: 401,
-		Detail: "The request has no API token."}
+		Detail: `The request has no API token. Send it as "Authorization: apiToken <token>".`}
 	invalidRequest = apitoken.Problem{Type: problemBase + "invalid-request", Title: "Malformed authentication", Status: 400}
 	invalidToken   = apitoken.Problem{Type: problemBase + "invalid-token", Title: "API token not valid", Status: 401,
 		Detail: "The API token is not valid for this request."}

@@ -50,8 +50,23 @@ func (r ring) check() error {
 		case slices.ContainsFunc(r[:i], func(o Key) bool { return o.id == k.id }):
 			return fmt.Errorf("contains two keys with the ID %q", k.id)
 		}
+		if _, twice := (ring{k}).shares(r[:i]); twice {
+			return fmt.Errorf("contains the bytes of %q twice, under two IDs", k.id)
+		}
 	}
 	return nil
+}
+
+// shares returns a key of the ring whose bytes are also those of another ring's.
+func (r ring) shares(other ring) (Key, bool) {
+	for _, k := range r {
+		for _, o := range other {
+			if k.reveal != nil && o.reveal != nil && k.reveal() == o.reveal() {
+				return k, true
+			}
+		}
+	}
+	return Key{}, false
 }
 
 // missing says which keys in use the ring lacks, and how much needs them.

@@ -37,7 +37,7 @@ const keySize = 32
 
 // NewKey makes a key from 32 random bytes. The ID, 1 to 32 of A-Z, a-z, 0-9
 // and "._-", is stored with whatever the key protects, and has to stay. What is
-// wrong with either is a [FieldError].
+// wrong with either is a [FieldError]; zeros are no random bytes.
 func NewKey(id string, secret []byte) (Key, error) {
 	if !validKeyID(id) {
 		return Key{}, &FieldError{"Key", fmt.Sprintf("ID %.40q is not 1 to 32 of A-Z, a-z, 0-9 and ._-", id)}
@@ -46,6 +46,9 @@ func NewKey(id string, secret []byte) (Key, error) {
 		return Key{}, &FieldError{"Key", fmt.Sprintf("%q has %d bytes, not %d", id, len(secret), keySize)}
 	}
 	text := string(secret)
+	if text == string(make([]byte, keySize)) {
+		return Key{}, &FieldError{"Key", fmt.Sprintf("%q is all zeros: fill it with crypto/rand.Read", id)}
+	}
 	return Key{hidden{reveal: func() string { return text }}, id}, nil
 }
 

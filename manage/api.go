@@ -40,6 +40,7 @@ type apiOperation struct {
 	query        []string // the parameters it has
 	header       string   // which of apiConditions it heeds, "" for none
 	do           func(*apiCall) (any, error)
+	allMistakes  bool // do is called with a body that has mistakes, too, to find the others
 }
 
 // apiOperations are all there are, in the order in which paths are matched.
@@ -47,7 +48,7 @@ type apiOperation struct {
 var apiOperations = []apiOperation{
 	{method: "GET", path: "permissions", do: apiNoBody((*apiCall).permissions)},
 	{method: "GET", path: "tokens", query: apiListParameters, do: apiNoBody((*apiCall).list)},
-	{method: "POST", path: "tokens", do: apiBody((*apiCall).generate)},
+	{method: "POST", path: "tokens", do: apiBody((*apiCall).generate), allMistakes: true},
 	{method: "POST", path: "tokens/bulk", do: apiBody((*apiCall).bulk)},
 	{method: "GET", path: "tokens/{id}", do: apiNoBody((*apiCall).get)},
 	{method: "PATCH", path: "tokens/{id}", header: "If-Match", do: apiBody((*apiCall).update)},
@@ -92,6 +93,7 @@ type apiCall struct {
 	actor  apitoken.Actor
 	query  url.Values // each of op.query at most once
 	status int        // of the answer, if it has a body
+	wrong  error      // with the body, of an operation with allMistakes
 }
 
 // manager acts for whoever makes the request.
@@ -103,8 +105,8 @@ func (c *apiCall) manager() *apitoken.Manager { return c.config.Authority.As(c.a
 func apiBody[B any](f func(*apiCall, *B) (any, error)) func(*apiCall) (any, error) {
 	return func(c *apiCall) (any, error) {
 		b := new(B)
-		if err := jsonRead(c.w, c.r, b); err != nil {
-			return nil, err
+		if c.wrong = jsonRead(c.w, c.r, b); c.wrong != nil && !c.op.allMistakes {
+			return nil, c.wrong
 		}
 		return f(c, b)
 	}

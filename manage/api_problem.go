@@ -18,8 +18,9 @@ type apiProblem struct {
 	Detail string `json:"detail"`
 	Code   string `json:"code"` // for programs
 
-	Field       string   `json:"field,omitempty"`       // member, parameter or header that is wrong
-	Permissions []string `json:"permissions,omitempty"` // that may not be granted
+	Field       string     `json:"field,omitempty"`       // member, parameter or header that is wrong
+	Errors      []apiField `json:"errors,omitempty"`      // all that is wrong, where it is more than Field
+	Permissions []string   `json:"permissions,omitempty"` // that may not be granted
 
 	// Of a bulk change: where it stopped, what was done and what was not.
 	ID     string   `json:"id,omitempty"`
@@ -28,6 +29,12 @@ type apiProblem struct {
 
 	challenge string // for WWW-Authenticate, with status 401
 	cause     error  // not for clients
+}
+
+// An apiField says what is wrong with one field.
+type apiField struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
 }
 
 // Error returns the detail, or what is behind it.
@@ -85,9 +92,18 @@ func apiProblemOf(err error) *apiProblem {
 	if errors.Is(err, apitoken.ErrUnavailable) { // may wrap any of those below
 		return apiNoAnswer()
 	}
-	if f, ok := errors.AsType[*apitoken.FieldError](err); ok {
-		p := apiInvalidField.problem(f.Field + " " + f.Problem + ".")
-		p.Field = f.Field
+	if wrong := fieldErrors(err); wrong != nil {
+		var details []string
+		p := apiInvalidField.problem("")
+		for _, f := range wrong {
+			detail := f.Field + " " + f.Problem + "."
+			details = append(details, detail)
+			p.Errors = append(p.Errors, apiField{f.Field, detail})
+		}
+		p.Detail, p.Field = strings.Join(details, " "), wrong[0].Field
+		if len(wrong) == 1 {
+			p.Errors = nil
+		}
 		return p
 	}
 	if f, ok := errors.AsType[*apitoken.ForbiddenError](err); ok {

@@ -106,18 +106,24 @@ func (c *apiCall) generate(b *apiNewToken) (any, error) {
 		Name: b.Name, Description: jsonOr(b.Description),
 		NotBefore: time.Time(jsonOr(b.NotBefore)), Networks: jsonOr(b.AllowedNetworks),
 	}
-	var member string
-	var err error
-	if g.Expiry, member, err = apiExpiry(b.ExpiresIn, b.ExpiresAt, b.Never); err != nil {
-		return nil, err
+	wrong := fieldErrors(c.wrong)
+	if c.wrong != nil && wrong == nil || slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return f.Field == "body" }) {
+		return nil, c.wrong // there is nothing more to look at
 	}
-	if member == "" {
-		return nil, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"}
+	expiry, member, err := apiExpiry(b.ExpiresIn, b.ExpiresAt, b.Never)
+	wrong = append(wrong, fieldErrors(err)...)
+	if member == "" && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return apiExpiries[f.Field] }) {
+		wrong = append(wrong, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"})
 	}
-	if g.Permissions, _, err = c.lookUp(b.Permissions, nil); err != nil {
-		return nil, err
-	}
+	g.Permissions, _, err = c.lookUp(b.Permissions, nil)
+	wrong = append(wrong, fieldErrors(err)...)
+	if wrong == nil {
+		g.Expiry = expiry
+	} // else the core refuses it, as it has no expiry, and says what else is wrong
 	in, secret, err := c.manager().Generate(c.r.Context(), g)
+	if wrong != nil {
+		return nil, apiTogether(wrong, fieldErrors(err))
+	}
 	if err == nil {
 		// Relative to the URL that the client has asked, whatever prefixes were
 		// added and taken off on its way here.
@@ -189,12 +195,39 @@ func apiExpiry(in *jsonDuration, at *jsonTime, never *jsonTrue) (e apitoken.Expi
 	return e, member, err
 }
 
+// apiExpiries are the members that say when a token expires.
+var apiExpiries = map[string]bool{"expires_in": true, "expires_at": true, "never": true}
+
+// apiTogether joins what is wrong with a body and what the core says of the rest:
+// the first mistake of each field.
+func apiTogether(wrong, core []*apitoken.FieldError) error {
+	known := map[string]bool{"expiry": true} // see generate
+	var all []error
+	for _, f := range append(wrong, core...) {
+		if !known[f.Field] {
+			known[f.Field] = true
+			all = append(all, f)
+		}
+	}
+	return errors.Join(all...)
+}
+
 // apiSaid puts the name by which the client knows a field into an error.
 func apiSaid(err error, field, member string) error {
-	if f, ok := errors.AsType[*apitoken.FieldError](err); ok && f.Field == field && !errors.Is(err, apitoken.ErrUnavailable) {
-		return &apitoken.FieldError{Field: member, Problem: f.Problem}
+	if errors.Is(err, apitoken.ErrUnavailable) {
+		return err
 	}
-	return err
+	var said []error
+	for _, f := range fieldErrors(err) {
+		if f.Field == field {
+			f = &apitoken.FieldError{Field: member, Problem: f.Problem}
+		}
+		said = append(said, f)
+	}
+	if said == nil {
+		return err
+	}
+	return errors.Join(said...)
 }
 
 // lookUp finds permissions by name. Names that the catalog does not know are

@@ -63,7 +63,8 @@ func jsonIsType(h http.Header) bool {
 // stricter than encoding/json: the names of members are compared exactly, and
 // none may be unknown or come twice; null is no value, except where a field has
 // a method jsonNull; and a field that is not a pointer is required. Errors are
-// of type *apitoken.FieldError, or apiProblem.
+// of type *apitoken.FieldError, several joined, or apiProblem. What could be read
+// is in into also then.
 func jsonDecode(body []byte, into any) error {
 	var whole json.RawMessage
 	switch err := json.Unmarshal(body, &whole); {
@@ -76,6 +77,7 @@ func jsonDecode(body []byte, into any) error {
 	if begin, _ := object.Token(); begin != json.Delim('{') {
 		return jsonBodyError("is not a JSON object")
 	}
+	var wrong []error
 	given := make(map[string]json.RawMessage)
 	fields := jsonFields(into)
 	for object.More() {
@@ -86,23 +88,31 @@ func jsonDecode(body []byte, into any) error {
 		field, known := fields[name]
 		switch _, twice := given[name]; {
 		case !known:
-			return &apitoken.FieldError{Field: jsonShort(name), Problem: "is not a member that this request has"}
+			wrong = append(wrong, &apitoken.FieldError{Field: jsonShort(name), Problem: "is not a member that this request has"})
+			continue
 		case twice:
-			return &apitoken.FieldError{Field: name, Problem: "is given more than once"}
+			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: "is given more than once"})
+			continue
 		}
 		given[name] = value
 		if err := jsonSet(field, value); err != nil {
-			return &apitoken.FieldError{Field: name, Problem: err.Error()}
+			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: err.Error()})
+		}
+		if len(wrong) > jsonMaxMistakes {
+			break
 		}
 	}
 	for f := range reflect.TypeOf(into).Elem().Fields() {
 		name := f.Tag.Get("json")
 		if _, ok := given[name]; !ok && f.Type.Kind() != reflect.Pointer {
-			return &apitoken.FieldError{Field: name, Problem: "is missing"}
+			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: "is missing"})
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }
+
+// jsonMaxMistakes is how many mistakes of one body are reported, and some more.
+const jsonMaxMistakes = 20
 
 func jsonBodyError(problem string) error {
 	return &apitoken.FieldError{Field: "body", Problem: problem}

@@ -55,15 +55,31 @@ type Config struct {
 var ErrNotSignedIn = errors.New("manage: nobody is signed in")
 
 func (c *Config) check() error {
+	var mistakes []error
 	switch {
 	case c.Authority == nil:
-		return errors.New("manage: Config.Authority is missing")
+		mistakes = append(mistakes, errors.New("manage: Config.Authority is missing"))
 	case c.Authority.Catalog() == nil:
-		return errors.New("manage: Config.Authority was not made by apitoken.New")
-	case c.Identify == nil:
-		return errors.New("manage: Config.Identify is missing: nobody could be told from anybody else")
+		mistakes = append(mistakes, errors.New("manage: Config.Authority was not made by apitoken.New"))
 	}
-	return nil
+	if c.Identify == nil {
+		mistakes = append(mistakes, errors.New("manage: Config.Identify is missing: without it nobody is signed in"))
+	}
+	return errors.Join(mistakes...)
+}
+
+// fieldErrors returns all that err says of fields.
+func fieldErrors(err error) (all []*apitoken.FieldError) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			all = append(all, fieldErrors(e)...)
+		}
+		return all
+	}
+	if e, ok := errors.AsType[*apitoken.FieldError](err); ok {
+		all = append(all, e)
+	}
+	return all
 }
 
 // askActor calls a function of the service. A panic is an error, after which

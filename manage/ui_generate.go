@@ -270,8 +270,8 @@ func (ui *ui) generate(rq *uiRequest) {
 	}
 	in, secret, err := ui.manager(rq).Generate(rq.Context(), asked.GenerateParams)
 	if err != nil {
-		if problem, ok := uiProblemOf(err); ok {
-			again(uiStatusOf(err), []uiProblem{problem})
+		if problems := uiProblemsOf(err); problems != nil {
+			again(uiStatusOf(err), problems)
 			return
 		}
 		ui.refuse(rq, err)

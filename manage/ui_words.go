@@ -172,6 +172,19 @@ var uiFields = map[string]struct{ id, label string }{
 	"overlap":          {"overlap", "The overlap"},
 }
 
+// uiProblemsOf puts all that the core says of an error into words; nil if it is none
+// that is about what was asked for.
+func uiProblemsOf(err error) (problems []uiProblem) {
+	for _, f := range fieldErrors(err) {
+		problem, _ := uiProblemOf(f)
+		problems = append(problems, problem)
+	}
+	if problem, ok := uiProblemOf(err); ok && problems == nil {
+		problems = append(problems, problem)
+	}
+	return problems
+}
+
 // uiProblemOf puts an error of the core into words; false if it is none that
 // is about what was asked for.
 func uiProblemOf(err error) (uiProblem, bool) {

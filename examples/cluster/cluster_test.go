@@ -3,10 +3,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,19 +19,57 @@ import (
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
+// A log is what a program has written.
+type log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 func TestADeactivationReachesTheOtherNodesWithTheFeedAndWithout(t *testing.T) {
 	for _, store := range []string{"postgres", "redis"} {
 		t.Run(store, func(t *testing.T) {
-			var out strings.Builder
-			err := run(t.Context(), []string{"-store", store, "-seconds", "2", "-cut", "1s", "-max-staleness", "300ms"}, strings.NewReader(""), &out)
-			if missing := testserver.Missing(""); errors.As(err, &missing) {
-				t.Skip(missing.Error())
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			in, enter := io.Pipe()
+			out, ended := new(log), make(chan error, 1)
+			go func() {
+				ended <- run(ctx, []string{"-store", store, "-seconds", "0", "-cut", "1ms", "-max-staleness", "300ms"}, in, out)
+			}()
+			wait := func(line string) { // one is written each second
+				t.Helper()
+				for end := time.Now().Add(2 * time.Minute); !regexp.MustCompile(line).MatchString(out.String()); {
+					require.True(t, time.Now().Before(end), "%q is not in %s", line, out)
+					select {
+					case err := <-ended:
+						if missing := testserver.Missing(""); errors.As(err, &missing) {
+							t.Skip(missing.Error())
+						}
+						t.Fatal("ended too soon: ", err)
+					case <-time.After(10 * time.Millisecond):
+					}
+				}
 			}
-			require.NoError(t, err, &out)
-			assert.Regexp(t, `feed (up |cut)   with the feed: .*\n`, out.String(), "a line each second")
-			assert.Regexp(t, `(?m)^with(out| the feed)  *[1-9][0-9]*  median `, out.String())
+			wait(`feed cut   with the feed: .* without: median `)
+			io.WriteString(enter, "\n")
+			wait(`feed up    with the feed: median `)
+			cancel()
+			require.NoError(t, <-ended, out)
+			assert.Regexp(t, `(?m)^with the feed  *[1-9][0-9]*  median `, out.String())
+			assert.Regexp(t, `(?m)^without  *[1-9][0-9]*  median `, out.String())
 			assert.Regexp(t, `(?m)^accepted later than MaxStaleness after the deactivation: 0$`, out.String())
-			assert.Contains(t, out.String(), "feed: cut")
+			assert.Contains(t, out.String(), "feed: up")
 			assert.NotContains(t, out.String(), "\x1b", "colours are for terminals")
 		})
 	}

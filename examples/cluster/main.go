@@ -82,13 +82,13 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 
 // show runs three nodes and a load, and draws what comes of it.
 func show(t testing.TB, server server, s settings, in io.Reader, out io.Writer) {
+	feeds := &killSwitch{proxy: netfault.New(t, server.addr)}
+	c := newCluster(t, server, feeds, s.maxStaleness)
 	ctx, cancel := context.WithCancel(t.Context())
 	if s.seconds > 0 {
 		ctx, cancel = context.WithTimeout(t.Context(), time.Duration(s.seconds)*time.Second)
 	}
 	defer cancel()
-	feeds := &killSwitch{proxy: netfault.New(t, server.addr)}
-	c := newCluster(t, server, feeds, s.maxStaleness)
 	stopped := c.load(ctx)
 
 	keys := make(chan struct{})

@@ -40,7 +40,7 @@ func TestARefusedRequestDoesNotComeBack(t *testing.T) {
 	admitted, answer := admit.Request(auth.Require(readDevices), apitokentest.Request("GET", "/", ""))
 	assert.Nil(t, admitted)
 	assert.Equal(t, 401, answer.Status())
-	assert.Equal(t, "The request has no API token.", answer.Message())
+	assert.Equal(t, `The request has no API token. Send it as "Authorization: apiToken <token>".`, answer.Message())
 	w := httptest.NewRecorder()
 	answer.SendTo(w)
 	assert.Equal(t, 401, w.Code)

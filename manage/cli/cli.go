@@ -144,7 +144,7 @@ func Run(ctx context.Context, auth *apitoken.Authority, args []string, c Config)
 func (k *call) start(c Config, args []string) error {
 	if len(args) == 0 {
 		k.help(k.err, c.Name)
-		return &usageError{"say what to do"}
+		return &usageError{"missing command"}
 	}
 	k.command = args[0]
 	if slices.Contains([]string{"help", "-help", "--help", "-h"}, k.command) {

@@ -199,7 +199,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		code    int
 		message string // on stderr, a regular expression
 	}{
-		{"nothing", "", 2, `say what to do\n$`},
+		{"nothing", "", 2, `missing command\n$`},
 		{"an unknown command", "generat", 2, `^token: there is no such command; try token help\n$`},
 		{"a token as command", secret, 2, `no such command`},
 		{"an unknown flag", "list -al", 2, `^token list: flag provided but not defined: -al; try token list -help`},
@@ -437,7 +437,7 @@ history      2000-01-01T00:00:00Z generate by operator`,
 			"explain " + id + " -permissions reports:read -from 198.51.100.1": `
 it would be refused:
   deactivated: The token is deactivated.
-  network: The address is not in the networks that the token is bound to.
+  address_not_allowed: The address is not in the networks that the token is bound to.
   missing_permission: A permission is missing.
   the token lacks reports:read
 what it can use: devices:read`,

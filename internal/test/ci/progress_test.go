@@ -31,6 +31,8 @@ func TestWhatIsSilentForLongIsNamedWithItsTestAndItsTime(t *testing.T) {
 		}
 		said := func() string {
 			synctest.Wait()
+			r.out.mu.Lock()
+			defer r.out.mu.Unlock()
 			defer out.Reset()
 			return out.String()
 		}

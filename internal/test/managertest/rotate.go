@@ -108,7 +108,7 @@ func (s Suite) TestARepeatedRotationChangesNothing(t *testing.T) {
 	for _, kept := range []bool{false, true} {
 		w := s.newWorld(t, func(c *apitoken.Config) {
 			if kept {
-				c.EncryptionKeys = []apitoken.Key{key(t, "a")}
+				c.EncryptionKeys = secretKeys(t, "a")
 			}
 		})
 		m := w.auth.As(w.ada)
@@ -138,7 +138,7 @@ func (s Suite) TestARepeatedRotationChangesNothing(t *testing.T) {
 
 func (s Suite) TestEndOverlapKeepsTheSecretThatIsAskedFor(t *testing.T) {
 	for _, keep := range []apitoken.Keep{apitoken.KeepNew, apitoken.KeepOld} {
-		w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key(t, "a")} })
+		w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = secretKeys(t, "a") })
 		m := w.auth.As(w.ada)
 		info, old := w.generate(w.ada)
 		_, fresh, err := m.Rotate(t.Context(), info.ID, time.Hour, "")
@@ -185,7 +185,7 @@ func (s Suite) TestEndOverlapWithoutARotationIsRefused(t *testing.T) {
 }
 
 func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
-	w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key(t, "a")} })
+	w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = secretKeys(t, "a") })
 	info, old := w.generate(w.ada)
 	_, fresh, err := w.auth.As(w.ada).Rotate(t.Context(), info.ID, time.Hour, "")
 	require.NoError(t, err)

@@ -25,6 +25,22 @@ func key(t *testing.T, id string) apitoken.Key {
 	return k
 }
 
+// secretKey is another key with the same ID, as a key has one purpose.
+func secretKey(t *testing.T, id string) apitoken.Key {
+	t.Helper()
+	k, err := apitoken.NewKey(id, []byte(strings.Repeat("secret "+id, 32)[:32]))
+	require.NoError(t, err)
+	return k
+}
+
+func secretKeys(t *testing.T, ids ...string) []apitoken.Key {
+	var list []apitoken.Key
+	for _, id := range ids {
+		list = append(list, secretKey(t, id))
+	}
+	return list
+}
+
 func keys(t *testing.T, ids ...string) []apitoken.Key {
 	var list []apitoken.Key
 	for _, id := range ids {
@@ -35,7 +51,7 @@ func keys(t *testing.T, ids ...string) []apitoken.Key {
 
 func withKeys(t *testing.T, ids ...string) func(*apitoken.Config) {
 	return func(c *apitoken.Config) {
-		c.IntegrityKeys, c.EncryptionKeys = keys(t, ids...), keys(t, ids...)
+		c.IntegrityKeys, c.EncryptionKeys = keys(t, ids...), secretKeys(t, ids...)
 		c.MaxStaleness = apitoken.NoCache // tamper goes past the Authority
 	}
 }
@@ -146,6 +162,8 @@ func changed(t *testing.T, path string, v reflect.Value) reflect.Value {
 	case apitoken.Status:
 		return reflect.ValueOf(map[apitoken.Status]apitoken.Status{
 			apitoken.StatusActive: apitoken.StatusInactive, apitoken.StatusInactive: apitoken.StatusActive}[x])
+	case apitoken.Action:
+		return reflect.ValueOf(x + "x")
 	case bool:
 		return reflect.ValueOf(!x)
 	case int64:
@@ -274,7 +292,7 @@ func (s Suite) TestStartUpSaysWhichKeysAreMissingAndHowMuchNeedsThem(t *testing.
 	} {
 		catalog := new(apitoken.Catalog)
 		auth, err := apitoken.New(apitoken.Config{
-			Prefix: "acme", Permissions: catalog, Store: store, IntegrityKeys: keys(t, c.rows...), EncryptionKeys: keys(t, c.secrets...)})
+			Prefix: "acme", Permissions: catalog, Store: store, IntegrityKeys: keys(t, c.rows...), EncryptionKeys: secretKeys(t, c.secrets...)})
 		if c.want == nil {
 			require.NoError(t, err, what)
 			require.NoError(t, auth.Close())
@@ -400,7 +418,7 @@ func (s Suite) TestWithoutEncryptionKeysNothingOfASecretIsKept(t *testing.T) {
 
 func (s Suite) TestAnEncryptedSecretOpensOnlyAsItWasAndWhereItWas(t *testing.T) {
 	// No row MACs here: the encrypted secret must protect itself.
-	w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = keys(t, "a") })
+	w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = secretKeys(t, "a") })
 	info, _ := w.generate(w.ada)
 	other, _ := w.generate(w.ada)
 	mine, his := w.stored(info.ID), w.stored(other.ID)
