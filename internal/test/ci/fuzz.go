@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"regexp"
 	"strings"
@@ -42,27 +40,28 @@ func fuzzAll(w *workspace, r *results, budget string) {
 	}
 }
 
-// fuzzTargets finds the fuzz targets of all modules. With an error come those
-// of the packages that build.
+var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w*)\(\w+ \*testing\.F\)`)
+
+// fuzzTargets finds the fuzz targets of all modules in their sources. To ask
+// "go test -list" would link the tests of every package.
 func fuzzTargets(w *workspace) (targets []testID, err error) {
-	out, failure := w.command(w.root.Dir, "go", "test", "-json", "-vet=off", "-list=^Fuzz", "work").Output()
-	var said strings.Builder // of packages that do not build
-	for d := json.NewDecoder(bytes.NewReader(out)); ; {
-		var e event
-		if err := d.Decode(&e); err == io.EOF {
-			break
-		} else if err != nil {
-			return targets, err
-		}
-		switch {
-		case e.Action == "build-output":
-			said.WriteString(e.Output)
-		case e.Action == "output" && strings.HasPrefix(e.Output, "Fuzz"):
-			targets = append(targets, testID{e.Package, strings.TrimSpace(e.Output)})
-		}
+	const files = `{{range .TestGoFiles}}{{$.ImportPath}} {{$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$.ImportPath}} {{$.Dir}}/{{.}}{{"\n"}}{{end}}`
+	out, err := w.command(w.root.Dir, "go", "list", "-f", files, "work").Output()
+	if err != nil {
+		return nil, withStderr(err)
 	}
-	if failure != nil {
-		return targets, fmt.Errorf("%w\n%s", withStderr(failure), &said)
+	for line := range strings.Lines(string(out)) {
+		pkg, file, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok {
+			continue // go list ends a package with an empty line
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range fuzzTarget.FindAllSubmatch(source, -1) {
+			targets = append(targets, testID{pkg, string(m[1])})
+		}
 	}
 	return targets, nil
 }
