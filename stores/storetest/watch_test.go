@@ -299,10 +299,16 @@ var watchFaults = []watchFault{
 		return e.since(from), true
 	})), []string{"WatchDoesNotWaitForAnOpenTransaction", "WatchNoticesATransactionThatCommitsLate"}},
 	{"leaves out what it has no room for", naming(func(ids []string) []string { return ids[:min(len(ids), 3)] }), []string{"WatchFollowsManyWriters"}},
-	{"is current only when there is nothing new", watchedBy(reading(func(e *engine, from *int) (ids []string, all bool) {
-		ids = e.since(from)
-		return ids, len(ids) == 0
-	})), []string{"WatchFollowsManyWriters"}},
+	{"is current only after a second of nothing new", watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
+		quiet := 0
+		return reading(func(e *engine, from *int) (ids []string, all bool) {
+			if ids = e.since(from); len(ids) > 0 {
+				quiet = 0
+			}
+			quiet++
+			return ids, quiet > 100 // of a hundredth of a second each; on a busy machine the writers may rest for some of them
+		})(ctx, n, feed)
+	}), []string{"WatchFollowsManyWriters"}},
 
 	{"reads the clock after it has asked", saying(func(feed apitoken.Feed, _ time.Time) { feed.CaughtUp(time.Now()) }),
 		[]string{"WatchIsNotEarly", "WatchIsNotEarlyWhenAnswersAreLate"}},
