@@ -328,7 +328,7 @@ func checkDatabase(ctx context.Context, c *sql.Conn) error {
 	if file == "" {
 		return errors.New("the database is in memory; to keep tokens in memory use the package stores/memory")
 	}
-	_, err := schemaVersion(ctx, c)
+	_, err := checkSchema(ctx, c)
 	return err
 }
 
