@@ -49,7 +49,7 @@ func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
 		if err := c.QueryRowContext(ctx, `SELECT oldest FROM apitoken_schema`).Scan(&oldest); err != nil {
 			oldest = "a later version"
 		}
-		return true, fmt.Errorf("%w: they have version %d, and this program knows version %d; use %s of the package or a newer one", errSchema, version, schemaVersion, oldest)
+		return true, fmt.Errorf("%w: they have version %d, and this program knows version %d; use a newer one, of %s of the package", errSchema, version, schemaVersion, oldest)
 	case version < schemaVersion:
 		return true, fmt.Errorf("%w: they have version %d, from before the first release, and this program knows version %d; make them anew", errSchema, version, schemaVersion)
 	}

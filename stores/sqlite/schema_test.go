@@ -120,7 +120,7 @@ func TestAProgramOfThisVersionAndTheNextShareADatabase(t *testing.T) {
 		t.Errorf("the next program finds %x and %q (%v)", rest, label, err)
 	}
 	// It sets the field in a record that this program made.
-	mustExec(t, db, `UPDATE apitoken_tokens SET rest = rest || x'0d0179', label = 'y', version = version + 1 WHERE id = 'by this'`)
+	mustExec(t, db, `UPDATE apitoken_tokens SET rest = CAST(ifnull(rest, x'') || x'0d0179' AS BLOB), label = 'y', version = version + 1 WHERE id = 'by this'`)
 	if rec, err := this.Get(t.Context(), "by this"); err != nil || rec.Unknown != "\x0d\x01y" || rec.Name != "changed by this" {
 		t.Errorf("this program reads %+v (%v)", rec, err)
 	}

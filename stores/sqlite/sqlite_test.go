@@ -295,7 +295,7 @@ func TestAStoreFromTheFutureIsRefused(t *testing.T) {
 		"Use":  func() (*Store, error) { return Use(t.Context(), db) },
 	} {
 		_, err := open()
-		if err == nil || !strings.Contains(err.Error(), "version 4, and this program knows version 3; use v0.9.0") || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.Contains(err.Error(), "version 4, and this program knows version 3; use a newer one, of v0.9.0") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 	}
