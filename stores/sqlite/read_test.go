@@ -20,7 +20,7 @@ func TestAStartDoesNotCountAllTokens(t *testing.T) {
 	if err := db.QueryRow(`SELECT group_concat(name) FROM pragma_table_info('apitoken_tokens')`).Scan(&columns); err != nil {
 		t.Fatal(err)
 	}
-	others := strings.NewReplacer("token,", "NULL,", "id,", "'copy ' || i,", ",mac_key_id,", ",'l',").Replace(columns)
+	others := strings.NewReplacer("token,id,", "NULL,'copy ' || i,", ",mac_key_id,", ",'l',").Replace(columns)
 	if _, err := db.Exec(`INSERT INTO apitoken_tokens (`+columns+`)
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		SELECT `+others+` FROM apitoken_tokens, n`, 3*apitoken.MaxCount); err != nil {
