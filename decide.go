@@ -5,7 +5,7 @@ package apitoken
 type facts struct {
 	credential  answer // the request presents one; failed: it is malformed
 	requirement answer // failed: the route requires what cannot be judged
-	record      answer // the store has a token with this ID
+	record      answer // the store has a token with this ID; newer: which a later version has to judge
 	secret      answer // the secret is one of the token's
 
 	now    int64 // as in life
@@ -27,6 +27,7 @@ const (
 	yes
 	no
 	failed // whoever was asked could not say
+	newer
 )
 
 // answerTo returns the answer to a question that may have failed.
@@ -50,6 +51,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrUnavailable, f.requirement == failed)
 	against.add(ErrUnknownToken, f.record == no)
 	against.add(ErrUnavailable, f.record == failed)
+	against.add(errNewerRecord, f.record == newer)
 	against.add(ErrWrongSecret, f.secret == no)
 	if f.life != nil {
 		against.add(ErrRetiredSecret, past(f.until, f.now))
@@ -77,7 +79,7 @@ func past(end, now int64) bool { return end != noTime && now >= end }
 // allocation for each decision. It has room for every line of evaluate.
 type reasonList struct {
 	n    int
-	list [18]Reason
+	list [19]Reason
 }
 
 func (l *reasonList) add(r Reason, applies bool) {

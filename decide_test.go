@@ -31,7 +31,7 @@ func situations(f func(situation, *facts)) {
 	}{
 		{"credential", answers(func(f *facts, a answer) { f.credential = a }, "", "one", "none", "malformed")[1:]},
 		{"need", answers(func(f *facts, a answer) { f.requirement = a * failed }, "", "senseless")},
-		{"record", answers(func(f *facts, a answer) { f.record = a }, "", "there", "unknown", "unreadable")},
+		{"record", answers(func(f *facts, a answer) { f.record = a }, "", "there", "unknown", "unreadable", "of a later version")},
 		{"secret", answers(func(f *facts, a answer) { f.secret = a }, "", "right", "wrong")},
 		{"until", answers(func(f *facts, a answer) {
 			f.until = []int64{noTime, testNow + 1, testNow}[a]
@@ -88,6 +88,7 @@ var answers = []struct {
 	{ErrUnavailable, func(s situation) bool { return s["need"] == "senseless" }},
 	{ErrUnknownToken, func(s situation) bool { return s["record"] == "unknown" }},
 	{ErrUnavailable, func(s situation) bool { return s["record"] == "unreadable" }},
+	{errNewerRecord, func(s situation) bool { return s["record"] == "of a later version" }},
 	{ErrWrongSecret, func(s situation) bool { return s["secret"] == "wrong" }},
 	{ErrRetiredSecret, func(s situation) bool { return s["life"] != "" && s["until"] == "past" }},
 	{ErrUnavailable, func(s situation) bool { return s["environment"] == "unknown" }},

@@ -52,7 +52,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, ev Event) {
 		level := slog.LevelInfo
 		switch {
-		case ev.Reason == ErrUnavailable:
+		case ev.Reason == ErrUnavailable || ev.Reason == errNewerRecord:
 			level = slog.LevelError
 		case ev.Action == actionUse && (ev.Reason == "" || ev.Reason == ErrNoToken):
 			level = slog.LevelDebug

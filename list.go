@@ -140,15 +140,19 @@ func (m *Manager) query(l ListParams) (Query, error) {
 const cursorSum = 16
 
 func (a *Authority) cursor(q Query, p Position) string {
-	e := encoder{}
-	e.text(&p.Name)
-	e.time(&p.Time)
-	e.text(&p.ID)
+	var c coder
+	p.visit(&c)
 	var key Key
 	if len(a.config.IntegrityKeys) > 0 {
 		key = a.config.IntegrityKeys[0]
 	}
-	return base64Text.EncodeToString(append(a.cursorSum(key, q, e.b), e.b...))
+	return base64Text.EncodeToString(append(a.cursorSum(key, q, c.out), c.out...))
+}
+
+func (p *Position) visit(c *coder) {
+	c.text(1, &p.Name)
+	c.time(2, &p.Time)
+	c.text(3, &p.ID)
 }
 
 func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
@@ -169,28 +173,26 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 		return Position{}, wrong
 	}
 	var p Position
-	d := decoder{b: raw}
-	d.text(&p.Name)
-	d.time(&p.Time)
-	d.text(&p.ID)
-	if d.failed || len(d.b) != 0 || !validID(p.ID) || checkText(p.Name, 0, 2*maxName) != nil {
+	c := newReader(string(raw))
+	p.visit(&c)
+	if c.failed || c.unknown != "" || c.at < c.end || !validID(p.ID) || checkText(p.Name, 0, 2*maxName) != nil {
 		return Position{}, wrong
 	}
 	return p, nil
 }
 
 func (a *Authority) cursorSum(key Key, q Query, position []byte) []byte {
-	e := encoder{b: []byte("apitoken cursor 1\x00")}
+	b := []byte("apitoken cursor 1\x00")
 	for _, s := range []string{a.grammar.prefix, q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
-		e.text(&s)
+		b = appendText(b, s)
 	}
-	e.flag(&q.Descending)
+	b = appendFlag(b, q.Descending)
 	var secret string
 	if key.reveal != nil {
 		secret = key.reveal()
 	}
 	h := hmac.New(sha256.New, []byte(secret))
-	h.Write(e.b)
+	h.Write(b)
 	h.Write(position)
 	return h.Sum(nil)[:cursorSum]
 }

@@ -512,7 +512,10 @@ func (m *Manager) observe(ctx context.Context, ev Event, cause error) {
 	if cause != nil {
 		ev.After, ev.Fields = nil, nil
 	}
-	if errors.Is(cause, ErrUnavailable) {
+	switch {
+	case errors.Is(cause, errNewerRecord):
+		ev.Reason = errNewerRecord
+	case errors.Is(cause, ErrUnavailable):
 		ev.Reason = ErrUnavailable
 	}
 	_ = m.a.observe(ctx, &ev)

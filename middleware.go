@@ -244,7 +244,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			Time: v.at, Action: actionUse, Reason: v.reason,
 			TokenID: v.id, Source: q.raw.source,
 		}
-		if v.reason == ErrUnavailable {
+		if v.reason == ErrUnavailable || v.reason == errNewerRecord {
 			ev.Err = v.err
 		}
 		if !v.token.IsZero() {
@@ -350,6 +350,9 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		f.record = no
+		return
+	case errors.Is(err, errNewerRecord):
+		f.record, v.err = newer, err
 		return
 	case err != nil:
 		f.record, v.err = failed, err

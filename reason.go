@@ -26,6 +26,10 @@ const (
 	ErrNoOwner           Reason = "owner_gone"          // the owner is no longer there
 	ErrMissingPermission Reason = "missing_permission"  // valid, but not enough; 403
 	ErrUnavailable       Reason = "unavailable"         // no decision was possible; 503
+
+	// errNewerRecord is an ErrUnavailable too: a later version of this package wrote in
+	// the record what has to be understood. Update this program.
+	errNewerRecord Reason = "newer_record"
 )
 
 // reasons has a row for each reason: the status of the answer, whether that is
@@ -51,6 +55,7 @@ var reasons = [...]struct {
 	{ErrAddressNotAllowed, http.StatusUnauthorized, true, "The address is not in the networks that the token is bound to."},
 	{ErrNoOwner, http.StatusUnauthorized, true, "The owner of the token is no longer a user of this service."},
 	{ErrMissingPermission, http.StatusForbidden, false, "A permission is missing."},
+	{errNewerRecord, http.StatusServiceUnavailable, false, "The token was changed by a later version of this service, which has to check it."},
 	{ErrUnavailable, http.StatusServiceUnavailable, false, "The token could not be checked right now."},
 }
 
@@ -69,9 +74,10 @@ func (r Reason) index() int {
 func (r Reason) Error() string { return "apitoken: " + string(r) }
 
 // Is makes errors.Is(r, ErrInvalidToken) true for all reasons why a well-formed
-// request is answered with 401.
+// request is answered with 401, and errors.Is(r, ErrUnavailable) for "newer_record".
 func (r Reason) Is(target error) bool {
-	return target == ErrInvalidToken && (r == ErrInvalidToken || reasons[r.index()].invalid)
+	return target == ErrInvalidToken && (r == ErrInvalidToken || reasons[r.index()].invalid) ||
+		target == ErrUnavailable && r == errNewerRecord
 }
 
 // Status returns the HTTP status of a refusal for this reason.

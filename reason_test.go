@@ -16,12 +16,12 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// constantsOf returns the exported constants of a type of the root package, as the
+// constantsOf returns the constants of a type of the root package, as the
 // compiler knows them.
 func constantsOf(t *testing.T, typ string) (values []string) {
 	pkg := rootPackage(t)
 	for _, name := range pkg.Scope().Names() {
-		if c, ok := pkg.Scope().Lookup(name).(*types.Const); ok && c.Exported() && types.TypeString(c.Type(), types.RelativeTo(pkg)) == typ {
+		if c, ok := pkg.Scope().Lookup(name).(*types.Const); ok && types.TypeString(c.Type(), types.RelativeTo(pkg)) == typ {
 			values = append(values, constant.StringVal(c.Val()))
 		}
 	}

@@ -2,46 +2,171 @@ package apitoken
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"net/netip"
 	"slices"
-	"time"
 	"unicode"
 	"unicode/utf8"
-	"unsafe"
 )
 
-// The canonical encoding of a record, version 1: the version byte, then the
-// fields in the order in which visit names them. A text or byte string is its
-// length as a uvarint and its bytes; a number is a varint; a time is a zero
-// byte, or a one byte and the microseconds since 1970 as a varint; a list is
-// its length as a uvarint and its elements; a flag is a byte. One record has
-// one encoding. testdata/record.hex holds an example.
-const recordEncoding = 1
+// The canonical encoding of a record is a file format: it can grow, and what was
+// written once is read for ever.
+//
+// A record is its fields, in ascending order of their tags; a secret and a line of
+// the history, within it, likewise. A field is its tag, the length of its value, and the
+// value. Tags and lengths are uvarints in as few bytes as possible. Values:
+//
+//	text     its bytes
+//	bytes    themselves
+//	number   a varint
+//	time     microseconds since 1970, a varint
+//	flag     nothing: a flag that is there is set
+//	network  its text, as netip.Prefix.String writes it
+//	list     its elements, each with its length before it
+//
+// What is zero is left out. So one record has one encoding; whatever else would say
+// the same is refused. The MAC of a record is over these bytes: a field that is not set
+// changes nothing of it, and a field that is taken away breaks it.
+//
+// A field that a version does not know is kept as it is, in Unknown of the record,
+// the secret or the line that it belongs to, and is written back with it. A tag is even
+// if whoever does not understand the field could decide wrongly without it: an
+// Authority refuses a record with an unknown even tag. It is odd if nobody could.
+//
+// For a field that restricts, "restricted to nothing" is a value of its own, which is
+// written; only "not restricted" is left out. Of today's: no networks at all is "from
+// everywhere" and left out; a list of networks that is there and empty would be
+// "from nowhere", which this version cannot say, and refuses as damaged. A time that is
+// left out is "never" or "from the start"; every time is a restriction, also the
+// beginning of 1970. Permissions do not restrict, they allow: left out is "nothing".
+//
+// All tags of a level are taken from one table, and none is used twice:
+//
+//	record
+//	 1 name          2 ID
+//	 3 description   4 version
+//	 5 deactivated at
+//	                 6 environment
+//	 7 created by    8 owner
+//	 9 changed at   10 permissions
+//	11 history      12 status
+//	                14 deactivated by: what others have deactivated the owner cannot activate
+//	                16 created at: for Config.MaxLifetime
+//	                18 expires at
+//	                20 not before
+//	                22 networks
+//	                24 secrets
+//	                26 MAC key ID
+//	and reserved, without a use yet
+//	13 labels       28 resources
+//	15 created with 30 limit
+//	17 claimed notice
+//	                32 idle bound
+//	19 digests of retired secrets
+//	                34 deleted at
+//	                36 deleted by
+//	secret
+//	 1 idempotency key
+//	                 2 digest
+//	 3 encryption key ID
+//	                 4 foreign
+//	 5 ciphertext    6 valid until
+//	                 8 created at: says which of two was made first
+//	line of the history
+//	 1 at   3 by   5 action   7 fields
+//
+// Uses and MAC have no tag: uses change without a new version, and the MAC is over the
+// rest.
+func (r *Record) visit(c *coder) {
+	f := c.begin(r.Unknown)
+	c.text(1, &r.Name)
+	c.text(2, &r.ID)
+	c.text(3, &r.Description)
+	c.number(4, &r.Version)
+	c.time(5, &r.DeactivatedAt)
+	c.text(6, &r.Environment)
+	c.text(7, &r.CreatedBy)
+	c.text(8, &r.Owner)
+	c.time(9, &r.ChangedAt)
+	l := list(c, 10, &r.Permissions)
+	for i := range r.Permissions {
+		c.textValue(&r.Permissions[i])
+	}
+	c.close(l)
+	l = list(c, 11, &r.History)
+	for i := range r.History {
+		line := c.open()
+		r.History[i].visit(c)
+		c.close(line)
+	}
+	c.close(l)
+	c.text(12, (*string)(&r.Status))
+	c.text(14, &r.DeactivatedBy)
+	c.time(16, &r.CreatedAt)
+	c.time(18, &r.ExpiresAt)
+	c.time(20, &r.NotBefore)
+	l = list(c, 22, &r.Networks)
+	for i := range r.Networks {
+		c.networkValue(&r.Networks[i])
+	}
+	c.close(l)
+	l = list(c, 24, &r.Secrets)
+	for i := range r.Secrets {
+		secret := c.open()
+		r.Secrets[i].visit(c)
+		c.close(secret)
+	}
+	c.close(l)
+	c.text(26, &r.MACKeyID)
+	c.finish(f, &r.Unknown)
+}
+
+func (s *SecretRecord) visit(c *coder) {
+	f := c.begin(s.Unknown)
+	c.bytes(1, &s.IdempotencyKey)
+	c.bytes(2, &s.Digest)
+	c.text(3, &s.EncryptionKeyID)
+	c.flag(4, &s.Foreign)
+	c.bytes(5, &s.Ciphertext)
+	c.time(6, &s.ValidUntil)
+	c.time(8, &s.CreatedAt)
+	c.finish(f, &s.Unknown)
+}
+
+func (h *HistoryEntry) visit(c *coder) {
+	f := c.begin(h.Unknown)
+	c.time(1, &h.At)
+	c.text(3, &h.By)
+	c.text(5, (*string)(&h.Action))
+	l := list(c, 7, &h.Fields)
+	for i := range h.Fields {
+		c.textValue(&h.Fields[i])
+	}
+	c.close(l)
+	c.finish(f, &h.Unknown)
+}
 
 // MarshalBinary returns the canonical encoding of the record: every field but
 // Uses, which change without a new version, and MAC, which is computed over
-// this encoding. (MACKeyID is part of it.)
+// this encoding. (MACKeyID is part of it.) It fails only if what some Unknown holds
+// does not come from UnmarshalBinary.
 func (r Record) MarshalBinary() ([]byte, error) {
-	e := encoder{b: make([]byte, 0, 512)}
-	e.b = append(e.b, recordEncoding)
-	r.visit(&e)
-	return e.b, nil
+	c := coder{out: make([]byte, 0, 512)}
+	r.visit(&c)
+	if c.failed {
+		return nil, errors.New("apitoken: the unknown fields of a record are malformed")
+	}
+	return c.out, nil
 }
 
 // UnmarshalBinary sets the fields that MarshalBinary encodes. It refuses
 // everything that MarshalBinary would not have written.
 func (r *Record) UnmarshalBinary(b []byte) error {
-	if len(b) == 0 || b[0] != recordEncoding {
-		return errors.New("apitoken: not a record in encoding version 1")
-	}
-	d := decoder{b: slices.Clone(b[1:])} // texts and byte strings of rec stay where they are
+	c := newReader(string(b))
 	var rec Record
-	rec.visit(&d)
-	if d.failed || len(d.b) != 0 {
+	rec.visit(&c)
+	if c.failed {
 		return errors.New("apitoken: damaged record")
 	}
 	rec.MAC, rec.Uses = r.MAC, r.Uses
@@ -49,189 +174,35 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// A codec reads or writes fields, one after the other.
-type codec interface {
-	text(*string)
-	bytes(*[]byte)
-	number(*int64)
-	flag(*bool)
-	time(*time.Time)
-	network(*netip.Prefix)
-	length(n int) int // of a list; n when writing
-	broken() bool     // nothing more can be read
-}
-
-// visit shows the fields of r to c in their canonical order.
-func (r *Record) visit(c codec) {
-	c.text(&r.ID)
-	c.number(&r.Version)
-	c.text(&r.Environment)
-	c.text(&r.Owner)
-	c.text(&r.Name)
-	c.text(&r.Description)
-	list(c, &r.Permissions, func(p *string) { c.text(p) })
-	c.text((*string)(&r.Status))
-	c.time(&r.DeactivatedAt)
-	c.text(&r.DeactivatedBy)
-	c.time(&r.CreatedAt)
-	c.text(&r.CreatedBy)
-	c.time(&r.ChangedAt)
-	c.time(&r.ExpiresAt)
-	c.time(&r.NotBefore)
-	list(c, &r.Networks, func(n *netip.Prefix) { c.network(n) })
-	list(c, &r.Secrets, func(s *SecretRecord) {
-		c.bytes(&s.Digest)
-		c.flag(&s.Foreign)
-		c.time(&s.CreatedAt)
-		c.time(&s.ValidUntil)
-		c.bytes(&s.IdempotencyKey)
-		c.text(&s.EncryptionKeyID)
-		c.bytes(&s.Ciphertext)
-	})
-	list(c, &r.History, func(h *HistoryEntry) {
-		c.time(&h.At)
-		c.text(&h.By)
-		c.text((*string)(&h.Action))
-		list(c, &h.Fields, func(f *string) { c.text(f) })
-	})
-	c.text(&r.MACKeyID)
-}
-
-func list[E any](c codec, l *[]E, visit func(*E)) {
-	n := c.length(len(*l))
-	if n != len(*l) {
-		*l = make([]E, 0, min(n, 32)) // a damaged length costs little
+// newer reports whether a later version wrote in the record what has to be understood.
+func (r *Record) newer() bool {
+	if mustKnow(r.Unknown) {
+		return true
 	}
-	for i := range n {
-		if c.broken() {
-			return
-		}
-		if i == len(*l) {
-			*l = append(*l, *new(E))
-		}
-		visit(&(*l)[i])
-	}
-}
-
-type encoder struct{ b []byte }
-
-func (e *encoder) length(n int) int {
-	e.b = binary.AppendUvarint(e.b, uint64(n))
-	return n
-}
-func (e *encoder) text(s *string)  { e.length(len(*s)); e.b = append(e.b, *s...) }
-func (e *encoder) bytes(s *[]byte) { e.length(len(*s)); e.b = append(e.b, *s...) }
-func (e *encoder) number(n *int64) { e.b = binary.AppendVarint(e.b, *n) }
-func (e *encoder) flag(f *bool) {
-	if *f {
-		e.b = append(e.b, 1)
-	} else {
-		e.b = append(e.b, 0)
-	}
-}
-func (e *encoder) time(t *time.Time) {
-	there := !t.IsZero()
-	if e.flag(&there); there {
-		n := t.UnixMicro()
-		e.number(&n)
-	}
-}
-
-func (e *encoder) network(n *netip.Prefix) {
-	text := ""
-	if n.IsValid() {
-		text = n.String()
-	}
-	e.text(&text)
-}
-
-func (e *encoder) broken() bool { return false }
-
-// A decoder reads what an encoder writes, and nothing that says the same in
-// another way.
-type decoder struct {
-	b      []byte
-	failed bool
-}
-
-// fail makes all that follows read as zero.
-func (d *decoder) fail() { d.b, d.failed = nil, true }
-
-func (d *decoder) broken() bool { return d.failed }
-
-func (d *decoder) length(int) int {
-	n, k := binary.Uvarint(d.b)
-	if !d.skip(k) || n > uint64(len(d.b)) { // every element has at least a byte
-		d.fail()
-		return 0
-	}
-	return int(n)
-}
-
-// skip takes a number of k bytes, and reports whether it could be read and is no
-// longer than it has to be.
-func (d *decoder) skip(k int) bool {
-	if k <= 0 || k > 1 && d.b[k-1] == 0 {
-		d.fail()
-		return false
-	}
-	d.b = d.b[k:]
-	return true
-}
-
-func (d *decoder) take() []byte {
-	n := d.length(0)
-	s := d.b[:n:n]
-	d.b = d.b[n:]
-	return s
-}
-
-func (d *decoder) text(s *string) {
-	b := d.take()
-	*s = unsafe.String(unsafe.SliceData(b), len(b)) // nobody writes there
-}
-
-func (d *decoder) bytes(s *[]byte) {
-	if b := d.take(); len(b) > 0 {
-		*s = b
-	}
-}
-
-func (d *decoder) number(n *int64) {
-	v, k := binary.Varint(d.b)
-	if d.skip(k) {
-		*n = v
-	}
-}
-
-func (d *decoder) flag(f *bool) {
-	if len(d.b) == 0 || d.b[0] > 1 {
-		d.fail()
-		return
-	}
-	*f, d.b = d.b[0] == 1, d.b[1:]
-}
-
-func (d *decoder) time(t *time.Time) {
-	var there bool
-	if d.flag(&there); there {
-		var n int64
-		d.number(&n)
-		if *t = time.UnixMicro(n).UTC(); t.IsZero() {
-			d.fail()
+	for i := range r.Secrets {
+		if mustKnow(r.Secrets[i].Unknown) {
+			return true
 		}
 	}
+	for i := range r.History {
+		if mustKnow(r.History[i].Unknown) {
+			return true
+		}
+	}
+	return false
 }
 
-func (d *decoder) network(n *netip.Prefix) {
-	var text string
-	if d.text(&text); text == "" {
-		return
+// mustKnow reports whether a tag of unknown fields is even.
+func mustKnow(fields string) bool {
+	for fields != "" {
+		tag, n := uvarint(fields)
+		size, m := uvarint(fields[n:])
+		if n == 0 || m == 0 || size > uint64(len(fields)-n-m) || tag%2 == 0 {
+			return true
+		}
+		fields = fields[n+m+int(size):]
 	}
-	var err error
-	if *n, err = netip.ParsePrefix(text); err != nil || n.String() != text {
-		d.fail()
-	}
+	return false
 }
 
 // clone returns a copy that shares nothing with r which an edit could reach.
@@ -299,6 +270,11 @@ func (a *Authority) vet(id string, rec *Record) error {
 	switch {
 	case rec.ID != id:
 		return bad("of another token")
+	case rec.newer(): // but for the MAC we cannot judge it
+		if err := a.checkMAC(rec); err != nil {
+			return bad(err.Error())
+		}
+		return fmt.Errorf("apitoken: the record was written by a later version of this package: %w", errNewerRecord)
 	case rec.Version < 1:
 		return bad("without version")
 	case rec.Environment == "":

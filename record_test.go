@@ -23,9 +23,9 @@ import (
 )
 
 // The canonical encoding is what MACs are computed over, so that it can never
-// change for version 1.
+// change: only grow.
 
-const recordFile = "testdata/record.hex"
+const recordFile = "testdata/record.v1.hex"
 
 // A filler puts a different value into every field it meets, so that a field
 // that was added to Record is tested without a change here.
@@ -46,6 +46,11 @@ func (f *filler) fill(v reflect.Value) {
 		switch v.Kind() {
 		case reflect.Struct:
 			for i := range v.NumField() {
+				if v.Type().Field(i).Name == "Unknown" {
+					f.n++
+					v.Field(i).SetString(unknown(13, fmt.Sprint("field ", f.n)) + unknown(1001, strings.Repeat("x", f.n)))
+					continue
+				}
 				f.fill(v.Field(i))
 			}
 		case reflect.Slice:
@@ -63,6 +68,12 @@ func (f *filler) fill(v reflect.Value) {
 			panic("record_test.go: fill does not know " + v.Type().String())
 		}
 	}
+}
+
+// unknown returns a field as it stands in an encoding, and in Record.Unknown.
+func unknown(tag uint64, value string) string {
+	b := binary.AppendUvarint(nil, tag)
+	return string(binary.AppendUvarint(b, uint64(len(value)))) + value
 }
 
 // filled returns a record with a different value in every field.
@@ -84,23 +95,24 @@ func without(rec apitoken.Record) apitoken.Record {
 	return rec
 }
 
-// exampleRecord is the one of testdata/record.hex.
+// exampleRecord is the one of testdata/record.v1.hex: each field is set.
 func exampleRecord() apitoken.Record {
 	at := func(hour int) time.Time { return time.Date(2026, 7, 1, hour, 2, 3, 456789000, time.UTC) }
 	return apitoken.Record{
-		ID: "Rfm8hIagEHIVmaMJQ", Version: 1<<51 + 12345, Environment: "production", Owner: "ada", Name: "nightly backup ü 😀",
+		ID: "Rfm8hIagEHIVmaMJQ", Version: 1<<51 + 12345, Environment: "production", Owner: "ada", Name: "nightly backup ü 😀", Description: "to the vault",
 		Permissions: []string{"devices:read", "devices:write"}, Status: apitoken.StatusInactive, DeactivatedAt: at(5), DeactivatedBy: "admin",
-		CreatedAt: at(1), CreatedBy: "ada", ChangedAt: at(5), NotBefore: time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC),
+		CreatedAt: at(1), CreatedBy: "ada", ChangedAt: at(5), ExpiresAt: at(20), NotBefore: time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC),
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Secrets: []apitoken.SecretRecord{
-			{Digest: sha256Of("new"), CreatedAt: at(4), IdempotencyKey: sha256Of("key"), EncryptionKeyID: "k1", Ciphertext: []byte{0, 1, 255}},
-			{Digest: sha256Of("old"), Foreign: true, CreatedAt: at(1), ValidUntil: at(6)},
+			{Digest: sha256Of("new"), CreatedAt: at(4), IdempotencyKey: sha256Of("key"), EncryptionKeyID: "k1", Ciphertext: []byte{0, 1, 255}, Unknown: unknown(7, "")},
+			{Digest: sha256Of("old"), Foreign: true, CreatedAt: at(1), ValidUntil: time.Unix(0, 0).UTC()},
 		},
 		History: []apitoken.HistoryEntry{
-			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}},
+			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}, Unknown: unknown(9, "via")},
 			{At: at(1), By: "ada", Action: "generate"},
 		},
 		MACKeyID: "k0", MAC: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
+		Unknown: unknown(13, "labels") + unknown(15, "with") + unknown(1<<32+1, "far off"),
 	}
 }
 
@@ -113,38 +125,50 @@ func TestTheEncodingOfARecordIsTheRecordedOne(t *testing.T) {
 	if *update {
 		require.NoError(t, os.WriteFile(recordFile, []byte(lines.String()), 0o666))
 	}
-	want, err := os.ReadFile(recordFile)
-	require.NoError(t, err)
-	require.Equal(t, string(want), lines.String())
+	require.Equal(t, string(goldenRecord(t)), string(got))
+}
 
-	golden, err := hex.DecodeString(strings.ReplaceAll(string(want), "\n", ""))
+// goldenRecord returns what the first version wrote. A later one reads it too: as the
+// same record, if it knows none of its unknown fields.
+func goldenRecord(t testing.TB) []byte {
+	text, err := os.ReadFile(recordFile)
 	require.NoError(t, err)
+	b, err := hex.DecodeString(strings.ReplaceAll(string(text), "\n", ""))
+	require.NoError(t, err)
+	return b
+}
+
+func TestARecordOfTheFirstVersionIsReadForEver(t *testing.T) {
 	var rec apitoken.Record
-	require.NoError(t, rec.UnmarshalBinary(golden))
+	require.NoError(t, rec.UnmarshalBinary(goldenRecord(t)))
 	require.Equal(t, without(exampleRecord()), rec)
 }
 
 // By hand, from the words of the comment on the encoding.
 func TestTheEncodingIsWhatItsDescriptionSays(t *testing.T) {
 	text := func(s string) string { return string(binary.AppendUvarint(nil, uint64(len(s)))) + s }
-	number := func(n int64) string { return string(binary.AppendVarint(nil, n)) }
-	moment := func(at time.Time) string {
-		if at.IsZero() {
-			return "\x00"
+	list := func(elements ...string) (all string) {
+		for _, e := range elements {
+			all += text(e)
 		}
-		return "\x01" + number(at.UnixMicro())
+		return all
 	}
+	number := func(n int64) string { return string(binary.AppendVarint(nil, n)) }
+	moment := func(at time.Time) string { return number(at.UnixMicro()) }
 	r := exampleRecord()
-	want := "\x01" + text(r.ID) + number(r.Version) + text(r.Environment) + text(r.Owner) + text(r.Name) + text(r.Description) +
-		"\x02" + text("devices:read") + text("devices:write") +
-		text("inactive") + moment(r.DeactivatedAt) + text("admin") + moment(r.CreatedAt) + text("ada") + moment(r.ChangedAt) +
-		moment(time.Time{}) + moment(r.NotBefore) +
-		"\x02" + text("192.0.2.0/24") + text("2001:db8::/32") +
-		"\x02" + text(string(sha256Of("new"))) + "\x00" + moment(r.Secrets[0].CreatedAt) + "\x00" + text(string(sha256Of("key"))) + text("k1") + text("\x00\x01\xff") +
-		text(string(sha256Of("old"))) + "\x01" + moment(r.Secrets[1].CreatedAt) + moment(r.Secrets[1].ValidUntil) + text("") + text("") + text("") +
-		"\x02" + moment(r.History[0].At) + text("admin") + text("deactivate") + "\x01" + text("active") +
-		moment(r.History[1].At) + text("ada") + text("generate") + "\x00" +
-		text("k0")
+	newest, old := r.Secrets[0], r.Secrets[1]
+	want := unknown(1, r.Name) + unknown(2, r.ID) + unknown(3, r.Description) + unknown(4, number(r.Version)) + unknown(5, moment(r.DeactivatedAt)) +
+		unknown(6, r.Environment) + unknown(7, "ada") + unknown(8, r.Owner) + unknown(9, moment(r.ChangedAt)) +
+		unknown(10, list("devices:read", "devices:write")) +
+		unknown(11, list(
+			unknown(1, moment(r.History[0].At))+unknown(3, "admin")+unknown(5, "deactivate")+unknown(7, list("active"))+unknown(9, "via"),
+			unknown(1, moment(r.History[1].At))+unknown(3, "ada")+unknown(5, "generate"))) +
+		unknown(12, "inactive") + unknown(13, "labels") + unknown(14, "admin") + unknown(15, "with") + unknown(16, moment(r.CreatedAt)) + unknown(18, moment(r.ExpiresAt)) + unknown(20, moment(r.NotBefore)) +
+		unknown(22, list("192.0.2.0/24", "2001:db8::/32")) +
+		unknown(24, list(
+			unknown(1, string(newest.IdempotencyKey))+unknown(2, string(newest.Digest))+unknown(3, "k1")+unknown(5, "\x00\x01\xff")+unknown(7, "")+unknown(8, moment(newest.CreatedAt)),
+			unknown(2, string(old.Digest))+unknown(4, "")+unknown(6, "\x00")+unknown(8, moment(old.CreatedAt)))) +
+		unknown(26, "k0") + unknown(1<<32+1, "far off")
 	assert.Equal(t, []byte(want), encode(t, r))
 }
 
@@ -184,7 +208,13 @@ func TestEveryFieldButUsesAndMACChangesTheEncoding(t *testing.T) {
 			leaf("zero", func(v reflect.Value) { v.SetZero() })
 		}
 		if atomic {
-			leaf("another value", func(v reflect.Value) { (&filler{n: 5000}).fill2(v) })
+			leaf("another value", func(v reflect.Value) {
+				if strings.HasSuffix(path, "Unknown") {
+					v.SetString(unknown(1003, "another"))
+					return
+				}
+				(&filler{n: 5000}).fill2(v)
+			})
 			return
 		}
 		if v.Kind() == reflect.Slice {
@@ -246,29 +276,46 @@ func TestADamagedEncodingIsRefusedAndChangesNothing(t *testing.T) {
 		}
 		require.Equal(t, filled(), rec, what)
 	}
-	refuse("nil", nil)
-	refuse("nothing", []byte{})
+	ends := fieldEnds(t, good)
 	for i := range good {
-		refuse(fmt.Sprint("the first bytes: ", i), good[:i])
+		if !ends[i] { // else it is a record with fewer fields, whose MAC is another
+			refuse(fmt.Sprint("the first bytes: ", i), good[:i])
+		}
 	}
 	for c := range 256 {
 		refuse("a byte too many", append(bytes.Clone(good), byte(c)))
-		if c != 1 {
-			refuse("another version", append([]byte{byte(c)}, good[1:]...))
-		}
 	}
 	refuse("twice", append(bytes.Clone(good), good...))
 
-	zero := encode(t, apitoken.Record{})
-	refuse("a length in more bytes than it needs", append([]byte{1, 0x80, 0x00}, zero[2:]...))
-	refuse("a length of 2^64-1", append([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, zero[2:]...))
-	refuse("a length of more than 64 bits", append([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, zero[2:]...))
-	refuse("a number in more bytes than it needs", slices.Concat(zero[:2], []byte{0x80, 0x00}, zero[3:]))
-	refuse("a number of more than 64 bits", slices.Concat(zero[:2], bytes.Repeat([]byte{0xff}, 10), []byte{0x7f}, zero[3:]))
-	// Version byte, ID, version, four texts, permissions, status: then a time.
-	require.Zero(t, zero[9])
-	refuse("a flag of 2", slices.Concat(zero[:9], []byte{2}, zero[10:]))
-	refuse("a time that is there and zero", slices.Concat(zero[:9], []byte{1}, binary.AppendVarint(nil, time.Time{}.UnixMicro()), zero[10:]))
+	refuse("a tag of 0", []byte(unknown(0, "")))
+	refuse("a tag in more bytes than it needs", []byte("\x8d\x00\x00"))
+	refuse("a length in more bytes than it needs", []byte("\x0d\x81\x00x"))
+	refuse("a length that reaches beyond the end", []byte("\x0d\x02x"))
+	refuse("a length of 2^64-1", []byte("\x0d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+	refuse("a length of more than 64 bits", []byte("\x0d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
+	refuse("an empty text", []byte(unknown(1, "")))
+	refuse("a number of 0", []byte(unknown(4, "\x00")))
+	refuse("a number in more bytes than it needs", []byte(unknown(4, "\x82\x00")))
+	refuse("a number of more than 64 bits", []byte(unknown(4, strings.Repeat("\xff", 9)+"\x02")))
+	refuse("a number and a byte more", []byte(unknown(4, "\x02\x02")))
+	refuse("a number of no bytes", []byte(unknown(4, "")))
+	refuse("a time that is there and zero", []byte(unknown(5, string(binary.AppendVarint(nil, time.Time{}.UnixMicro())))))
+	refuse("no permissions, said", []byte(unknown(10, "")))
+	refuse("from no network, which this version cannot say", []byte(unknown(22, "")))
+	refuse("a list whose last element is too long", []byte(unknown(10, "\x01a\x02b")))
+	refuse("a secret with an empty digest", []byte(unknown(24, "\x02"+unknown(2, ""))))
+	refuse("a flag with a value", []byte(unknown(24, "\x03"+unknown(4, "\x01"))))
+	for what, b := range map[string]string{
+		"descending":             unknown(2, "id") + unknown(1, "name"),
+		"descending, unknown":    unknown(15, "") + unknown(13, ""),
+		"unknown, then known":    unknown(13, "") + unknown(2, "id"),
+		"twice":                  unknown(2, "id") + unknown(2, "id"),
+		"twice, unknown":         unknown(13, "a") + unknown(13, "a"),
+		"descending in a secret": unknown(24, "\x04"+unknown(4, "")+unknown(3, "")),
+		"descending in a line":   unknown(11, "\x04"+unknown(13, "")+unknown(11, "")),
+	} {
+		refuse("tags "+what, []byte(b))
+	}
 
 	prefix := apitoken.Record{Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	for _, other := range []string{"192.0.2.0/+4", "192.0.2.0-24", "192.0.2.0/99", "192.0.2.0/2x", "192.00.2.0/4", "1920.02.0/24"} {
@@ -279,15 +326,68 @@ func TestADamagedEncodingIsRefusedAndChangesNothing(t *testing.T) {
 		[]byte("\x0d2001:db8::/32"), []byte("\x0d2001:DB8::/32"), 1))
 }
 
+// fieldEnds returns where the fields of an encoding end.
+func fieldEnds(t *testing.T, b []byte) map[int]bool {
+	ends := map[int]bool{0: true}
+	for at := 0; at < len(b); {
+		_, n := binary.Uvarint(b[at:])
+		size, m := binary.Uvarint(b[at+n:])
+		at += n + m + int(size)
+		ends[at] = true
+	}
+	require.True(t, ends[len(b)])
+	return ends
+}
+
 func TestAHugeLengthCostsNoMemory(t *testing.T) {
-	zero := encode(t, apitoken.Record{})
-	// Permissions are the seventh: a list that says it has 2^40 elements.
-	claim := slices.Concat(zero[:7], binary.AppendUvarint(nil, 1<<40), zero[8:])
-	_, size := allocated.Per(1, func() {
-		var rec apitoken.Record
-		require.Error(t, rec.UnmarshalBinary(claim))
-	})
-	assert.Less(t, size, uint64(1<<16), "bytes allocated")
+	// Permissions that say they are 2^40 bytes, or have an element of that length.
+	huge := string(binary.AppendUvarint(nil, 1<<40))
+	for _, claim := range []string{"\x0a" + huge, unknown(10, huge), unknown(24, huge)} {
+		_, size := allocated.Per(1, func() {
+			var rec apitoken.Record
+			require.Error(t, rec.UnmarshalBinary([]byte(claim)))
+		})
+		assert.Less(t, size, uint64(1<<16), "bytes allocated")
+	}
+}
+
+func TestUnknownFieldsAreKeptWhereTheyStand(t *testing.T) {
+	rec := without(filled())
+	known := rec
+	known.Unknown = ""
+	for _, fields := range []string{
+		unknown(13, ""), unknown(13, "x") + unknown(15, "y"), unknown(28, "x"), unknown(13, "a") + unknown(28, "b") + unknown(1<<63+1, "c"),
+		unknown(13, strings.Repeat("x", 1000)) + unknown(17, "\x00"),
+	} {
+		rec.Unknown = fields
+		b := encode(t, rec)
+		require.Len(t, b, len(encode(t, known))+len(fields))
+		var got apitoken.Record
+		require.NoError(t, got.UnmarshalBinary(b))
+		require.Equal(t, rec, got)
+	}
+}
+
+func TestWhatIsNoUnknownFieldIsNotWritten(t *testing.T) {
+	for what, fields := range map[string]string{
+		"text": "text", "a known tag": unknown(2, "id"), "a known tag besides": unknown(13, "") + unknown(26, "k"), "descending": unknown(15, "") + unknown(13, ""),
+		"twice": unknown(13, "") + unknown(13, ""), "cut": unknown(13, "abc")[:4], "a tag of 0": unknown(0, ""), "the largest tag": unknown(1<<64-1, ""),
+	} {
+		for _, rec := range []apitoken.Record{
+			{Unknown: fields}, {ID: "id", MACKeyID: "k", Unknown: fields},
+		} {
+			_, err := rec.MarshalBinary()
+			assert.Error(t, err, what)
+		}
+	}
+	for _, fields := range []string{"text", unknown(2, "x")} {
+		_, err := apitoken.Record{Secrets: []apitoken.SecretRecord{{Unknown: fields}}}.MarshalBinary()
+		assert.Error(t, err)
+	}
+	for _, fields := range []string{"text", unknown(7, "x")} {
+		_, err := apitoken.Record{History: []apitoken.HistoryEntry{{Unknown: fields}}}.MarshalBinary()
+		assert.Error(t, err)
+	}
 }
 
 func TestOneRecordCanBeEncodedByManyAtOnce(t *testing.T) {
@@ -315,7 +415,8 @@ func TestEncodingDoesNotChangeARecordAndDecodingSharesNothingWithItsInput(t *tes
 	assert.Equal(t, before, rec.Networks)
 
 	zero, none := encode(t, apitoken.Record{Networks: []netip.Prefix{{}}}), encode(t, apitoken.Record{})
-	assert.Len(t, zero, len(none)+1, "the zero network is an empty text")
+	assert.Empty(t, none, "what is zero is left out")
+	assert.Equal(t, unknown(22, "\x00"), string(zero), "the zero network is an empty text")
 
 	b := encode(t, filled())
 	var got apitoken.Record

@@ -65,10 +65,16 @@ func (r *Refusal) Problem() Problem {
 	return p
 }
 
-var refusedUnavailable = newRefusal(ErrUnavailable, "", Problem{
-	Type: problemTypes + "unavailable", Title: "Authentication unavailable", Status: http.StatusServiceUnavailable,
-	Detail: "The API token could not be checked just now. Try again.",
-})
+// What has the status 503 looks the same to clients.
+var (
+	refusedUnavailable = newRefusal(ErrUnavailable, "", unavailableProblem)
+	refusedNewer       = newRefusal(errNewerRecord, "", unavailableProblem)
+
+	unavailableProblem = Problem{
+		Type: problemTypes + "unavailable", Title: "Authentication unavailable", Status: http.StatusServiceUnavailable,
+		Detail: "The API token could not be checked just now. Try again.",
+	}
+)
 
 // refuse returns the Refusal for a reason. What is said to the client is the same
 // for all that are ErrInvalidToken.
@@ -83,6 +89,8 @@ func (a *Authority) refuse(reason Reason, c *rawCredential, requirement *Require
 		return requirement.denial(s, c.scheme, set)
 	case reason == ErrUnavailable:
 		return refusedUnavailable
+	case reason == errNewerRecord:
+		return refusedNewer
 	}
 	return s.invalid[reason.index()]
 }

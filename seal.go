@@ -101,7 +101,10 @@ func (a *Authority) withMAC(rec Record) (*row, error) {
 	rec.MACKeyID, rec.MAC = "", nil
 	if len(a.config.IntegrityKeys) > 0 {
 		rec.MACKeyID = a.config.IntegrityKeys[0].id
-		rec.MAC = rowMAC(a.config.IntegrityKeys[0], rec)
+		var err error
+		if rec.MAC, err = rowMAC(a.config.IntegrityKeys[0], rec); err != nil {
+			return nil, err
+		}
 	}
 	return a.row(rec.ID, rec)
 }
@@ -117,18 +120,26 @@ func (a *Authority) checkMAC(rec *Record) error {
 		return errors.New("without MAC")
 	case !ok:
 		return fmt.Errorf("authenticated under the key %.40q, which is not in Config.IntegrityKeys", rec.MACKeyID)
-	case !hmac.Equal(rec.MAC, rowMAC(key, *rec)):
+	}
+	mac, err := rowMAC(key, *rec)
+	if err != nil {
+		return err
+	}
+	if !hmac.Equal(rec.MAC, mac) {
 		return errors.New("with a broken MAC: it was changed by someone without the key")
 	}
 	return nil
 }
 
-func rowMAC(key Key, rec Record) []byte {
+func rowMAC(key Key, rec Record) ([]byte, error) {
 	h := hmac.New(sha256.New, []byte(key.reveal()))
 	h.Write([]byte(rowContext))
-	encoded, _ := rec.MarshalBinary() // never fails
+	encoded, err := rec.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
 	h.Write(encoded)
-	return h.Sum(nil)
+	return h.Sum(nil), nil
 }
 
 // encryptSecret keeps a secret in s, if there are keys for that.
@@ -173,13 +184,11 @@ func (a *Authority) decryptSecret(rec *Record, s *SecretRecord) (string, error) 
 
 // secretData is what an encrypted secret is bound to.
 func secretData(rec *Record, s *SecretRecord) []byte {
-	e := encoder{b: []byte(secretContext)}
-	for _, t := range []string{s.EncryptionKeyID, rec.ID, rec.Environment, rec.Owner} {
-		e.text(&t)
+	b := []byte(secretContext)
+	for _, t := range []string{s.EncryptionKeyID, rec.ID, rec.Environment, rec.Owner, string(s.Digest)} {
+		b = appendText(b, t)
 	}
-	e.bytes(&s.Digest)
-	e.flag(&s.Foreign)
-	return e.b
+	return appendFlag(b, s.Foreign)
 }
 
 // RekeyParams says how to re-key; see [Authority.Rekey].

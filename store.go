@@ -163,6 +163,10 @@ type Record struct {
 	MAC      []byte // HMAC-SHA-256 over MarshalBinary
 
 	Uses []Use // only Touch writes these
+
+	// Unknown holds the fields that a later version of this package wrote, as they
+	// stand in the encoding; likewise below. A store keeps it byte by byte.
+	Unknown string
 }
 
 // A SecretRecord is what is stored of one secret.
@@ -180,6 +184,8 @@ type SecretRecord struct {
 	// Config.EncryptionKeys; empty where it was not kept.
 	EncryptionKeyID string
 	Ciphertext      []byte
+
+	Unknown string
 }
 
 // A HistoryEntry is a line in the history of a token.
@@ -188,6 +194,8 @@ type HistoryEntry struct {
 	By     string
 	Action Action   // "generate", "update", "activate", ...
 	Fields []string // what an update changed
+
+	Unknown string
 }
 
 // A Use says when and from where a secret was last used.

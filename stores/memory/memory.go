@@ -3,6 +3,7 @@
 package memory
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -66,32 +67,35 @@ func encode(rec apitoken.Record) (row, error) {
 }
 
 func (r row) decode(id string) (apitoken.Record, error) {
-	rest := []byte(r[len(id):])
+	// Most rows fit, so that reading one copies it only once, into its texts.
+	var buffer [1024]byte
+	rest := append(buffer[:0], r[len(id):]...)
 	cut := func(n int) []byte {
 		part := rest[:n:n]
 		rest = rest[n:]
 		return part
 	}
 	part := func() []byte { return cut(int(cut(1)[0])) }
-	mac := part()
-	var uses []apitoken.Use
-	for range cut(1)[0] {
-		u := apitoken.Use{ID: id, Digest: cut(sha256.Size), At: time.UnixMicro(int64(binary.BigEndian.Uint64(cut(8)))).UTC()}
+	var rec apitoken.Record
+	if mac := part(); len(mac) > 0 {
+		rec.MAC = bytes.Clone(mac)
+	}
+	n := int(cut(1)[0])
+	if n > 0 {
+		rec.Uses = make([]apitoken.Use, n)
+	}
+	digests := make([]byte, 0, n*sha256.Size)
+	for i := range rec.Uses {
+		digests = append(digests, cut(sha256.Size)...)
+		u := apitoken.Use{ID: id, Digest: digests[i*sha256.Size : len(digests) : len(digests)], At: time.UnixMicro(int64(binary.BigEndian.Uint64(cut(8)))).UTC()}
 		u.Source = apitoken.Source(part())
 		if err := u.Address.UnmarshalBinary(part()); err != nil {
 			return apitoken.Record{}, err
 		}
-		uses = append(uses, u)
+		rec.Uses[i] = u
 	}
-	var rec apitoken.Record
-	if err := rec.UnmarshalBinary(rest); err != nil {
-		return rec, err
-	}
-	if len(mac) > 0 {
-		rec.MAC = mac
-	}
-	rec.Uses = uses
-	return rec, nil
+	err := rec.UnmarshalBinary(rest)
+	return rec, err
 }
 
 // New returns an empty Store.

@@ -60,8 +60,8 @@ const (
 	statementTimeout = 30 * time.Second
 )
 
-// Open connects to a database with a pool of its own, and makes or updates the
-// tables. The URL, or keyword/value string, is what [pgxpool.ParseConfig] reads.
+// Open connects to a database with a pool of its own, and makes the tables if
+// there are none. The URL, or keyword/value string, is what [pgxpool.ParseConfig] reads.
 // It may name several servers, of which the primary is taken.
 //
 // No error of Open contains the URL, as that may contain a password.
@@ -111,10 +111,10 @@ func isDirect(ctx context.Context, conn *pgx.Conn) (bool, error) {
 }
 
 // New keeps the tokens in the database of a pool of the application, which stays
-// its own: Close does not close it. The tables are made, or updated, in the first
+// its own: Close does not close it. The tables are made in the first
 // schema of the search path.
 //
-// It refuses replicas, tables made by a later version of this package, databases
+// It refuses replicas, tables that this version of the package does not know, databases
 // that are not in UTF-8, and servers before version 13. For what it lets pass
 // with doubts see [Store.Warnings].
 func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {

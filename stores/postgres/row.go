@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,18 +20,25 @@ import (
 )
 
 // A column of apitoken_tokens: its type, what it holds of a record, and how that
-// is read from what the server sends (nothing for NULL). Both are given records
+// is read from what the server sends (nothing for NULL). All are given records
 // with exactly two secrets, of which the second may be zero.
 type column struct {
 	name, kind string
 	value      func(*apitoken.Record) any
-	read       func(*apitoken.Record, []byte) error // nil: it is written only
+	read       func(*apitoken.Record, []byte) error // nil: it is a copy, written only
+	clear      func(*apitoken.Record)               // takes what it holds out of a record; nil for a copy
 }
 
-// columns are those that a record is written to and read from.
-var columns = []column{
+// columns are those that a record is written to and read from. The rest comes
+// first, as reading it writes all of the record.
+var columns = append([]column{
+	{name: "rest", kind: "bytea", value: func(r *apitoken.Record) any { return rest(*r) }, read: readRest},
+}, fields...)
+
+// fields are the columns for what a record had from the beginning, but for its history.
+var fields = []column{
 	text("id", func(r *apitoken.Record) *string { return &r.ID }),
-	{"version", "bigint", func(r *apitoken.Record) any { return r.Version }, func(r *apitoken.Record, b []byte) error { return readInt(&r.Version, b) }},
+	{"version", "bigint", func(r *apitoken.Record) any { return r.Version }, func(r *apitoken.Record, b []byte) error { return readInt(&r.Version, b) }, func(r *apitoken.Record) { r.Version = 0 }},
 	text("environment", func(r *apitoken.Record) *string { return &r.Environment }),
 	text("owner", func(r *apitoken.Record) *string { return &r.Owner }),
 	text("name", func(r *apitoken.Record) *string { return &r.Name }),
@@ -41,7 +50,7 @@ var columns = []column{
 	at("created_at", func(r *apitoken.Record) *time.Time { return &r.CreatedAt }),
 	text("created_by", func(r *apitoken.Record) *string { return &r.CreatedBy }),
 	at("changed_at", func(r *apitoken.Record) *time.Time { return &r.ChangedAt }),
-	{"expires_at", "timestamptz", func(r *apitoken.Record) any { return expiry(r.ExpiresAt) }, func(r *apitoken.Record, b []byte) error { return readTime(&r.ExpiresAt, b) }},
+	{"expires_at", "timestamptz", func(r *apitoken.Record) any { return expiry(r.ExpiresAt) }, func(r *apitoken.Record, b []byte) error { return readTime(&r.ExpiresAt, b) }, func(r *apitoken.Record) { r.ExpiresAt = time.Time{} }},
 	at("not_before", func(r *apitoken.Record) *time.Time { return &r.NotBefore }),
 	list("networks", "inet[]", readNetwork, func(r *apitoken.Record) *[]netip.Prefix { return &r.Networks }),
 
@@ -61,28 +70,33 @@ var columns = []column{
 	text("old_encryption_key_id", func(r *apitoken.Record) *string { return &r.Secrets[1].EncryptionKeyID }),
 	blob("old_ciphertext", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].Ciphertext }),
 
-	{"history", "jsonb", func(r *apitoken.Record) any { return historyJSON(r.History) }, readHistory},
+	{"history", "jsonb", func(r *apitoken.Record) any { return historyJSON(r.History) }, nil, nil},
 	text("mac_key_id", func(r *apitoken.Record) *string { return &r.MACKeyID }),
 	blob("mac", func(r *apitoken.Record) *[]byte { return &r.MAC }),
 
-	{"name_key", "text", func(r *apitoken.Record) any { return r.NameKey() }, nil},
-	{"terms", "text[]", func(r *apitoken.Record) any { return r.Terms() }, nil},
+	{"name_key", "text", func(r *apitoken.Record) any { return r.NameKey() }, nil, nil},
+	{"terms", "text[]", func(r *apitoken.Record) any { return r.Terms() }, nil, nil},
 
-	{"uses", "jsonb", func(r *apitoken.Record) any { return usesJSON(r.Uses) }, readUses}, // the last
+	{"uses", "jsonb", func(r *apitoken.Record) any { return usesJSON(r.Uses) }, readUses, nil}, // the last
 }
 
 // replaced are the columns that Replace writes: all but uses.
 var replaced = columns[:len(columns)-1]
 
 func text(name string, f func(*apitoken.Record) *string) column {
-	return column{name, "text", func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record, b []byte) error { return readText(f(r), b) }}
+	return column{name, "text", func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record, b []byte) error { return readText(f(r), b) }, clear(f)}
+}
+
+// clear returns a function that makes a field of a record zero.
+func clear[E any](f func(*apitoken.Record) *E) func(*apitoken.Record) {
+	return func(r *apitoken.Record) { *f(r) = *new(E) }
 }
 
 func boolean(name string, f func(*apitoken.Record) *bool) column {
 	return column{name, "boolean", func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record, b []byte) error {
 		*f(r) = len(b) == 1 && b[0] == 1
 		return nil
-	}}
+	}, clear(f)}
 }
 
 func blob(name string, f func(*apitoken.Record) *[]byte) column {
@@ -94,11 +108,11 @@ func blob(name string, f func(*apitoken.Record) *[]byte) column {
 	}, func(r *apitoken.Record, b []byte) error {
 		*f(r) = bytes.Clone(b)
 		return nil
-	}}
+	}, clear(f)}
 }
 
 func at(name string, f func(*apitoken.Record) *time.Time) column {
-	return column{name, "timestamptz", func(r *apitoken.Record) any { return timestamp(*f(r)) }, func(r *apitoken.Record, b []byte) error { return readTime(f(r), b) }}
+	return column{name, "timestamptz", func(r *apitoken.Record) any { return timestamp(*f(r)) }, func(r *apitoken.Record, b []byte) error { return readTime(f(r), b) }, clear(f)}
 }
 
 func list[E any](name, kind string, read func(*E, []byte) error, f func(*apitoken.Record) *[]E) column {
@@ -107,7 +121,7 @@ func list[E any](name, kind string, read func(*E, []byte) error, f func(*apitoke
 			return l
 		}
 		return []E{}
-	}, func(r *apitoken.Record, b []byte) error { return readArray(f(r), b, read) }}
+	}, func(r *apitoken.Record, b []byte) error { return readArray(f(r), b, read) }, clear(f)}
 }
 
 // selected are the columns to select for scan, of apitoken_tokens t.
@@ -141,6 +155,9 @@ func scan(row pgx.CollectableRow) (apitoken.Record, error) {
 		raw = raw[1:]
 	}
 	if rec.Secrets[1].Digest == nil {
+		if rest(apitoken.Record{Secrets: rec.Secrets[1:]}) != nil {
+			return apitoken.Record{}, errors.New("the column rest is about two secrets, and there is one")
+		}
 		rec.Secrets = rec.Secrets[:1:1]
 	}
 	return rec, nil
@@ -166,8 +183,46 @@ func placeholder(n int, kind string) string {
 	return fmt.Sprintf("$%d::%s", n, kind)
 }
 
+// rest returns the encoding of what is in no other column of a record: its history, and
+// what later versions of the core put into it; nil for nothing. Of copies nothing is taken out.
+func rest(rec apitoken.Record) []byte {
+	n := len(rec.Secrets)
+	rec.Secrets = append(slices.Clone(rec.Secrets), make([]apitoken.SecretRecord, 2-n)...)
+	for _, c := range fields {
+		if c.clear != nil {
+			c.clear(&rec)
+		}
+	}
+	for n > 0 && reflect.ValueOf(rec.Secrets[n-1]).IsZero() {
+		n--
+	}
+	rec.Secrets = rec.Secrets[:n]
+	b, _ := rec.MarshalBinary() // see check
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// readRest reads the rest of a record, before everything else.
+func readRest(r *apitoken.Record, b []byte) error {
+	secrets := r.Secrets // into which the other columns are read
+	if err := r.UnmarshalBinary(b); err != nil {
+		return err
+	}
+	if len(r.Secrets) > len(secrets) {
+		return fmt.Errorf("it is about %d secrets", len(r.Secrets))
+	}
+	copy(secrets, r.Secrets)
+	r.Secrets = secrets
+	return nil
+}
+
 // check refuses what the columns cannot hold.
 func check(rec *apitoken.Record) error {
+	if _, err := rec.MarshalBinary(); err != nil {
+		return err
+	}
 	if n := len(rec.Secrets); n < 1 || n > 2 {
 		return fmt.Errorf("a record with %d secrets", n)
 	}
@@ -229,7 +284,8 @@ func array[E any](list []E) string {
 	return string(b)
 }
 
-// A line is a line of a history in JSON. Times are microseconds since 1970.
+// A line is a line of a history in JSON, as people read it. It is never read back.
+// Times are microseconds since 1970.
 type line struct {
 	At     *int64   `json:"at"`
 	By     string   `json:"by"`
@@ -257,15 +313,6 @@ func historyJSON(h []apitoken.HistoryEntry) string {
 		lines = append(lines, line{microsJSON(c.At), c.By, string(c.Action), c.Fields})
 	}
 	return array(lines)
-}
-
-func readHistory(r *apitoken.Record, b []byte) error {
-	var lines []line
-	err := readJSON(&lines, b)
-	for _, l := range lines {
-		r.History = append(r.History, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: apitoken.Action(l.Action), Fields: l.Fields})
-	}
-	return err
 }
 
 // A usage is a use in JSON. The token is that of the row.

@@ -2,52 +2,107 @@ package postgres
 
 import (
 	"context"
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
+// schema makes the tables.
+//
 //go:embed schema.sql
-var schema1 string
+var schema string
 
-// migrations lead from one version of the schema to the next; the first makes
-// version 1 of nothing. What was released is never edited.
-var migrations = []string{schema1}
+// fingerprint names the columns, triggers and functions that schema makes, a line each, with
+// their types and a hash of what they do. What others add to the tables is not in it, nor what a
+// later version of this package adds that programs of this one need not know.
+//
+//go:embed schema.txt
+var fingerprint string
 
-// schemaVersion returns the version of the schema, 0 for none. It refuses what a
-// later version of this package has made.
-func schemaVersion(ctx context.Context, tx pgx.Tx) (version int, err error) {
+// schemaVersion is what schema writes into apitoken_schema. It goes up when programs
+// that do not know of a change must not use the tables.
+const schemaVersion = 2
+
+// errSchema is what every refusal of a schema wraps.
+var errSchema = errors.New("the tables of the tokens cannot be used")
+
+// checkSchema reports whether the tables are there. It refuses those of another version, and
+// those in which something is missing that this program relies on.
+func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
 	// Not by to_regclass, which may remember that there was none.
-	var there bool
 	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relname = 'apitoken_schema' AND n.nspname = ANY(current_schemas(false)))`).Scan(&there)
 	if err != nil || !there {
-		return 0, err
+		return false, err
 	}
+	var version int
 	err = tx.QueryRow(ctx, `SELECT version FROM apitoken_schema`).Scan(&version)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
-		return 0, errors.New("the tables of the tokens cannot be used: apitoken_schema is empty")
+		return true, fmt.Errorf("%w: apitoken_schema is empty", errSchema)
 	case err != nil:
-		return 0, err
-	case version > len(migrations):
-		return 0, fmt.Errorf("the tables of the tokens have version %d, and this program knows up to %d; use a newer one", version, len(migrations))
+		return true, err
+	case version > schemaVersion:
+		var oldest string
+		if err := tx.QueryRow(ctx, `SELECT oldest FROM apitoken_schema`).Scan(&oldest); err != nil {
+			oldest = "a later version"
+		}
+		return true, fmt.Errorf("%w: they have version %d, and this program knows version %d; use a newer one, of %s of the package", errSchema, version, schemaVersion, oldest)
+	case version < schemaVersion:
+		return true, fmt.Errorf("%w: they have version %d, from before the first release, and this program knows version %d; make them anew", errSchema, version, schemaVersion)
 	}
-	return version, nil
+	lines, err := describe(ctx, tx)
+	if err != nil {
+		return true, err
+	}
+	for line := range strings.Lines(fingerprint) {
+		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
+			return true, fmt.Errorf("%w: what version %d has is missing or another: %s", errSchema, version, line)
+		}
+	}
+	return true, nil
 }
 
-// migrate brings the schema up to date, in one transaction. Of several nodes
+// describe returns the lines of a fingerprint for what there is. A trigger that is
+// switched off is not there.
+func describe(ctx context.Context, tx pgx.Tx) (lines []string, err error) {
+	rows, err := tx.Query(ctx, `
+		SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, ''
+			FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+			WHERE c.relname LIKE 'apitoken\_%' AND c.relkind = 'r' AND pg_table_is_visible(c.oid) AND a.attnum > 0 AND NOT a.attisdropped
+		UNION ALL SELECT 'trigger ' || t.tgname || ' on ' || c.relname || ', kind ' || t.tgtype || ', calls ' || p.proname, ''
+			FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
+			WHERE c.relname LIKE 'apitoken\_%' AND pg_table_is_visible(c.oid) AND t.tgenabled IN ('O', 'A')
+		UNION ALL SELECT 'function ' || proname, prosrc FROM pg_proc WHERE proname LIKE 'apitoken\_%' AND pg_function_is_visible(oid)`)
+	if err != nil {
+		return nil, err
+	}
+	var line, code string
+	_, err = pgx.ForEachRow(rows, []any{&line, &code}, func() error {
+		if code != "" {
+			line += fmt.Sprintf(" %.8x", sha256.Sum256([]byte(code)))
+		}
+		lines = append(lines, line)
+		return nil
+	})
+	return lines, err
+}
+
+// migrate makes the tables if they are not there, in one transaction. Of several nodes
 // that try, one does it; the others wait, and find it done.
 func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-		version, err := schemaVersion(ctx, tx)
+		there, err := checkSchema(ctx, tx)
 		if err != nil {
 			return err
 		}
-		if version == len(migrations) {
+		if there {
 			// So a node needs no right to create tables. But to write it does.
 			_, err := tx.Exec(ctx, `UPDATE apitoken_schema SET version = version WHERE FALSE`)
 			return err
@@ -57,7 +112,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 		if err != nil {
 			return err
 		}
-		if version, err = schemaVersion(ctx, tx); err != nil || version == len(migrations) {
+		if there, err = checkSchema(ctx, tx); err != nil || there {
 			return err
 		}
 		// The trigger keeps this search path, whoever sets it off. The folder
@@ -66,15 +121,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 		if err != nil {
 			return err
 		}
-		for _, m := range migrations[version:] {
-			if _, err := tx.Exec(ctx, m); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.Exec(ctx, `CREATE TABLE IF NOT EXISTS apitoken_schema (version integer NOT NULL); DELETE FROM apitoken_schema`); err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO apitoken_schema VALUES ($1)`, len(migrations))
+		_, err = tx.Exec(ctx, schema)
 		return err
 	})
 }

@@ -4,6 +4,17 @@
 -- Rows may be edited by hand: lists, searches and the memories of all nodes
 -- follow, by the trigger below. Whoever does so must also count version up, or a
 -- change that a node is just making overwrites his.
+--
+-- A program refuses a database in which a column, trigger or function of schema.txt is
+-- missing or another; see there. Columns, indexes and triggers of your own are yours.
+
+-- Which programs may use these tables.
+CREATE TABLE apitoken_schema (
+	version integer NOT NULL, -- a program must know exactly this one
+	oldest  text NOT NULL     -- the oldest version of the package that does, for people
+);
+
+INSERT INTO apitoken_schema VALUES (2, 'v0.1.0');
 
 CREATE TABLE apitoken_tokens (
 	id          text COLLATE "C" NOT NULL,
@@ -42,9 +53,13 @@ CREATE TABLE apitoken_tokens (
 	old_encryption_key_id text COLLATE "C" NOT NULL,
 	old_ciphertext        bytea,
 
-	history  jsonb NOT NULL CHECK (jsonb_typeof(history) = 'array'),
 	mac_key_id text COLLATE "C" NOT NULL,
 	mac        bytea CHECK (length(mac) = 32),
+
+	-- What is in no column above, in the encoding of a record: the history, and what
+	-- later versions add, also to secrets. history is a copy for people, never read back.
+	rest    bytea,
+	history jsonb NOT NULL CHECK (jsonb_typeof(history) = 'array'),
 
 	-- Written by Touch only; see also apitoken_last_used.
 	uses jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(uses) = 'array'),

@@ -3,9 +3,12 @@ package sqlite
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,24 +17,31 @@ import (
 )
 
 // A column of apitoken_tokens: what it holds of a record, and where to put that
-// when it is read. Both are given records with exactly two secrets, of which
+// when it is read. All are given records with exactly two secrets, of which
 // the second may be zero.
 type column struct {
 	name  string
 	value func(*apitoken.Record) any
-	dest  func(*apitoken.Record) any // nil: it is written only
+	dest  func(*apitoken.Record) any // nil: it is a copy, written only
+	clear func(*apitoken.Record)     // takes what it holds out of a record; nil for a copy
 	touch bool                       // Touch writes it, Replace does not
 }
 
-// columns are those that a record is written to and read from.
-var columns = []column{
+// columns are those that a record is written to and read from. The rest comes
+// first, as reading it writes all of the record.
+var columns = append([]column{
+	{name: "rest", value: func(r *apitoken.Record) any { return rest(*r) }, dest: func(r *apitoken.Record) any { return (*restOf)(r) }},
+}, fields...)
+
+// fields are the columns for what a record had from the beginning, but for its history.
+var fields = []column{
 	text("id", func(r *apitoken.Record) *string { return &r.ID }),
-	{"version", func(r *apitoken.Record) any { return r.Version }, func(r *apitoken.Record) any { return (*number)(&r.Version) }, false},
+	{"version", func(r *apitoken.Record) any { return r.Version }, func(r *apitoken.Record) any { return (*number)(&r.Version) }, func(r *apitoken.Record) { r.Version = 0 }, false},
 	text("environment", func(r *apitoken.Record) *string { return &r.Environment }),
 	text("owner", func(r *apitoken.Record) *string { return &r.Owner }),
 	text("name", func(r *apitoken.Record) *string { return &r.Name }),
 	text("description", func(r *apitoken.Record) *string { return &r.Description }),
-	{"permissions", func(r *apitoken.Record) any { return array(r.Permissions) }, func(r *apitoken.Record) any { return (*texts)(&r.Permissions) }, false},
+	{"permissions", func(r *apitoken.Record) any { return array(r.Permissions) }, func(r *apitoken.Record) any { return (*texts)(&r.Permissions) }, func(r *apitoken.Record) { r.Permissions = nil }, false},
 	text("status", func(r *apitoken.Record) *string { return (*string)(&r.Status) }),
 	at("deactivated_at", func(r *apitoken.Record) *time.Time { return &r.DeactivatedAt }),
 	text("deactivated_by", func(r *apitoken.Record) *string { return &r.DeactivatedBy }),
@@ -58,24 +68,29 @@ var columns = []column{
 	text("old_encryption_key_id", func(r *apitoken.Record) *string { return &r.Secrets[1].EncryptionKeyID }),
 	blob("old_ciphertext", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].Ciphertext }),
 
-	{"history", func(r *apitoken.Record) any { return historyJSON(r.History) }, func(r *apitoken.Record) any { return (*history)(&r.History) }, false},
+	{"history", func(r *apitoken.Record) any { return historyJSON(r.History) }, nil, nil, false},
 	text("mac_key_id", func(r *apitoken.Record) *string { return &r.MACKeyID }),
 	blob("mac", func(r *apitoken.Record) *[]byte { return &r.MAC }),
 
-	{"uses", func(r *apitoken.Record) any { return usesJSON(r.Uses) }, func(r *apitoken.Record) any { return (*uses)(&r.Uses) }, true},
-	{"last_used_at", func(r *apitoken.Record) any { return micros(r.LastUsed()) }, nil, true},
+	{"uses", func(r *apitoken.Record) any { return usesJSON(r.Uses) }, func(r *apitoken.Record) any { return (*uses)(&r.Uses) }, nil, true},
+	{"last_used_at", func(r *apitoken.Record) any { return micros(r.LastUsed()) }, nil, nil, true},
 
-	{"name_key", func(r *apitoken.Record) any { return r.NameKey() }, nil, false},
-	{"expires_key", func(r *apitoken.Record) any { return expiresKey(r.ExpiresAt) }, nil, false},
-	{"last_used_key", func(r *apitoken.Record) any { return r.LastUsed().UnixMicro() }, nil, true},
+	{"name_key", func(r *apitoken.Record) any { return r.NameKey() }, nil, nil, false},
+	{"expires_key", func(r *apitoken.Record) any { return expiresKey(r.ExpiresAt) }, nil, nil, false},
+	{"last_used_key", func(r *apitoken.Record) any { return r.LastUsed().UnixMicro() }, nil, nil, true},
 }
 
 func text(name string, f func(*apitoken.Record) *string) column {
-	return column{name, func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record) any { return f(r) }, false}
+	return column{name, func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record) any { return f(r) }, clear(f), false}
 }
 
 func boolean(name string, f func(*apitoken.Record) *bool) column {
-	return column{name, func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record) any { return f(r) }, false}
+	return column{name, func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record) any { return f(r) }, clear(f), false}
+}
+
+// clear returns a function that makes a field of a record zero.
+func clear[E any](f func(*apitoken.Record) *E) func(*apitoken.Record) {
+	return func(r *apitoken.Record) { *f(r) = *new(E) }
 }
 
 func blob(name string, f func(*apitoken.Record) *[]byte) column {
@@ -84,15 +99,15 @@ func blob(name string, f func(*apitoken.Record) *[]byte) column {
 			return b
 		}
 		return nil
-	}, func(r *apitoken.Record) any { return f(r) }, false}
+	}, func(r *apitoken.Record) any { return f(r) }, clear(f), false}
 }
 
 func at(name string, f func(*apitoken.Record) *time.Time) column {
-	return column{name, func(r *apitoken.Record) any { return micros(*f(r)) }, func(r *apitoken.Record) any { return (*moment)(f(r)) }, false}
+	return column{name, func(r *apitoken.Record) any { return micros(*f(r)) }, func(r *apitoken.Record) any { return (*moment)(f(r)) }, clear(f), false}
 }
 
 func list[E any](name string, f func(*apitoken.Record) *[]E) column {
-	return column{name, func(r *apitoken.Record) any { return array(*f(r)) }, func(r *apitoken.Record) any { return jsonList[E]{f(r)} }, false}
+	return column{name, func(r *apitoken.Record) any { return array(*f(r)) }, func(r *apitoken.Record) any { return jsonList[E]{f(r)} }, clear(f), false}
 }
 
 // selected are the columns to select for scan. Each is an expression, "+column",
@@ -126,6 +141,9 @@ func scan(row scanner, more ...any) (apitoken.Record, error) {
 		return apitoken.Record{}, err
 	}
 	if rec.Secrets[1].Digest == nil {
+		if rest(apitoken.Record{Secrets: rec.Secrets[1:]}) != nil {
+			return apitoken.Record{}, errors.New("the column rest is about two secrets, and there is one")
+		}
 		rec.Secrets = rec.Secrets[:1:1]
 	}
 	for i := range rec.Uses {
@@ -144,8 +162,52 @@ func values(rec apitoken.Record) []any {
 	return vals
 }
 
+// rest returns the encoding of what is in no other column of a record: its history, and
+// what later versions of the core put into it; nil for nothing. Of copies nothing is taken out.
+func rest(rec apitoken.Record) []byte {
+	n := len(rec.Secrets)
+	rec.Secrets = append(slices.Clone(rec.Secrets), make([]apitoken.SecretRecord, 2-n)...)
+	for _, c := range fields {
+		if c.clear != nil {
+			c.clear(&rec)
+		}
+	}
+	for n > 0 && reflect.ValueOf(rec.Secrets[n-1]).IsZero() {
+		n--
+	}
+	rec.Secrets = rec.Secrets[:n]
+	b, _ := rec.MarshalBinary() // see check
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// A restOf scans the rest of a record, before everything else.
+type restOf apitoken.Record
+
+func (r *restOf) Scan(src any) error {
+	b, ok := src.([]byte)
+	if !ok && src != nil {
+		return fmt.Errorf("%T is not the rest of a record", src)
+	}
+	secrets := r.Secrets // into which the other columns are read
+	if err := (*apitoken.Record)(r).UnmarshalBinary(b); err != nil {
+		return err
+	}
+	if len(r.Secrets) > len(secrets) {
+		return fmt.Errorf("it is about %d secrets", len(r.Secrets))
+	}
+	copy(secrets, r.Secrets)
+	r.Secrets = secrets
+	return nil
+}
+
 // check refuses what the columns cannot hold.
 func check(rec *apitoken.Record) error {
+	if _, err := rec.MarshalBinary(); err != nil {
+		return err
+	}
 	if n := len(rec.Secrets); n < 1 || n > 2 {
 		return fmt.Errorf("a record with %d secrets", n)
 	}
@@ -262,7 +324,7 @@ func isPlain(s string) bool {
 	return true
 }
 
-// A line is a line of a history in JSON.
+// A line is a line of a history in JSON, as people read it. It is never read back.
 type line struct {
 	At     *int64   `json:"at"`
 	By     string   `json:"by"`
@@ -285,26 +347,12 @@ func timeJSON(micros *int64) time.Time {
 	return time.UnixMicro(*micros).UTC()
 }
 
-type history []apitoken.HistoryEntry
-
 func historyJSON(h []apitoken.HistoryEntry) string {
 	var lines []line
 	for _, c := range h {
 		lines = append(lines, line{microsJSON(c.At), c.By, string(c.Action), c.Fields})
 	}
 	return array(lines)
-}
-
-func (h *history) Scan(src any) error {
-	var lines []line
-	if err := (jsonList[line]{&lines}).Scan(src); err != nil {
-		return err
-	}
-	*h = nil
-	for _, l := range lines {
-		*h = append(*h, apitoken.HistoryEntry{At: timeJSON(l.At), By: l.By, Action: apitoken.Action(l.Action), Fields: l.Fields})
-	}
-	return nil
 }
 
 // A usage is a use in JSON. The token is that of the row.

@@ -2,70 +2,106 @@ package sqlite
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 )
 
+// schema makes the tables.
+//
 //go:embed schema.sql
-var schema1 string
+var schema string
 
-//go:embed schema2.sql
-var schema2 string
+// fingerprint names the columns and triggers that schema makes, a line each, with
+// their types and a hash of what they do. What others add to the tables is not in it, nor what a
+// later version of this package adds that programs of this one need not know.
+//
+//go:embed schema.txt
+var fingerprint string
 
-// migrations lead from one version of the schema to the next; the first makes
-// version 1 of nothing. What was released is never edited.
-var migrations = []string{schema1, schema2}
+// schemaVersion is what schema writes into apitoken_schema. It goes up when programs
+// that do not know of a change must not use the tables.
+const schemaVersion = 3
 
 // errSchema is what every refusal of a schema wraps.
 var errSchema = errors.New("the tables of the tokens cannot be used")
 
-// schemaVersion returns the version of the schema in the database, 0 for none.
-// It refuses what a later version of this package has made.
-func schemaVersion(ctx context.Context, c *sql.Conn) (int, error) {
+// checkSchema reports whether the tables are there. It refuses those of another version, and
+// those in which something is missing that this program relies on.
+func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
 	var version int
-	err := c.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apitoken_schema'`).Scan(&version)
+	err = c.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apitoken_schema'`).Scan(&version)
 	if err != nil || version == 0 {
-		return 0, err
+		return false, err
 	}
 	err = c.QueryRowContext(ctx, `SELECT version FROM apitoken_schema`).Scan(&version)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return 0, fmt.Errorf("%w: apitoken_schema is empty", errSchema)
+		return true, fmt.Errorf("%w: apitoken_schema is empty", errSchema)
 	case err != nil:
-		return 0, err
-	case version > len(migrations):
-		return 0, fmt.Errorf("%w: they have version %d, and this program knows up to %d; use a newer one", errSchema, version, len(migrations))
+		return true, err
+	case version > schemaVersion:
+		var oldest string
+		if err := c.QueryRowContext(ctx, `SELECT oldest FROM apitoken_schema`).Scan(&oldest); err != nil {
+			oldest = "a later version"
+		}
+		return true, fmt.Errorf("%w: they have version %d, and this program knows version %d; use a newer one, of %s of the package", errSchema, version, schemaVersion, oldest)
+	case version < schemaVersion:
+		return true, fmt.Errorf("%w: they have version %d, from before the first release, and this program knows version %d; make them anew", errSchema, version, schemaVersion)
 	}
-	return version, nil
+	lines, err := describe(ctx, c)
+	if err != nil {
+		return true, err
+	}
+	for line := range strings.Lines(fingerprint) {
+		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
+			return true, fmt.Errorf("%w: what version %d has is missing or another: %s", errSchema, version, line)
+		}
+	}
+	return true, nil
 }
 
-// migrate brings the schema up to date, in one transaction. Of several processes
+// describe returns the lines of a fingerprint for what there is.
+func describe(ctx context.Context, c *sql.Conn) (lines []string, err error) {
+	rows, err := c.QueryContext(ctx, `
+		SELECT 'column ' || t.name || '.' || c.name || ' ' || c.type || iif(c."notnull", ' NOT NULL', ''), '' FROM sqlite_schema t, pragma_table_info(t.name) c
+			WHERE t.type = 'table' AND t.name LIKE 'apitoken\_%' ESCAPE '\'
+		UNION ALL SELECT 'trigger ' || name || ' on ' || tbl_name, sql FROM sqlite_schema WHERE type = 'trigger'`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var line, code string
+		if err := rows.Scan(&line, &code); err != nil {
+			return nil, err
+		}
+		if code != "" {
+			line += fmt.Sprintf(" %.8x", sha256.Sum256([]byte(code)))
+		}
+		lines = append(lines, line)
+	}
+	return lines, rows.Err()
+}
+
+// migrate makes the tables if they are not there, in one transaction. Of several processes
 // that try, one does it and the others find it done.
 func migrate(ctx context.Context, c *sql.Conn) error {
 	return transact(ctx, c, func(ctx context.Context) error {
-		version, err := schemaVersion(ctx, c)
+		there, err := checkSchema(ctx, c)
 		if err != nil {
 			return err
 		}
-		if version == len(migrations) {
+		if there {
 			// Even so the database must be one that can be written.
 			_, err := c.ExecContext(ctx, `UPDATE apitoken_schema SET version = version WHERE FALSE`)
 			return err
 		}
-		for _, m := range migrations[version:] {
-			if _, err := c.ExecContext(ctx, m); err != nil {
-				return err
-			}
-		}
-		_, err = c.ExecContext(ctx, `
-			CREATE TABLE IF NOT EXISTS apitoken_schema (version INTEGER NOT NULL) STRICT;
-			DELETE FROM apitoken_schema`)
-		if err != nil {
-			return err
-		}
-		_, err = c.ExecContext(ctx, `INSERT INTO apitoken_schema VALUES (?)`, len(migrations))
+		_, err = c.ExecContext(ctx, schema)
 		return err
 	})
 }

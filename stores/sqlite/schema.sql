@@ -3,6 +3,17 @@
 -- Times are microseconds since 1970 in UTC, NULL for none. Lists of texts and
 -- of structures are JSON. Whoever edits rows by hand must also count version
 -- up, or the change is overwritten or not noticed.
+--
+-- A program refuses a database in which a column or a trigger of schema.txt is
+-- missing or another; see there. Columns, indexes and triggers of your own are yours.
+
+-- Which programs may use these tables.
+CREATE TABLE apitoken_schema (
+	version INTEGER NOT NULL, -- a program must know exactly this one
+	oldest  TEXT NOT NULL     -- the oldest version of the package that does, for people
+) STRICT;
+
+INSERT INTO apitoken_schema VALUES (3, 'v0.1.0');
 
 CREATE TABLE apitoken_tokens (
 	token       INTEGER PRIMARY KEY, -- for the tables below; never leaves the database
@@ -42,9 +53,13 @@ CREATE TABLE apitoken_tokens (
 	old_encryption_key_id TEXT NOT NULL,
 	old_ciphertext        BLOB,
 
-	history    TEXT NOT NULL CHECK (json_type(history) = 'array'),
 	mac_key_id TEXT NOT NULL,
 	mac        BLOB CHECK (length(mac) = 32),
+
+	-- What is in no column above, in the encoding of a record: the history, and what
+	-- later versions add, also to secrets. history is a copy for people, never read back.
+	rest    BLOB,
+	history TEXT NOT NULL CHECK (json_type(history) = 'array'),
 
 	-- Written by Touch only.
 	uses         TEXT NOT NULL CHECK (json_type(uses) = 'array'),
@@ -112,4 +127,41 @@ CREATE TRIGGER apitoken_deleted AFTER DELETE ON apitoken_tokens BEGIN
 		AND beginning IN (SELECT substr(term, 1, 3) FROM apitoken_terms WHERE token = old.token);
 	DELETE FROM apitoken_permissions WHERE token = old.token;
 	DELETE FROM apitoken_terms WHERE token = old.token;
+END;
+
+-- The log of changes, by which other handles of the file learn what changed. It
+-- is written by triggers, so that what is changed by hand is in it too. Writers
+-- come one by one, so that the numbers stand in the order of the commits.
+
+CREATE TABLE apitoken_changes (
+	change INTEGER PRIMARY KEY, -- counts up by one
+	id     TEXT NOT NULL        -- of the token
+) STRICT;
+
+CREATE TRIGGER apitoken_log_insert AFTER INSERT ON apitoken_tokens BEGIN
+	INSERT INTO apitoken_changes (id) VALUES (new.id);
+END;
+
+-- Of all columns but those that Touch writes.
+CREATE TRIGGER apitoken_log_update AFTER UPDATE OF
+	token, id, version, environment, owner, name, description, permissions, status, deactivated_at, deactivated_by,
+	created_at, created_by, changed_at, expires_at, not_before, networks,
+	digest, secret_foreign, secret_created_at, secret_valid_until, idempotency_key, encryption_key_id, ciphertext,
+	old_digest, old_foreign, old_created_at, old_valid_until, old_idempotency_key, old_encryption_key_id, old_ciphertext,
+	mac_key_id, mac, rest, history, name_key, expires_key
+ON apitoken_tokens BEGIN
+	INSERT INTO apitoken_changes (id) VALUES (new.id);
+END;
+
+CREATE TRIGGER apitoken_log_rename AFTER UPDATE OF id ON apitoken_tokens BEGIN
+	INSERT INTO apitoken_changes (id) VALUES (old.id);
+END;
+
+CREATE TRIGGER apitoken_log_delete AFTER DELETE ON apitoken_tokens BEGIN
+	INSERT INTO apitoken_changes (id) VALUES (old.id);
+END;
+
+-- The last 10,000 are kept, and a few more. Whoever is further behind notices.
+CREATE TRIGGER apitoken_trim_log AFTER INSERT ON apitoken_changes WHEN new.change % 250 = 0 BEGIN
+	DELETE FROM apitoken_changes WHERE change <= new.change - 10000;
 END;

@@ -76,7 +76,7 @@ const maxReading = 16
 // alone, if it does not exist. Other tables in it are left alone.
 //
 // It refuses what is not an SQLite database, a database that cannot be written,
-// and tables made by a later version of this package.
+// and tables that this version of the package does not know.
 func Open(ctx context.Context, path string) (*Store, error) {
 	s, err := open(ctx, path)
 	switch resultCode(err) {
@@ -328,7 +328,7 @@ func checkDatabase(ctx context.Context, c *sql.Conn) error {
 	if file == "" {
 		return errors.New("the database is in memory; to keep tokens in memory use the package stores/memory")
 	}
-	_, err := schemaVersion(ctx, c)
+	_, err := checkSchema(ctx, c)
 	return err
 }
 

@@ -317,40 +317,6 @@ func TestTheLogOfChangesStaysShort(t *testing.T) {
 	}
 }
 
-func TestTokensOfVersion1AreKept(t *testing.T) {
-	path := newPath(t)
-	db := database(t, path+"?_pragma=journal_mode(wal)")
-	mustExec(t, db, schema1)
-	mustExec(t, db, `CREATE TABLE apitoken_schema (version INTEGER NOT NULL) STRICT; INSERT INTO apitoken_schema VALUES (1)`)
-	// A program of version 1, which goes on after a newer one was started.
-	old := newStore()
-	var err error
-	if old.writer.conn, err = db.Conn(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	old.readers = db
-	defer old.Close()
-	mustCreate(t, old, record("kept"))
-
-	s := mustOpen(t, path)
-	if version(t, s, "kept") != 1 {
-		t.Error("the token is gone")
-	}
-	f := &feed{}
-	mustWatch(t, s, f)
-	mustCreate(t, old, record("new"))
-	if err := old.Delete(t.Context(), "kept"); err != nil {
-		t.Error(err)
-	}
-	if ids, _ := f.told(t); !slices.Equal(ids, []string{"new", "kept"}) {
-		t.Errorf("%q are passed on", ids)
-	}
-	var schema int
-	if err := db.QueryRow(`SELECT version FROM apitoken_schema`).Scan(&schema); err != nil || schema != 2 {
-		t.Errorf("the schema has version %d (%v)", schema, err)
-	}
-}
-
 func TestAWatchThatWaitsForAConnectionEnds(t *testing.T) {
 	db := database(t, newPath(t)+"?_pragma=journal_mode(wal)")
 	db.SetMaxOpenConns(2)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -86,11 +87,22 @@ func fill(v reflect.Value, n *int) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if v.Type().Field(i).Name == "Unknown" {
+				*n++
+				v.Field(i).SetString(unknown(13, fmt.Sprintf("\xff\x00 %d", *n)) + unknown(1001, ""))
+				continue
+			}
 			fill(v.Field(i), n)
 		}
 	default:
 		panic(fmt.Sprintf("storetest: does not know how to fill a %v", v.Type()))
 	}
+}
+
+// unknown returns a field as a later version of the core would write it: see Record.Unknown.
+func unknown(tag uint64, value string) string {
+	b := binary.AppendUvarint(nil, tag)
+	return string(binary.AppendUvarint(b, uint64(len(value)))) + value
 }
 
 // scribble overwrites all memory that rec shares with others.

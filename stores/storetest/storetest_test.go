@@ -249,6 +249,12 @@ var faults = []fault{
 		[]string{"FiltersAreComparedByteByByte", "ListsAreCompleteAndInOrder"}},
 
 	// Fields.
+	{"drops what a later version wrote into a secret", written(func(rec *apitoken.Record) { rec.Secrets[0].Unknown = "" }),
+		[]string{"FieldsOfALaterVersionComeBack", "RecordsOfALaterVersionOutliveThisOne", "RecordsThatALaterVersionHasToJudgeStay"}},
+	{"has no large tags", written(func(rec *apitoken.Record) {
+		rec.Unknown = strings.TrimPrefix(rec.Unknown, unknown(1<<40, strings.Repeat("\x00\xffx", 150)))
+	}),
+		[]string{"FieldsOfALaterVersionComeBack"}},
 	{"keeps milliseconds", written(func(rec *apitoken.Record) {
 		times(rec, func(t *time.Time) { *t = t.Truncate(time.Millisecond) })
 	}), []string{"TimesAreUTCToTheMicrosecond", "EveryFieldComesBack"}},

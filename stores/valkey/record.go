@@ -24,8 +24,8 @@ func recordKey(id string) string { return recordPrefix + id + "}" }
 func usesKey(id string) string   { return usesPrefix + id + "}" }
 
 // A stored is the value of a record's key: a head of fixed size (a format byte,
-// the version, and two stamps), the length of the MAC, the MAC, and the
-// record's canonical encoding.
+// the version, and two stamps), the MAC, and the record's canonical
+// encoding, each with its length before it.
 type stored struct {
 	rec   apitoken.Record
 	stamp string // which entries of indexes belong to the record: see entry
@@ -56,9 +56,9 @@ func (s *stored) encode() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b := append(make([]byte, 0, headSize+2+len(s.rec.MAC)+len(canonical)), s.head()...)
+	b := append(make([]byte, 0, headSize+4+len(s.rec.MAC)+len(canonical)), s.head()...)
 	b = appendText(b, string(s.rec.MAC))
-	return string(append(b, canonical...)), nil
+	return string(appendText(b, string(canonical))), nil
 }
 
 // decode reads the value of the key of the token id.
@@ -74,10 +74,11 @@ func decode(id, value string) (stored, error) {
 	if mac := d.next(); mac != "" {
 		s.rec.MAC = []byte(mac)
 	}
-	if d.failed {
+	canonical := d.next() // with its length: cut, it could be a record with fewer fields
+	if d.failed || d.text != "" {
 		return bad(errDamaged)
 	}
-	if err := s.rec.UnmarshalBinary([]byte(d.text)); err != nil {
+	if err := s.rec.UnmarshalBinary([]byte(canonical)); err != nil {
 		return bad(err)
 	}
 	if s.rec.ID != id || s.head() != value[:headSize] {

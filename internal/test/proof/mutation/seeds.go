@@ -145,7 +145,7 @@ var seeds = []seed{
 	{"an encrypted secret is not compared with the digest", "Authority.decryptSecret", without(operand("s.Digest"))},
 	{"the MAC of a row is a plain hash", "rowMAC", become(call("reveal"), "key.id")},
 	{"the version is not authenticated", "Record.visit", drop(stmt("r.Version"))},
-	{"networks are not authenticated", "Record.visit", drop(stmt("c.network"))},
+	{"the start is not authenticated", "Record.visit", drop(stmt("r.NotBefore"))},
 	{"a missing key is not noticed at the start", "ring.missing", never(when("inUse[id]"))},
 
 	// Waiting for the store.

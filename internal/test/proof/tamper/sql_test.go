@@ -53,7 +53,7 @@ var databases = map[string]func(t *testing.T) database{
 		must(t, err)
 		t.Cleanup(func() { db.Close(); s.Close() })
 		e := edits(map[string]string{
-			"permissions": `'["devices:read","devices:write"]'`, "networks": `'[]'`, "history": `'[]'`,
+			"permissions": `'["devices:read","devices:write"]'`, "networks": `'[]'`, "rest": `x'0d00'`,
 			"expires_at": "expires_at + 1, expires_key = expires_key + 1",
 		})
 		for _, c := range []string{"deactivated_at", "created_at", "changed_at", "not_before", "secret_created_at", "secret_valid_until", "old_created_at", "old_valid_until"} {
@@ -66,7 +66,7 @@ var databases = map[string]func(t *testing.T) database{
 			e[c] = "1 - " + c
 		}
 		return database{s, db, path, `SELECT name FROM pragma_table_info('apitoken_tokens')`, e,
-			[]string{"token", "uses", "last_used_at", "name_key", "expires_key", "last_used_key"}}
+			[]string{"token", "uses", "last_used_at", "name_key", "expires_key", "last_used_key", "history"}}
 	},
 	"postgres": func(t *testing.T) database {
 		url := testserver.PostgresDatabase(t)
@@ -76,7 +76,7 @@ var databases = map[string]func(t *testing.T) database{
 		must(t, err)
 		t.Cleanup(func() { db.Close(); s.Close() })
 		e := edits(map[string]string{
-			"permissions": `'{devices:read,devices:write}'`, "networks": `'{}'`, "history": `'[]'`,
+			"permissions": `'{devices:read,devices:write}'`, "networks": `'{}'`, "rest": `'\x0d00'`,
 		})
 		for _, c := range []string{"deactivated_at", "created_at", "changed_at", "expires_at", "not_before", "secret_created_at", "secret_valid_until", "old_created_at", "old_valid_until"} {
 			e[c] = "coalesce(" + c + ", now()) + interval '1 microsecond'"
@@ -88,7 +88,7 @@ var databases = map[string]func(t *testing.T) database{
 			e[c] = "NOT " + c
 		}
 		return database{s, db, url, `SELECT column_name FROM information_schema.columns WHERE table_name = 'apitoken_tokens'`, e,
-			[]string{"name_key", "terms", "uses"}}
+			[]string{"name_key", "terms", "uses", "history"}}
 	},
 }
 

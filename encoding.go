@@ -1,0 +1,324 @@
+package apitoken
+
+import (
+	"encoding/binary"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// A coder writes fields, or reads them: visit has one line for both. What it reads
+// are parts of one text, but for byte strings, which share a memory of their own.
+type coder struct {
+	out []byte // when writing
+
+	reading bool
+	in      string
+	at, end int    // where it reads, and where what it reads ends
+	memory  []byte // of the byte strings
+
+	last    uint64 // tag read, or written of unknown, on this level
+	unknown string // of this level: those still to be written, or those found so far
+	failed  bool
+}
+
+func newReader(text string) coder { return coder{reading: true, in: text, end: len(text)} }
+
+// fail makes all that follows read as left out.
+func (c *coder) fail() { c.in, c.at, c.end, c.failed = "", 0, 0, true }
+
+// A level is what a coder has to know again when it is done with the level below.
+type level struct {
+	last    uint64
+	unknown string
+}
+
+// begin comes before the fields of a level, of which it is given the unknown ones.
+func (c *coder) begin(unknown string) (above level) {
+	above = level{c.last, c.unknown}
+	c.last, c.unknown = 0, ""
+	if !c.reading {
+		c.unknown = unknown
+	}
+	return above
+}
+
+// finish comes after the fields that are known.
+func (c *coder) finish(above level, unknown *string) {
+	c.pass(math.MaxUint64)
+	if c.reading {
+		if c.at < c.end {
+			c.fail()
+		}
+		*unknown = c.unknown
+	} else if c.unknown != "" {
+		c.fail()
+	}
+	c.last, c.unknown = above.last, above.unknown
+}
+
+// field comes before the value of a field, and reports whether there is one: when
+// writing, it is told.
+func (c *coder) field(tag uint64, there bool) bool {
+	if c.reading || c.unknown != "" {
+		c.pass(tag)
+	}
+	if !c.reading {
+		if next, n := uvarint(c.unknown); n > 0 && next == tag {
+			c.fail() // it is known
+		}
+		if there {
+			c.out = binary.AppendUvarint(c.out, tag)
+		}
+		return there
+	}
+	next, n := uvarint(c.in[c.at:c.end])
+	if n == 0 || next != tag {
+		return false
+	}
+	c.at, c.last = c.at+n, tag
+	return true
+}
+
+// pass writes, or reads, the unknown fields with tags below limit.
+func (c *coder) pass(limit uint64) {
+	fields := c.unknown
+	if c.reading {
+		fields = c.in[c.at:c.end]
+	}
+	n := 0
+	for n < len(fields) {
+		tag, k := uvarint(fields[n:])
+		if k == 0 || tag <= c.last {
+			c.fail()
+			return
+		}
+		if tag >= limit {
+			break
+		}
+		size, m := uvarint(fields[n+k:])
+		if m == 0 || size > uint64(len(fields)-n-k-m) {
+			c.fail()
+			return
+		}
+		n += k + m + int(size)
+		c.last = tag
+	}
+	switch {
+	case !c.reading:
+		c.out, c.unknown = append(c.out, fields[:n]...), fields[n:]
+	case n > 0:
+		c.at += n
+		c.unknown += fields[:n]
+	}
+}
+
+// A value is one that has been opened.
+type value struct {
+	there bool
+	start int // when writing: where it begins
+	end   int // when reading: of what is around it
+}
+
+// open begins a value with its length, which close writes, or checks.
+func (c *coder) open() value {
+	if !c.reading {
+		c.out = append(c.out, 0)
+		return value{there: true, start: len(c.out)}
+	}
+	v := value{there: true, end: c.end}
+	n := c.length()
+	c.end = c.at + n
+	return v
+}
+
+func (c *coder) close(v value) {
+	switch {
+	case !v.there || c.failed:
+		return
+	case c.reading:
+		if c.at < c.end {
+			c.fail()
+			return
+		}
+		c.end = v.end
+		return
+	}
+	n := len(c.out) - v.start
+	if n < 0x80 {
+		c.out[v.start-1] = byte(n)
+		return
+	}
+	var length [binary.MaxVarintLen64]byte
+	k := binary.PutUvarint(length[:], uint64(n))
+	c.out = append(c.out, length[1:k]...) // for room
+	copy(c.out[v.start+k-1:], c.out[v.start:v.start+n])
+	copy(c.out[v.start-1:], length[:k])
+}
+
+// list opens a list, to which it gives its length when reading.
+func list[E any](c *coder, tag uint64, l *[]E) value {
+	if !c.field(tag, len(*l) > 0) {
+		return value{}
+	}
+	v := c.open()
+	if !c.reading {
+		return v
+	}
+	n := 0
+	for at := c.at; at < c.end; n++ {
+		size, k := uvarint(c.in[at:c.end])
+		if k == 0 || size > uint64(c.end-at-k) {
+			n = 0
+			break
+		}
+		at += k + int(size)
+	}
+	if n == 0 {
+		c.fail()
+		return v
+	}
+	*l = make([]E, n)
+	return v
+}
+
+// length reads one that does not reach beyond what is read.
+func (c *coder) length() int {
+	n, k := uvarint(c.in[c.at:c.end])
+	if k == 0 || n > uint64(c.end-c.at-k) {
+		c.fail()
+		return 0
+	}
+	c.at += k
+	return int(n)
+}
+
+// take reads n bytes.
+func (c *coder) take(n int) string {
+	s := c.in[c.at : c.at+n]
+	c.at += n
+	return s
+}
+
+func (c *coder) textValue(s *string) {
+	if c.reading {
+		*s = c.take(c.length())
+		return
+	}
+	c.out = appendText(c.out, *s)
+}
+
+func (c *coder) networkValue(n *netip.Prefix) {
+	text := ""
+	if !c.reading && n.IsValid() {
+		text = n.String()
+	}
+	c.textValue(&text)
+	if c.reading && text != "" {
+		var err error
+		if *n, err = netip.ParsePrefix(text); err != nil || n.String() != text {
+			c.fail()
+		}
+	}
+}
+
+func (c *coder) text(tag uint64, s *string) {
+	if c.field(tag, *s != "") {
+		if c.textValue(s); *s == "" {
+			c.fail()
+		}
+	}
+}
+
+func (c *coder) bytes(tag uint64, b *[]byte) {
+	switch {
+	case !c.field(tag, len(*b) > 0):
+	case !c.reading:
+		c.out = append(binary.AppendUvarint(c.out, uint64(len(*b))), *b...)
+	default:
+		if c.memory == nil {
+			c.memory = make([]byte, 0, len(c.in)-c.at) // enough for all that come
+		}
+		start := len(c.memory)
+		c.memory = append(c.memory, c.take(c.length())...)
+		if *b = c.memory[start:len(c.memory):len(c.memory)]; len(*b) == 0 {
+			c.fail()
+		}
+	}
+}
+
+func (c *coder) number(tag uint64, n *int64) {
+	if c.field(tag, *n != 0) {
+		if c.numberValue(n); *n == 0 {
+			c.fail()
+		}
+	}
+}
+
+func (c *coder) numberValue(n *int64) {
+	v := c.open()
+	if c.reading {
+		u, k := uvarint(c.in[c.at:c.end])
+		if k == 0 {
+			c.fail()
+			return
+		}
+		c.at += k
+		*n = int64(u>>1) ^ -int64(u&1)
+	} else {
+		c.out = binary.AppendVarint(c.out, *n)
+	}
+	c.close(v)
+}
+
+func (c *coder) time(tag uint64, t *time.Time) {
+	if !c.field(tag, !t.IsZero()) {
+		return
+	}
+	micros := t.UnixMicro()
+	c.numberValue(&micros)
+	if c.reading {
+		if *t = time.UnixMicro(micros).UTC(); t.IsZero() {
+			c.fail()
+		}
+	}
+}
+
+func (c *coder) flag(tag uint64, f *bool) {
+	if c.field(tag, *f) {
+		c.close(c.open())
+		if c.reading {
+			*f = true
+		}
+	}
+}
+
+// uvarint reads the uvarint at the beginning of a text, and returns how many
+// bytes it has: 0 if there is none, or one that is longer than it has to be.
+func uvarint(s string) (x uint64, n int) {
+	for n < len(s) && n < binary.MaxVarintLen64 {
+		b := s[n]
+		x |= uint64(b&0x7f) << (7 * n)
+		n++
+		if b < 0x80 {
+			if n > 1 && b == 0 || n == binary.MaxVarintLen64 && b > 1 {
+				return 0, 0
+			}
+			return x, n
+		}
+	}
+	return 0, 0
+}
+
+// appendText appends a text after its length.
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// appendFlag appends a flag in a byte.
+func appendFlag(b []byte, f bool) []byte {
+	if f {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
