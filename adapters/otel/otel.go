@@ -11,6 +11,7 @@ package apitokenotel
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -91,17 +92,18 @@ func (t *Telemetry) Observe(ctx context.Context, ev apitoken.Event) {
 		return
 	}
 	var of []attribute.KeyValue
-	switch ev.Reason {
-	case "":
+	failed := errors.Is(ev.Reason, apitoken.ErrUnavailable)
+	switch {
+	case ev.Reason == "":
 		of = []attribute.KeyValue{Outcome.String("accepted")}
-	case apitoken.ErrUnavailable:
+	case failed:
 		of = []attribute.KeyValue{Outcome.String("failed"), Reason.String(string(ev.Reason)), semconv.ErrorTypeKey.String(string(ev.Reason))}
 	default:
 		of = []attribute.KeyValue{Outcome.String("refused"), Reason.String(string(ev.Reason))}
 	}
 	if span.IsRecording() {
 		attributes := of
-		if ev.Reason == apitoken.ErrUnavailable {
+		if failed {
 			attributes = of[:2] // the error of the whole request is for others to name
 		}
 		span.SetAttributes(attributes...)

@@ -12,6 +12,7 @@ package apitokenprometheus
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -77,10 +78,10 @@ func (m *Metrics) Observe(ctx context.Context, ev apitoken.Event) {
 		return
 	}
 	outcome := "refused"
-	switch ev.Reason {
-	case "":
+	switch {
+	case ev.Reason == "":
 		outcome = "accepted"
-	case apitoken.ErrUnavailable:
+	case errors.Is(ev.Reason, apitoken.ErrUnavailable):
 		outcome = "failed"
 	}
 	m.decisions.WithLabelValues(m.pattern(ev.Pattern), outcome, string(ev.Reason)).Inc()

@@ -95,6 +95,7 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 		apitoken_refusals_total{reason="malformed"} 0
 		apitoken_refusals_total{reason="missing_permission"} 1
 		apitoken_refusals_total{reason="address_not_allowed"} 0
+		apitoken_refusals_total{reason="newer_record"} 0
 		apitoken_refusals_total{reason="no_token"} 2
 		apitoken_refusals_total{reason="not_yet_valid"} 0
 		apitoken_refusals_total{reason="other_environment"} 0
