@@ -70,16 +70,17 @@ func (w *world) open(catalog *apitoken.Catalog, keyIDs ...string) {
 	}
 	var err error
 	w.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: catalog, Store: store, MaxStaleness: maxStaleness, IntegrityKeys: keys(w.t, keyIDs...), EncryptionKeys: keys(w.t, keyIDs...),
+		Prefix: "acme", Permissions: catalog, Store: store, MaxStaleness: maxStaleness, IntegrityKeys: keys(w.t, "m", keyIDs...), EncryptionKeys: keys(w.t, "e", keyIDs...),
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60},
 	})
 	must(w.t, err)
 	w.guarded = w.auth.Require(w.read)(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.called = true }))
 }
 
-func keys(t *testing.T, ids ...string) (list []apitoken.Key) {
+// keys have bytes of their own for each purpose.
+func keys(t *testing.T, purpose string, ids ...string) (list []apitoken.Key) {
 	for _, id := range ids {
-		key, err := apitoken.NewKey(id, bytes.Repeat([]byte(id), 32))
+		key, err := apitoken.NewKey(id, bytes.Repeat([]byte(purpose+id), 16))
 		must(t, err)
 		list = append(list, key)
 	}
@@ -185,7 +186,7 @@ var operations = []operation{
 		return nil
 	}, do: func(w *world) error { return w.auth.Close() }, after: 200},
 	{name: "new", do: func(w *world) error {
-		a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: w.auth.Catalog(), Store: w.store, IntegrityKeys: keys(w.t, "a"), EncryptionKeys: keys(w.t, "a")})
+		a, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: w.auth.Catalog(), Store: w.store, IntegrityKeys: keys(w.t, "m", "a"), EncryptionKeys: keys(w.t, "e", "a")})
 		if err == nil {
 			a.Close()
 		}

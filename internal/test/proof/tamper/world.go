@@ -32,9 +32,11 @@ func newWorld(t *testing.T, store apitoken.Store, keyText string) *world {
 	w.write = catalog.Define("devices:write", "Change devices")
 	config := apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, MaxStaleness: apitoken.NoCache, StoreTimeout: 30 * time.Second}
 	if keyText != "" {
-		key, err := apitoken.NewKey("k1", []byte(strings.Repeat(keyText, 32)[:32]))
+		mac, err := apitoken.NewKey("k1", []byte(strings.Repeat(keyText, 32)[:32]))
 		must(t, err)
-		config.IntegrityKeys, config.EncryptionKeys = []apitoken.Key{key}, []apitoken.Key{key}
+		encryption, err := apitoken.NewKey("k1", []byte(strings.Repeat("e"+keyText, 32)[:32]))
+		must(t, err)
+		config.IntegrityKeys, config.EncryptionKeys = []apitoken.Key{mac}, []apitoken.Key{encryption}
 	}
 	var err error
 	w.auth, err = apitoken.New(config)
