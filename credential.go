@@ -410,6 +410,7 @@ func lowerASCII(s string) string {
 var (
 	tokenByte   = byteSet("!#$%&'*+-.^_`|~")
 	token68Byte = byteSet("-._~+/")
+	base62Byte  = byteSet("")
 )
 
 // A bytes256 is a set of bytes.

@@ -75,22 +75,33 @@ func evaluate(f *facts) (against reasonList) {
 // past reports whether an end, noTime for never, has come.
 func past(end, now int64) bool { return end != noTime && now >= end }
 
-// A reasonList holds the reasons that stand against a request, without a heap
-// allocation for each decision. It has room for every line of evaluate.
+// A reasonList holds the reasons that stand against a request, as rows of the table
+// of reasons: a list of texts would be ten times as large, and is copied for every
+// request. It has room for every line of evaluate.
 type reasonList struct {
 	n    int
-	list [19]Reason
+	rows [19]uint8
 }
 
 func (l *reasonList) add(r Reason, applies bool) {
 	if applies {
-		l.list[l.n] = r
+		l.rows[l.n] = uint8(r.index())
 		l.n++
 	}
 }
 
 // first returns the reason that answers the request, "" if it is accepted.
-func (l *reasonList) first() Reason { return l.list[0] }
+func (l *reasonList) first() Reason {
+	if l.n == 0 {
+		return ""
+	}
+	return reasons[l.rows[0]].reason
+}
 
 // all returns the reasons, nil for none.
-func (l *reasonList) all() []Reason { return append([]Reason(nil), l.list[:l.n]...) }
+func (l *reasonList) all() (list []Reason) {
+	for _, row := range l.rows[:l.n] {
+		list = append(list, reasons[row].reason)
+	}
+	return list
+}

@@ -63,10 +63,8 @@ func (g grammar) parse(text string) (id, secret string, ok bool) {
 		return "", "", false
 	}
 	body := text[len(g.prefix):]
-	for i := range len(body) {
-		if !isAlnum(body[i]) {
-			return "", "", false
-		}
+	if !base62Byte.holdsAll(body) {
+		return "", "", false
 	}
 	if sum := checksum(text[:len(text)-checksumLen]); text[len(text)-checksumLen:] != string(sum[:]) {
 		return "", "", false
