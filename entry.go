@@ -220,12 +220,6 @@ func (e *entry) until(found int) int64 {
 	return e.more().until
 }
 
-// retired reports whether a secret has ended.
-func (e *entry) retired(found int, at int64) bool {
-	end := e.until(found)
-	return end != noTime && at >= end
-}
-
 // allows reports whether a token may be used from an address.
 func (e *entry) allows(addr netip.Addr) bool { return inside(e.more().networks, addr) }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
 // An outer middleware that edits the header of an answer must not reach the
@@ -281,4 +282,40 @@ func TestEventsSayWhereAndWhen(t *testing.T) {
 	assert.Empty(t, ev.Owner, "the secret was wrong")
 	assert.True(t, ev.Token.IsZero())
 	assert.Equal(t, deactivatedToken.id, ev.TokenID)
+}
+
+// The refusals of a route of a few permissions are made in advance, those of one
+// with many as they come: both say the same.
+func TestARefusalNamesWhatIsMissingHoweverManyPermissionsTheRouteHas(t *testing.T) {
+	for n := 1; n <= 9; n++ {
+		var c apitoken.Catalog
+		var all []apitoken.Permission
+		for i := range n {
+			all = append(all, c.Define("thing:"+string(rune('a'+i)), "For the test"))
+		}
+		c.Define("other", "For the test")
+		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &c, Store: memory.New()})
+		require.NoError(t, err)
+		m := auth.As(apitoken.Actor{User: "ada", Environment: "default", Grants: c.All()})
+		for has := range n { // the last is missing, and those from has on
+			granted := append([]apitoken.Permission{c.All()[n]}, all[:has]...)
+			_, secret, err := m.Generate(t.Context(), apitoken.GenerateParams{Name: "one", Permissions: granted, Expiry: apitoken.Never()})
+			require.NoError(t, err)
+			var required, missing []string
+			for i, p := range all {
+				required = append(required, p.Name())
+				if i >= has {
+					missing = append(missing, p.Name())
+				}
+			}
+			w := httptest.NewRecorder()
+			auth.Require(all[0], all[1:]...)(http.NotFoundHandler()).ServeHTTP(w, newRequest("/", "apiToken "+secret.Reveal()))
+			var p apitoken.Problem
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &p))
+			require.Equal(t, 403, w.Code)
+			require.Equal(t, required, p.Required)
+			require.Equal(t, missing, p.Missing)
+		}
+		require.NoError(t, auth.Close())
+	}
 }
