@@ -20,7 +20,6 @@ import (
 // a cache line: a decision reads these three lines, in this order.
 type entry struct {
 	next atomic.Pointer[entry] // in its bucket
-	hot  atomic.Bool           // used since the eviction last came by
 
 	// ID, owner and name stand in text one after the other; these are where the
 	// owner begins, the name begins, and it ends. What is longer than text is in
@@ -29,10 +28,11 @@ type entry struct {
 
 	foreign bool // digest is that of a foreign token
 	text    [52]byte
-	digest  [32]byte // of the newest secret
-	read    instant  // when the store was asked; nothing older is in here
+	digest  [32]byte    // of the newest secret
+	hot     atomic.Bool // used since the eviction last came by
 	life    life
-	low     uint64 // the permissions with the indexes 0 to 63
+	read    instant // when the store was asked; nothing older is in here
+	low     uint64  // the permissions with the indexes 0 to 63
 	home    unique.Handle[home]
 	rare    *rare
 	noted   atomic.Int64 // the last use that was passed to the recorder; see note

@@ -338,7 +338,7 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 	case q.again != nil:
 		v.id, secret = q.id, *q.again
 	case c.ours:
-		v.id, secret.digest = c.id, digest(c.secret)
+		v.id = c.id
 	case a.isForeign(c.text):
 		secret = presentedSecret{digest(c.text), true}
 		v.id = foreignID(secret.digest[:])
@@ -346,16 +346,20 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 		f.record = no
 		return
 	}
-	e, err := a.find(q.ctx, v, &secret)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		f.record = no
-		return
-	case errors.Is(err, errNewerRecord):
-		f.record, v.err = newer, err
-		return
-	case err != nil:
-		f.record, v.err = failed, err
+	// With many tokens an entry is not in the processor's cache. It is looked up
+	// before the secret is hashed, so that the hash is computed while it arrives.
+	var hash uint64
+	var e *entry
+	var fresh bool
+	if a.cache != nil {
+		hash = a.cache.hash(v.id)
+		e, fresh = a.cache.get(hash, v.id, a.cache.instant(v.at))
+	}
+	if c.ours {
+		secret.digest = digest(c.secret)
+	}
+	if e, v.err = a.find(q.ctx, v, hash, e, fresh, &secret); v.err != nil {
+		f.record = recordAnswer(v.err)
 		return
 	}
 	which := e.find(&secret)
@@ -369,26 +373,31 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 	}
 }
 
-// find returns the entry of a token, from memory if that is fresh.
-func (a *Authority) find(ctx context.Context, v *verdict, secret *presentedSecret) (*entry, error) {
-	if a.cache == nil {
-		e, err := a.lookup(ctx, 0, v.id, false, v.at)
-		v.at = a.now() // the store had its time
-		return e, err
+// recordAnswer reads the error of find.
+func recordAnswer(err error) answer {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return no
+	case errors.Is(err, errNewerRecord):
+		return newer
 	}
-	hash, now := a.cache.hash(v.id), a.cache.instant(v.at)
-	e, fresh := a.cache.get(hash, v.id, now)
-	known := e != nil && e.find(secret) >= 0
-	if fresh && known && a.policy.idle(&e.life, a.clock(v.at)) && e.read.age(now) > min(a.cache.maxStaleness, time.Second) {
+	return failed
+}
+
+// find returns the entry of a token: cached, if that may still be used for who
+// presents the secret, or else from the store.
+func (a *Authority) find(ctx context.Context, v *verdict, hash uint64, cached *entry, fresh bool, secret *presentedSecret) (*entry, error) {
+	known := cached != nil && cached.find(secret) >= 0
+	if fresh && known && a.policy.idle(&cached.life, a.clock(v.at)) && cached.read.age(a.cache.instant(v.at)) > min(a.cache.maxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
 		a.cache.invalidate(v.id)
 		fresh = false
 	}
 	if fresh {
-		return e, nil
+		return cached, nil
 	}
 	e, err := a.lookup(ctx, hash, v.id, known, v.at)
-	v.at = a.now()
+	v.at = a.now() // the store had its time
 	return e, err
 }
 

@@ -50,6 +50,7 @@ func TestEveryWayToAPageIsRight(t *testing.T) {
 }
 
 func TestNoListReadsAWholeTable(t *testing.T) {
+	t.Parallel()
 	s := stocked(t, 3000)
 	tx, err := s.pool.BeginTx(t.Context(), pgx.TxOptions{BeginQuery: beginList})
 	if err != nil {

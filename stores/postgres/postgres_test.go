@@ -118,6 +118,7 @@ func inSchema(t testing.TB, url string) string {
 }
 
 func TestADatabaseIsAStore(t *testing.T) {
+	t.Parallel()
 	url := testserver.PostgresDatabase(t)
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		s, err := Open(t.Context(), inSchema(t, url))

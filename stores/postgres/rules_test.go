@@ -15,6 +15,7 @@ func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
+	t.Parallel()
 	url := testserver.PostgresDatabase(t)
 	managertest.Run(t, func(t *testing.T) apitoken.Store {
 		store, err := Open(context.Background(), inSchema(t, url))

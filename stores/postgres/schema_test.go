@@ -40,6 +40,7 @@ func TestTheFingerprintIsThatOfTheSchema(t *testing.T) {
 }
 
 func TestTablesInWhichSomethingIsMissingAreRefused(t *testing.T) {
+	t.Parallel()
 	for change, says := range map[string]string{
 		`DROP TRIGGER apitoken_deleted ON apitoken_tokens`:                                                                   "trigger apitoken_deleted",
 		`ALTER TABLE apitoken_tokens DISABLE TRIGGER USER`:                                                                   "trigger apitoken_",

@@ -14,6 +14,7 @@ import (
 )
 
 func TestWhatWasAcknowledgedSurvivesACrash(t *testing.T) {
+	t.Parallel()
 	// Without more, this server writes what is committed to the disk ten seconds later.
 	server := testserver.Postgres(t, "synchronous_commit=off", "wal_writer_delay=10000")
 	url := server.URL("postgres")
@@ -55,6 +56,7 @@ func TestWhatWasAcknowledgedSurvivesACrash(t *testing.T) {
 }
 
 func TestAReplicaIsNeverAsked(t *testing.T) {
+	t.Parallel()
 	server := testserver.Postgres(t)
 	url := server.URL("postgres")
 	pool, err := pgxpool.New(t.Context(), url)
@@ -151,6 +153,7 @@ func TestOtherEncodingsAreRefused(t *testing.T) {
 }
 
 func TestAHaltedServerIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
 	server := testserver.Postgres(t)
 	s := mustOpen(t, server.URL("postgres"))
 	mustCreate(t, s, record("token"))

@@ -43,6 +43,7 @@ func TestEveryWayToAPageIsRight(t *testing.T) {
 }
 
 func TestNoListReadsAWholeTable(t *testing.T) {
+	t.Parallel()
 	s := mustOpen(t, newPath(t))
 	tx, err := s.readers.BeginTx(t.Context(), nil)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
+	t.Parallel()
 	managertest.Run(t, func(t *testing.T) apitoken.Store {
 		store, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "tokens.db"))
 		require.NoError(t, err)

@@ -85,6 +85,7 @@ func version(t testing.TB, s *Store, id string) int64 {
 }
 
 func TestAFileIsAStore(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		s, err := Open(t.Context(), newPath(t))
 		if err != nil {
@@ -98,6 +99,7 @@ func TestADatabaseOfTheApplicationIsAStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		db := database(t, newPath(t)+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
 		db.SetMaxOpenConns(3)

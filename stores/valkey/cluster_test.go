@@ -77,6 +77,7 @@ func TestATokenCanBeRevokedWhileTheIndexIsDown(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for ten seconds")
 	}
+	t.Parallel()
 	t.Run("it is gone", func(t *testing.T) {
 		revokeWithoutIndex(t, (*testserver.RedisServer).Kill, func(s *testserver.RedisServer) { s.Restart(t) })
 	})

@@ -258,6 +258,7 @@ func TestALargeEnvironmentIsListedOrSaidToBeTooLarge(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it makes 10,001 tokens")
 	}
+	t.Parallel()
 	s := open(t, testserver.Redis(t, "--appendfsync", "no"))
 	create := func(from, to int) {
 		var recs []apitoken.Record

@@ -10,6 +10,7 @@ import (
 )
 
 func TestARedisServerIsAStore(t *testing.T) {
+	t.Parallel()
 	server := testserver.Redis(t)
 	storetest.Run(t, func(t *testing.T) apitoken.Store { return opened(t, server) })
 }
@@ -19,6 +20,7 @@ func TestARedisClusterIsAStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
+	t.Parallel()
 	nodes := testserver.RedisCluster(t, 3)
 	url := restricted(t, nodes...)
 	storetest.Run(t, func(t *testing.T) apitoken.Store {

@@ -264,6 +264,7 @@ func TestAWatchEndsWhenTheClusterChanges(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for ten seconds")
 	}
+	t.Parallel()
 	servers := testserver.RedisCluster(t, 3)
 	store := opened(t, servers...)
 	defer store.Close()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,9 +10,10 @@ import (
 	"strings"
 )
 
-// Twice as many packages as processors run at once, as the tests of stores wait for
-// most of their time.
-var together = []string{fmt.Sprintf("-p=%d", 2*runtime.GOMAXPROCS(0)), "-parallel=4"}
+// The tests of stores wait for most of their time, so that many of a package run at
+// once, and more packages than there are processors. With twice as many, each is so
+// slow that tests with a deadline are late.
+var together = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)+1), "-parallel=8"}
 
 // goTest begins every command that runs tests. They are vetted elsewhere, once.
 var goTest = []string{"test", "-json", "-count=1", "-vet=off", "-timeout=30m"} // on a slow machine
@@ -28,35 +30,66 @@ func (w *workspace) shares(m module) bool {
 	return m == w.root || strings.HasPrefix(m.Path, w.root.Path+"/stores/")
 }
 
+// onlyTests reports whether a package of the root module is for tests only. The
+// race detector would watch the tests of tests there, which takes a minute.
+func (w *workspace) onlyTests(pkg string) bool {
+	return strings.HasPrefix(pkg, w.root.Path+"/internal/test/") || pkg == w.root.Path+"/stores/storetest"
+}
+
 // The proofs have three lengths: a target each with the long form, a form of
 // seconds, and with -short still less. What -short leaves out waits for half a
 // minute, or compiles the whole of the library again for each place that is broken.
 func (w *workspace) proves(m module) bool { return m.Path == w.root.Path+"/internal/test/proof" }
 
 var watchedTests = stage{"tests of the root module and the stores, with the race detector", func(w *workspace, r *results) {
-	r.gotest("go test -race", w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), w.packages(w.shares))...))
+	watched := w.packages(r, w.shares, func(pkg string) bool { return !w.onlyTests(pkg) })
+	r.gotest("go test -race", w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), watched)...))
 }}
 
-var otherTests = stage{"tests of the other modules", func(w *workspace, r *results) {
-	others := w.packages(func(m module) bool { return !w.shares(m) && !w.proves(m) })
+var otherTests = stage{"tests of the other modules, and of what only tests use", func(w *workspace, r *results) {
+	others := w.packages(r, func(m module) bool { return !w.shares(m) && !w.proves(m) }, everyPackage)
+	others = append(others, w.packages(r, func(m module) bool { return m == w.root }, w.onlyTests)...)
 	if len(others) > 0 {
 		r.gotest("go test", w.command(w.root.Dir, "go", slices.Concat(goTest, together, others)...))
 	}
-	if proofs := w.packages(w.proves); len(proofs) > 0 {
+	if proofs := w.packages(r, w.proves, everyPackage); len(proofs) > 0 {
 		r.gotest("go test -short, the proofs", w.command(w.root.Dir, "go", slices.Concat(goTest, together, []string{"-short"}, proofs)...))
 	}
 }}
 
-// packages are the patterns, from the root, of the packages of some modules.
-func (w *workspace) packages(in func(module) bool) (patterns []string) {
-	for _, m := range w.modules {
-		if in(m) {
-			dir, _ := filepath.Rel(w.root.Dir, m.Dir)
-			patterns = append(patterns, "./"+filepath.ToSlash(filepath.Join(dir, "...")))
+func everyPackage(string) bool { return true }
+
+// packages lists packages of some modules, the longest tests first: those of the
+// stores, of which PostgreSQL's are the longest.
+func (w *workspace) packages(r *results, of func(module) bool, in func(pkg string) bool) (list []string) {
+	modules := slices.SortedStableFunc(slices.Values(w.modules), func(x, y module) int {
+		return cmp.Compare(w.rank(x), w.rank(y))
+	})
+	for _, m := range modules {
+		if !of(m) {
+			continue
+		}
+		out, err := w.command(m.Dir, "go", "list", "./...").Output()
+		if err != nil {
+			r.check("go list in "+w.name(m.Path), withStderr(err))
+		}
+		for pkg := range strings.FieldsSeq(string(out)) {
+			if in(pkg) {
+				list = append(list, pkg)
+			}
 		}
 	}
-	slices.Reverse(patterns) // the stores come before the root: theirs are the longest
-	return patterns
+	return list
+}
+
+func (w *workspace) rank(m module) int {
+	switch {
+	case strings.HasSuffix(m.Path, "/stores/postgres"):
+		return 0
+	case m != w.root:
+		return 1
+	}
+	return 2
 }
 
 // raceFlags returns race if a program can be linked with the race detector, which
