@@ -76,7 +76,7 @@ func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
 	var rows []*row
 	for _, rec := range page.Records {
 		e, err := m.a.row(rec.ID, rec)
-		if err == nil && (rec.Environment != q.Environment || q.Owner != "" && rec.Owner != q.Owner) {
+		if err == nil && !q.Match(&e.rec) {
 			err = errors.New("apitoken: the store listed a token that was not asked for")
 		}
 		if err != nil {

@@ -322,6 +322,17 @@ type Query struct {
 	Limit       int       // required; 1 to 1000
 }
 
+// Match reports whether rec is among the records that q selects, on whatever page:
+// Order, After and Limit do not count. A store that cannot search calls it for each
+// record; of every store, the Manager calls it for each record of a page.
+func (q *Query) Match(rec *Record) bool {
+	return rec.Environment == q.Environment &&
+		(q.Owner == "" || rec.Owner == q.Owner) &&
+		(q.Status == "" || q.Policy.Status(rec, q.At) == q.Status) &&
+		(q.Permission == "" || slices.Contains(rec.Permissions, q.Permission)) &&
+		(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(term string) bool { return strings.HasPrefix(term, q.Text) }))
+}
+
 // A Position is a place in an ordered list: the sort key of a record and its
 // ID. It stays meaningful when that record is gone.
 type Position struct {

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -211,7 +210,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 		if err != nil {
 			return apitoken.Page{}, err
 		}
-		if matches(&rec, q) {
+		if q.Match(&rec) {
 			found = append(found, rec)
 		}
 	}
@@ -234,14 +233,6 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 		page.Next = &next
 	}
 	return page, nil
-}
-
-func matches(rec *apitoken.Record, q apitoken.Query) bool {
-	return rec.Environment == q.Environment &&
-		(q.Owner == "" || rec.Owner == q.Owner) &&
-		(q.Status == "" || q.Policy.Status(rec, q.At) == q.Status) &&
-		(q.Permission == "" || slices.Contains(rec.Permissions, q.Permission)) &&
-		(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(t string) bool { return strings.HasPrefix(t, q.Text) }))
 }
 
 func compare(by apitoken.Order, a, b apitoken.Position) int {

@@ -28,11 +28,7 @@ func (m model) list(q apitoken.Query) []apitoken.Record {
 	}
 	var found []placed
 	for _, rec := range m {
-		if rec.Environment == q.Environment &&
-			(q.Owner == "" || rec.Owner == q.Owner) &&
-			(q.Status == "" || q.Policy.Status(&rec, q.At) == q.Status) &&
-			(q.Permission == "" || slices.Contains(rec.Permissions, q.Permission)) &&
-			(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(t string) bool { return strings.HasPrefix(t, q.Text) })) {
+		if q.Match(&rec) {
 			found = append(found, placed{rec.Position(q.Order), rec})
 		}
 	}

@@ -212,7 +212,7 @@ func (l *lister) gather() (page apitoken.Page, err error) {
 		}
 		if found[i].exists() {
 			exist++
-			if matches(&found[i].rec, l.q) {
+			if l.q.Match(&found[i].rec) {
 				recs = append(recs, found[i].rec)
 			}
 		}
@@ -255,14 +255,6 @@ func (l *lister) candidates() ([]entry, error) {
 		}
 	}
 	return entries, nil
-}
-
-func matches(rec *apitoken.Record, q apitoken.Query) bool {
-	return rec.Environment == q.Environment &&
-		(q.Owner == "" || rec.Owner == q.Owner) &&
-		(q.Status == "" || q.Policy.Status(rec, q.At) == q.Status) &&
-		(q.Permission == "" || slices.Contains(rec.Permissions, q.Permission)) &&
-		(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(t string) bool { return strings.HasPrefix(t, q.Text) }))
 }
 
 // compare compares places in the list.

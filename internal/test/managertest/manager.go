@@ -1163,6 +1163,13 @@ func (s Suite) TestAListWithATokenThatWasNotAskedForIsRefused(t *testing.T) {
 	page, err := w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
 	require.NoError(t, err)
 	require.Len(t, page.Tokens, 1)
+	for field, l := range map[string]apitoken.ListParams{
+		"status": {Status: apitoken.StatusExpired}, "permission": {Permission: "devices:write"}, "text": {Text: "no such token"},
+	} {
+		l.AllOwners = true
+		_, err = w.auth.As(w.admin).List(t.Context(), l)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable, field)
+	}
 	lying.halves = true
 	_, err = w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)

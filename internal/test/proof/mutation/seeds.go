@@ -323,8 +323,8 @@ var seeds = []seed{
 	{"a deletion in memory is told to nobody", "stores/memory Store.Delete", drop(stmt("changed"))},
 	{"an older use in memory replaces a newer one", "stores/memory Store.Touch", before(stmt("AddUse"), forgetUse)},
 	{"a MAC is lost in memory", "stores/memory row.decode", never(when("mac"))},
-	{"a list of memory has all environments", "stores/memory matches", without(operand("rec.Environment"))},
-	{"a list of memory has all owners", "stores/memory matches", without(operand(`q.Owner == ""`, "rec.Owner"))},
+	{"a list of memory has all environments", "Query.Match", without(operand("rec.Environment"))},
+	{"a list of memory has all owners", "Query.Match", without(operand(`q.Owner == ""`, "rec.Owner"))},
 	{"a page of memory begins with the end of the one before", "stores/memory Store.List", op(expr("q.After", "0"), "<")},
 
 	// SQLite.
