@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/tokenjson"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 // What the operations do. None of them decides who may do what: that is up to
@@ -24,7 +24,7 @@ func (c *apiCall) token(in *apitoken.TokenInfo, err error) (any, error) {
 		return nil, err
 	}
 	c.w.Header().Set("ETag", apiETag(in.Version))
-	return tokenjson.New(in), nil
+	return fields.Token{TokenInfo: in}, nil
 }
 
 // tokenAndSecret answers with a token that has just got a secret.
@@ -73,26 +73,39 @@ func (c *apiCall) list() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := []*tokenjson.Token{}
+	tokens := []fields.Token{}
 	for _, in := range page.Tokens {
-		tokens = append(tokens, tokenjson.New(in))
+		tokens = append(tokens, fields.Token{TokenInfo: in})
 	}
 	var next *string
 	if page.Next != "" {
 		next = &page.Next
 	}
 	return struct {
-		Tokens    []*tokenjson.Token `json:"tokens"`
-		Next      *string            `json:"next"`
-		Count     int                `json:"count"`
-		CountMore bool               `json:"count_more"`
+		Tokens    []fields.Token `json:"tokens"`
+		Next      *string        `json:"next"`
+		Count     int            `json:"count"`
+		CountMore bool           `json:"count_more"`
 	}{tokens, next, page.Count, page.More}, nil
+}
+
+// apiTexts are the members of a body that are plain texts: one for each of fields.Texts,
+// nil where it is left out.
+type apiTexts []*string
+
+// each calls f with what is given.
+func (t apiTexts) each(f func(field *fields.Text, text *string)) {
+	for i, text := range t {
+		if text != nil {
+			f(fields.Texts[i].Text, text)
+		}
+	}
 }
 
 // An apiNewToken is the body of a request to generate a token.
 type apiNewToken struct {
-	Name            string          `json:"name"`
-	Description     *string         `json:"description"`
+	Name            string `json:"name"`
+	Texts           apiTexts
 	Permissions     jsonStrings     `json:"permissions"`
 	ExpiresIn       *jsonDuration   `json:"expires_in"`
 	ExpiresAt       *jsonTime       `json:"expires_at"`
@@ -103,9 +116,10 @@ type apiNewToken struct {
 
 func (c *apiCall) generate(b *apiNewToken) (any, error) {
 	g := apitoken.GenerateParams{
-		Name: b.Name, Description: jsonOr(b.Description),
+		Name:      b.Name,
 		NotBefore: time.Time(jsonOr(b.NotBefore)), Networks: jsonOr(b.AllowedNetworks),
 	}
+	b.Texts.each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
 	wrong := fieldErrors(c.wrong)
 	if c.wrong != nil && wrong == nil || slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return f.Field == "body" }) {
 		return nil, c.wrong // there is nothing more to look at
@@ -135,9 +149,9 @@ func (c *apiCall) generate(b *apiNewToken) (any, error) {
 
 // An apiUpdate is the body of a request to change a token.
 type apiUpdate struct {
-	Active          *bool           `json:"active"`
-	Name            *string         `json:"name"`
-	Description     *string         `json:"description"`
+	Active          *bool   `json:"active"`
+	Name            *string `json:"name"`
+	Texts           apiTexts
 	Permissions     *jsonStrings    `json:"permissions"`
 	ExpiresAt       *jsonTime       `json:"expires_at"`
 	Never           *jsonTrue       `json:"never"`
@@ -147,9 +161,10 @@ type apiUpdate struct {
 
 func (c *apiCall) update(b *apiUpdate) (any, error) {
 	u := apitoken.UpdateParams{
-		Active: b.Active, Name: b.Name, Description: b.Description,
+		Active: b.Active, Name: b.Name,
 		NotBefore: (*time.Time)(b.NotBefore), Networks: (*[]netip.Prefix)(b.AllowedNetworks),
 	}
+	b.Texts.each(func(f *fields.Text, text *string) { *f.Update(&u) = text })
 	var member string
 	var err error
 	if u.IfVersion, err = c.ifVersion(); err != nil {

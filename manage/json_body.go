@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 // jsonMaxBody is the longest body that is read, in bytes.
@@ -79,13 +80,13 @@ func jsonDecode(body []byte, into any) error {
 	}
 	var wrong []error
 	given := make(map[string]json.RawMessage)
-	fields := jsonFields(into)
+	members := jsonMembers(into)
 	for object.More() {
 		token, _ := object.Token()
 		name, _ := token.(string)
 		var value json.RawMessage
 		_ = object.Decode(&value)
-		field, known := fields[name]
+		field, known := members[name]
 		switch _, twice := given[name]; {
 		case !known:
 			wrong = append(wrong, &apitoken.FieldError{Field: jsonShort(name), Problem: "is not a member that this request has"})
@@ -104,7 +105,7 @@ func jsonDecode(body []byte, into any) error {
 	}
 	for f := range reflect.TypeOf(into).Elem().Fields() {
 		name := f.Tag.Get("json")
-		if _, ok := given[name]; !ok && f.Type.Kind() != reflect.Pointer {
+		if _, ok := given[name]; !ok && name != "" && f.Type.Kind() != reflect.Pointer {
 			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: "is missing"})
 		}
 	}
@@ -118,13 +119,21 @@ func jsonBodyError(problem string) error {
 	return &apitoken.FieldError{Field: "body", Problem: problem}
 }
 
-// jsonFields returns the fields of a struct by the names in their tags.
-func jsonFields(into any) map[string]reflect.Value {
-	fields := make(map[string]reflect.Value)
+// jsonMembers returns the fields of a struct by the names in their tags, and the
+// plain texts of a token by those in the table of fields.
+func jsonMembers(into any) map[string]reflect.Value {
+	members := make(map[string]reflect.Value)
 	for f, v := range reflect.ValueOf(into).Elem().Fields() {
-		fields[f.Tag.Get("json")] = v
+		if texts, ok := v.Addr().Interface().(*apiTexts); ok {
+			*texts = make(apiTexts, len(fields.Texts))
+			for i := range *texts {
+				members[fields.Texts[i].Name] = v.Index(i)
+			}
+			continue
+		}
+		members[f.Tag.Get("json")] = v
 	}
-	return fields
+	return members
 }
 
 // jsonSet sets a field, or what it is to point to.

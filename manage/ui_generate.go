@@ -11,27 +11,43 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 // A uiGeneratePage is the form that generates a token, as far as it is filled in.
 type uiGeneratePage struct {
 	uiPage
-	Ticket      string
-	Name        string
-	Description string
-	Expiries    []uiExpiry
-	Date        string // for the expiry "date"
-	DateMin     string
-	DateMax     string
-	NotBefore   string
-	Networks    string
-	Groups      []*uiGroup
-	Selected    int
-	Grantable   int
-	Policy      []string // what the policy of the service says, in words
-	Prefilled   bool     // by a link
-	Refused     []string // what the link asked for and cannot get
-	More        bool     // whether the rarer fields are open
+	Ticket    string
+	Name      string
+	Texts     []uiText
+	Expiries  []uiExpiry
+	Date      string // for the expiry "date"
+	DateMin   string
+	DateMax   string
+	NotBefore string
+	Networks  string
+	Groups    []*uiGroup
+	Selected  int
+	Grantable int
+	Policy    []string // what the policy of the service says, in words
+	Prefilled bool     // by a link
+	Refused   []string // what the link asked for and cannot get
+	More      bool     // whether the rarer fields are open
+}
+
+// A uiText is a plain text of a token in a form or on a page.
+type uiText struct {
+	Name, Label, Value string
+	Max                int
+}
+
+// uiTexts returns the plain texts with what value returns of each.
+func uiTexts(value func(fields.Field) string) (texts []uiText) {
+	for _, f := range fields.Texts {
+		label := strings.ToUpper(f.Label[:1]) + f.Label[1:]
+		texts = append(texts, uiText{f.Name, label, value(f), f.Text.Max})
+	}
+	return texts
 }
 
 // A uiExpiry is one way to say when a token expires.
@@ -73,7 +89,7 @@ func uiParseDays(s string) (time.Duration, bool) {
 func (ui *ui) generatePage(rq *uiRequest, q url.Values) *uiGeneratePage {
 	p := &uiGeneratePage{
 		uiPage: ui.newPage(rq, uiPageGenerate, "Generate an API token"),
-		Ticket: uiNewTicket(rq.now), Name: q.Get("name"), Description: q.Get("description"),
+		Ticket: uiNewTicket(rq.now), Name: q.Get("name"), Texts: uiTexts(func(f fields.Field) string { return q.Get(f.Name) }),
 		NotBefore: q.Get("not_before"), Networks: q.Get("networks"), Date: q.Get("date"),
 		DateMin: rq.now.UTC().Format(uiDateLayout),
 	}
@@ -154,8 +170,11 @@ func (ui *ui) generatePage(rq *uiRequest, q url.Values) *uiGeneratePage {
 func (ui *ui) generateForm(rq *uiRequest) {
 	q := rq.URL.Query()
 	p := ui.generatePage(rq, q)
-	for _, field := range []string{"name", "description", "permission", "expires", "not_before", "networks"} {
+	for _, field := range []string{"name", "permission", "expires", "not_before", "networks"} {
 		p.Prefilled = p.Prefilled || q.Has(field)
+	}
+	for _, text := range p.Texts {
+		p.Prefilled = p.Prefilled || text.Value != ""
 	}
 	ui.render(rq, http.StatusOK, "generate", p)
 }
@@ -169,7 +188,8 @@ type uiAsked struct {
 // same reports whether a token is what was asked for.
 func (a uiAsked) same(in *apitoken.TokenInfo) bool {
 	lacks := func(p apitoken.Permission) bool { return !slices.Contains(in.Permissions, p) }
-	return in.Name == a.Name && in.Description == a.Description &&
+	differs := func(f fields.Field) bool { return f.Text.Value(in) != *f.Text.Generate(&a.GenerateParams) }
+	return in.Name == a.Name && !slices.ContainsFunc(fields.Texts, differs) &&
 		len(in.Permissions) == len(a.Permissions) && !slices.ContainsFunc(a.Permissions, lacks) &&
 		in.ExpiresAt.Equal(a.end(in.CreatedAt)) && in.NotBefore.Equal(a.NotBefore) && slices.Equal(in.Networks, a.Networks)
 }
@@ -178,7 +198,10 @@ func (a uiAsked) same(in *apitoken.TokenInfo) bool {
 // whether it may be had is for the core to say.
 func (ui *ui) asked(q url.Values) (g uiAsked, problems []uiProblem) {
 	wrong := func(field, text string) { problems = append(problems, uiProblem{field, text}) }
-	g.Name, g.Description = strings.TrimSpace(q.Get("name")), strings.TrimSpace(q.Get("description"))
+	g.Name = strings.TrimSpace(q.Get("name"))
+	for _, f := range fields.Texts {
+		*f.Text.Generate(&g.GenerateParams) = strings.TrimSpace(q.Get(f.Name))
+	}
 	if g.Name == "" {
 		wrong("name", "Enter a name that says what the token is for.")
 	}

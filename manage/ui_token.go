@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 // A uiTokenPage is all about one token.
 type uiTokenPage struct {
 	uiPage
 	Token  *apitoken.TokenInfo
+	Texts  []uiText
 	Mine   bool
 	State  uiState
 	Does   []uiAction
@@ -61,6 +63,7 @@ func (ui *ui) tokenPage(rq *uiRequest) (*uiTokenPage, bool) {
 	p := &uiTokenPage{
 		uiPage: ui.newPage(rq, uiHereOf(rq.actor, in), "\u2068"+in.Name+"\u2069"),
 		Token:  in, Mine: in.Owner == rq.actor.User, State: ui.state(in, rq.now), Does: ui.actions(rq, in, ""),
+		Texts:  uiTexts(func(f fields.Field) string { return f.Text.Value(in) }),
 		Groups: uiAssigned(in), Ticket: uiNewTicket(rq.now),
 		Created: uiMoment(rq.now, in.CreatedAt), Expires: ui.expires(in, rq.now), LastUsed: uiLastUsed(in, rq.now),
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 // A uiWhen is a moment in words, with the exact one behind it.
@@ -164,7 +165,6 @@ type uiProblem struct{ Field, Text string }
 // their elements.
 var uiFields = map[string]struct{ id, label string }{
 	"name":             {"name", "The name"},
-	"description":      {"description", "The description"},
 	"permissions":      {"permissions", "The list of permissions"},
 	"expiry":           {"expires", "The expiry"},
 	"not_before":       {"not_before", "The start"},
@@ -190,6 +190,9 @@ func uiProblemsOf(err error) (problems []uiProblem) {
 func uiProblemOf(err error) (uiProblem, bool) {
 	if e, ok := errors.AsType[*apitoken.FieldError](err); ok {
 		f, known := uiFields[e.Field]
+		if slices.ContainsFunc(fields.Texts, func(text fields.Field) bool { return text.Name == e.Field }) {
+			f.id, f.label, known = e.Field, "The "+fields.Label(e.Field), true
+		}
 		if !known {
 			return uiProblem{"", e.Field + " " + e.Problem + "."}, true
 		}
@@ -221,7 +224,7 @@ var uiActions = map[string]string{
 }
 
 var uiChangedFields = map[string]string{
-	"name": "name", "description": "description", "permissions": "permissions", "active": "status",
+	"name": "name", "permissions": "permissions", "active": "status",
 	"expiry": "expiry", "not_before": "start", "allowed_networks": "allowed networks", "secret": "secret",
 }
 
@@ -230,12 +233,12 @@ func uiChange(c apitoken.HistoryEntry) string {
 	if text, ok := uiActions[string(c.Action)]; ok {
 		return text
 	}
-	var fields []string
+	var changed []string
 	for _, f := range c.Fields {
-		fields = append(fields, cmp.Or(uiChangedFields[f], f))
+		changed = append(changed, cmp.Or(uiChangedFields[f], fields.Label(f)))
 	}
-	if c.Action == "update" && fields != nil {
-		return "Changed " + uiList(fields)
+	if c.Action == "update" && changed != nil {
+		return "Changed " + uiList(changed)
 	}
 	return string(c.Action)
 }

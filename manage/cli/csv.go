@@ -16,7 +16,7 @@ import (
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/tokenjson"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 const importHelp = `
@@ -124,7 +124,13 @@ func (k *call) reportLine(line int, in *apitoken.TokenInfo, err error) {
 // maxMistakes bounds how many lines an error names.
 const maxMistakes = 20
 
-var columns = []string{"name", "owner", "permissions", "token", "sha256", "expires", "description", "networks"}
+var columns = func() []string {
+	list := []string{"name", "owner", "permissions", "token", "sha256", "expires", "networks"}
+	for _, f := range fields.Texts {
+		list = append(list, f.Name)
+	}
+	return list
+}()
 
 // read reads all lines. What only a Manager can judge is left to Import. Its
 // errors name lines and columns, never what is in them.
@@ -190,8 +196,11 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 
 func (k *call) row(cell func(string) string) (i apitoken.ImportParams, err error) {
 	f := tokenFlags{
-		name: cell("name"), description: cell("description"), permissions: cell("permissions"),
+		name: cell("name"), permissions: cell("permissions"),
 		networks: cell("networks"), expires: cmp.Or(cell("expires"), k.token.expires),
+	}
+	for _, field := range fields.Texts {
+		f.texts = append(f.texts, cell(field.Name))
 	}
 	if i.GenerateParams, err = f.parse(k); err != nil {
 		return i, err
@@ -242,11 +251,13 @@ func (k *call) export() error {
 	var err error
 	switch k.format {
 	case "jsonl":
-		n, err = k.each(l, 0, func(in *apitoken.TokenInfo) { k.out.line(tokenjson.New(in)) })
+		n, err = k.each(l, 0, func(in *apitoken.TokenInfo) { k.out.line(fields.Token{TokenInfo: in}) })
 	case "csv":
 		w := csv.NewWriter(k.out)
-		_ = w.Write(strings.Split("id,owner,name,description,status,permissions,created_at,expires_at,last_used_at,last_used_from,networks,environment", ","))
-		n, err = k.each(l, 0, func(in *apitoken.TokenInfo) { _ = w.Write(cells(in)) })
+		_ = w.Write(cells(func(f fields.Field) string { return cmp.Or(f.Column, f.Name) }))
+		n, err = k.each(l, 0, func(in *apitoken.TokenInfo) {
+			_ = w.Write(cells(func(f fields.Field) string { return f.Cell(in) }))
+		})
 		w.Flush() // k.out keeps the error
 	default:
 		return &usageError{"-format is not jsonl or csv"}
@@ -261,26 +272,12 @@ func (k *call) export() error {
 	return nil
 }
 
-// cells are a token as a line of CSV. A text that a spreadsheet would take for a
-// formula gets an apostrophe in front; JSON has it as it is.
-func cells(in *apitoken.TokenInfo) []string {
-	text := func(s string) string {
-		if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
-			return "'" + s
+// cells is a line of CSV, with what cell returns of each field that has a column.
+func cells(cell func(fields.Field) string) (line []string) {
+	for _, f := range fields.All {
+		if f.Cell != nil {
+			line = append(line, cell(f))
 		}
-		return s
 	}
-	from := ""
-	if u := in.LastUsed(); u.From.IsValid() {
-		from = u.From.String()
-	}
-	var networks []string
-	for _, n := range in.Networks {
-		networks = append(networks, n.String())
-	}
-	return []string{
-		in.ID, text(in.Owner), text(in.Name), text(in.Description), string(in.Status), names(in.Permissions),
-		moment(in.CreatedAt, ""), moment(in.ExpiresAt, "never"), moment(in.LastUsed().At, ""), from,
-		strings.Join(networks, " "), text(in.Environment),
-	}
+	return line
 }

@@ -14,12 +14,15 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/tokenjson"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 func generateFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.token.name, "name", "", "what the token is for; required")
-	fs.StringVar(&k.token.description, "description", "", "more about it")
+	k.token.texts = make([]string, len(fields.Texts))
+	for i, f := range fields.Texts {
+		fs.StringVar(&k.token.texts[i], f.Name, "", f.Text.Usage)
+	}
 	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of its permissions, with spaces or commas between them")
 	fs.BoolVar(&k.token.all, "all", false, "all permissions that the actor has")
 	fs.StringVar(&k.token.expires, "expires", "", "`WHEN`: 90d, 12h, 2030-01-31T12:00:00Z or never; required")
@@ -39,9 +42,9 @@ func (k *call) generate() error {
 	}
 	if k.json {
 		k.out.line(struct {
-			Token  *tokenjson.Token `json:"token"`
-			Secret string           `json:"secret"`
-		}{tokenjson.New(in), secret.Reveal()})
+			Token  fields.Token `json:"token"`
+			Secret string       `json:"secret"`
+		}{fields.Token{TokenInfo: in}, secret.Reveal()})
 	} else {
 		fmt.Fprintln(k.out, secret.Reveal())
 	}
@@ -89,7 +92,7 @@ func (k *call) list() error {
 		Owner: v.owner, AllOwners: v.owner == "" && k.actor.ManageOthers, Status: apitoken.Status(v.status), Permission: v.permission,
 		Text: v.text, Order: apitoken.Order(v.sort), Descending: v.descending,
 	}
-	tokens := []*tokenjson.Token{}
+	tokens := []fields.Token{}
 	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
 	if !k.json && !v.quiet {
 		fmt.Fprintln(t, "ID\tSTATUS\tOWNER\tEXPIRES\tLAST USED\tNAME")
@@ -97,11 +100,11 @@ func (k *call) list() error {
 	n, err := k.each(l, v.limit, func(in *apitoken.TokenInfo) {
 		switch {
 		case k.json:
-			tokens = append(tokens, tokenjson.New(in))
+			tokens = append(tokens, fields.Token{TokenInfo: in})
 		case v.quiet:
 			fmt.Fprintln(t, in.ID)
 		default:
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, in.Status, shown(in.Owner), moment(in.ExpiresAt, "never"), moment(in.LastUsed().At, "-"), shown(in.Name))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, in.Status, shown(in.Owner), fields.Moment(in.ExpiresAt, "never"), fields.Moment(in.LastUsed().At, "-"), shown(in.Name))
 		}
 	})
 	switch {
@@ -113,7 +116,7 @@ func (k *call) list() error {
 	}
 	if k.json {
 		k.out.line(struct {
-			Tokens []*tokenjson.Token `json:"tokens"`
+			Tokens []fields.Token `json:"tokens"`
 		}{tokens})
 	}
 	return t.Flush()
@@ -151,7 +154,7 @@ func (k *call) show() error {
 		return err
 	}
 	if k.json {
-		k.out.line(tokenjson.New(in))
+		k.out.line(fields.Token{TokenInfo: in})
 		return nil
 	}
 	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
@@ -160,45 +163,16 @@ func (k *call) show() error {
 			fmt.Fprintf(t, "%s\t%s\n", name, shown(value))
 		}
 	}
-	row("ID", in.ID)
-	row("name", in.Name)
-	row("description", in.Description)
-	row("owner", in.Owner)
-	row("environment", in.Environment)
-	row("status", string(in.Status))
-	if !in.DeactivatedAt.IsZero() {
-		row("deactivated", moment(in.DeactivatedAt, "")+" by "+in.DeactivatedBy)
-	}
-	row("permissions", names(in.Permissions))
-	row("unknown", strings.Join(in.Unknown, " "))
-	row("created", moment(in.CreatedAt, "")+" by "+in.CreatedBy)
-	row("expires", moment(in.ExpiresAt, "never"))
-	row("not before", moment(in.NotBefore, ""))
-	var networks []string
-	for _, n := range in.Networks {
-		networks = append(networks, n.String())
-	}
-	row("networks", strings.Join(networks, " "))
-	if in.Rotation != nil {
-		row("old secret", "valid until "+moment(in.Rotation.OldValidUntil, "")+", last used "+moment(in.Rotation.OldLastUsedAt, "never"))
-	}
-	if !in.UseRecorded {
-		row("last used", "not recorded by this store")
-	} else if len(in.LastUses) == 0 {
-		row("last used", "never")
-	}
-	for _, u := range in.LastUses {
-		from, old := "", ""
-		if u.From.IsValid() {
-			from = " from " + u.From.String()
+	for _, f := range fields.All {
+		if f.Row == nil {
+			continue
 		}
-		if u.Old {
-			old = ", with an older secret"
+		for _, value := range f.Row(in) {
+			row(f.Label, value)
 		}
-		row("last used", moment(u.At, "")+" in "+string(u.Source)+from+old)
 	}
 	for _, c := range in.History {
-		row("history", strings.TrimSpace(moment(c.At, "")+" "+string(c.Action)+" by "+c.By+" "+strings.Join(c.Fields, " ")))
+		row("history", strings.TrimSpace(fields.Moment(c.At, "")+" "+string(c.Action)+" by "+c.By+" "+strings.Join(c.Fields, " ")))
 	}
 	return t.Flush()
 }
@@ -387,18 +361,11 @@ func (k *call) id(arg string) (string, error) {
 }
 
 // moment writes a time, or what stands for none.
-func moment(t time.Time, none string) string {
-	if t.IsZero() {
-		return none
-	}
-	return t.UTC().Format(time.RFC3339)
-}
-
 func expiry(t time.Time) string {
 	if t.IsZero() {
 		return "never expires"
 	}
-	return "expires " + moment(t, "")
+	return "expires " + fields.Moment(t, "")
 }
 
 func names(perms []apitoken.Permission) string {

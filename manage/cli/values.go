@@ -9,18 +9,23 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 // tokenFlags are what to make, as texts: of flags or of a line of CSV. What is
 // wrong with them is said without repeating them, since a secret may have come
 // into the wrong place.
 type tokenFlags struct {
-	name, description, permissions, expires, networks string
-	all                                               bool
+	name, permissions, expires, networks string
+	texts                                []string // one for each of fields.Texts
+	all                                  bool
 }
 
 func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
-	g.Name, g.Description = f.name, f.description
+	g.Name = f.name
+	for i, field := range fields.Texts {
+		*field.Text.Generate(&g) = f.texts[i]
+	}
 	if g.Name == "" {
 		return g, &usageError{"name is missing"}
 	}

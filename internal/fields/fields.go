@@ -1,0 +1,237 @@
+// Package fields is the one table of what a token has: the JSON API, the command
+// line, its CSV and the page walk it, so that a new field is one row here.
+package fields
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// A Field is what people see of a token under one name.
+type Field struct {
+	Name   string                         // of the JSON member, the flag, the form field and the CSV column
+	Label  string                         // in words
+	JSON   func(*apitoken.TokenInfo) any  // nil: no member
+	Row    func(*apitoken.TokenInfo) Rows // in a terminal; nil: not shown there
+	Cell   func(*apitoken.TokenInfo) string
+	Column string // of CSV, if it is not Name
+	Text   *Text  // how it is said, if it is a plain text that may be left out
+}
+
+// Rows are the lines of a field in a terminal; none where there is nothing to show.
+type Rows []string
+
+// A Text is a field that people write as they like. Nothing filters by it.
+type Text struct {
+	Max      int // characters
+	Usage    string
+	Value    func(*apitoken.TokenInfo) string
+	Generate func(*apitoken.GenerateParams) *string
+	Update   func(*apitoken.UpdateParams) **string
+}
+
+// text returns the row of a plain text.
+func text(name, label, usage string, most int, value func(*apitoken.TokenInfo) string,
+	generate func(*apitoken.GenerateParams) *string, update func(*apitoken.UpdateParams) **string) Field {
+	return Field{
+		Name: name, Label: label,
+		JSON: func(in *apitoken.TokenInfo) any { return value(in) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(value(in)) },
+		Cell: func(in *apitoken.TokenInfo) string { return formula(value(in)) },
+		Text: &Text{most, usage, value, generate, update},
+	}
+}
+
+// All are the fields, in the order in which they are shown.
+var All = []Field{
+	{
+		Name: "id", Label: "ID",
+		JSON: func(in *apitoken.TokenInfo) any { return in.ID },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.ID) },
+		Cell: func(in *apitoken.TokenInfo) string { return in.ID },
+	}, {
+		Name: "name", Label: "name",
+		JSON: func(in *apitoken.TokenInfo) any { return in.Name },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.Name) },
+		Cell: func(in *apitoken.TokenInfo) string { return formula(in.Name) },
+	},
+	text("description", "description", "more about it", 1000,
+		func(in *apitoken.TokenInfo) string { return in.Description },
+		func(g *apitoken.GenerateParams) *string { return &g.Description },
+		func(u *apitoken.UpdateParams) **string { return &u.Description }),
+	{
+		Name: "owner", Label: "owner",
+		JSON: func(in *apitoken.TokenInfo) any { return in.Owner },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.Owner) },
+		Cell: func(in *apitoken.TokenInfo) string { return formula(in.Owner) },
+	}, {
+		Name: "environment", Label: "environment",
+		JSON: func(in *apitoken.TokenInfo) any { return in.Environment },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.Environment) },
+		Cell: func(in *apitoken.TokenInfo) string { return formula(in.Environment) },
+	}, {
+		Name: "status", Label: "status",
+		JSON: func(in *apitoken.TokenInfo) any { return in.Status },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(string(in.Status)) },
+		Cell: func(in *apitoken.TokenInfo) string { return string(in.Status) },
+	},
+	{Name: "active", JSON: func(in *apitoken.TokenInfo) any { return in.Status != apitoken.StatusInactive }},
+	{
+		Name: "deactivated_at", Label: "deactivated",
+		JSON: func(in *apitoken.TokenInfo) any { return moment(in.DeactivatedAt) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return by(in.DeactivatedAt, in.DeactivatedBy) },
+	},
+	{Name: "deactivated_by", JSON: func(in *apitoken.TokenInfo) any { return orNull(in.DeactivatedBy) }},
+	{
+		Name: "permissions", Label: "permissions",
+		JSON: func(in *apitoken.TokenInfo) any { return names(in.Permissions) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(strings.Join(names(in.Permissions), " ")) },
+		Cell: func(in *apitoken.TokenInfo) string { return strings.Join(names(in.Permissions), " ") },
+	}, {
+		Name: "unknown_permissions", Label: "unknown",
+		JSON: func(in *apitoken.TokenInfo) any { return list(in.Unknown) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(strings.Join(in.Unknown, " ")) },
+	}, {
+		Name: "created_at", Label: "created",
+		JSON: func(in *apitoken.TokenInfo) any { return moment(in.CreatedAt) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return by(in.CreatedAt, in.CreatedBy) },
+		Cell: func(in *apitoken.TokenInfo) string { return Moment(in.CreatedAt, "") },
+	},
+	{Name: "created_by", JSON: func(in *apitoken.TokenInfo) any { return in.CreatedBy }},
+	{Name: "changed_at", JSON: func(in *apitoken.TokenInfo) any { return moment(in.ChangedAt) }},
+	{
+		Name: "expires_at", Label: "expires",
+		JSON: func(in *apitoken.TokenInfo) any { return moment(in.ExpiresAt) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(Moment(in.ExpiresAt, "never")) },
+		Cell: func(in *apitoken.TokenInfo) string { return Moment(in.ExpiresAt, "never") },
+	}, {
+		Name: "not_before", Label: "not before",
+		JSON: func(in *apitoken.TokenInfo) any { return moment(in.NotBefore) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(Moment(in.NotBefore, "")) },
+	}, {
+		Name: "allowed_networks", Label: "networks", Column: "networks",
+		JSON: func(in *apitoken.TokenInfo) any { return networks(in.Networks) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(strings.Join(networks(in.Networks), " ")) },
+		Cell: func(in *apitoken.TokenInfo) string { return strings.Join(networks(in.Networks), " ") },
+	}, {
+		Name: "rotation", Label: "old secret",
+		JSON: func(in *apitoken.TokenInfo) any { return rotation(in.Rotation) },
+		Row: func(in *apitoken.TokenInfo) Rows {
+			if in.Rotation == nil {
+				return nil
+			}
+			return row("valid until " + Moment(in.Rotation.OldValidUntil, "") + ", last used " + Moment(in.Rotation.OldLastUsedAt, "never"))
+		},
+	}, {
+		Name: "last_used_at", Label: "last used",
+		JSON: func(in *apitoken.TokenInfo) any { return moment(in.LastUsed().At) },
+		Row:  lastUses,
+		Cell: func(in *apitoken.TokenInfo) string { return Moment(in.LastUsed().At, "") },
+	}, {
+		Name: "last_used_from",
+		JSON: func(in *apitoken.TokenInfo) any { return orNull(usedFrom(in)) },
+		Cell: usedFrom,
+	},
+	{Name: "last_used_source", JSON: func(in *apitoken.TokenInfo) any { return orNull(string(in.LastUsed().Source)) }},
+	{Name: "display_id", JSON: displayID},
+	{Name: "revealable", JSON: func(in *apitoken.TokenInfo) any { return in.Revealable }},
+	{Name: "history", Label: "history", JSON: history},
+	{Name: "version", JSON: func(in *apitoken.TokenInfo) any { return in.Version }},
+}
+
+// Texts are the fields that are plain texts.
+var Texts = func() (texts []Field) {
+	for _, f := range All {
+		if f.Text != nil {
+			texts = append(texts, f)
+		}
+	}
+	return texts
+}()
+
+// Label returns a field in words: its name, if the table does not have it.
+func Label(name string) string {
+	for _, f := range All {
+		if f.Name == name && f.Label != "" {
+			return f.Label
+		}
+	}
+	return name
+}
+
+func row(text string) Rows {
+	if text == "" {
+		return nil
+	}
+	return Rows{text}
+}
+
+func by(at time.Time, who string) Rows {
+	if at.IsZero() {
+		return nil
+	}
+	return row(Moment(at, "") + " by " + who)
+}
+
+func lastUses(in *apitoken.TokenInfo) (rows Rows) {
+	if !in.UseRecorded {
+		return Rows{"not recorded by this store"}
+	}
+	for _, u := range in.LastUses {
+		text := Moment(u.At, "") + " in " + string(u.Source)
+		if u.From.IsValid() {
+			text += " from " + u.From.String()
+		}
+		if u.Old {
+			text += ", with an older secret"
+		}
+		rows = append(rows, text)
+	}
+	if rows == nil {
+		return Rows{"never"}
+	}
+	return rows
+}
+
+func usedFrom(in *apitoken.TokenInfo) string {
+	if from := in.LastUsed().From; from.IsValid() {
+		return from.String()
+	}
+	return ""
+}
+
+// Moment writes a moment in UTC to the second; none if it is zero.
+func Moment(t time.Time, none string) string {
+	if t.IsZero() {
+		return none
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// formula returns a text for a spreadsheet, which would take some for formulas: they
+// get an apostrophe in front. JSON has them as they are.
+func formula(s string) string {
+	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+func names(perms []apitoken.Permission) []string {
+	l := []string{}
+	for _, p := range perms {
+		l = append(l, p.Name())
+	}
+	return l
+}
+
+func networks(prefixes []netip.Prefix) []string {
+	l := []string{}
+	for _, n := range prefixes {
+		l = append(l, n.String())
+	}
+	return l
+}
