@@ -5,10 +5,107 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
+
+// A Record is what a [Store] keeps of one token. Times are in UTC, whole
+// microseconds, and zero where there is none.
+//
+// Records are for stores. Everyone else meets tokens as [Token] in a request
+// and as [TokenInfo] in a [Manager]. Printed, a record and a [Use] show the digests
+// that they hold, as nothing else does.
+type Record struct {
+	ID      string // public; the key of look-ups
+	Version int64  // one more with each change; never the same twice for an ID
+
+	Environment string
+	Owner       string
+	Name        string
+	Description string
+	Permissions []string // sorted, no name twice; may hold names the catalog has dropped
+
+	Status        Status // StatusActive or StatusInactive, nothing else
+	DeactivatedAt time.Time
+	DeactivatedBy string
+
+	CreatedAt time.Time
+	CreatedBy string
+	ChangedAt time.Time
+	ExpiresAt time.Time      // zero: never
+	NotBefore time.Time      // zero: valid from the start
+	Networks  []netip.Prefix // none: usable from every address
+
+	Secrets []SecretRecord // the newest first; a second one during and after a rotation
+	History []HistoryEntry // the last 16, the newest first
+
+	MACKeyID string // ID of the key in Config.IntegrityKeys, "" for none
+	MAC      []byte // HMAC-SHA-256 over MarshalBinary
+
+	Uses []Use // only Touch writes these
+
+	// Unknown holds the fields that a later version of this package wrote, as they
+	// stand in the encoding; likewise below. A store keeps it byte by byte.
+	Unknown string
+}
+
+// A SecretRecord is what is stored of one secret.
+type SecretRecord struct {
+	Digest     []byte // SHA-256, 32 bytes
+	Foreign    bool   // the digest is of a whole imported token, not of a minted secret
+	CreatedAt  time.Time
+	ValidUntil time.Time // zero: as long as the token; the beginning of 1970: no longer
+
+	// IdempotencyKey is the SHA-256 of the key that the rotation which made
+	// this secret was asked with; empty for none.
+	IdempotencyKey []byte
+
+	// Ciphertext is the secret, encrypted under the key EncryptionKeyID of
+	// Config.EncryptionKeys; empty where it was not kept.
+	EncryptionKeyID string
+	Ciphertext      []byte
+
+	Unknown string
+}
+
+// A HistoryEntry is a line in the history of a token.
+type HistoryEntry struct {
+	At     time.Time
+	By     string
+	Action Action   // "generate", "update", "activate", ...
+	Fields []string // what an update changed
+
+	Unknown string
+}
+
+// A Use says when and from where a secret was last used.
+type Use struct {
+	ID      string // of the token
+	Digest  []byte // of the secret
+	Source  Source
+	At      time.Time
+	Address netip.Addr // zero where it is not known
+}
+
+// StatusAt returns the status at the moment t. A token is expired from
+// ExpiresAt on and pending before NotBefore.
+func (r *Record) StatusAt(t time.Time) Status {
+	return Policy{}.Status(r, t)
+}
+
+// LastUsed returns when the token was last used, zero for never.
+func (r *Record) LastUsed() time.Time {
+	var last time.Time
+	for _, u := range r.Uses {
+		if u.At.After(last) {
+			last = u.At
+		}
+	}
+	return last
+}
 
 // The canonical encoding of a record is a file format: it can grow, and what was
 // written once is read for ever.

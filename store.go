@@ -1,10 +1,8 @@
 package apitoken
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -129,84 +127,6 @@ type Feed interface {
 	Interval() time.Duration
 }
 
-// A Record is what a [Store] keeps of one token. Times are in UTC, whole
-// microseconds, and zero where there is none.
-//
-// Records are for stores. Everyone else meets tokens as [Token] in a request
-// and as [TokenInfo] in a [Manager]. Printed, a record and a [Use] show the digests
-// that they hold, as nothing else does.
-type Record struct {
-	ID      string // public; the key of look-ups
-	Version int64  // one more with each change; never the same twice for an ID
-
-	Environment string
-	Owner       string
-	Name        string
-	Description string
-	Permissions []string // sorted, no name twice; may hold names the catalog has dropped
-
-	Status        Status // StatusActive or StatusInactive, nothing else
-	DeactivatedAt time.Time
-	DeactivatedBy string
-
-	CreatedAt time.Time
-	CreatedBy string
-	ChangedAt time.Time
-	ExpiresAt time.Time      // zero: never
-	NotBefore time.Time      // zero: valid from the start
-	Networks  []netip.Prefix // none: usable from every address
-
-	Secrets []SecretRecord // the newest first; a second one during and after a rotation
-	History []HistoryEntry // the last 16, the newest first
-
-	MACKeyID string // ID of the key in Config.IntegrityKeys, "" for none
-	MAC      []byte // HMAC-SHA-256 over MarshalBinary
-
-	Uses []Use // only Touch writes these
-
-	// Unknown holds the fields that a later version of this package wrote, as they
-	// stand in the encoding; likewise below. A store keeps it byte by byte.
-	Unknown string
-}
-
-// A SecretRecord is what is stored of one secret.
-type SecretRecord struct {
-	Digest     []byte // SHA-256, 32 bytes
-	Foreign    bool   // the digest is of a whole imported token, not of a minted secret
-	CreatedAt  time.Time
-	ValidUntil time.Time // zero: as long as the token; the beginning of 1970: no longer
-
-	// IdempotencyKey is the SHA-256 of the key that the rotation which made
-	// this secret was asked with; empty for none.
-	IdempotencyKey []byte
-
-	// Ciphertext is the secret, encrypted under the key EncryptionKeyID of
-	// Config.EncryptionKeys; empty where it was not kept.
-	EncryptionKeyID string
-	Ciphertext      []byte
-
-	Unknown string
-}
-
-// A HistoryEntry is a line in the history of a token.
-type HistoryEntry struct {
-	At     time.Time
-	By     string
-	Action Action   // "generate", "update", "activate", ...
-	Fields []string // what an update changed
-
-	Unknown string
-}
-
-// A Use says when and from where a secret was last used.
-type Use struct {
-	ID      string // of the token
-	Digest  []byte // of the secret
-	Source  Source
-	At      time.Time
-	Address netip.Addr // zero where it is not known
-}
-
 // Source is the way by which a token was presented.
 type Source string
 
@@ -241,57 +161,6 @@ const (
 	StatusExpired  Status = "expired"
 	StatusPending  Status = "pending" // its not-before lies ahead
 )
-
-// StatusAt returns the status at the moment t. A token is expired from
-// ExpiresAt on and pending before NotBefore.
-func (r *Record) StatusAt(t time.Time) Status {
-	return Policy{}.Status(r, t)
-}
-
-// LastUsed returns when the token was last used, zero for never.
-func (r *Record) LastUsed() time.Time {
-	var last time.Time
-	for _, u := range r.Uses {
-		if u.At.After(last) {
-			last = u.At
-		}
-	}
-	return last
-}
-
-// maxUses bounds Record.Uses: two secrets by three sources.
-const maxUses = 6
-
-// AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
-// changed anything. A newer use of the same secret by the same source wins;
-// uses of a secret that r does not hold are ignored; what is left of earlier
-// secrets goes first when there are more than six. The result is a fresh slice.
-func (r *Record) AddUse(u Use) bool {
-	known := func(u Use) bool {
-		return slices.ContainsFunc(r.Secrets, func(s SecretRecord) bool { return bytes.Equal(s.Digest, u.Digest) })
-	}
-	if u.ID != r.ID || !known(u) {
-		return false
-	}
-	uses := slices.Clone(r.Uses)
-	i := slices.IndexFunc(uses, func(o Use) bool { return bytes.Equal(o.Digest, u.Digest) && o.Source == u.Source })
-	switch {
-	case i < 0:
-		uses = append(uses, u)
-	case u.At.After(uses[i].At):
-		uses[i] = u
-	default:
-		return false
-	}
-	slices.SortStableFunc(uses, func(a, b Use) int {
-		if ka, kb := known(a), known(b); ka != kb {
-			return map[bool]int{true: -1, false: 1}[ka]
-		}
-		return b.At.Compare(a.At)
-	})
-	r.Uses = uses[:min(len(uses), maxUses)]
-	return true
-}
 
 // Order is the order of a list. Ties are broken by ID, ascending in byte order
 // (descending with Query.Descending).
