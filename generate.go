@@ -15,7 +15,6 @@ import (
 type GenerateParams struct {
 	Name        string // what it is for: 1 to 200 characters
 	Description string // at most 1,000 characters
-	Note        string // at most 1,000 characters
 	Permissions []Permission
 	Expiry      Expiry
 	NotBefore   time.Time      // zero: valid from the start
@@ -151,7 +150,7 @@ func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret
 	now := micro(m.a.now())
 	rec := Record{
 		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: owner,
-		Name: g.Name, Description: g.Description, Note: g.Note, Status: StatusActive,
+		Name: g.Name, Description: g.Description, Status: StatusActive,
 		CreatedAt: now, CreatedBy: m.actor.User, ChangedAt: now,
 	}
 	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: action})

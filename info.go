@@ -15,7 +15,6 @@ type TokenInfo struct {
 	Owner       string
 	Name        string
 	Description string
-	Note        string
 
 	Permissions []Permission // assigned and known, in the order of the catalog
 	Unknown     []string     // assigned names that the catalog no longer knows; they grant nothing
@@ -62,7 +61,7 @@ func (a *Authority) info(r *row) *TokenInfo {
 	newest := rec.Secrets[0]
 	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
-		Name: rec.Name, Description: rec.Description, Note: rec.Note,
+		Name: rec.Name, Description: rec.Description,
 		Permissions: slices.Clone(r.known), Unknown: a.unknown(rec.Permissions),
 		Status: a.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,

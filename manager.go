@@ -123,7 +123,6 @@ func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
 type UpdateParams struct {
 	Name        *string
 	Description *string
-	Note        *string
 	Active      *bool
 
 	// Permissions replaces the assigned permissions. Unknown are the names,
@@ -300,12 +299,6 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 			return nil, err
 		}
 	}
-	if u.Note != nil {
-		rec.Note = *u.Note
-		if err := changed("note", rec.Note != old.Note, !m.owns(before)); err != nil {
-			return nil, err
-		}
-	}
 	if u.Active != nil {
 		differs, err := m.setActive(rec, *u.Active, now)
 		if err != nil {
@@ -466,11 +459,6 @@ func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
 	if said("description") {
 		if err := checkText(rec.Description, 0, maxDescription); err != nil {
 			found.field("description", "%v", err)
-		}
-	}
-	if said("note") {
-		if err := checkText(rec.Note, 0, maxDescription); err != nil {
-			found.field("note", "%v", err)
 		}
 	}
 	if (said("not_before") || said("expiry")) && !rec.ExpiresAt.IsZero() && !rec.NotBefore.Before(rec.ExpiresAt) {

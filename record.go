@@ -26,7 +26,6 @@ type Record struct {
 	Owner       string
 	Name        string
 	Description string
-	Note        string
 	Permissions []string // sorted, no name twice; may hold names the catalog has dropped
 
 	Status        Status // StatusActive or StatusInactive, nothing else
@@ -152,7 +151,7 @@ func (r *Record) LastUsed() time.Time {
 //	                14 deactivated by: what others have deactivated the owner cannot activate
 //	                16 created at: for Config.MaxLifetime
 //	                18 expires at
-//	21 note         20 not before
+//	                20 not before
 //	                22 networks
 //	                24 secrets
 //	                26 MAC key ID
@@ -204,7 +203,6 @@ func (r *Record) visit(c *coder) {
 	c.time(16, &r.CreatedAt)
 	c.time(18, &r.ExpiresAt)
 	c.time(20, &r.NotBefore)
-	c.text(21, &r.Note)
 	l = list(c, 22, &r.Networks)
 	for i := range r.Networks {
 		c.networkValue(&r.Networks[i])

@@ -34,7 +34,7 @@ func TestATokenIsShownWithAllOfItsMembers(t *testing.T) {
 		show := func(body string) string {
 			return strings.NewReplacer(id, "ID", `:`+version, `:"VERSION"`, version, "VERSION").Replace(strings.TrimSpace(body))
 		}
-		assert.JSONEq(t, `{"token":{"id":"ID","environment":"demo","owner":"ada","name":"ci","description":"","note":"",`+
+		assert.JSONEq(t, `{"token":{"id":"ID","environment":"demo","owner":"ada","name":"ci","description":"",`+
 			`"permissions":["devices:read"],"unknown_permissions":[],"active":true,"status":"active",`+
 			`"display_id":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada",`+
 			`"changed_at":"2000-01-01T00:00:00Z","deactivated_at":null,"deactivated_by":null,`+
@@ -55,7 +55,7 @@ func TestATokenIsShownWithAllOfItsMembers(t *testing.T) {
 		require.Equal(t, http.StatusOK, a.status)
 		a = w.do("GET", "tokens/"+id, "", apiAs("ada"))
 		version = fmt.Sprint(a.at("version"))
-		assert.JSONEq(t, `{"id":"ID","environment":"demo","owner":"ada","name":"CI","description":"","note":"",`+
+		assert.JSONEq(t, `{"id":"ID","environment":"demo","owner":"ada","name":"CI","description":"",`+
 			`"permissions":["devices:read"],"unknown_permissions":[],"active":false,"status":"inactive",`+
 			`"display_id":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada",`+
 			`"changed_at":"2000-01-01T02:01:00Z","deactivated_at":"2000-01-01T02:01:00Z","deactivated_by":"ada",`+

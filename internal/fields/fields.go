@@ -62,10 +62,6 @@ var All = []Field{
 		func(in *apitoken.TokenInfo) string { return in.Description },
 		func(g *apitoken.GenerateParams) *string { return &g.Description },
 		func(u *apitoken.UpdateParams) **string { return &u.Description }),
-	text("note", "note", "what else there is to know", 1000,
-		func(in *apitoken.TokenInfo) string { return in.Note },
-		func(g *apitoken.GenerateParams) *string { return &g.Note },
-		func(u *apitoken.UpdateParams) **string { return &u.Note }),
 	{
 		Name: "owner", Label: "owner",
 		JSON: func(in *apitoken.TokenInfo) any { return in.Owner },

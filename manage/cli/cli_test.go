@@ -446,8 +446,8 @@ devices:read   See devices
 devices:write  Change devices
 reports:read   See reports`,
 			"export -format csv": `
-id,name,description,note,owner,environment,status,permissions,created_at,expires_at,networks,last_used_at,last_used_from
-<ID>,back` + "\u202e" + `up,,,operator,default,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,192.0.2.0/24 2001:db8::1/128,,`,
+id,name,description,owner,environment,status,permissions,created_at,expires_at,networks,last_used_at,last_used_from
+<ID>,back` + "\u202e" + `up,,operator,default,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,192.0.2.0/24 2001:db8::1/128,,`,
 		} {
 			assert.Equal(t, strings.TrimSpace(want), anID.ReplaceAllString(d.must(strings.Fields(args)...), "<ID>"), args)
 		}
