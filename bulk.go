@@ -3,7 +3,6 @@ package apitoken
 import (
 	"context"
 	"fmt"
-	"time"
 )
 
 // maxBulk bounds how many tokens one BulkParams names.
@@ -40,15 +39,20 @@ func (e *BulkError) Unwrap() error { return e.Err }
 // rest is left, and the same Bulk again finishes it: what is so already, also a
 // token that is gone when it is to be deleted, counts as done.
 func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err error) {
-	var do func(id string) error
-	var rule edit
+	var do, may func(id string) error
+	allowed := func(rule edit) func(id string) error {
+		return func(id string) error {
+			_, _, _, err := m.prepare(ctx, b.Action, id, 0, rule)
+			return err
+		}
+	}
 	switch b.Action {
 	case actionActivate:
 		do = func(id string) error { _, err := m.Activate(ctx, id); return err }
-		rule = UpdateParams{Active: new(true)}.edit
+		may = allowed(UpdateParams{Active: new(true)}.edit)
 	case actionDeactivate:
 		do = func(id string) error { _, err := m.Deactivate(ctx, id); return err }
-		rule = UpdateParams{Active: new(false)}.edit
+		may = allowed(UpdateParams{Active: new(false)}.edit)
 	case actionDelete:
 		do = func(id string) error {
 			if err := m.Delete(ctx, id); err != ErrNotFound {
@@ -56,7 +60,7 @@ func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err er
 			}
 			return nil
 		}
-		rule = func(m *Manager, _ *Record, r *row, _ time.Time) ([]string, error) { return nil, m.mayDelete(r) }
+		may = func(id string) error { _, err := m.deletable(ctx, id); return err }
 	default:
 		return nil, &FieldError{"action", fmt.Sprintf("%.40q is not activate, deactivate or delete", b.Action)}
 	}
@@ -64,7 +68,7 @@ func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err er
 		return nil, &FieldError{"ids", fmt.Sprintf("has %d IDs, not 1 to %d", len(b.IDs), maxBulk)}
 	}
 	for _, id := range b.IDs {
-		_, _, _, err := m.prepare(ctx, b.Action, id, 0, rule)
+		err := may(id)
 		if err == ErrNotFound && b.Action == actionDelete {
 			err = nil
 		}

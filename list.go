@@ -75,14 +75,15 @@ func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
 	}
 	var rows []*row
 	for _, rec := range page.Records {
-		e, err := m.a.row(rec.ID, rec)
-		if err == nil && !q.Match(&e.rec) {
-			err = errors.New("apitoken: the store listed a token that was not asked for")
+		r, err := m.a.row(rec.ID, rec)
+		if err != nil { // one damaged record must not hide the others
+			r = &row{wrong: err, rec: rec}
 		}
-		if err != nil {
-			return nil, Page{}, unavailable(err)
+		owned := rec.Environment == q.Environment && (q.Owner == "" || rec.Owner == q.Owner)
+		if !owned || r.wrong == nil && !q.Match(&rec) {
+			return nil, Page{}, unavailable(errors.New("apitoken: the store listed a token that was not asked for"))
 		}
-		rows = append(rows, e)
+		rows = append(rows, r)
 	}
 	return rows, page, nil
 }

@@ -236,13 +236,17 @@ func (a *Authority) read(ctx context.Context, id string, at instant) (*entry, er
 	return a.entry(id, &rec, at)
 }
 
-// readRow is read for a Manager.
+// readRow is read for a Manager, which is told also of a record that is wrong.
 func (a *Authority) readRow(ctx context.Context, id string) (*row, error) {
 	rec, err := a.store.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return a.row(id, rec)
+	r, err := a.row(id, rec)
+	if err != nil && rec.ID == id {
+		return &row{wrong: err, rec: rec}, nil
+	}
+	return r, err
 }
 
 // storeCall runs f, which calls the store on behalf of a Manager.

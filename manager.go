@@ -89,15 +89,24 @@ const (
 // Get returns a token. One that the actor may not see is [ErrNotFound], as one that
 // does not exist.
 func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
-	e, err := m.visible(ctx, id)
+	r, err := m.look(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return m.a.info(e), nil
+	return m.a.info(r), nil
 }
 
-// visible reads a token if the actor may see it; else it is ErrNotFound.
+// visible is look for who needs a record that can be trusted.
 func (m *Manager) visible(ctx context.Context, id string) (*row, error) {
+	r, err := m.look(ctx, id)
+	if err == nil && r.wrong != nil {
+		return nil, unavailable(r.wrong)
+	}
+	return r, err
+}
+
+// look reads a token if the actor may see it; else it is ErrNotFound.
+func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
@@ -111,10 +120,12 @@ func (m *Manager) visible(ctx context.Context, id string) (*row, error) {
 		return nil, ErrNotFound
 	case err != nil:
 		return nil, unavailable(err)
-	case e.rec.Environment != m.actor.Environment, !m.owns(e) && !m.actor.ManageOthers:
-		return nil, ErrNotFound
+	case e.rec.Environment == m.actor.Environment && (m.owns(e) || m.actor.ManageOthers):
+		return e, nil
+	case e.wrong != nil: // nobody knows whose it is
+		return nil, unavailable(e.wrong)
 	}
-	return e, nil
+	return nil, ErrNotFound
 }
 
 func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
@@ -163,10 +174,7 @@ func (m *Manager) Deactivate(ctx context.Context, id string) (*TokenInfo, error)
 // with [ErrUnknownToken]. Where tokens can be imported, an owner cannot delete one
 // that somebody else has deactivated, as he could import it again.
 func (m *Manager) Delete(ctx context.Context, id string) error {
-	before, err := m.visible(ctx, id)
-	if err == nil {
-		err = m.mayDelete(before)
-	}
+	before, err := m.deletable(ctx, id)
 	if err == nil {
 		err = m.audit(ctx, m.event(actionDelete, id, before, nil))
 	}
@@ -178,6 +186,23 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 	}
 	m.observe(ctx, m.event(actionDelete, id, before, nil), err)
 	return err
+}
+
+// deletable reads a token if the actor may delete it. Of a damaged one nobody knows
+// whose it is, so that an administrator has to.
+func (m *Manager) deletable(ctx context.Context, id string) (*row, error) {
+	r, err := m.look(ctx, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case errors.Is(r.wrong, errNewerRecord):
+		return nil, unavailable(r.wrong)
+	case r.wrong != nil && !m.actor.ManageOthers:
+		return r, &ForbiddenError{Rule: "the record of the token is damaged: only those who manage the tokens of others can delete it"}
+	case r.wrong != nil:
+		return r, nil
+	}
+	return r, m.mayDelete(r)
 }
 
 // mayDelete refuses to delete what its owner could then import again although

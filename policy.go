@@ -94,7 +94,7 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 			return nil, err
 		}
 		for _, r := range rows {
-			if stops(p, r) && !stops(m.a.policy, r) {
+			if r.wrong == nil && stops(p, r) && !stops(m.a.policy, r) {
 				preview.Tokens = append(preview.Tokens, m.a.info(r))
 				preview.Owners = append(preview.Owners, r.rec.Owner)
 			}

@@ -343,8 +343,9 @@ func checkText(s string, least, most int) error {
 	return nil
 }
 
-// A row is a record that was checked, as a [Manager] works with it.
+// A row is a record as a [Manager] works with it: checked, or with what is wrong with it.
 type row struct {
+	wrong error
 	rec   Record
 	known []Permission // assigned and in the catalog, in its order
 	perms permSet      // the same as bits

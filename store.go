@@ -160,6 +160,11 @@ const (
 	StatusInactive Status = "inactive" // deactivated
 	StatusExpired  Status = "expired"
 	StatusPending  Status = "pending" // its not-before lies ahead
+
+	// Only a Manager says these; no Query asks for them. What such a TokenInfo has is
+	// what the record claims. The token is refused.
+	StatusDamaged Status = "damaged" // somebody else wrote the record, or a part of it is missing
+	StatusNewer   Status = "newer"   // a later version of this package has to judge it
 )
 
 // Order is the order of a list. Ties are broken by ID, ascending in byte order

@@ -40,6 +40,17 @@ func (ui *ui) actions(rq *uiRequest, in *apitoken.TokenInfo, back string) []uiAc
 		}
 		list = append(list, uiAction{name, label, link, danger, not})
 	}
+	switch in.Status {
+	case apitoken.StatusNewer:
+		return nil
+	case apitoken.StatusDamaged:
+		not := ""
+		if !rq.actor.ManageOthers {
+			not = "only those who manage the tokens of others can delete a damaged one"
+		}
+		add("delete", "Delete", not, true)
+		return list
+	}
 	if mine {
 		not := ungrantable
 		switch {

@@ -154,6 +154,12 @@ func (ui *ui) state(in *apitoken.TokenInfo, now time.Time) uiState {
 		}
 		return uiState{"Expired", "bad", ""}
 	}
+	switch in.Status {
+	case apitoken.StatusDamaged:
+		return uiState{"Damaged", "bad", "somebody changed it in the database, and it is refused"}
+	case apitoken.StatusNewer:
+		return uiState{"Of a newer version", "bad", "a later version of this service changed it; until this one is brought up to date, it is refused"}
+	}
 	return uiState{string(in.Status), "off", ""}
 }
 
