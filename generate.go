@@ -21,7 +21,7 @@ type GenerateParams struct {
 	Networks    []netip.Prefix // from which it can be used; none: from everywhere
 }
 
-// Generate makes a token for the actor himself. The secret is shown here; later
+// Generate makes a token for the actor. The secret is returned here; later
 // only [Manager.Reveal] can, if it is kept. A [FieldError] says what is wrong with g,
 // a [ForbiddenError] what the actor may not grant; after [ErrUnavailable] the token
 // may have been made, but nobody has its secret.
@@ -58,8 +58,8 @@ const minForeign = 22
 type ImportParams struct {
 	GenerateParams
 
-	// Owner is the user that it is to belong to; "" means the actor. Others
-	// than himself need ManageOthers.
+	// Owner is the user whose token it becomes; "" means the actor. Others need
+	// ManageOthers.
 	Owner string
 
 	// Secret is the text of the token. Instead, SHA256 is the SHA-256 of that

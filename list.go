@@ -14,7 +14,7 @@ import (
 // ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
 type ListParams struct {
 	// Owner is the user whose tokens to list; "" means the actor. AllOwners
-	// lists everybody's. Others than his own need ManageOthers.
+	// lists everybody's. Tokens of others need ManageOthers.
 	Owner     string
 	AllOwners bool
 
@@ -137,7 +137,7 @@ func (m *Manager) query(l ListParams) (Query, error) {
 // so that it cannot be continued with another one; with Config.IntegrityKeys under the
 // newest of them, and only of the form that we make. It carries no authority: the
 // environment and the owners that a list may show are those of the actor, and a
-// made-up cursor would only start his own list elsewhere.
+// made-up cursor would only start the own list elsewhere.
 const cursorSum = 16
 
 func (a *Authority) cursor(q Query, p Position) string {

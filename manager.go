@@ -10,40 +10,39 @@ import (
 	"time"
 )
 
-// An Actor is who manages tokens: the user that the application has signed in.
-// It decides what a [Manager] does for him. The zero Actor may do nothing.
+// An Actor is the user that the application has signed in, as far as a [Manager]
+// needs to know. The zero Actor may do nothing.
 type Actor struct {
 	User        string
 	Environment string
 
-	// Grants are the permissions that he may give to tokens, which are those
-	// that he has himself.
+	// Grants are the permissions that the actor has now, and so may give to tokens.
 	Grants []Permission
 
-	// ManageOthers lets him see, activate, deactivate, delete and narrow the
-	// tokens of all users of the environment.
+	// ManageOthers allows the actor to see, activate, deactivate, delete and narrow
+	// the tokens of all users of the environment.
 	ManageOthers bool
 
-	// Token is set if he came by API token: then he can grant no more than
-	// that token's permissions.
+	// Token is the API token that the actor came by, if any. Then Grants count only
+	// as far as that token has them.
 	Token Token
 }
 
-// A Manager manages tokens for an [Actor]. It is the only way to change a
-// token, and enforces who may do what:
+// A Manager manages tokens for an [Actor]. All changes of tokens go through it. It
+// enforces these rules:
 //
-//   - An actor sees and changes his own tokens; with ManageOthers, those of all
-//     users of his environment. Every other token does not exist for him.
-//   - Nobody grants what he does not have. Granting is to generate, import,
-//     activate or rotate a token, to add a permission to it, and to lengthen
-//     its life or widen its networks.
-//   - With ManageOthers one may activate, deactivate, delete and narrow the
-//     tokens of others, but not otherwise change them.
-//   - Owners cannot activate what someone else has deactivated.
+//   - Actors see and change their own tokens; with ManageOthers, those of all
+//     users of their environment. Other tokens are reported as [ErrNotFound].
+//   - Actors cannot grant what they do not have. To grant is to generate, import,
+//     activate or rotate a token, to add a permission, and to lengthen its life or
+//     widen its networks.
+//   - With ManageOthers, actors can activate, deactivate, delete and narrow the
+//     tokens of others, and change nothing else of them.
+//   - Owners cannot activate a token that someone else has deactivated.
 //
 // Methods report [ErrNotFound], [ErrConflict], a [ForbiddenError], a
-// [FieldError], or [ErrUnavailable], after which it is not known whether the
-// change was made. Errors may wrap these.
+// [FieldError], or [ErrUnavailable]. After ErrUnavailable a change may or may not
+// have been made. Errors may wrap these.
 type Manager struct {
 	a     *Authority
 	actor Actor
@@ -53,10 +52,10 @@ type Manager struct {
 // request. What the actor may do is checked by its methods.
 func (a *Authority) As(actor Actor) *Manager { return &Manager{a, actor} }
 
-// A ForbiddenError says that the actor may not do what he asked for.
+// A ForbiddenError says which rule forbids the actor what they asked for.
 type ForbiddenError struct {
 	Rule        string   // that stands against it, in words
-	Permissions []string // names of those that he may not grant, if it is that
+	Permissions []string // names of those that the actor may not grant, if the rule is about that
 }
 
 // Error returns "apitoken: " and the rule.
@@ -171,8 +170,8 @@ func (m *Manager) Deactivate(ctx context.Context, id string) (*TokenInfo, error)
 }
 
 // Delete removes a token for good, with its history. Whoever presents it is refused
-// with [ErrUnknownToken]. Where tokens can be imported, an owner cannot delete one
-// that somebody else has deactivated, as he could import it again.
+// with [ErrUnknownToken]. Where tokens can be imported, owners cannot delete one
+// that somebody else has deactivated, as they could import it again.
 func (m *Manager) Delete(ctx context.Context, id string) error {
 	before, err := m.deletable(ctx, id)
 	if err == nil {
@@ -390,7 +389,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 }
 
 // setActive changes the status and reports whether that is a change. Someone
-// else's deactivation replaces the owner's, so that it is not his to end.
+// else's deactivation replaces the owner's, so that the owner cannot end it.
 func (m *Manager) setActive(rec *Record, active bool, now time.Time) (bool, error) {
 	is := rec.Status == StatusActive
 	byOther := rec.DeactivatedBy != rec.Owner

@@ -35,8 +35,8 @@ type Rotation struct {
 // permissions stay. The old secret remains valid for the overlap, 0 to end it
 // at once, but never longer than the token. Meanwhile Rotate is [ErrRotating].
 //
-// The idempotency key, "" for none, up to 255 bytes, protects a caller who does
-// not know whether his first attempt succeeded: with the key of a rotation that
+// The idempotency key, "" for none, up to 255 bytes, protects callers who do
+// not know whether their first attempt succeeded: with the key of a rotation that
 // was made, Rotate changes nothing. It returns the secret of that rotation if
 // Config.EncryptionKeys are set, and otherwise ErrAlreadyRotated.
 func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, idempotencyKey string) (*TokenInfo, Secret, error) {

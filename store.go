@@ -59,7 +59,7 @@ var (
 // has a goroutine of its own, which a request leaves behind when Config.StoreTimeout
 // has passed, and that costs some microseconds.
 //
-// Whoever embeds such a store and has a Get of his own has to keep that promise.
+// A type that embeds such a store and has its own Get has to keep that promise.
 type Cancelable interface {
 	Cancelable()
 }

@@ -77,6 +77,6 @@ func (a *api) bearer(r *http.Request, tok apitoken.Token) (apitoken.Actor, error
 	case actor.Environment != tok.Environment(): // users of two environments may have the same name
 		return apitoken.Actor{}, errors.New("manage: Config.IdentifyToken returned an actor of another environment than the token's")
 	}
-	actor.Token = tok // whatever the actor may do, he came by this token
+	actor.Token = tok // whatever the actor may do, they came by this token
 	return actor, nil
 }

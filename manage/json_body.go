@@ -186,7 +186,7 @@ func jsonLoneSurrogate(body []byte) bool {
 	return false
 }
 
-// jsonShort cuts a name that a client made up, to be repeated to him.
+// jsonShort cuts a name that a client made up, to be repeated to it.
 func jsonShort(name string) string {
 	if runes := []rune(name); len(runes) > 100 {
 		return string(runes[:100]) + "…"

@@ -25,7 +25,7 @@ type Config struct {
 	Identify func(*http.Request) (apitoken.Actor, error)
 
 	// IdentifyToken returns the actor for whom an API token may use the JSON
-	// API. He has to be of the token's environment; his field Token is set by
+	// API. The actor has to be of the token's environment; its field Token is set by
 	// the API. Without IdentifyToken, API tokens can be used for "self" only. An
 	// error is answered with 403, one that wraps apitoken.ErrUnavailable with 503.
 	IdentifyToken func(*http.Request, apitoken.Token) (apitoken.Actor, error)

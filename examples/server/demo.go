@@ -17,7 +17,7 @@ type demoTokens struct {
 }
 
 // generateDemoTokens shows how tokens are made and changed: by somebody, who
-// can give only what he has himself.
+// can give only what they have themselves.
 func generateDemoTokens(ctx context.Context, auth *apitoken.Authority) (t demoTokens, err error) {
 	expiry := apitoken.In(90 * 24 * time.Hour)
 	ada, admin := auth.As(userNamed("ada")), auth.As(userNamed("admin"))

@@ -11,8 +11,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// users are those who can sign in. To the library a user is an Actor: who he
-// is, what he may grant to his tokens, and whether he manages those of others.
+// users are those who can sign in. To the library a user is an Actor: who they
+// are, what they may grant to their tokens, and whether they manage those of others.
 // A real service would have them in its own database.
 var users = []apitoken.Actor{
 	{User: "ada", Environment: "demo", Grants: []apitoken.Permission{readDevices, writeDevices}},

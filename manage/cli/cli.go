@@ -46,7 +46,7 @@ import (
 type Config struct {
 	_ [0]func() // keyed literals only
 
-	// Actor returns who acts, and with that what he may do. environment and user
+	// Actor returns who acts, and with that what they may do. environment and user
 	// are what -environment and -user name, "" where they were not given. Whoever
 	// can run the command has the store and its keys, so this is for order, not
 	// for protection; but a typing mistake should be an error. Tokens belong to
@@ -177,7 +177,7 @@ func (k *call) parse(name string, cmd command, args []string) error {
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&k.json, "json", false, "write JSON")
 	fs.StringVar(&k.environment, "environment", "", "the `ENVIRONMENT` to act in")
-	fs.StringVar(&k.user, "user", "", "act as this `USER`: tokens that are generated are his")
+	fs.StringVar(&k.user, "user", "", "act as this `USER`: tokens that are generated are theirs")
 	if cmd.flags != nil {
 		cmd.flags(k, fs)
 	}
