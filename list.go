@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
@@ -137,7 +138,10 @@ func (m *Manager) query(l ListParams) (Query, error) {
 // newest of them, and only of the form that we make. It carries no authority: the
 // environment and the owners that a list may show are those of the actor, and a
 // made-up cursor would only start his own list elsewhere.
-const cursorSum = 16
+const (
+	cursorSum = 16
+	maxCursor = 4096 // as text
+)
 
 func (a *Authority) cursor(q Query, p Position) string {
 	var c coder
@@ -157,7 +161,7 @@ func (p *Position) visit(c *coder) {
 
 func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 	wrong := &FieldError{"cursor", "does not belong to this list"}
-	if len(cursor) > 4096 {
+	if len(cursor) > maxCursor {
 		return Position{}, wrong
 	}
 	raw, err := base64Text.DecodeString(cursor)
@@ -175,7 +179,7 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 	var p Position
 	c := newReader(string(raw))
 	p.visit(&c)
-	if c.failed || c.unknown != "" || c.at < c.end || !validID(p.ID) || checkText(p.Name, 0, 2*maxName) != nil {
+	if c.failed || c.unknown != "" || c.at < c.end || !validID(p.ID) || !utf8.ValidString(p.Name) {
 		return Position{}, wrong
 	}
 	return p, nil

@@ -413,7 +413,7 @@ var anID = regexp.MustCompile(`\b[0-9A-Za-z]{17}\b`)
 func TestWhatPeopleRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		_, id := d.generate("back\u202eup", "-networks", "192.0.2.0/24 2001:db8::1")
+		_, id := d.generate("back\u200bup", "-networks", "192.0.2.0/24 2001:db8::1")
 		time.Sleep(time.Hour)
 		d.must("deactivate", id)
 		for args, want := range map[string]string{
@@ -447,7 +447,7 @@ devices:write  Change devices
 reports:read   See reports`,
 			"export -format csv": `
 id,owner,name,description,status,permissions,created_at,expires_at,last_used_at,last_used_from,networks,environment
-<ID>,operator,back` + "\u202e" + `up,,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,,,192.0.2.0/24 2001:db8::1/128,default`,
+<ID>,operator,back` + "\u200b" + `up,,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,,,192.0.2.0/24 2001:db8::1/128,default`,
 		} {
 			assert.Equal(t, strings.TrimSpace(want), anID.ReplaceAllString(d.must(strings.Fields(args)...), "<ID>"), args)
 		}
