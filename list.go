@@ -14,14 +14,14 @@ import (
 
 // ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
 type ListParams struct {
-	// Owner is the user whose tokens to list; "" means the actor. AllOwners
-	// lists everybody's. Others than his own need ManageOthers.
+	// Owner is the user whose tokens to list, compared byte by byte; "" means the
+	// actor. AllOwners lists everybody's. Others than his own need ManageOthers.
 	Owner     string
 	AllOwners bool
 
 	Status     Status // "" for all
 	Permission string // only tokens with this one assigned
-	Text       string // a prefix of the ID, the owner, or a word of the name
+	Text       string // a prefix of the ID, the owner, or a word of the name (not normalized: NFC does not find NFD), or a whole token
 
 	Order      Order // "" means ByName
 	Descending bool
@@ -50,6 +50,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
+	l.Text = m.searchText(ctx, l.Text)
 	q, err := m.query(l)
 	if err != nil {
 		return nil, err
@@ -86,6 +87,24 @@ func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
 		rows = append(rows, e)
 	}
 	return rows, page, nil
+}
+
+// searchText returns what to look for if somebody typed or pasted text: a token, or
+// the beginning of one as it is shown, stands for its ID.
+func (m *Manager) searchText(ctx context.Context, text string) string {
+	text = strings.TrimSpace(text)
+	// Tokens of an earlier system can look like names, so the store decides.
+	if id, ok := m.a.IDOf(NewSecret(text)); ok {
+		if _, err := m.visible(ctx, id); err == nil {
+			return id
+		}
+	}
+	begin := strings.TrimSuffix(strings.TrimSuffix(text, "…"), "...")
+	id, ok := strings.CutPrefix(begin, m.a.grammar.prefix)
+	if ok && base62Byte.holdsAll(id) && (begin != text || len(id) >= idLen) {
+		return id[:min(len(id), idLen)]
+	}
+	return cmp.Or(begin, text)
 }
 
 func (m *Manager) query(l ListParams) (Query, error) {

@@ -2,6 +2,7 @@ package apitoken_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ var invisible = []string{
 var reordering = []string{"a\u202eb", "a\u202ab\u202c", "a\u2066b\u2069", "a\u2068b", "a\u061cb", "\u200fa", "a\u200e"}
 
 func TestANameThatCannotBeSeenOrReordersIsRefusedByItsField(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64} })
+	g := newRig(t, importing)
 	info, _ := g.generate(t)
 	admin := ada
 	admin.ManageOthers = true
@@ -45,7 +46,7 @@ func TestANameThatCannotBeSeenOrReordersIsRefusedByItsField(t *testing.T) {
 			_, err = g.As(ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Name: &text})
 			refused(err, "name", want, text)
 			ask.Description = ""
-			_, err = g.As(admin).Import(t.Context(), apitoken.ImportParams{GenerateParams: ask, Owner: text, Secret: apitoken.NewSecret("an-earlier-token-of-an-earlier-system")})
+			_, err = g.As(admin).Import(t.Context(), apitoken.ImportParams{GenerateParams: ask, Owner: text, Secret: apitoken.NewSecret(earlier)})
 			refused(err, "owner", want, text)
 
 			_, err = g.As(apitoken.Actor{User: text, Environment: "production"}).List(t.Context(), apitoken.ListParams{})
@@ -108,4 +109,72 @@ func TestTheLastMomentOfTheYear9999IsAnExpiry(t *testing.T) {
 	assert.ErrorContains(t, err, "lies after the year 9999")
 	_, err = g.As(ada).Update(t.Context(), info.ID, apitoken.UpdateParams{NotBefore: &late})
 	assert.ErrorContains(t, err, "outside the years")
+}
+
+// importing turns on tokens of an earlier system.
+func importing(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 512} }
+
+const earlier = "an-earlier-token-of-an-earlier-system"
+
+func (g *rig) importEarlier(t testing.TB, text string) *apitoken.TokenInfo {
+	t.Helper()
+	info, err := g.As(ada).Import(t.Context(), apitoken.ImportParams{Secret: apitoken.NewSecret(text), GenerateParams: apitoken.GenerateParams{
+		Name: "imported", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(),
+	}})
+	require.NoError(t, err)
+	return info
+}
+
+func TestTheIDOfATokenIsFoundFromItsText(t *testing.T) {
+	g := newRig(t, importing)
+	info, secret := g.generate(t)
+	imported := g.importEarlier(t, earlier)
+	long := g.importEarlier(t, strings.Repeat("a", 512))
+	for text, want := range map[string]string{
+		secret.Reveal(): info.ID, earlier: imported.ID, strings.Repeat("a", 512): long.ID,
+		"": "", "x": "", secret.Reveal()[:70]: "", secret.Reveal() + "x": "", "acme_" + earlier: "", earlier + " ": "", strings.Repeat("a", 513): "",
+	} {
+		id, ok := g.IDOf(apitoken.NewSecret(text))
+		assert.Equal(t, want, id, "%q", text)
+		assert.Equal(t, want != "", ok, "%q", text)
+	}
+	_, ok := newRig(t).IDOf(apitoken.NewSecret(earlier))
+	assert.False(t, ok, "without ForeignTokens")
+	_, ok = new(apitoken.Authority).IDOf(secret)
+	assert.False(t, ok, "of the zero Authority")
+	_, ok = g.IDOf(apitoken.Secret{})
+	assert.False(t, ok, "of the zero Secret")
+}
+
+func TestATokenIsFoundByWhatThePageShowsOfItAndByItsWholeText(t *testing.T) {
+	g := newRig(t, importing)
+	info, secret := g.generate(t)
+	imported := g.importEarlier(t, earlier)
+	long := g.importEarlier(t, strings.Repeat("a", 512))
+	g.generate(t, func(p *apitoken.GenerateParams) { p.Name = "another" })
+	text := secret.Reveal()
+	for search, want := range map[string]string{
+		info.ID: info.ID, " " + info.ID + "\u00a0": info.ID, info.DisplayID: info.ID, info.DisplayID + "…": info.ID, info.DisplayID + "...": info.ID,
+		info.DisplayID[:12] + "…": info.ID, info.ID[:8] + "…": info.ID, " " + text + " ": info.ID, text[:60]: info.ID, text + "\n": info.ID,
+		imported.ID: imported.ID, earlier: imported.ID, " " + earlier + "\t": imported.ID, strings.Repeat("a", 512): long.ID,
+	} {
+		page, err := g.As(ada).List(t.Context(), apitoken.ListParams{Text: search})
+		require.NoError(t, err, "%q", search)
+		if assert.Len(t, page.Tokens, 1, "%q", search) {
+			assert.Equal(t, want, page.Tokens[0].ID, "%q", search)
+		}
+	}
+}
+
+// A name may begin as a token does, and be as long as one of an earlier system.
+func TestASearchForANameIsNotTakenForAToken(t *testing.T) {
+	g := newRig(t, importing)
+	for _, name := range []string{"acme_deploy", "backup-of-the-devices-database", "wait…"} {
+		info, _ := g.generate(t, func(p *apitoken.GenerateParams) { p.Name = name })
+		page, err := g.As(ada).List(t.Context(), apitoken.ListParams{Text: name})
+		require.NoError(t, err)
+		if assert.Len(t, page.Tokens, 1, name) {
+			assert.Equal(t, info.ID, page.Tokens[0].ID)
+		}
+	}
 }
