@@ -393,7 +393,7 @@ func TestUIGenerateShowsTheSecretOnceAndMakesOneToken(t *testing.T) {
 	assert.Empty(t, a.Header.Get("Location"))
 	assert.NotContains(t, fmt.Sprint(a.Header), secret)
 	assert.Contains(t, html.UnescapeString(a.body), "curl -H 'Authorization: apiToken "+secret+"' 'https://acme.example/devices'")
-	assert.Contains(t, html.UnescapeString(a.body), "export ACME_TOKEN='"+secret+"'\ncurl -H \"Authorization: apiToken $ACME_TOKEN\" 'https://acme.example/devices'")
+	assert.Contains(t, html.UnescapeString(a.body), ">read -rs ACME_TOKEN && export ACME_TOKEN && curl -H \"Authorization: apiToken $ACME_TOKEN\" 'https://acme.example/devices'")
 
 	in := s.tokens("ada")[0]
 	assert.Equal(t, "for builds", in.Description)
