@@ -138,7 +138,10 @@ func TestTheIDOfATokenIsFoundFromItsText(t *testing.T) {
 		assert.Equal(t, want, id, "%q", text)
 		assert.Equal(t, want != "", ok, "%q", text)
 	}
-	_, ok := newRig(t).IDOf(apitoken.NewSecret(earlier))
+	padded, ok := g.IDOf(apitoken.NewSecret(earlier + "="))
+	assert.True(t, ok)
+	assert.NotEqual(t, imported.ID, padded, "padding is a part of the text")
+	_, ok = newRig(t).IDOf(apitoken.NewSecret(earlier))
 	assert.False(t, ok, "without ForeignTokens")
 	_, ok = new(apitoken.Authority).IDOf(secret)
 	assert.False(t, ok, "of the zero Authority")
