@@ -125,8 +125,9 @@ type Config struct {
 	// takes. 0 means 1 second; see NoCache.
 	MaxStaleness time.Duration
 
-	// CacheEntries is how many tokens are kept in memory, at about 350 bytes
-	// each; 0 means 262,144.
+	// CacheEntries is how many tokens are kept in memory, at about 350 bytes for a
+	// typical one and 5 KiB for the largest: it bounds their number, not their
+	// bytes. 0 means 262,144.
 	CacheEntries int
 
 	// MaxConcurrentLookups is how many look-ups of tokens may run in the store at once,

@@ -122,6 +122,22 @@ func (a *Authority) isForeign(text string) bool {
 		faultIn(text, faultNoToken) == noFault && !strings.HasPrefix(text, a.grammar.prefix)
 }
 
+// IDOf returns the ID that a token with this text has, false if no token of this
+// Authority can have the text. It asks no store: there need not be such a token.
+func (a *Authority) IDOf(secret Secret) (id string, ok bool) {
+	if !a.ready() {
+		return "", false
+	}
+	text := secret.Reveal()
+	if id, _, ok = a.grammar.parse(text); ok {
+		return id, true
+	}
+	if !a.isForeign(text) {
+		return "", false
+	}
+	return foreignID(digestBytes(text)), true
+}
+
 // foreignID derives the ID of a foreign token from the SHA-256 of its text, so
 // that importing it by value and by hash is the same.
 func foreignID(sum []byte) string {

@@ -9,18 +9,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
 type ListParams struct {
-	// Owner is the user whose tokens to list; "" means the actor. AllOwners
-	// lists everybody's. Tokens of others need ManageOthers.
+	// Owner is the user whose tokens to list, compared byte by byte; "" means the
+	// actor. AllOwners lists everybody's. Tokens of others need ManageOthers.
 	Owner     string
 	AllOwners bool
 
 	Status     Status // "" for all
 	Permission string // only tokens with this one assigned
-	Text       string // a prefix of the ID, the owner, or a word of the name
+	Text       string // a prefix of the ID, the owner, or a word of the name (not normalized: NFC does not find NFD), or a whole token
 
 	Order      Order // "" means ByName
 	Descending bool
@@ -49,6 +50,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
+	l.Text = m.searchText(ctx, l.Text)
 	q, err := m.query(l)
 	if err != nil {
 		return nil, err
@@ -86,6 +88,24 @@ func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
 		rows = append(rows, r)
 	}
 	return rows, page, nil
+}
+
+// searchText returns what to look for if somebody typed or pasted text: a token, or
+// the beginning of one as it is shown, stands for its ID.
+func (m *Manager) searchText(ctx context.Context, text string) string {
+	text = strings.TrimSpace(text)
+	// Tokens of an earlier system can look like names, so the store decides.
+	if id, ok := m.a.IDOf(NewSecret(text)); ok {
+		if _, err := m.visible(ctx, id); err == nil {
+			return id
+		}
+	}
+	begin := strings.TrimSuffix(strings.TrimSuffix(text, "…"), "...")
+	id, ok := strings.CutPrefix(begin, m.a.grammar.prefix)
+	if ok && base62Byte.holdsAll(id) && (begin != text || len(id) >= idLen) {
+		return id[:min(len(id), idLen)]
+	}
+	return cmp.Or(begin, text)
 }
 
 func (m *Manager) query(l ListParams) (Query, error) {
@@ -138,7 +158,10 @@ func (m *Manager) query(l ListParams) (Query, error) {
 // newest of them, and only of the form that we make. It carries no authority: the
 // environment and the owners that a list may show are those of the actor, and a
 // made-up cursor would only start the own list elsewhere.
-const cursorSum = 16
+const (
+	cursorSum = 16
+	maxCursor = 4096 // as text
+)
 
 func (a *Authority) cursor(q Query, p Position) string {
 	var c coder
@@ -158,7 +181,7 @@ func (p *Position) visit(c *coder) {
 
 func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 	wrong := &FieldError{"cursor", "does not belong to this list"}
-	if len(cursor) > 4096 {
+	if len(cursor) > maxCursor {
 		return Position{}, wrong
 	}
 	raw, err := base64Text.DecodeString(cursor)
@@ -176,7 +199,7 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 	var p Position
 	c := newReader(string(raw))
 	p.visit(&c)
-	if c.failed || c.unknown != "" || c.at < c.end || !validID(p.ID) || checkText(p.Name, 0, 2*maxName) != nil {
+	if c.failed || c.unknown != "" || c.at < c.end || !validID(p.ID) || !utf8.ValidString(p.Name) {
 		return Position{}, wrong
 	}
 	return p, nil

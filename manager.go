@@ -417,7 +417,7 @@ func (m *Manager) authorize() error {
 	case m.actor.User == "" || m.actor.Environment == "":
 		return &ForbiddenError{Rule: "an actor needs a user and an environment"}
 	case checkText(m.actor.User, 1, maxName) != nil || checkText(m.actor.Environment, 1, maxName) != nil:
-		return &ForbiddenError{Rule: "user and environment of an actor are at most 200 characters without control characters"}
+		return &ForbiddenError{Rule: "user and environment of an actor are at most 200 characters, one of them visible, without control characters"}
 	}
 	return nil
 }
@@ -476,8 +476,6 @@ func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
 	if said("name") {
 		if err := checkText(rec.Name, 1, maxName); err != nil {
 			found.field("name", "%v", err)
-		} else if strings.TrimSpace(rec.Name) == "" {
-			found.field("name", "is blank")
 		}
 	}
 	if said("description") {

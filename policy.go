@@ -168,8 +168,9 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 
 // notBefore returns a moment as it is stored, if it can be one.
 func notBefore(t time.Time) (time.Time, error) {
-	if t.After(lastMoment) || !t.IsZero() && t.UTC().Year() < 1970 {
+	t = micro(t)
+	if t.After(lastMoment) || !t.IsZero() && t.Year() < 1970 {
 		return time.Time{}, &FieldError{"not_before", "lies outside the years 1970 to 9999"}
 	}
-	return micro(t), nil
+	return t, nil
 }

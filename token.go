@@ -273,8 +273,8 @@ func At(t time.Time) Expiry { return Expiry{kind: expiryAt, at: t} }
 // Never is no expiry. With Config.MaxLifetime it is refused, as that is an end.
 func Never() Expiry { return Expiry{kind: expiryNever} }
 
-// lastMoment is the end of the years that RFC 3339 can write.
-var lastMoment = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+// lastMoment is the last microsecond of the years that RFC 3339 can write.
+var lastMoment = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
 
 // resolve returns the moment of expiry, zero for never.
 func (e Expiry) resolve(now time.Time) (time.Time, error) {

@@ -182,9 +182,33 @@ func uiSelected(options []uiOption, value string) []uiOption {
 	return out
 }
 
+// searchText returns a search text without the secret of a token that was pasted.
+func (ui *ui) searchText(rq *uiRequest, text string) string {
+	text = strings.TrimSpace(text)
+	const idLen = 17
+	i := strings.LastIndexByte(text, '_') + 1
+	if i > 0 && len(text) > i+idLen && uiIsID(text[i:i+idLen]) {
+		return text[:i+idLen] // also of half a token; a name is found by its beginning
+	}
+	// A token of an earlier system can look like a name.
+	if id, ok := ui.config.Authority.IDOf(apitoken.NewSecret(text)); ok {
+		if _, err := ui.manager(rq).Get(rq.Context(), id); err == nil {
+			return id
+		}
+	}
+	return text
+}
+
 func (ui *ui) list(rq *uiRequest) {
 	all := rq.at.page == uiPageAll
 	v := uiViewOf(all, rq.URL.Query())
+	asked := v
+	v.Text, v.Owner = ui.searchText(rq, v.Text), strings.TrimSpace(v.Owner)
+	if v != asked { // a secret does not stay in the address
+		v.Cursor, v.Before = "", 0
+		uiSeeOther(rq.w, rq.at.base+v.link())
+		return
+	}
 	title := "My API tokens"
 	if all {
 		title = "All API tokens in " + rq.actor.Environment

@@ -45,10 +45,12 @@ func (ui *ui) commands(rq *uiRequest, in *apitoken.TokenInfo, secret string) uiC
 	if in.DisplayID == "" {
 		variable = "API_TOKEN"
 	}
-	// A token has no character that means something between these quotes.
+	// A token has no character that means something between these quotes. The shell
+	// keeps commands, not what read reads. It is one line, as pasted lines that follow
+	// would be read for the token.
 	return uiCommands{
 		Header:   "curl -H 'Authorization: " + scheme + " " + secret + "' '" + address + "'",
-		Variable: "export " + variable + "='" + secret + "'\ncurl -H \"Authorization: " + scheme + " $" + variable + "\" '" + address + "'",
+		Variable: "read -rs " + variable + " && export " + variable + " && curl -H \"Authorization: " + scheme + " $" + variable + "\" '" + address + "'",
 	}
 }
 

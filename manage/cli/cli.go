@@ -84,7 +84,7 @@ var commands = []command{
 	{"list", "", "list tokens", listFlags, (*call).list},
 	{"show", "ID", "show a token and its history", nil, (*call).show},
 	{"activate", "ID...", "let deactivated tokens be used again", nil, (*call).bulk},
-	{"deactivate", "ID...", "refuse tokens from now on, until they are activated", nil, (*call).bulk},
+	{"deactivate", "ID...", "refuse tokens from now on, until they are activated", deactivateFlags, (*call).bulk},
 	{"delete", "ID...", "delete tokens for good", nil, (*call).bulk},
 	{"explain", "ID", "say whether a request with a token would be accepted, and why not", explainFlags, (*call).explain},
 	{"permissions", "", "list the permissions that there are", nil, (*call).permissions},
@@ -203,6 +203,10 @@ func (k *call) parse(name string, cmd command, args []string) error {
 	switch n := len(k.args); {
 	case cmd.args == "" && n > 0:
 		return &usageError{cmd.name + " takes no arguments, only flags"}
+	case k.command == "deactivate" && k.page.owner != "":
+		if n > 0 {
+			return &usageError{"deactivate takes IDs or -owner, not both"}
+		}
 	case cmd.args != "" && n == 0:
 		return &usageError{cmd.name + " needs " + strings.TrimSuffix(cmd.args, "...")}
 	case n > 1 && !strings.HasSuffix(cmd.args, "..."):

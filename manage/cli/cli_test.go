@@ -276,11 +276,27 @@ func TestTokensAreFoundAsTheyAreShown(t *testing.T) {
 	}
 	r := d.run(text+"\n", "show", "-")
 	assert.Contains(t, r.stdout, "laptop", "read from the standard input")
-	for _, in := range []string{"", "acme_", id, foreign, strings.Repeat("x", 4<<10)} {
+	for _, in := range []string{"", "acme_", id, strings.Repeat("x", 4<<10)} {
 		r := d.run(in, "deactivate", "-")
 		assert.Equal(t, 2, r.code, "%.30q", in)
 		assert.Contains(t, r.stderr, "no token that was generated here")
 	}
+}
+
+func TestAnImportedTokenIsFoundByItsTextOnTheStandardInput(t *testing.T) {
+	d := newDesk(t)
+	d.run("name,permissions,token\nci,devices:read,"+foreign+"\n", "import", "-expires", "90d", "-")
+	id := d.must("list", "-q")
+	assert.Contains(t, d.run(foreign+"\n", "explain", "-").stdout, "it would be accepted")
+	assert.Equal(t, result{0, "deactivated " + id + "\n", ""}, d.run(" "+foreign+"\r\n", "deactivate", "-"))
+	assert.ErrorIs(t, d.accepts(foreign), apitoken.ErrDeactivated)
+	r := d.run(foreign[1:], "deactivate", "-")
+	assert.Equal(t, 3, r.code, "one that was not imported")
+	assert.NotContains(t, r.stderr, foreign[1:12])
+	r = d.run("", "deactivate", foreign)
+	assert.Equal(t, 2, r.code)
+	assert.Contains(t, r.stderr, "history of the shell")
+	assert.NotContains(t, r.stderr, foreign[:12])
 }
 
 // A Bulk takes 200.
@@ -413,7 +429,7 @@ var anID = regexp.MustCompile(`\b[0-9A-Za-z]{17}\b`)
 func TestWhatPeopleRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		_, id := d.generate("back\u202eup", "-networks", "192.0.2.0/24 2001:db8::1")
+		_, id := d.generate("back\u200bup", "-networks", "192.0.2.0/24 2001:db8::1")
 		time.Sleep(time.Hour)
 		d.must("deactivate", id)
 		for args, want := range map[string]string{
@@ -447,7 +463,7 @@ devices:write  Change devices
 reports:read   See reports`,
 			"export -format csv": `
 id,name,description,owner,environment,status,permissions,created_at,expires_at,networks,last_used_at,last_used_from
-<ID>,back` + "\u202e" + `up,,operator,default,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,192.0.2.0/24 2001:db8::1/128,,`,
+<ID>,back` + "\u200b" + `up,,operator,default,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,192.0.2.0/24 2001:db8::1/128,,`,
 		} {
 			assert.Equal(t, strings.TrimSpace(want), anID.ReplaceAllString(d.must(strings.Fields(args)...), "<ID>"), args)
 		}

@@ -1,10 +1,11 @@
 package cli
 
 import (
-	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/hex"
 	"errors"
@@ -14,13 +15,16 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 const importHelp = `
-FILE is CSV, - the standard input. Its first line names the columns, in any order:
+FILE is CSV, - the standard input: UTF-8, or UTF-16 with a byte order mark, with commas,
+semicolons or tabs. Its first line names the columns, in any order:
 
   name         what the token is for
   owner        the user it is to belong to; empty: the actor
@@ -135,26 +139,27 @@ var columns = func() []string {
 // read reads all lines. What only a Manager can judge is left to Import. Its
 // errors name lines and columns, never what is in them.
 func (k *call) read(file io.Reader) (rows []row, err error) {
-	text := bufio.NewReader(file)
-	if mark, _ := text.Peek(3); string(mark) == "\ufeff" { // as spreadsheets write it
-		_, _ = text.Discard(3)
+	r, err := newCSV(file)
+	if err != nil {
+		return nil, err
 	}
-	r := csv.NewReader(text)
 	header, err := r.Read()
 	if err != nil {
 		return nil, &usageError{csvMistake(err)}
 	}
+	header = withoutEmptyEnd(header)
+	top, _ := r.FieldPos(0)
 	at := make(map[string]int)
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if _, twice := at[name]; twice || !slices.Contains(columns, name) {
-			return nil, &usageError{fmt.Sprintf("line 1: column %d is not one of %s, or is there twice", i+1, strings.Join(columns, ", "))}
+			return nil, &usageError{fmt.Sprintf("line %d: column %d is not one of %s, or is there twice", top, i+1, strings.Join(columns, ", "))}
 		}
 		at[name] = i
 	}
 	for _, name := range []string{"name", "permissions"} {
 		if _, ok := at[name]; !ok {
-			return nil, &usageError{"line 1: there is no column " + name}
+			return nil, &usageError{fmt.Sprintf("line %d: there is no column %s", top, name)}
 		}
 	}
 	var mistakes []string
@@ -168,14 +173,26 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 			mistakes = append(mistakes, csvMistake(err))
 			break
 		}
+		line, _ := r.FieldPos(0)
+		filled := withoutEmptyEnd(fields)
+		if len(filled) == 0 {
+			continue // spreadsheets write such lines
+		}
 		cell := func(name string) string {
-			if i, ok := at[name]; ok {
-				return strings.TrimSpace(fields[i])
+			if i, ok := at[name]; ok && i < len(filled) {
+				return strings.TrimSpace(filled[i])
 			}
 			return ""
 		}
-		line, _ := r.FieldPos(0)
-		imported, err := k.row(cell)
+		var imported apitoken.ImportParams
+		switch {
+		case len(fields) < len(header) || len(filled) > len(header):
+			err = csv.ErrFieldCount
+		case !utf8.ValidString(strings.Join(fields, "")):
+			err = errors.New("is not UTF-8")
+		default:
+			imported, err = k.row(cell)
+		}
 		if err != nil {
 			mistakes = append(mistakes, fmt.Sprintf("line %d: %v", line, err))
 		} else if sum := sumOf(imported); seen[sum] > 0 {
@@ -192,6 +209,61 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 		return nil, &usageError{strings.Join(append(mistakes, "nothing was imported"), "\n")}
 	}
 	return rows, nil
+}
+
+// newCSV reads what spreadsheets save as CSV or as text: UTF-8, or UTF-16 with a byte
+// order mark, separated as a line "sep=" says, else by commas, semicolons or tabs.
+func newCSV(file io.Reader) (*csv.Reader, error) {
+	b, err := io.ReadAll(file)
+	if err != nil {
+		return nil, &usageError{err.Error()}
+	}
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(b, []byte("\xff\xfe")):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(b, []byte("\xfe\xff")):
+		order = binary.BigEndian
+	}
+	text := string(b)
+	if order != nil {
+		if len(b)%2 != 0 {
+			return nil, &usageError{"the file is UTF-16 that breaks off in a character"}
+		}
+		units := make([]uint16, len(b)/2)
+		for i := range units {
+			units[i] = order.Uint16(b[2*i:])
+		}
+		text = string(utf16.Decode(units))
+	}
+	text = strings.TrimPrefix(text, "\ufeff")
+	if strings.Contains(text, "\x00") {
+		return nil, &usageError{"the file contains zero bytes: is it UTF-16 without a byte order mark? Save it as UTF-8"}
+	}
+	first, rest, _ := strings.Cut(text, "\n")
+	comma := ','
+	if separator, ok := strings.CutPrefix(strings.ToLower(strings.TrimRight(first, "\r")), "sep="); ok {
+		c, size := utf8.DecodeRuneInString(separator)
+		if size != len(separator) || !strings.ContainsRune(",;\t|", c) {
+			return nil, &usageError{"line 1: sep= is not followed by one character, a comma, semicolon, tab or |"}
+		}
+		comma, text = c, "\n"+rest // an empty line counts, and is skipped
+	} else if !strings.Contains(first, ",") {
+		if i := strings.IndexAny(first, ";\t"); i >= 0 {
+			comma = rune(first[i])
+		}
+	}
+	r := csv.NewReader(strings.NewReader(text))
+	r.Comma, r.FieldsPerRecord = comma, -1
+	return r, nil
+}
+
+// withoutEmptyEnd returns the fields of a line up to the last that is not empty.
+func withoutEmptyEnd(fields []string) []string {
+	for len(fields) > 0 && strings.TrimSpace(fields[len(fields)-1]) == "" {
+		fields = fields[:len(fields)-1]
+	}
+	return fields
 }
 
 func (k *call) row(cell func(string) string) (i apitoken.ImportParams, err error) {

@@ -77,7 +77,7 @@ func listFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired or pending")
 	fs.StringVar(&k.page.permission, "permission", "", "only those with the permission of this `NAME`")
 	fs.StringVar(&k.page.text, "text", "", "only those whose ID, owner or a word of whose name begins with `TEXT`")
-	fs.StringVar(&k.page.sort, "sort", "name", "`ORDER`: name, created, expires or last_used")
+	fs.StringVar(&k.page.sort, "sort", "", "`ORDER`: name, created, expires or last_used; without, by name, and with -q as created")
 	fs.BoolVar(&k.page.descending, "descending", false, "the other way round")
 	fs.BoolVar(&k.page.quiet, "q", false, "write IDs only")
 	fs.IntVar(&k.page.limit, "limit", 0, "stop after so many; 0: all")
@@ -87,6 +87,10 @@ func (k *call) list() error {
 	v := k.page
 	if v.limit < 0 {
 		return &usageError{"-limit is negative"}
+	}
+	if v.quiet {
+		// For scripts: a token that is renamed meanwhile is not missed.
+		v.sort = cmp.Or(v.sort, string(apitoken.ByCreated))
 	}
 	l := apitoken.ListParams{
 		Owner: v.owner, AllOwners: v.owner == "" && k.actor.ManageOthers, Status: apitoken.Status(v.status), Permission: v.permission,
@@ -179,6 +183,9 @@ func (k *call) show() error {
 
 // bulk activates, deactivates or deletes.
 func (k *call) bulk() error {
+	if k.page.owner != "" {
+		return k.deactivateOwner()
+	}
 	var all, ids []string
 	for _, arg := range k.args {
 		id, err := k.id(arg)
@@ -333,6 +340,8 @@ func (k *call) rekey() error {
 	return err
 }
 
+var errTyped = &usageError{"that is a token, which is now in the history of the shell; its ID would do, or - to read it from the standard input"}
+
 // id returns the ID that an argument stands for: the ID itself, the beginning of
 // a token as it is shown or found, or, with "-", the token that is read from the
 // standard input.
@@ -342,20 +351,27 @@ func (k *call) id(arg string) (string, error) {
 	if i := strings.LastIndexByte(arg, '_'); i >= 0 {
 		body = strings.TrimRight(arg[i+1:], ".…")
 		if len(body) == bodyLen {
-			return "", &usageError{"that is a token, which is now in the history of the shell; its ID would do, or - to read it from the standard input"}
+			return "", errTyped
 		}
 		body = body[:min(len(body), idLen)]
 	}
 	if arg != "-" {
+		if _, ok := k.auth.IDOf(apitoken.NewSecret(arg)); ok {
+			return "", errTyped
+		}
 		return body, nil
 	}
 	text, err := io.ReadAll(io.LimitReader(k.in, 1<<10))
 	if err != nil {
 		return "", fmt.Errorf("reading the token: %w", err)
 	}
+	if id, ok := k.auth.IDOf(apitoken.NewSecret(strings.TrimSpace(string(text)))); ok {
+		return id, nil
+	}
+	// Also a damaged token shows its ID.
 	i := strings.LastIndexByte(string(text), '_')
 	if body = strings.TrimSpace(string(text[i+1:])); i < 0 || len(body) != bodyLen {
-		return "", &usageError{"what was read is no token that was generated here; one that was imported is found by list"}
+		return "", &usageError{"what was read is no token that was generated here, nor can it be one that was imported"}
 	}
 	return body[:idLen], nil
 }

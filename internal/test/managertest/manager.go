@@ -201,14 +201,14 @@ func (s Suite) TestGenerateReturnsWhatItWasAskedFor(t *testing.T) {
 		w := s.newWorld(t)
 		start := time.Now().UTC()
 		info, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) {
-			g.Name = "  <b>nightly</b> 🦉 \u202e"
+			g.Name = "  <b>nightly</b> 🦉 \u200b"
 			g.Description = "what it is for"
 			g.Permissions = []apitoken.Permission{w.write, w.read, w.write}
 			g.Expiry = apitoken.In(time.Hour)
 			g.NotBefore = start.Add(time.Minute)
 			g.Networks = prefixes("10.1.2.3/8", "::ffff:192.0.2.1/120", "2001:db8::1/32", "10.0.0.0/8")
 		})
-		require.Equal(t, "  <b>nightly</b> 🦉 \u202e", info.Name)
+		require.Equal(t, "  <b>nightly</b> 🦉 \u200b", info.Name)
 		require.Equal(t, "what it is for", info.Description)
 		require.Equal(t, []apitoken.Permission{w.read, w.write}, info.Permissions)
 		require.Equal(t, "ada", info.Owner)
@@ -243,6 +243,8 @@ func (s Suite) TestGenerateRefusesBadInputNamingTheFieldAndStoresNothing(t *test
 		{"a NUL in the name", "name", func(g *apitoken.GenerateParams) { g.Name = "a\x00b" }},
 		{"a C1 control in the name", "name", func(g *apitoken.GenerateParams) { g.Name = "a\u0085b" }},
 		{"a line separator in the name", "name", func(g *apitoken.GenerateParams) { g.Name = "a\u2028b" }},
+		{"a name that shows nothing", "name", func(g *apitoken.GenerateParams) { g.Name = "\u200b" }},
+		{"a name that reads in another order", "name", func(g *apitoken.GenerateParams) { g.Name = "\u202eevil" }},
 		{"a name that is not UTF-8", "name", func(g *apitoken.GenerateParams) { g.Name = "a\xffb" }},
 		{"a long description", "description", func(g *apitoken.GenerateParams) { g.Description = strings.Repeat("x", 1001) }},
 		{"no permissions", "permissions", func(g *apitoken.GenerateParams) { g.Permissions = nil }},
@@ -281,7 +283,7 @@ func (s Suite) TestGenerateRefusesBadInputNamingTheFieldAndStoresNothing(t *test
 
 func (s Suite) TestANameOf200CharactersOfAnyUnicodeIsKept(t *testing.T) {
 	w := s.newWorld(t)
-	for _, name := range []string{strings.Repeat("🎉", 200), strings.Repeat("é", 200), "<script>", `"'` + "`", "\u202eevil", "a\u0301"} {
+	for _, name := range []string{strings.Repeat("🎉", 200), strings.Repeat("é", 200), "<script>", `"'` + "`", "\u200bevil", "a\u0301"} {
 		info, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Name = name })
 		require.Equal(t, name, w.stored(info.ID).Name)
 	}
