@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // maxTerm is how long a term of Record.Terms is at most, in bytes.
@@ -138,7 +139,7 @@ func (l *lister) found() clause {
 
 func (l *lister) records(c clause) ([]apitoken.Record, error) {
 	rows, err := l.tx.QueryContext(l.ctx, c.text, c.args...)
-	return all(rows, err)
+	return sqlkit.All(rows, err)
 }
 
 func (l *lister) number(c clause) (n int, err error) {

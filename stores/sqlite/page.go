@@ -1,6 +1,9 @@
 package sqlite
 
-import "github.com/apitoken-go/apitoken"
+import (
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
+)
 
 // A page is found in one of several ways, by how much the filters let through,
 // which the indexes tell.
@@ -202,7 +205,7 @@ func (l *lister) after() clause {
 	case apitoken.ByName:
 		key = l.q.After.Name
 	case apitoken.ByExpires:
-		key = expiresKey(l.q.After.Time)
+		key = sqlkit.ExpiresKey(l.q.After.Time)
 	default:
 		key = l.q.After.Time.UnixMicro()
 	}

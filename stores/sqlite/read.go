@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // Cancelable implements [apitoken.Cancelable]. A read that has begun is not broken
@@ -20,7 +21,7 @@ func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 		return apitoken.Record{}, err
 	}
 	defer s.leave()
-	rec, err := scan(s.get.QueryRowContext(s.patient(ctx), id))
+	rec, err := sqlkit.Scan(s.get.QueryRowContext(s.patient(ctx), id))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = apitoken.ErrNotFound
 	}
@@ -35,7 +36,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	defer s.leave()
 	rows, err := s.readers.QueryContext(ctx,
 		`SELECT `+selected+` FROM apitoken_tokens t WHERE t.id > ? ORDER BY t.id LIMIT ?`, after, limit)
-	recs, err := all(rows, err)
+	recs, err := sqlkit.All(rows, err)
 	return recs, wrap(err)
 }
 
@@ -79,23 +80,6 @@ func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, er
 		[]map[string]int{macs, secrets}[which][key] += n
 	}
 	return macs, secrets, wrap(rows.Err())
-}
-
-// all reads the records of rows, and closes them.
-func all(rows *sql.Rows, err error) ([]apitoken.Record, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var recs []apitoken.Record
-	for rows.Next() {
-		rec, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		recs = append(recs, rec)
-	}
-	return recs, rows.Err()
 }
 
 // enter waits until there are fewer than maxReading reads; leave ends one.
