@@ -4,8 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strconv"
-	"strings"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -40,22 +38,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	return recs, wrap(err)
 }
 
-// keysQuery goes from each key in an index to the next one.
-var keysQuery = func() string {
-	var parts []string
-	for which, column := range []string{"mac_key_id", "encryption_key_id", "old_encryption_key_id"} {
-		parts = append(parts, strings.NewReplacer("WHICH", strconv.Itoa(min(which, 1)), "COLUMN", column, "MOST", strconv.Itoa(apitoken.MaxCount)).Replace(`
-		SELECT * FROM (
-			WITH RECURSIVE keys(key) AS (
-				SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN <> ''
-				UNION ALL
-				SELECT (SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN > key AND COLUMN <> '') FROM keys WHERE key IS NOT NULL
-			)
-			SELECT WHICH, key, (SELECT count(*) FROM (SELECT 1 FROM apitoken_tokens WHERE COLUMN = key AND COLUMN <> '' LIMIT MOST))
-			FROM keys WHERE key IS NOT NULL)`))
-	}
-	return strings.Join(parts, " UNION ALL ")
-}()
+var keysQuery = sqlkit.KeysQuery("TRUE")
 
 // KeysInUse implements [apitoken.KeyLister]. It counts up to [apitoken.MaxCount]
 // of each kind: to count all would take the longer the more tokens there are, and
@@ -70,16 +53,8 @@ func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, er
 		return nil, nil, wrap(err)
 	}
 	defer rows.Close()
-	macs, secrets = make(map[string]int), make(map[string]int)
-	for rows.Next() {
-		var which, n int
-		var key string
-		if err := rows.Scan(&which, &key, &n); err != nil {
-			return nil, nil, wrap(err)
-		}
-		[]map[string]int{macs, secrets}[which][key] += n
-	}
-	return macs, secrets, wrap(rows.Err())
+	macs, secrets, err = sqlkit.Keys(rows)
+	return macs, secrets, wrap(err)
 }
 
 // enter waits until there are fewer than maxReading reads; leave ends one.
