@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -181,19 +180,11 @@ func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Recor
 func beginnings(rec *apitoken.Record) map[[4]any]bool {
 	rows := make(map[[4]any]bool)
 	for _, t := range terms(rec) {
-		if b := beginning(t); b != "" {
+		if b := sqlkit.Beginning(t); b != "" {
 			rows[[4]any{rec.Environment, b, rec.NameKey(), rec.ID}] = true
 		}
 	}
 	return rows
-}
-
-// beginning returns the first three letters of a text, "" if it has fewer.
-func beginning(text string) string {
-	if letters := []rune(text); len(letters) >= 3 && utf8.ValidString(text) {
-		return string(letters[:3])
-	}
-	return ""
 }
 
 // terms returns the terms of a record but for its name, which is indexed as it
