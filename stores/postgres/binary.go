@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"math"
 	"net/netip"
@@ -45,16 +44,6 @@ func readTime(t *time.Time, b []byte) error {
 		*t = time.UnixMicro(year2000 + micros).UTC()
 	}
 	return nil
-}
-
-func readJSON(v any, b []byte) error {
-	if len(b) == 0 || b[0] != 1 { // the version of jsonb
-		return errMalformed
-	}
-	if string(b[1:]) == "[]" {
-		return nil
-	}
-	return json.Unmarshal(b[1:], v)
 }
 
 // readNetwork reads an inet: its family, bits, a flag, the length and the bytes

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // Each change is one statement, and so one transaction and one round trip. What
@@ -98,12 +99,13 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64
 // Touch implements [apitoken.Toucher]. It does not wait for the disk: a crash of
 // the server can undo what was written within the last second.
 func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
-	byToken := make(map[string][]apitoken.Use)
+	var keep []apitoken.Use
 	for _, u := range uses {
 		if valid(u.ID) && valid(string(u.Source)) {
-			byToken[u.ID] = append(byToken[u.ID], u)
+			keep = append(keep, u)
 		}
 	}
+	byToken := sqlkit.ByToken(keep)
 	if len(byToken) == 0 {
 		return wrap(ctx.Err())
 	}
@@ -140,7 +142,7 @@ func (s *Store) touch(ctx context.Context, tx pgx.Tx, uses map[string][]apitoken
 			newer = rec.AddUse(u) || newer
 		}
 		if newer {
-			ids, lists, last = append(ids, rec.ID), append(lists, usesJSON(rec.Uses)), append(last, lastUsed(rec.LastUsed()))
+			ids, lists, last = append(ids, rec.ID), append(lists, sqlkit.UsesJSON(rec.Uses)), append(last, lastUsed(rec.LastUsed()))
 		}
 	}
 	if ids == nil {

@@ -7,30 +7,45 @@ import (
 	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
-// A clause is a piece of SQL with its arguments, for which "?" stands in it.
-type clause struct {
-	text string
-	args []any
+type clause = sqlkit.Clause
+
+var lit, cat = sqlkit.Lit, sqlkit.Cat
+
+// dialect is that of PostgreSQL. The limit is written out, as the planner has to know it.
+var dialect = &sqlkit.Dialect{
+	Orders: map[apitoken.Order]string{
+		apitoken.ByName:     "name_key",
+		apitoken.ByCreated:  "created_at",
+		apitoken.ByExpires:  "expires_at",
+		apitoken.ByLastUsed: "last_used_at",
+	},
+	Arg: func(value any) clause {
+		if _, ok := value.(string); ok {
+			return lit(`?::text`, value)
+		}
+		return lit(`?::timestamptz`, value)
+	},
+	Key: func(by apitoken.Order, t time.Time) any {
+		switch by {
+		case apitoken.ByExpires:
+			return expiry(t)
+		case apitoken.ByLastUsed:
+			return lastUsed(t)
+		}
+		return t
+	},
+	Limit:    func(n int) clause { return lit(fmt.Sprintf(` LIMIT %d`, n)) },
+	Greatest: `greatest`,
+	Begun:    `($.not_before IS NULL OR $.not_before <= ?::timestamptz)`,
 }
 
-func lit(text string, args ...any) clause { return clause{text, args} }
-
-// cat puts clauses together.
-func cat(parts ...clause) clause {
-	var all clause
-	for _, p := range parts {
-		all.text += p.text
-		all.args = append(all.args, p.args...)
-	}
-	return all
-}
-
-// sql returns the text with numbered arguments.
-func (c clause) sql() string {
+// numbered returns the text of a clause with numbered arguments.
+func numbered(c clause) string {
 	var b strings.Builder
-	for i, part := range strings.Split(c.text, "?") {
+	for i, part := range strings.Split(c.Text, "?") {
 		if i > 0 {
 			fmt.Fprintf(&b, "$%d", i)
 		}
@@ -39,34 +54,27 @@ func (c clause) sql() string {
 	return b.String()
 }
 
-// A filter is one restriction of a query.
-type filter struct {
-	rows    clause // what follows FROM where d.id are the tokens that it lets through, by an index
-	repeats bool   // rows may have a token more than once
-	test    clause // whether it lets t through, of which the row is at hand
-}
-
-// filters returns the restrictions of q.
-func filters(q apitoken.Query) []filter {
-	var list []filter
+// filters returns the restrictions of q. Their rows have a column id.
+func filters(q apitoken.Query) []sqlkit.Filter {
+	var list []sqlkit.Filter
 	if q.Owner != "" {
-		list = append(list, filter{
-			rows: lit(`apitoken_tokens d WHERE d.environment = ?::text AND d.owner = ?::text`, q.Environment, q.Owner),
-			test: lit(`t.owner = ?::text`, q.Owner),
+		list = append(list, sqlkit.Filter{
+			Rows: lit(`apitoken_tokens d WHERE d.environment = ?::text AND d.owner = ?::text`, q.Environment, q.Owner),
+			Test: lit(`t.owner = ?::text`, q.Owner),
 		})
 	}
 	if q.Text != "" {
-		list = append(list, filter{
-			rows: lit(`apitoken_index d WHERE d.environment = ?::text AND d.entry >= ?::text AND d.entry < ?::text`,
+		list = append(list, sqlkit.Filter{
+			Rows: lit(`apitoken_index d WHERE d.environment = ?::text AND d.entry >= ?::text AND d.entry < ?::text`,
 				q.Environment, "t="+q.Text, afterPrefix("t="+q.Text)),
-			repeats: true,
-			test:    lit(`EXISTS (SELECT FROM unnest(t.terms) e WHERE starts_with(e, ?::text))`, q.Text),
+			Repeats: true,
+			Test:    lit(`EXISTS (SELECT FROM unnest(t.terms) e WHERE starts_with(e, ?::text))`, q.Text),
 		})
 	}
 	if q.Permission != "" {
-		list = append(list, filter{
-			rows: lit(`apitoken_index d WHERE d.environment = ?::text AND d.entry = ?::text`, q.Environment, "p="+q.Permission),
-			test: lit(`?::text = ANY(t.permissions)`, q.Permission),
+		list = append(list, sqlkit.Filter{
+			Rows: lit(`apitoken_index d WHERE d.environment = ?::text AND d.entry = ?::text`, q.Environment, "p="+q.Permission),
+			Test: lit(`?::text = ANY(t.permissions)`, q.Permission),
 		})
 	}
 	if q.Status != "" {
@@ -74,9 +82,9 @@ func filters(q apitoken.Query) []filter {
 		if idle(q) {
 			rows = withLastUse + ` d WHERE `
 		}
-		list = append(list, filter{
-			rows: cat(lit(rows+`d.environment = ?::text AND `, q.Environment), statusIs("d", q)),
-			test: statusIs("t", q),
+		list = append(list, sqlkit.Filter{
+			Rows: cat(lit(rows+`d.environment = ?::text AND `, q.Environment), dialect.StatusIs("d", q)),
+			Test: dialect.StatusIs("t", q),
 		})
 	}
 	return list
@@ -105,45 +113,4 @@ func afterPrefix(prefix string) string {
 			return prefix + string(last+1)
 		}
 	}
-}
-
-// statusIs is Policy.Status in SQL, of the row d or t.
-func statusIs(row string, q apitoken.Query) clause {
-	if q.Status == apitoken.StatusInactive {
-		return lit(row + `.status = 'inactive'`)
-	}
-	// What ends a token, and what its time must be compared with.
-	type end struct {
-		time string
-		at   any
-	}
-	ends := []end{{`$.expires_at`, q.At}}
-	if life := q.Policy.MaxLifetime; life > 0 {
-		ends = append(ends, end{`$.created_at`, q.At.Add(-life.Truncate(time.Microsecond))})
-	}
-	if idle := q.Policy.MaxIdle; idle > 0 {
-		ends = append(ends, end{`greatest($.created_at, $.last_used_at)`, q.At.Add(-idle.Truncate(time.Microsecond))})
-	}
-	var ended, alive clause
-	for i, e := range ends {
-		or, and := ` OR `, ` AND `
-		if i == 0 {
-			or, and = ``, ``
-		}
-		ended = cat(ended, lit(or+e.time+` <= ?::timestamptz`, e.at))
-		alive = cat(alive, lit(and+e.time+` > ?::timestamptz`, e.at))
-	}
-	c := lit(`$.status = 'active' AND `)
-	switch q.Status {
-	case apitoken.StatusExpired:
-		c = cat(c, lit(`(`), ended, lit(`)`))
-	case apitoken.StatusPending:
-		c = cat(c, alive, lit(` AND $.not_before > ?::timestamptz`, q.At))
-	case apitoken.StatusActive:
-		c = cat(c, alive, lit(` AND ($.not_before IS NULL OR $.not_before <= ?::timestamptz)`, q.At))
-	default:
-		c = lit(`FALSE`) // none has it
-	}
-	c.text = strings.ReplaceAll(c.text, "$", row)
-	return c
 }

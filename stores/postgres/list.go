@@ -7,10 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
-
-// maxTerm is how long a term of Record.Terms is at most, in bytes.
-const maxTerm = 64
 
 // beginList begins a transaction with one snapshot, so that page and count are of
 // the same moment. The plans are of what the indexes are for: to begin at the right
@@ -22,8 +20,7 @@ const beginList = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 
 // List implements [apitoken.Store].
 func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page, err error) {
-	key, ok := orderings[q.Order]
-	if !ok {
+	if _, ok := dialect.Orders[q.Order]; !ok {
 		return page, fmt.Errorf("postgres: no order %.40q", q.Order)
 	}
 	for _, text := range []string{q.Environment, q.Owner, q.Permission, q.Text} {
@@ -34,7 +31,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page,
 	if q.After != nil && !valid(q.After.Name+q.After.ID) {
 		return page, errText
 	}
-	if len(q.Text) > maxTerm {
+	if len(q.Text) > sqlkit.MaxTerm {
 		return page, wrap(ctx.Err())
 	}
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginList})
@@ -42,104 +39,49 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page,
 		return page, wrap(err)
 	}
 	defer tx.Rollback(ctx)
-	l := lister{s, ctx, tx, q, key, filters(q)}
-	page, err = l.page()
+	page, err = newLister(s, ctx, tx, q).page()
 	return page, wrap(err)
 }
 
-// orderings are the columns that lists are ordered by. Ties are broken by ID. There is
-// an index over both.
-var orderings = map[apitoken.Order]string{
-	apitoken.ByName:     "name_key",
-	apitoken.ByCreated:  "created_at",
-	apitoken.ByExpires:  "expires_at",
-	apitoken.ByLastUsed: "last_used_at",
-}
-
-// A lister answers one query.
+// A lister answers one query. In the order of last use, or where the status depends on it,
+// there are two tables: see tokens.
 type lister struct {
-	store   *Store
-	ctx     context.Context
-	tx      pgx.Tx
-	q       apitoken.Query
-	key     string // the column that the list is ordered by
-	filters []filter
+	sqlkit.List
+	store *Store
+	ctx   context.Context
+	tx    pgx.Tx
 }
 
-func (l *lister) page() (page apitoken.Page, err error) {
-	var n int
-	var recs []apitoken.Record
-	search := l.q.Order == apitoken.ByName && len(l.filters) == 1 && beginning(l.q.Text) != ""
-	if search {
-		if n, err = l.count(); err != nil {
-			return page, err
-		}
-		c := l.sorted()
-		if n > min(few, apitoken.MaxCount) {
-			c = l.begun()
-		}
-		recs, err = l.records(c)
-	} else {
-		if n, err = l.rarest(max(few, apitoken.MaxCount)); err != nil {
-			return page, err
-		}
-		recs, err = l.find(n)
-	}
-	if err != nil {
-		return page, err
-	}
-	if page.Records = recs; len(recs) > l.q.Limit {
-		page.Records = recs[:l.q.Limit]
-		next := recs[l.q.Limit-1].Position(l.q.Order)
-		page.Next = &next
-	}
-	switch {
-	case l.q.After == nil && page.Next == nil: // that is all
-		n = len(recs)
-	case search || len(l.filters) == 1 && !l.filters[0].repeats: // n is it
-	default:
-		if n, err = l.count(); err != nil {
-			return page, err
-		}
-	}
-	page.Count, page.More = min(n, apitoken.MaxCount), n > apitoken.MaxCount
-	return page, nil
+func newLister(s *Store, ctx context.Context, tx pgx.Tx, q apitoken.Query) *lister {
+	l := &lister{store: s, ctx: ctx, tx: tx}
+	l.List = sqlkit.List{Dialect: dialect, Query: q, Filters: filters(q), Few: few, Number: l.number}
+	return l
 }
 
-// rarest puts the filter first that lets through least, and returns how many
-// tokens these are, or more than enough.
-func (l *lister) rarest(enough int) (least int, err error) {
-	for i, f := range l.filters {
-		n, err := l.number(cat(lit(`SELECT count(*) FROM (SELECT FROM `), f.rows, limit(enough+1), lit(`) d`)))
-		if err != nil {
-			return 0, err
-		}
-		if i == 0 || n < least {
-			least = n
-			l.filters[0], l.filters[i] = l.filters[i], l.filters[0]
-		}
-		if n < few/10 {
-			break
-		}
+func (l *lister) page() (apitoken.Page, error) { return l.Page(l.count, l.search, l.find) }
+
+func (l *lister) search(n int) ([]apitoken.Record, error) {
+	if n > min(few, apitoken.MaxCount) {
+		return l.records(l.begun())
 	}
-	return least, nil
+	return l.records(l.sorted())
 }
 
 // count returns how many tokens match, or more than MaxCount.
 func (l *lister) count() (int, error) {
 	switch {
-	case len(l.filters) == 0:
-		return l.number(cat(lit(`SELECT count(*) FROM (SELECT FROM apitoken_tokens WHERE environment = ?::text`, l.q.Environment),
-			limit(apitoken.MaxCount+1), lit(`) d`)))
-	case len(l.filters) > 1:
-		return l.number(cat(lit(`SELECT count(*) FROM (`), l.matching(`t.id`), limit(apitoken.MaxCount+1), lit(`) d`)))
+	case len(l.Filters) == 0:
+		return l.Number(cat(lit(`SELECT count(*) FROM (SELECT FROM apitoken_tokens WHERE environment = ?::text`, l.Query.Environment),
+			l.Limit(apitoken.MaxCount+1), lit(`) d`)))
+	case len(l.Filters) > 1:
+		return l.Number(cat(lit(`SELECT count(*) FROM (`), l.matching(`t.id`), l.Limit(apitoken.MaxCount+1), lit(`) d`)))
 	}
 	// A token may be in many rows. How many have to be read for so many different
 	// tokens, nobody knows.
 	for rows := apitoken.MaxCount * 5 / 4; ; rows *= 10 {
 		var read, different int
-		c := cat(lit(`SELECT count(*), count(DISTINCT id) FROM (SELECT d.id FROM `), l.filters[0].rows, limit(rows), lit(`) d`))
-		err := l.tx.QueryRow(l.ctx, c.sql(), c.args...).Scan(&read, &different)
+		c := cat(lit(`SELECT count(*), count(DISTINCT id) FROM (SELECT d.id FROM `), l.Filters[0].Rows, l.Limit(rows), lit(`) d`))
+		err := l.tx.QueryRow(l.ctx, numbered(c), c.Args...).Scan(&read, &different)
 		if err != nil || different > apitoken.MaxCount || read < rows {
 			return different, err
 		}
@@ -168,19 +110,19 @@ var (
 // find returns the page, and one record more. The rarest filter lets through n.
 func (l *lister) find(n int) ([]apitoken.Record, error) {
 	switch {
-	case len(l.filters) == 0:
-		return l.records(cat(l.inOrder(selected), limit(l.q.Limit+1)))
+	case len(l.Filters) == 0:
+		return l.records(cat(l.inOrder(selected), l.Limit(l.Query.Limit+1)))
 	case n <= few:
 		return l.records(l.sorted())
 	}
-	recs, err := l.records(l.walked(limit(shortWalk)))
-	if err == nil && len(recs) <= l.q.Limit && len(recs)*longWalk > 2*shortWalk*l.q.Limit {
-		recs, err = l.records(l.walked(limit(longWalk)))
+	recs, err := l.records(l.walked(l.Limit(shortWalk)))
+	if err == nil && len(recs) <= l.Query.Limit && len(recs)*longWalk > 2*shortWalk*l.Query.Limit {
+		recs, err = l.records(l.walked(l.Limit(longWalk)))
 	}
-	if err != nil || len(recs) > l.q.Limit {
+	if err != nil || len(recs) > l.Query.Limit {
 		return recs, err
 	}
-	if n, err = l.rarest(many); err != nil {
+	if n, err = l.Rarest(many); err != nil {
 		return nil, err
 	}
 	if n <= many {
@@ -193,37 +135,37 @@ func (l *lister) find(n int) ([]apitoken.Record, error) {
 // on, in order, by the index.
 func (l *lister) inOrder(columns string) clause {
 	const rest = ` WHERE t.environment = ?::text AND ` + onPrimary
-	c := lit(`SELECT `+columns+` FROM apitoken_tokens t`+rest, l.q.Environment)
-	if l.q.Order == apitoken.ByLastUsed {
+	c := lit(`SELECT `+columns+` FROM apitoken_tokens t`+rest, l.Query.Environment)
+	if l.Query.Order == apitoken.ByLastUsed {
 		// The columns of the index are those of u.
 		c = lit(`SELECT `+columns+` FROM (SELECT t.*, u.last_used_at FROM apitoken_last_used u JOIN apitoken_tokens t ON t.id = u.id
-			WHERE u.environment = ?::text`, l.q.Environment)
-		c = cat(c, l.after("u"), lit(` ORDER BY u.last_used_at`+l.direction()+`, u.id`+l.direction()+` OFFSET 0) t WHERE `+onPrimary))
-		return cat(c, l.order("t"))
+			WHERE u.environment = ?::text`, l.Query.Environment)
+		c = cat(c, l.After("u"), l.Order("u"), lit(` OFFSET 0) t WHERE `+onPrimary))
+		return cat(c, l.Order("t"))
 	}
 	// A status limits the times of expiry: there is no need to walk where it
 	// cannot be.
-	if l.q.Order == apitoken.ByExpires {
-		switch l.q.Status {
+	if l.Query.Order == apitoken.ByExpires {
+		switch l.Query.Status {
 		case apitoken.StatusExpired:
-			if l.q.Policy == (apitoken.Policy{}) {
-				c = cat(c, lit(` AND t.expires_at <= ?::timestamptz`, l.q.At))
+			if l.Query.Policy == (apitoken.Policy{}) {
+				c = cat(c, lit(` AND t.expires_at <= ?::timestamptz`, l.Query.At))
 			}
 		case apitoken.StatusActive, apitoken.StatusPending:
-			c = cat(c, lit(` AND t.expires_at > ?::timestamptz`, l.q.At))
+			c = cat(c, lit(` AND t.expires_at > ?::timestamptz`, l.Query.At))
 		}
 	}
-	return cat(c, l.after("t"), l.order("t"))
+	return cat(c, l.After("t"), l.Order("t"))
 }
 
 // walked selects the page, and one record more, from the tokens in order, as many as the
 // limit says.
 func (l *lister) walked(steps clause) clause {
 	columns := `t.*`
-	if idle(l.q) && l.q.Order != apitoken.ByLastUsed {
+	if idle(l.Query) && l.Query.Order != apitoken.ByLastUsed {
 		columns += `, (SELECT u.last_used_at FROM apitoken_last_used u WHERE u.id = t.id)`
 	}
-	return cat(lit(`SELECT `+selected+` FROM (`), l.inOrder(columns), steps, lit(`) t WHERE TRUE`), tests(l.filters), l.order("t"), limit(l.q.Limit+1))
+	return cat(lit(`SELECT `+selected+` FROM (`), l.inOrder(columns), steps, lit(`) t WHERE TRUE`), sqlkit.Tests(l.Filters, "t.id"), l.Order("t"), l.Limit(l.Query.Limit+1))
 }
 
 // swept selects it from all tokens in order that the first filter lets through,
@@ -231,122 +173,62 @@ func (l *lister) walked(steps clause) clause {
 // OFFSET 0 from beginning elsewhere.)
 func (l *lister) swept() clause {
 	index := `apitoken_tokens`
-	if l.q.Order == apitoken.ByLastUsed {
+	if l.Query.Order == apitoken.ByLastUsed {
 		index = `apitoken_last_used`
 	}
 	return cat(
-		lit(`SELECT `+selected+` FROM (SELECT i.id, i.`+l.key+` FROM `+index+` i WHERE i.environment = ?::text AND `+onPrimary, l.q.Environment),
-		l.after("i"),
-		lit(` AND (i.id IN (SELECT d.id FROM `), l.filters[0].rows, limit(many+1), lit(`)) IS TRUE`),
-		l.order("i"), lit(` OFFSET 0) m CROSS JOIN LATERAL (SELECT * FROM `+l.tokens()+` t WHERE t.id = m.id`),
-		tests(l.filters[1:]), lit(` OFFSET 0) t`), l.order("m"), limit(l.q.Limit+1))
+		lit(`SELECT `+selected+` FROM (SELECT i.id, i.`+l.Column()+` FROM `+index+` i WHERE i.environment = ?::text AND `+onPrimary, l.Query.Environment),
+		l.After("i"),
+		lit(` AND (i.id IN (SELECT d.id FROM `), l.Filters[0].Rows, l.Limit(many+1), lit(`)) IS TRUE`),
+		l.Order("i"), lit(` OFFSET 0) m CROSS JOIN LATERAL (SELECT * FROM `+l.tokens()+` t WHERE t.id = m.id`),
+		sqlkit.Tests(l.Filters[1:], "t.id"), lit(` OFFSET 0) t`), l.Order("m"), l.Limit(l.Query.Limit+1))
 }
 
 // begun selects it, in a list by name with a text alone, from the tokens in order with
 // a word that begins with the same three letters. Most often these are hardly more.
 func (l *lister) begun() clause {
-	same := "w=" + beginning(l.q.Text)
+	same := "w=" + sqlkit.Beginning(l.Query.Text)
 	c := lit(`SELECT i.id, i.entry FROM apitoken_index i WHERE i.environment = ?::text AND i.entry >= ?::text AND i.entry < ?::text`,
-		l.q.Environment, same, afterPrefix(same))
-	if after := l.q.After; after != nil {
-		c = cat(c, lit(` AND (i.entry, i.id) `+l.follows()+` (?::text, ?::text)`, same+after.Name, after.ID))
-	}
-	order := func(row string) clause {
-		return lit(` ORDER BY ` + row + `.entry` + l.direction() + `, ` + row + `.id` + l.direction())
+		l.Query.Environment, same, afterPrefix(same))
+	if after := l.Query.After; after != nil {
+		c = cat(c, lit(` AND (i.entry, i.id) `+l.Follows()+` (?::text, ?::text)`, same+after.Name, after.ID))
 	}
 	return cat(
-		lit(`SELECT `+selected+` FROM (`), c, order("i"), lit(` OFFSET 0) m CROSS JOIN LATERAL (SELECT * FROM apitoken_tokens t WHERE t.id = m.id AND `+onPrimary),
-		tests(l.filters), lit(` OFFSET 0) t`), order("m"), limit(l.q.Limit+1))
-}
-
-// beginning returns the first three letters of a text, "" if it has fewer.
-func beginning(text string) string {
-	if letters := []rune(text); len(letters) >= 3 {
-		return string(letters[:3])
-	}
-	return ""
+		lit(`SELECT `+selected+` FROM (`), c, l.OrderBy("i", "entry"), lit(` OFFSET 0) m CROSS JOIN LATERAL (SELECT * FROM apitoken_tokens t WHERE t.id = m.id AND `+onPrimary),
+		sqlkit.Tests(l.Filters, "t.id"), lit(` OFFSET 0) t`), l.OrderBy("m", "entry"), l.Limit(l.Query.Limit+1))
 }
 
 // sorted selects it by sorting what the first filter lets through.
 func (l *lister) sorted() clause {
 	return cat(
-		lit(`SELECT `+selected+` FROM (`), l.matching(`t.id, t.`+l.key), l.after("t"), l.order("t"), limit(l.q.Limit+1),
-		lit(`) m JOIN apitoken_tokens t ON t.id = m.id`), l.order("m"))
+		lit(`SELECT `+selected+` FROM (`), l.matching(`t.id, t.`+l.Column()), l.After("t"), l.Order("t"), l.Limit(l.Query.Limit+1),
+		lit(`) m JOIN apitoken_tokens t ON t.id = m.id`), l.Order("m"))
 }
 
 // matching selects columns of the tokens t that match, found by the first filter.
 func (l *lister) matching(columns string) clause {
 	distinct := ""
-	if l.filters[0].repeats {
+	if l.Filters[0].Repeats {
 		distinct = "DISTINCT "
 	}
 	return cat(
-		lit(`SELECT `+columns+` FROM (SELECT `+distinct+`d.id FROM `), l.filters[0].rows,
-		lit(` OFFSET 0) f JOIN `+l.tokens()+` t ON t.id = f.id WHERE `+onPrimary), tests(l.filters[1:]))
+		lit(`SELECT `+columns+` FROM (SELECT `+distinct+`d.id FROM `), l.Filters[0].Rows,
+		lit(` OFFSET 0) f JOIN `+l.tokens()+` t ON t.id = f.id WHERE `+onPrimary), sqlkit.Tests(l.Filters[1:], "t.id"))
 }
 
 // tokens are apitoken_tokens, with the last use where it is needed.
 func (l *lister) tokens() string {
-	if l.q.Order == apitoken.ByLastUsed || idle(l.q) {
+	if l.Query.Order == apitoken.ByLastUsed || idle(l.Query) {
 		return withLastUse
 	}
 	return `apitoken_tokens`
 }
 
-func tests(filters []filter) clause {
-	var all clause
-	for _, f := range filters {
-		all = cat(all, lit(` AND `), f.test)
-	}
-	return all
-}
-
-// after restricts a row to what follows the position.
-func (l *lister) after(row string) clause {
-	if l.q.After == nil {
-		return clause{}
-	}
-	var key any
-	kind := "timestamptz"
-	switch at := l.q.After.Time; l.q.Order {
-	case apitoken.ByName:
-		key, kind = l.q.After.Name, "text"
-	case apitoken.ByExpires:
-		key = expiry(at)
-	case apitoken.ByLastUsed:
-		key = lastUsed(at)
-	default:
-		key = at
-	}
-	return lit(` AND (`+row+`.`+l.key+`, `+row+`.id) `+l.follows()+` (?::`+kind+`, ?::text)`, key, l.q.After.ID)
-}
-
-func (l *lister) follows() string {
-	if l.q.Descending {
-		return "<"
-	}
-	return ">"
-}
-
-func (l *lister) order(row string) clause {
-	return lit(` ORDER BY ` + row + `.` + l.key + l.direction() + `, ` + row + `.id` + l.direction())
-}
-
-func (l *lister) direction() string {
-	if l.q.Descending {
-		return " DESC"
-	}
-	return ""
-}
-
-// limit is written out, as the planner has to know it.
-func limit(n int) clause { return lit(fmt.Sprintf(` LIMIT %d`, n)) }
-
 func (l *lister) records(c clause) ([]apitoken.Record, error) {
-	return l.store.records(l.ctx, l.tx, c.sql(), c.args...)
+	return l.store.records(l.ctx, l.tx, numbered(c), c.Args...)
 }
 
 func (l *lister) number(c clause) (n int, err error) {
-	err = l.tx.QueryRow(l.ctx, c.sql(), c.args...).Scan(&n)
+	err = l.tx.QueryRow(l.ctx, numbered(c), c.Args...).Scan(&n)
 	return n, err
 }

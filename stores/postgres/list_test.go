@@ -59,17 +59,17 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 	defer tx.Rollback(t.Context())
 	plan := func(c clause) string {
 		t.Helper()
-		rows, err := tx.Query(t.Context(), `EXPLAIN `+c.sql(), c.args...)
+		rows, err := tx.Query(t.Context(), `EXPLAIN `+numbered(c), c.Args...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		if err != nil {
-			t.Fatalf("%v in %s", err, c.text)
+			t.Fatalf("%v in %s", err, c.Text)
 		}
 		p := strings.Join(lines, "\n")
 		if strings.Contains(p, "Seq Scan") {
-			t.Fatalf("a table is read as a whole:\n%s\n%s", c.text, p)
+			t.Fatalf("a table is read as a whole:\n%s\n%s", c.Text, p)
 		}
 		return p
 	}
@@ -81,15 +81,15 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 		t.Helper()
 		p := plan(c)
 		if !strings.Contains(p, " using "+indexes[order]) || strings.Contains(p, "Sort") || after && !strings.Contains(p, "Index Cond: ((environment = 'production'::text) AND (ROW(") {
-			t.Fatalf("a walk in order sorts, or does not begin at the position:\n%s\n%s", c.text, p)
+			t.Fatalf("a walk in order sorts, or does not begin at the position:\n%s\n%s", c.Text, p)
 		}
 	}
-	for order, key := range orderings {
+	for order := range dialect.Orders {
 		for _, descending := range []bool{false, true} {
 			for _, after := range []*apitoken.Position{nil, {Name: "k", Time: today, ID: "x"}} {
 				base := apitoken.Query{Environment: "production", Order: order, Descending: descending, After: after, At: today, Limit: 50}
-				bare := lister{q: base, key: key}
-				inOrder(cat(bare.inOrder(selected), limit(51)), order, after != nil)
+				bare := newLister(s, t.Context(), tx, base)
+				inOrder(cat(bare.inOrder(selected), dialect.Limit(51)), order, after != nil)
 				for bits := 1; bits < 1<<6; bits++ {
 					q := base
 					if bits&1 != 0 {
@@ -107,25 +107,25 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 					if bits == 61 {
 						q.Status, q.Policy = apitoken.StatusActive, apitoken.Policy{MaxLifetime: 1, MaxIdle: 1}
 					}
-					l := lister{q: q, key: key, filters: filters(q)}
-					if len(l.filters) == 0 {
+					l := newLister(s, t.Context(), tx, q)
+					if len(l.Filters) == 0 {
 						continue
 					}
-					for _, f := range l.filters {
-						p := plan(cat(lit(`SELECT count(*) FROM (SELECT FROM `), f.rows, limit(10), lit(`) d`)))
+					for _, f := range l.Filters {
+						p := plan(cat(lit(`SELECT count(*) FROM (SELECT FROM `), f.Rows, dialect.Limit(10), lit(`) d`)))
 						if q.Policy.MaxIdle == 0 && !strings.Contains(p, "Index Only Scan") {
-							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.rows.text, p)
+							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.Rows.Text, p)
 						}
 					}
 					if order == apitoken.ByExpires && q.Status != "" {
-						plan(l.walked(limit(shortWalk))) // of a part, which may be so small that any way is right
+						plan(l.walked(dialect.Limit(shortWalk))) // of a part, which may be so small that any way is right
 					} else {
-						inOrder(l.walked(limit(shortWalk)), order, after != nil)
+						inOrder(l.walked(dialect.Limit(shortWalk)), order, after != nil)
 					}
 					if p := plan(l.swept()); !strings.Contains(p, "hashed SubPlan") || !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") {
 						t.Fatalf("a sweep sorts, or reads rows besides the index:\n%s", p)
 					}
-					if q.Text != "" && len(l.filters) == 1 {
+					if q.Text != "" && len(l.Filters) == 1 {
 						if p := plan(l.begun()); !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") || after != nil && !strings.Contains(p, "(ROW(entry, id)") {
 							t.Fatalf("those with a beginning are sorted, or not begun at the position:\n%s", p)
 						}

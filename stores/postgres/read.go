@@ -3,12 +3,11 @@ package postgres
 import (
 	"context"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // onPrimary is true on a server that takes writes, and an error on a replica,
@@ -50,21 +49,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	return recs, wrap(err)
 }
 
-// keysQuery goes from each key in an index to the next one.
-var keysQuery = func() string {
-	var parts []string
-	for _, column := range []string{"mac_key_id", "encryption_key_id", "old_encryption_key_id"} {
-		parts = append(parts, strings.NewReplacer("COLUMN", column, "MOST", strconv.Itoa(apitoken.MaxCount)).Replace(`(
-		WITH RECURSIVE keys(key) AS (
-			SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN <> ''
-			UNION ALL
-			SELECT (SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN > key AND COLUMN <> '') FROM keys WHERE key IS NOT NULL
-		)
-		SELECT 'COLUMN', key, (SELECT count(*) FROM (SELECT FROM apitoken_tokens WHERE COLUMN = key AND COLUMN <> '' LIMIT MOST) counted)
-		FROM keys WHERE key IS NOT NULL AND `+onPrimary+`)`))
-	}
-	return strings.Join(parts, " UNION ALL ")
-}()
+var keysQuery = sqlkit.KeysQuery(onPrimary)
 
 // KeysInUse implements [apitoken.KeyLister]. It counts up to
 // [apitoken.MaxCount] of each kind: to count all would take the longer the more
@@ -74,17 +59,8 @@ func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, er
 	if err != nil {
 		return nil, nil, wrap(err)
 	}
-	macs, secrets = make(map[string]int), make(map[string]int)
-	var column, key string
-	var n int
-	_, err = pgx.ForEachRow(rows, []any{&column, &key, &n}, func() error {
-		if column == "mac_key_id" {
-			macs[key] += n
-		} else {
-			secrets[key] += n
-		}
-		return nil
-	})
+	defer rows.Close()
+	macs, secrets, err = sqlkit.Keys(rows)
 	return macs, secrets, wrap(err)
 }
 

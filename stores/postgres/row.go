@@ -2,13 +2,9 @@ package postgres
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
-	"reflect"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -17,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // A column of apitoken_tokens: its type, what it holds of a record, and how that
@@ -26,102 +23,102 @@ type column struct {
 	name, kind string
 	value      func(*apitoken.Record) any
 	read       func(*apitoken.Record, []byte) error // nil: it is a copy, written only
-	clear      func(*apitoken.Record)               // takes what it holds out of a record; nil for a copy
 }
 
 // columns are those that a record is written to and read from. The rest comes
 // first, as reading it writes all of the record.
-var columns = append([]column{
-	{name: "rest", kind: "bytea", value: func(r *apitoken.Record) any { return rest(*r) }, read: readRest},
-}, fields...)
-
-// fields are the columns for what a record had from the beginning, but for its history.
-var fields = []column{
-	text("id", func(r *apitoken.Record) *string { return &r.ID }),
-	{"version", "bigint", func(r *apitoken.Record) any { return r.Version }, func(r *apitoken.Record, b []byte) error { return readInt(&r.Version, b) }, func(r *apitoken.Record) { r.Version = 0 }},
-	text("environment", func(r *apitoken.Record) *string { return &r.Environment }),
-	text("owner", func(r *apitoken.Record) *string { return &r.Owner }),
-	text("name", func(r *apitoken.Record) *string { return &r.Name }),
-	text("description", func(r *apitoken.Record) *string { return &r.Description }),
-	list("permissions", "text[]", readText, func(r *apitoken.Record) *[]string { return &r.Permissions }),
-	text("status", func(r *apitoken.Record) *string { return (*string)(&r.Status) }),
-	at("deactivated_at", func(r *apitoken.Record) *time.Time { return &r.DeactivatedAt }),
-	text("deactivated_by", func(r *apitoken.Record) *string { return &r.DeactivatedBy }),
-	at("created_at", func(r *apitoken.Record) *time.Time { return &r.CreatedAt }),
-	text("created_by", func(r *apitoken.Record) *string { return &r.CreatedBy }),
-	at("changed_at", func(r *apitoken.Record) *time.Time { return &r.ChangedAt }),
-	{"expires_at", "timestamptz", func(r *apitoken.Record) any { return expiry(r.ExpiresAt) }, func(r *apitoken.Record, b []byte) error { return readTime(&r.ExpiresAt, b) }, func(r *apitoken.Record) { r.ExpiresAt = time.Time{} }},
-	at("not_before", func(r *apitoken.Record) *time.Time { return &r.NotBefore }),
-	list("networks", "inet[]", readNetwork, func(r *apitoken.Record) *[]netip.Prefix { return &r.Networks }),
-
-	blob("digest", func(r *apitoken.Record) *[]byte { return &r.Secrets[0].Digest }),
-	boolean("secret_foreign", func(r *apitoken.Record) *bool { return &r.Secrets[0].Foreign }),
-	at("secret_created_at", func(r *apitoken.Record) *time.Time { return &r.Secrets[0].CreatedAt }),
-	at("secret_valid_until", func(r *apitoken.Record) *time.Time { return &r.Secrets[0].ValidUntil }),
-	blob("idempotency_key", func(r *apitoken.Record) *[]byte { return &r.Secrets[0].IdempotencyKey }),
-	text("encryption_key_id", func(r *apitoken.Record) *string { return &r.Secrets[0].EncryptionKeyID }),
-	blob("ciphertext", func(r *apitoken.Record) *[]byte { return &r.Secrets[0].Ciphertext }),
-
-	blob("old_digest", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].Digest }),
-	boolean("old_foreign", func(r *apitoken.Record) *bool { return &r.Secrets[1].Foreign }),
-	at("old_created_at", func(r *apitoken.Record) *time.Time { return &r.Secrets[1].CreatedAt }),
-	at("old_valid_until", func(r *apitoken.Record) *time.Time { return &r.Secrets[1].ValidUntil }),
-	blob("old_idempotency_key", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].IdempotencyKey }),
-	text("old_encryption_key_id", func(r *apitoken.Record) *string { return &r.Secrets[1].EncryptionKeyID }),
-	blob("old_ciphertext", func(r *apitoken.Record) *[]byte { return &r.Secrets[1].Ciphertext }),
-
-	{"history", "jsonb", func(r *apitoken.Record) any { return historyJSON(r.History) }, nil, nil},
-	text("mac_key_id", func(r *apitoken.Record) *string { return &r.MACKeyID }),
-	blob("mac", func(r *apitoken.Record) *[]byte { return &r.MAC }),
-
-	{"name_key", "text", func(r *apitoken.Record) any { return r.NameKey() }, nil, nil},
-	{"terms", "text[]", func(r *apitoken.Record) any { return r.Terms() }, nil, nil},
-
-	{"uses", "jsonb", func(r *apitoken.Record) any { return usesJSON(r.Uses) }, readUses, nil}, // the last
-}
+var columns = func() []column {
+	all := []column{{"rest", "bytea", func(r *apitoken.Record) any { return sqlkit.Rest(*r) }, sqlkit.ReadRest}}
+	example := apitoken.Record{Secrets: make([]apitoken.SecretRecord, 2)}
+	for _, f := range sqlkit.Fields {
+		c := column{f.Name, kindOf(f.In(&example)), func(r *apitoken.Record) any { return written(f.In(r)) }, func(r *apitoken.Record, b []byte) error { return read(f.In(r), b) }}
+		if f.Name == "expires_at" {
+			c.value = func(r *apitoken.Record) any { return expiry(r.ExpiresAt) }
+		}
+		all = append(all, c)
+	}
+	return append(all,
+		column{"history", "jsonb", func(r *apitoken.Record) any { return sqlkit.HistoryJSON(r.History) }, nil},
+		column{"name_key", "text", func(r *apitoken.Record) any { return r.NameKey() }, nil},
+		column{"terms", "text[]", func(r *apitoken.Record) any { return r.Terms() }, nil},
+		column{"uses", "jsonb", func(r *apitoken.Record) any { return sqlkit.UsesJSON(r.Uses) }, readUses}, // the last
+	)
+}()
 
 // replaced are the columns that Replace writes: all but uses.
 var replaced = columns[:len(columns)-1]
 
-func text(name string, f func(*apitoken.Record) *string) column {
-	return column{name, "text", func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record, b []byte) error { return readText(f(r), b) }, clear(f)}
+// kindOf returns the type of the column of a field.
+func kindOf(field any) string {
+	switch field.(type) {
+	case *string:
+		return "text"
+	case *int64:
+		return "bigint"
+	case *bool:
+		return "boolean"
+	case *[]byte:
+		return "bytea"
+	case *time.Time:
+		return "timestamptz"
+	case *[]string:
+		return "text[]"
+	case *[]netip.Prefix:
+		return "inet[]"
+	}
+	panic(fmt.Sprintf("postgres: no column for a %T", field))
 }
 
-// clear returns a function that makes a field of a record zero.
-func clear[E any](f func(*apitoken.Record) *E) func(*apitoken.Record) {
-	return func(r *apitoken.Record) { *f(r) = *new(E) }
-}
-
-func boolean(name string, f func(*apitoken.Record) *bool) column {
-	return column{name, "boolean", func(r *apitoken.Record) any { return *f(r) }, func(r *apitoken.Record, b []byte) error {
-		*f(r) = len(b) == 1 && b[0] == 1
-		return nil
-	}, clear(f)}
-}
-
-func blob(name string, f func(*apitoken.Record) *[]byte) column {
-	return column{name, "bytea", func(r *apitoken.Record) any {
-		if b := *f(r); len(b) > 0 {
-			return b
+// written returns what the column of a field holds. Lists are not NULL.
+func written(field any) any {
+	switch f := field.(type) {
+	case *string:
+		return *f
+	case *int64:
+		return *f
+	case *bool:
+		return *f
+	case *[]byte:
+		if len(*f) > 0 {
+			return *f
 		}
-		return nil
-	}, func(r *apitoken.Record, b []byte) error {
-		*f(r) = bytes.Clone(b)
-		return nil
-	}, clear(f)}
+	case *time.Time:
+		return timestamp(*f)
+	case *[]string:
+		return append([]string{}, *f...)
+	case *[]netip.Prefix:
+		return append([]netip.Prefix{}, *f...)
+	}
+	return nil
 }
 
-func at(name string, f func(*apitoken.Record) *time.Time) column {
-	return column{name, "timestamptz", func(r *apitoken.Record) any { return timestamp(*f(r)) }, func(r *apitoken.Record, b []byte) error { return readTime(f(r), b) }, clear(f)}
+// read reads the column of a field.
+func read(field any, b []byte) error {
+	switch f := field.(type) {
+	case *string:
+		return readText(f, b)
+	case *int64:
+		return readInt(f, b)
+	case *bool:
+		*f = len(b) == 1 && b[0] == 1
+	case *[]byte:
+		*f = bytes.Clone(b)
+	case *time.Time:
+		return readTime(f, b)
+	case *[]string:
+		return readArray(f, b, readText)
+	case *[]netip.Prefix:
+		return readArray(f, b, readNetwork)
+	}
+	return nil
 }
 
-func list[E any](name, kind string, read func(*E, []byte) error, f func(*apitoken.Record) *[]E) column {
-	return column{name, kind, func(r *apitoken.Record) any {
-		if l := *f(r); l != nil {
-			return l
-		}
-		return []E{}
-	}, func(r *apitoken.Record, b []byte) error { return readArray(f(r), b, read) }, clear(f)}
+func readUses(r *apitoken.Record, b []byte) (err error) {
+	if len(b) == 0 || b[0] != 1 { // the version of jsonb
+		return errMalformed
+	}
+	r.Uses, err = sqlkit.ParseUses(b[1:])
+	return err
 }
 
 // selected are the columns to select for scan, of apitoken_tokens t.
@@ -154,18 +151,15 @@ func scan(row pgx.CollectableRow) (apitoken.Record, error) {
 		}
 		raw = raw[1:]
 	}
-	if rec.Secrets[1].Digest == nil {
-		if rest(apitoken.Record{Secrets: rec.Secrets[1:]}) != nil {
-			return apitoken.Record{}, errors.New("the column rest is about two secrets, and there is one")
-		}
-		rec.Secrets = rec.Secrets[:1:1]
+	if err := sqlkit.Complete(&rec); err != nil {
+		return apitoken.Record{}, err
 	}
 	return rec, nil
 }
 
 // values returns what columns hold of rec.
 func values(rec apitoken.Record) []any {
-	rec.Secrets = append(rec.Secrets[:len(rec.Secrets):len(rec.Secrets)], apitoken.SecretRecord{})[:2]
+	rec = sqlkit.WithTwoSecrets(rec)
 	var vals []any
 	for _, c := range columns {
 		vals = append(vals, c.value(&rec))
@@ -183,60 +177,10 @@ func placeholder(n int, kind string) string {
 	return fmt.Sprintf("$%d::%s", n, kind)
 }
 
-// rest returns the encoding of what is in no other column of a record: its history, and
-// what later versions of the core put into it; nil for nothing. Of copies nothing is taken out.
-func rest(rec apitoken.Record) []byte {
-	n := len(rec.Secrets)
-	rec.Secrets = append(slices.Clone(rec.Secrets), make([]apitoken.SecretRecord, 2-n)...)
-	for _, c := range fields {
-		if c.clear != nil {
-			c.clear(&rec)
-		}
-	}
-	for n > 0 && reflect.ValueOf(rec.Secrets[n-1]).IsZero() {
-		n--
-	}
-	rec.Secrets = rec.Secrets[:n]
-	b, _ := rec.MarshalBinary() // see check
-	if len(b) == 0 {
-		return nil
-	}
-	return b
-}
-
-// readRest reads the rest of a record, before everything else.
-func readRest(r *apitoken.Record, b []byte) error {
-	secrets := r.Secrets // into which the other columns are read
-	if err := r.UnmarshalBinary(b); err != nil {
-		return err
-	}
-	if len(r.Secrets) > len(secrets) {
-		return fmt.Errorf("it is about %d secrets", len(r.Secrets))
-	}
-	copy(secrets, r.Secrets)
-	r.Secrets = secrets
-	return nil
-}
-
 // check refuses what the columns cannot hold.
 func check(rec *apitoken.Record) error {
-	if _, err := rec.MarshalBinary(); err != nil {
+	if err := sqlkit.Check(rec, valid, "valid UTF-8 without NUL"); err != nil {
 		return err
-	}
-	if n := len(rec.Secrets); n < 1 || n > 2 {
-		return fmt.Errorf("a record with %d secrets", n)
-	}
-	texts := append([]string{
-		rec.ID, rec.Environment, rec.Owner, rec.Name, rec.Description, rec.DeactivatedBy, rec.CreatedBy,
-		rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[len(rec.Secrets)-1].EncryptionKeyID,
-	}, rec.Permissions...)
-	for _, c := range rec.History {
-		texts = append(append(texts, c.By, string(c.Action)), c.Fields...)
-	}
-	for _, s := range texts {
-		if !valid(s) {
-			return fmt.Errorf("a record with the text %.80q, which is not valid UTF-8 without NUL", s)
-		}
 	}
 	for _, n := range rec.Networks {
 		if !n.IsValid() {
@@ -270,77 +214,4 @@ func lastUsed(t time.Time) pgtype.Timestamptz {
 		return pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
 	}
 	return timestamp(t)
-}
-
-// array returns a list as JSON.
-func array[E any](list []E) string {
-	if len(list) == 0 {
-		return "[]"
-	}
-	b, err := json.Marshal(list)
-	if err != nil {
-		panic(err) // what lists are made of can be marshalled
-	}
-	return string(b)
-}
-
-// A line is a line of a history in JSON, as people read it. It is never read back.
-// Times are microseconds since 1970.
-type line struct {
-	At     *int64   `json:"at"`
-	By     string   `json:"by"`
-	Action string   `json:"action"`
-	Fields []string `json:"fields,omitempty"`
-}
-
-func microsJSON(t time.Time) *int64 {
-	if t.IsZero() {
-		return nil
-	}
-	return new(t.UnixMicro())
-}
-
-func timeJSON(micros *int64) time.Time {
-	if micros == nil {
-		return time.Time{}
-	}
-	return time.UnixMicro(*micros).UTC()
-}
-
-func historyJSON(h []apitoken.HistoryEntry) string {
-	var lines []line
-	for _, c := range h {
-		lines = append(lines, line{microsJSON(c.At), c.By, string(c.Action), c.Fields})
-	}
-	return array(lines)
-}
-
-// A usage is a use in JSON. The token is that of the row.
-type usage struct {
-	Digest  string          `json:"digest"` // in hexadecimal
-	Source  apitoken.Source `json:"source"`
-	At      *int64          `json:"at"`
-	Address netip.Addr      `json:"address,omitzero"`
-}
-
-func usesJSON(uses []apitoken.Use) string {
-	var list []usage
-	for _, u := range uses {
-		list = append(list, usage{hex.EncodeToString(u.Digest), u.Source, microsJSON(u.At), u.Address})
-	}
-	return array(list)
-}
-
-// readUses needs the ID of the token.
-func readUses(r *apitoken.Record, b []byte) error {
-	var list []usage
-	err := readJSON(&list, b)
-	for _, l := range list {
-		digest, malformed := hex.DecodeString(l.Digest)
-		if malformed != nil {
-			return malformed
-		}
-		r.Uses = append(r.Uses, apitoken.Use{ID: r.ID, Digest: digest, Source: l.Source, At: timeJSON(l.At), Address: l.Address})
-	}
-	return err
 }

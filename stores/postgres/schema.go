@@ -2,15 +2,12 @@ package postgres
 
 import (
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // schema makes the tables.
@@ -29,9 +26,6 @@ var fingerprint string
 // that do not know of a change must not use the tables.
 const schemaVersion = 2
 
-// errSchema is what every refusal of a schema wraps.
-var errSchema = errors.New("the tables of the tokens cannot be used")
-
 // checkSchema reports whether the tables are there. It refuses those of another version, and
 // those in which something is missing that this program relies on.
 func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
@@ -41,37 +35,15 @@ func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
 	if err != nil || !there {
 		return false, err
 	}
-	var version int
-	err = tx.QueryRow(ctx, `SELECT version FROM apitoken_schema`).Scan(&version)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return true, fmt.Errorf("%w: apitoken_schema is empty", errSchema)
-	case err != nil:
-		return true, err
-	case version > schemaVersion:
-		var oldest string
-		if err := tx.QueryRow(ctx, `SELECT oldest FROM apitoken_schema`).Scan(&oldest); err != nil {
-			oldest = "a later version"
-		}
-		return true, fmt.Errorf("%w: they have version %d, and this program knows version %d; use a newer one, of %s of the package", errSchema, version, schemaVersion, oldest)
-	case version < schemaVersion:
-		return true, fmt.Errorf("%w: they have version %d, from before the first release, and this program knows version %d; make them anew", errSchema, version, schemaVersion)
-	}
-	lines, err := describe(ctx, tx)
-	if err != nil {
-		return true, err
-	}
-	for line := range strings.Lines(fingerprint) {
-		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
-			return true, fmt.Errorf("%w: what version %d has is missing or another: %s", errSchema, version, line)
-		}
-	}
-	return true, nil
+	err = sqlkit.Schema{Version: schemaVersion, Fingerprint: fingerprint}.Check(
+		func(query string) sqlkit.Row { return tx.QueryRow(ctx, query) },
+		func() ([]string, error) { return describe(ctx, tx) })
+	return true, err
 }
 
 // describe returns the lines of a fingerprint for what there is. A trigger that is
 // switched off is not there.
-func describe(ctx context.Context, tx pgx.Tx) (lines []string, err error) {
+func describe(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, ''
 			FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -83,15 +55,8 @@ func describe(ctx context.Context, tx pgx.Tx) (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var line, code string
-	_, err = pgx.ForEachRow(rows, []any{&line, &code}, func() error {
-		if code != "" {
-			line += fmt.Sprintf(" %.8x", sha256.Sum256([]byte(code)))
-		}
-		lines = append(lines, line)
-		return nil
-	})
-	return lines, err
+	defer rows.Close()
+	return sqlkit.Describe(rows)
 }
 
 // migrate makes the tables if they are not there, in one transaction. Of several nodes

@@ -8,9 +8,9 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // Create implements [apitoken.Store].
@@ -23,7 +23,7 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 
 func create(ctx context.Context, w *writer, rec *apitoken.Record) error {
 	var token int64
-	err := w.row(ctx, insert, values(*rec)...).Scan(&token)
+	err := w.row(ctx, insert, sqlkit.Values(*rec)...).Scan(&token)
 	if errors.Is(err, sql.ErrNoRows) {
 		return apitoken.ErrExists
 	}
@@ -35,8 +35,8 @@ func create(ctx context.Context, w *writer, rec *apitoken.Record) error {
 
 var insert = func() string {
 	var names []string
-	for _, c := range columns {
-		names = append(names, c.name)
+	for _, c := range sqlkit.Columns {
+		names = append(names, c.Name)
 	}
 	return `INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `) VALUES (?` + strings.Repeat(", ?", len(names)-1) +
 		`) ON CONFLICT (id) DO NOTHING RETURNING token`
@@ -58,10 +58,10 @@ func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 		// Only what differs, to leave the indexes of the rest alone.
 		var set []string
 		var args []any
-		was, is := values(old), values(rec)
-		for i, col := range columns {
-			if !col.touch && !reflect.DeepEqual(was[i], is[i]) {
-				set, args = append(set, col.name+" = ?"), append(args, is[i])
+		was, is := sqlkit.Values(old), sqlkit.Values(rec)
+		for i, col := range sqlkit.Columns {
+			if !col.Touch && !reflect.DeepEqual(was[i], is[i]) {
+				set, args = append(set, col.Name+" = ?"), append(args, is[i])
 			}
 		}
 		res, err := w.conn.ExecContext(ctx, `UPDATE apitoken_tokens SET `+strings.Join(set, ", ")+` WHERE token = ? AND version = ?`,
@@ -95,12 +95,8 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	if len(uses) == 0 {
 		return wrap(ctx.Err())
 	}
-	byToken := make(map[string][]apitoken.Use)
-	for _, u := range uses {
-		byToken[u.ID] = append(byToken[u.ID], u)
-	}
 	return s.write(ctx, func(ctx context.Context, w *writer) error {
-		for id, uses := range byToken {
+		for id, uses := range sqlkit.ByToken(uses) {
 			rec, token, err := current(ctx, w, id)
 			if errors.Is(err, apitoken.ErrNotFound) {
 				continue
@@ -116,7 +112,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 				continue
 			}
 			_, err = w.exec(ctx, `UPDATE apitoken_tokens SET uses = ?, last_used_at = ?, last_used_key = ? WHERE token = ?`,
-				usesJSON(rec.Uses), micros(rec.LastUsed()), rec.LastUsed().UnixMicro(), token)
+				sqlkit.UsesJSON(rec.Uses), sqlkit.Micros(rec.LastUsed()), rec.LastUsed().UnixMicro(), token)
 			if err != nil {
 				return err
 			}
@@ -128,7 +124,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 // current reads a record in the transaction that is to change it.
 func current(ctx context.Context, w *writer, id string) (rec apitoken.Record, token int64, err error) {
 	row := w.row(ctx, `SELECT `+selected+`, t.token FROM apitoken_tokens t WHERE t.id = ?`, id)
-	rec, err = scan(row, &token)
+	rec, err = sqlkit.Scan(row, &token)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = apitoken.ErrNotFound
 	}
@@ -184,19 +180,11 @@ func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Recor
 func beginnings(rec *apitoken.Record) map[[4]any]bool {
 	rows := make(map[[4]any]bool)
 	for _, t := range terms(rec) {
-		if b := beginning(t); b != "" {
+		if b := sqlkit.Beginning(t); b != "" {
 			rows[[4]any{rec.Environment, b, rec.NameKey(), rec.ID}] = true
 		}
 	}
 	return rows
-}
-
-// beginning returns the first three letters of a text, "" if it has fewer.
-func beginning(text string) string {
-	if letters := []rune(text); len(letters) >= 3 && utf8.ValidString(text) {
-		return string(letters[:3])
-	}
-	return ""
 }
 
 // terms returns the terms of a record but for its name, which is indexed as it
@@ -232,7 +220,7 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) (sql.Resul
 	return stmt.ExecContext(ctx, args...)
 }
 
-func (w *writer) row(ctx context.Context, query string, args ...any) scanner {
+func (w *writer) row(ctx context.Context, query string, args ...any) sqlkit.Row {
 	stmt, err := w.prepared(ctx, query)
 	if err != nil {
 		return noRow{err}

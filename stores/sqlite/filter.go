@@ -1,67 +1,65 @@
 package sqlite
 
 import (
-	"strings"
+	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
-// A clause is a piece of SQL with its arguments.
-type clause struct {
-	text string
-	args []any
-}
+type clause = sqlkit.Clause
 
-func lit(text string, args ...any) clause { return clause{text, args} }
+var lit, cat = sqlkit.Lit, sqlkit.Cat
 
-// cat puts clauses together.
-func cat(parts ...clause) clause {
-	var all clause
-	for _, p := range parts {
-		all.text += p.text
-		all.args = append(all.args, p.args...)
-	}
-	return all
-}
-
-// A filter is one restriction of a query.
-type filter struct {
-	rows    clause // from which d.token are the tokens that it lets through, by an index
-	repeats bool   // rows may have a token more than once
-
-	// test says whether it lets t through, of which token is an expression that
-	// is had without t. It is not by EXISTS, of which the engine makes a join,
-	// in any order.
-	test func(token string) clause
+// dialect is that of SQLite. Begun is no OR, for which the engine would look into an index twice.
+var dialect = &sqlkit.Dialect{
+	Orders: map[apitoken.Order]string{
+		apitoken.ByName:     "name_key",
+		apitoken.ByCreated:  "created_at",
+		apitoken.ByExpires:  "expires_key",
+		apitoken.ByLastUsed: "last_used_key",
+	},
+	Arg: func(value any) clause {
+		if t, ok := value.(time.Time); ok {
+			value = t.UnixMicro()
+		}
+		return lit(`?`, value)
+	},
+	Key: func(by apitoken.Order, t time.Time) any {
+		if by == apitoken.ByExpires {
+			return sqlkit.ExpiresKey(t)
+		}
+		return t
+	},
+	Limit:    func(n int) clause { return lit(` LIMIT ?`, n) },
+	Greatest: `max`,
+	Begun:    `ifnull($.not_before <= ?, TRUE)`,
 }
 
 // filters returns the restrictions of q, first those that let through little in
-// most databases.
-func filters(q apitoken.Query) []filter {
-	var list []filter
+// most databases. Their rows have a column token. A test is not by EXISTS, of which the
+// engine makes a join, in any order.
+func filters(q apitoken.Query) []sqlkit.Filter {
+	var list []sqlkit.Filter
 	if q.Owner != "" {
-		list = append(list, filter{
-			rows: lit(`apitoken_tokens d INDEXED BY apitoken_by_owner WHERE d.environment = ? AND d.owner = ?`, q.Environment, q.Owner),
-			test: func(string) clause { return lit(`t.owner = ?`, q.Owner) },
+		list = append(list, sqlkit.Filter{
+			Rows: lit(`apitoken_tokens d INDEXED BY apitoken_by_owner WHERE d.environment = ? AND d.owner = ?`, q.Environment, q.Owner),
+			Test: lit(`t.owner = ?`, q.Owner),
 		})
 	}
 	if q.Text != "" {
-		list = append(list, filter{
-			rows:    cat(lit(`(SELECT token FROM `), termRows(q), lit(` UNION ALL SELECT token FROM `), nameRows(q), lit(`) d WHERE TRUE`)),
-			repeats: true,
-			test: func(token string) clause {
-				return lit(`((SELECT TRUE FROM apitoken_terms e WHERE e.token = `+token+` AND e.term >= ? AND e.term < ? LIMIT 1)
-					OR t.name_key >= ? AND t.name_key < ?)`, q.Text, textEnd(q), q.Text, textEnd(q))
-			},
+		list = append(list, sqlkit.Filter{
+			Rows:    cat(lit(`(SELECT token FROM `), termRows(q), lit(` UNION ALL SELECT token FROM `), nameRows(q), lit(`) d WHERE TRUE`)),
+			Repeats: true,
+			Test: lit(`((SELECT TRUE FROM apitoken_terms e WHERE e.token = $ AND e.term >= ? AND e.term < ? LIMIT 1)
+				OR t.name_key >= ? AND t.name_key < ?)`, q.Text, textEnd(q), q.Text, textEnd(q)),
 		})
 	}
 	if q.Permission != "" {
-		list = append(list, filter{
-			rows: lit(`apitoken_permissions d INDEXED BY apitoken_by_permission WHERE d.environment = ? AND d.permission = ?`,
+		list = append(list, sqlkit.Filter{
+			Rows: lit(`apitoken_permissions d INDEXED BY apitoken_by_permission WHERE d.environment = ? AND d.permission = ?`,
 				q.Environment, q.Permission),
-			test: func(token string) clause {
-				return lit(`(SELECT TRUE FROM apitoken_permissions e WHERE e.token = `+token+` AND e.permission = ? LIMIT 1)`, q.Permission)
-			},
+			Test: lit(`(SELECT TRUE FROM apitoken_permissions e WHERE e.token = $ AND e.permission = ? LIMIT 1)`, q.Permission),
 		})
 	}
 	if q.Status != "" {
@@ -69,9 +67,9 @@ func filters(q apitoken.Query) []filter {
 		if q.Status == apitoken.StatusPending {
 			index = "apitoken_by_not_before"
 		}
-		list = append(list, filter{
-			rows: cat(lit(`apitoken_tokens d INDEXED BY `+index+` WHERE d.environment = ? AND `, q.Environment), statusIs("d", q)),
-			test: func(string) clause { return statusIs("t", q) },
+		list = append(list, sqlkit.Filter{
+			Rows: cat(lit(`apitoken_tokens d INDEXED BY `+index+` WHERE d.environment = ? AND `, q.Environment), dialect.StatusIs("d", q)),
+			Test: dialect.StatusIs("t", q),
 		})
 	}
 	return list
@@ -91,40 +89,3 @@ func nameRows(q apitoken.Query) clause {
 
 // textEnd follows all that begins with the text of q, as no term has this byte.
 func textEnd(q apitoken.Query) string { return q.Text + "\xff" }
-
-// statusIs is Policy.Status in SQL, of the row d or t.
-func statusIs(row string, q apitoken.Query) clause {
-	if q.Status == apitoken.StatusInactive {
-		return lit(row + `.status = 'inactive'`)
-	}
-	// What ends a token, and what its time must be compared with.
-	type end struct {
-		time string
-		at   int64
-	}
-	ends := []end{{`$.expires_key`, q.At.UnixMicro()}}
-	if life := q.Policy.MaxLifetime; life > 0 {
-		ends = append(ends, end{`$.created_at`, q.At.UnixMicro() - life.Microseconds()})
-	}
-	if idle := q.Policy.MaxIdle; idle > 0 {
-		ends = append(ends, end{`max($.created_at, $.last_used_key)`, q.At.UnixMicro() - idle.Microseconds()})
-	}
-	ended, alive := lit(`FALSE`), lit(`TRUE`)
-	for _, e := range ends {
-		ended = cat(ended, lit(` OR `+e.time+` <= ?`, e.at))
-		alive = cat(alive, lit(` AND `+e.time+` > ?`, e.at))
-	}
-	c := lit(`$.status = 'active' AND `)
-	switch q.Status {
-	case apitoken.StatusExpired:
-		c = cat(c, lit(`(`), ended, lit(`)`))
-	case apitoken.StatusPending:
-		c = cat(c, alive, lit(` AND $.not_before > ?`, q.At.UnixMicro()))
-	case apitoken.StatusActive:
-		c = cat(c, alive, lit(` AND ifnull($.not_before <= ?, TRUE)`, q.At.UnixMicro()))
-	default:
-		c = lit(`$.status = ?`, string(q.Status)) // none has it
-	}
-	c.text = strings.ReplaceAll(c.text, "$", row)
-	return c
-}

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,28 +11,6 @@ import (
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
-
-// FuzzTexts wants a list of texts to be what encoding/json says it is.
-func FuzzTexts(f *testing.F) {
-	for _, s := range []string{
-		``, `[]`, `[""]`, `["a"]`, `["a","b"]`, `["a:b","","c/d"]`, `["]`, `["a","]`, `["","b"]`, `["a""b"]`, `["a"",""b"]`, `["a", "b"]`, ` ["a"]`,
-		`["a"],["b"]`, `["a\"b"]`, `["\u0061"]`, "[\"a\nb\"]", `["ä"]`, "[\"\xff\"]", `["a",1]`, `["a",null]`, `null`, `{"a":"b"}`, `["a","b"]]`,
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		var got texts
-		var want []string
-		err := got.Scan(s)
-		wrong := json.Unmarshal([]byte(s), &want)
-		if (err == nil) != (wrong == nil) {
-			t.Fatalf("%q: %v; encoding/json says: %v", s, err, wrong)
-		}
-		if err == nil && !slices.Equal(got, want) {
-			t.Fatalf("%q: %q; encoding/json says: %q", s, got, want)
-		}
-	})
-}
 
 // FuzzLife runs sequences of changes on tokens over this store, over the one in
 // memory and on a model, and wants the same outcome of every change, and the

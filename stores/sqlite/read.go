@@ -4,10 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strconv"
-	"strings"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // Cancelable implements [apitoken.Cancelable]. A read that has begun is not broken
@@ -20,7 +19,7 @@ func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 		return apitoken.Record{}, err
 	}
 	defer s.leave()
-	rec, err := scan(s.get.QueryRowContext(s.patient(ctx), id))
+	rec, err := sqlkit.Scan(s.get.QueryRowContext(s.patient(ctx), id))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = apitoken.ErrNotFound
 	}
@@ -35,26 +34,11 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	defer s.leave()
 	rows, err := s.readers.QueryContext(ctx,
 		`SELECT `+selected+` FROM apitoken_tokens t WHERE t.id > ? ORDER BY t.id LIMIT ?`, after, limit)
-	recs, err := all(rows, err)
+	recs, err := sqlkit.All(rows, err)
 	return recs, wrap(err)
 }
 
-// keysQuery goes from each key in an index to the next one.
-var keysQuery = func() string {
-	var parts []string
-	for which, column := range []string{"mac_key_id", "encryption_key_id", "old_encryption_key_id"} {
-		parts = append(parts, strings.NewReplacer("WHICH", strconv.Itoa(min(which, 1)), "COLUMN", column, "MOST", strconv.Itoa(apitoken.MaxCount)).Replace(`
-		SELECT * FROM (
-			WITH RECURSIVE keys(key) AS (
-				SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN <> ''
-				UNION ALL
-				SELECT (SELECT min(COLUMN) FROM apitoken_tokens WHERE COLUMN > key AND COLUMN <> '') FROM keys WHERE key IS NOT NULL
-			)
-			SELECT WHICH, key, (SELECT count(*) FROM (SELECT 1 FROM apitoken_tokens WHERE COLUMN = key AND COLUMN <> '' LIMIT MOST))
-			FROM keys WHERE key IS NOT NULL)`))
-	}
-	return strings.Join(parts, " UNION ALL ")
-}()
+var keysQuery = sqlkit.KeysQuery("TRUE")
 
 // KeysInUse implements [apitoken.KeyLister]. It counts up to [apitoken.MaxCount]
 // of each kind: to count all would take the longer the more tokens there are, and
@@ -69,33 +53,8 @@ func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, er
 		return nil, nil, wrap(err)
 	}
 	defer rows.Close()
-	macs, secrets = make(map[string]int), make(map[string]int)
-	for rows.Next() {
-		var which, n int
-		var key string
-		if err := rows.Scan(&which, &key, &n); err != nil {
-			return nil, nil, wrap(err)
-		}
-		[]map[string]int{macs, secrets}[which][key] += n
-	}
-	return macs, secrets, wrap(rows.Err())
-}
-
-// all reads the records of rows, and closes them.
-func all(rows *sql.Rows, err error) ([]apitoken.Record, error) {
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var recs []apitoken.Record
-	for rows.Next() {
-		rec, err := scan(rows)
-		if err != nil {
-			return nil, err
-		}
-		recs = append(recs, rec)
-	}
-	return recs, rows.Err()
+	macs, secrets, err = sqlkit.Keys(rows)
+	return macs, secrets, wrap(err)
 }
 
 // enter waits until there are fewer than maxReading reads; leave ends one.

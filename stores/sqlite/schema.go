@@ -2,13 +2,10 @@ package sqlite
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	_ "embed"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
+
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
 // schema makes the tables.
@@ -27,46 +24,22 @@ var fingerprint string
 // that do not know of a change must not use the tables.
 const schemaVersion = 3
 
-// errSchema is what every refusal of a schema wraps.
-var errSchema = errors.New("the tables of the tokens cannot be used")
-
 // checkSchema reports whether the tables are there. It refuses those of another version, and
 // those in which something is missing that this program relies on.
 func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
-	var version int
-	err = c.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apitoken_schema'`).Scan(&version)
-	if err != nil || version == 0 {
+	var n int
+	err = c.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apitoken_schema'`).Scan(&n)
+	if err != nil || n == 0 {
 		return false, err
 	}
-	err = c.QueryRowContext(ctx, `SELECT version FROM apitoken_schema`).Scan(&version)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return true, fmt.Errorf("%w: apitoken_schema is empty", errSchema)
-	case err != nil:
-		return true, err
-	case version > schemaVersion:
-		var oldest string
-		if err := c.QueryRowContext(ctx, `SELECT oldest FROM apitoken_schema`).Scan(&oldest); err != nil {
-			oldest = "a later version"
-		}
-		return true, fmt.Errorf("%w: they have version %d, and this program knows version %d; use a newer one, of %s of the package", errSchema, version, schemaVersion, oldest)
-	case version < schemaVersion:
-		return true, fmt.Errorf("%w: they have version %d, from before the first release, and this program knows version %d; make them anew", errSchema, version, schemaVersion)
-	}
-	lines, err := describe(ctx, c)
-	if err != nil {
-		return true, err
-	}
-	for line := range strings.Lines(fingerprint) {
-		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
-			return true, fmt.Errorf("%w: what version %d has is missing or another: %s", errSchema, version, line)
-		}
-	}
-	return true, nil
+	err = sqlkit.Schema{Version: schemaVersion, Fingerprint: fingerprint}.Check(
+		func(query string) sqlkit.Row { return c.QueryRowContext(ctx, query) },
+		func() ([]string, error) { return describe(ctx, c) })
+	return true, err
 }
 
 // describe returns the lines of a fingerprint for what there is.
-func describe(ctx context.Context, c *sql.Conn) (lines []string, err error) {
+func describe(ctx context.Context, c *sql.Conn) ([]string, error) {
 	rows, err := c.QueryContext(ctx, `
 		SELECT 'column ' || t.name || '.' || c.name || ' ' || c.type || iif(c."notnull", ' NOT NULL', ''), '' FROM sqlite_schema t, pragma_table_info(t.name) c
 			WHERE t.type = 'table' AND t.name LIKE 'apitoken\_%' ESCAPE '\'
@@ -75,17 +48,7 @@ func describe(ctx context.Context, c *sql.Conn) (lines []string, err error) {
 		return nil, err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		var line, code string
-		if err := rows.Scan(&line, &code); err != nil {
-			return nil, err
-		}
-		if code != "" {
-			line += fmt.Sprintf(" %.8x", sha256.Sum256([]byte(code)))
-		}
-		lines = append(lines, line)
-	}
-	return lines, rows.Err()
+	return sqlkit.Describe(rows)
 }
 
 // migrate makes the tables if they are not there, in one transaction. Of several processes

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
 
@@ -217,14 +218,14 @@ func TestEveryColumnButThoseOfTouchIsWatched(t *testing.T) {
 		}
 		names = append(names, name)
 	}
-	if len(names) <= len(columns) {
+	if len(names) <= len(sqlkit.Columns) {
 		t.Fatalf("there are %d columns", len(names))
 	}
 	for _, name := range names {
 		before, _ := f.told(t)
 		mustExec(t, db, `UPDATE apitoken_tokens SET `+name+` = `+name)
 		after, _ := f.told(t)
-		written := slices.ContainsFunc(columns, func(c column) bool { return c.name == name && c.touch })
+		written := slices.ContainsFunc(sqlkit.Columns, func(c sqlkit.Column) bool { return c.Name == name && c.Touch })
 		if (len(after) == len(before)) != written {
 			t.Errorf("%s: %d changes are passed on", name, len(after)-len(before))
 		}

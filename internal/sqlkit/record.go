@@ -1,0 +1,235 @@
+// Package sqlkit is what the stores over SQL databases share: how a record is cut into
+// columns (record.go, and table.go for drivers of database/sql), how a page of a list is found
+// (list.go), and how the tables are checked (schema.go).
+//
+// What makes a database fast stays in its store: its schema, the filters that its indexes
+// answer, and the order in which it tries them.
+package sqlkit
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// A Field is a column for a part of a record. In returns a pointer to that part, by whose
+// type a store knows how to write and read it: *string, *int64, *bool, *[]byte, *time.Time,
+// *[]string or *[]netip.Prefix. The record has exactly two secrets, of which the second may
+// be zero: see WithTwoSecrets.
+type Field struct {
+	Name string
+	In   func(*apitoken.Record) any
+}
+
+// Fields are the columns for what a record had from the beginning, but for its history and
+// its uses.
+var Fields = []Field{
+	{"id", func(r *apitoken.Record) any { return &r.ID }},
+	{"version", func(r *apitoken.Record) any { return &r.Version }},
+	{"environment", func(r *apitoken.Record) any { return &r.Environment }},
+	{"owner", func(r *apitoken.Record) any { return &r.Owner }},
+	{"name", func(r *apitoken.Record) any { return &r.Name }},
+	{"description", func(r *apitoken.Record) any { return &r.Description }},
+	{"permissions", func(r *apitoken.Record) any { return &r.Permissions }},
+	{"status", func(r *apitoken.Record) any { return (*string)(&r.Status) }},
+	{"deactivated_at", func(r *apitoken.Record) any { return &r.DeactivatedAt }},
+	{"deactivated_by", func(r *apitoken.Record) any { return &r.DeactivatedBy }},
+	{"created_at", func(r *apitoken.Record) any { return &r.CreatedAt }},
+	{"created_by", func(r *apitoken.Record) any { return &r.CreatedBy }},
+	{"changed_at", func(r *apitoken.Record) any { return &r.ChangedAt }},
+	{"expires_at", func(r *apitoken.Record) any { return &r.ExpiresAt }},
+	{"not_before", func(r *apitoken.Record) any { return &r.NotBefore }},
+	{"networks", func(r *apitoken.Record) any { return &r.Networks }},
+
+	{"digest", func(r *apitoken.Record) any { return &r.Secrets[0].Digest }},
+	{"secret_foreign", func(r *apitoken.Record) any { return &r.Secrets[0].Foreign }},
+	{"secret_created_at", func(r *apitoken.Record) any { return &r.Secrets[0].CreatedAt }},
+	{"secret_valid_until", func(r *apitoken.Record) any { return &r.Secrets[0].ValidUntil }},
+	{"idempotency_key", func(r *apitoken.Record) any { return &r.Secrets[0].IdempotencyKey }},
+	{"encryption_key_id", func(r *apitoken.Record) any { return &r.Secrets[0].EncryptionKeyID }},
+	{"ciphertext", func(r *apitoken.Record) any { return &r.Secrets[0].Ciphertext }},
+
+	{"old_digest", func(r *apitoken.Record) any { return &r.Secrets[1].Digest }},
+	{"old_foreign", func(r *apitoken.Record) any { return &r.Secrets[1].Foreign }},
+	{"old_created_at", func(r *apitoken.Record) any { return &r.Secrets[1].CreatedAt }},
+	{"old_valid_until", func(r *apitoken.Record) any { return &r.Secrets[1].ValidUntil }},
+	{"old_idempotency_key", func(r *apitoken.Record) any { return &r.Secrets[1].IdempotencyKey }},
+	{"old_encryption_key_id", func(r *apitoken.Record) any { return &r.Secrets[1].EncryptionKeyID }},
+	{"old_ciphertext", func(r *apitoken.Record) any { return &r.Secrets[1].Ciphertext }},
+
+	{"mac_key_id", func(r *apitoken.Record) any { return &r.MACKeyID }},
+	{"mac", func(r *apitoken.Record) any { return &r.MAC }},
+}
+
+// WithTwoSecrets returns rec as the functions of columns need it.
+func WithTwoSecrets(rec apitoken.Record) apitoken.Record {
+	rec.Secrets = append(slices.Clip(rec.Secrets), apitoken.SecretRecord{})[:2]
+	return rec
+}
+
+// Complete completes a record whose columns have been read: it takes out the second secret
+// if there is none, and says of each use which token it is of.
+func Complete(rec *apitoken.Record) error {
+	if rec.Secrets[1].Digest == nil {
+		if Rest(apitoken.Record{Secrets: rec.Secrets[1:]}) != nil {
+			return errors.New("the column rest is about two secrets, and there is one")
+		}
+		rec.Secrets = rec.Secrets[:1:1]
+	}
+	for i := range rec.Uses {
+		rec.Uses[i].ID = rec.ID
+	}
+	return nil
+}
+
+// Rest returns the encoding of what is in no other column of a record: its history, and
+// what later versions of the core put into it; nil for nothing. Of copies nothing is taken out.
+func Rest(rec apitoken.Record) []byte {
+	n := len(rec.Secrets)
+	rec.Secrets = append(slices.Clone(rec.Secrets), make([]apitoken.SecretRecord, 2-n)...)
+	for _, f := range Fields {
+		reflect.ValueOf(f.In(&rec)).Elem().SetZero()
+	}
+	for n > 0 && reflect.ValueOf(rec.Secrets[n-1]).IsZero() {
+		n--
+	}
+	rec.Secrets = rec.Secrets[:n]
+	b, _ := rec.MarshalBinary() // see Check
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// ReadRest reads what Rest returned. It writes all of the record, and so comes before the
+// other columns.
+func ReadRest(rec *apitoken.Record, b []byte) error {
+	secrets := rec.Secrets // into which the other columns are read
+	if err := rec.UnmarshalBinary(b); err != nil {
+		return err
+	}
+	if len(rec.Secrets) > len(secrets) {
+		return fmt.Errorf("it is about %d secrets", len(rec.Secrets))
+	}
+	copy(secrets, rec.Secrets)
+	rec.Secrets = secrets
+	return nil
+}
+
+// Check refuses what the columns cannot hold. Every text must be valid, which the error
+// calls kind.
+func Check(rec *apitoken.Record, valid func(string) bool, kind string) error {
+	if _, err := rec.MarshalBinary(); err != nil {
+		return err
+	}
+	if n := len(rec.Secrets); n < 1 || n > 2 {
+		return fmt.Errorf("a record with %d secrets", n)
+	}
+	texts := append([]string{
+		rec.ID, rec.Environment, rec.Owner, rec.Name, rec.Description, rec.DeactivatedBy, rec.CreatedBy,
+		rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[len(rec.Secrets)-1].EncryptionKeyID,
+	}, rec.Permissions...)
+	for _, c := range rec.History {
+		texts = append(append(texts, c.By, string(c.Action)), c.Fields...)
+	}
+	for _, s := range texts {
+		if !valid(s) {
+			return fmt.Errorf("a record with the text %.80q, which is not %s", s, kind)
+		}
+	}
+	return nil
+}
+
+// ByToken returns uses by the IDs of their tokens.
+func ByToken(uses []apitoken.Use) map[string][]apitoken.Use {
+	byToken := make(map[string][]apitoken.Use)
+	for _, u := range uses {
+		byToken[u.ID] = append(byToken[u.ID], u)
+	}
+	return byToken
+}
+
+// array returns a list as JSON.
+func array[E any](list []E) string {
+	if len(list) == 0 {
+		return "[]"
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // what lists are made of can be marshalled
+	}
+	return string(b)
+}
+
+// A line is a line of a history in JSON, as people read it. It is never read back. Times
+// in JSON are microseconds since 1970.
+type line struct {
+	At     *int64   `json:"at"`
+	By     string   `json:"by"`
+	Action string   `json:"action"`
+	Fields []string `json:"fields,omitempty"`
+}
+
+// HistoryJSON returns the copy of a history for people.
+func HistoryJSON(h []apitoken.HistoryEntry) string {
+	var lines []line
+	for _, c := range h {
+		lines = append(lines, line{timeJSON(c.At), c.By, string(c.Action), c.Fields})
+	}
+	return array(lines)
+}
+
+func timeJSON(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UnixMicro())
+}
+
+// A usage is a use in JSON. The token is that of the row.
+type usage struct {
+	Digest  string          `json:"digest"` // in hexadecimal
+	Source  apitoken.Source `json:"source"`
+	At      *int64          `json:"at"`
+	Address netip.Addr      `json:"address,omitzero"`
+}
+
+// UsesJSON returns the column of the uses.
+func UsesJSON(uses []apitoken.Use) string {
+	var list []usage
+	for _, u := range uses {
+		list = append(list, usage{hex.EncodeToString(u.Digest), u.Source, timeJSON(u.At), u.Address})
+	}
+	return array(list)
+}
+
+// ParseUses reads what UsesJSON returned.
+func ParseUses(b []byte) ([]apitoken.Use, error) {
+	if string(b) == "[]" {
+		return nil, nil
+	}
+	var list []usage
+	if err := json.Unmarshal(b, &list); err != nil {
+		return nil, err
+	}
+	var uses []apitoken.Use
+	for _, l := range list {
+		digest, err := hex.DecodeString(l.Digest)
+		if err != nil {
+			return nil, err
+		}
+		u := apitoken.Use{Digest: digest, Source: l.Source, Address: l.Address}
+		if l.At != nil {
+			u.At = time.UnixMicro(*l.At).UTC()
+		}
+		uses = append(uses, u)
+	}
+	return uses, nil
+}
