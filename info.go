@@ -57,7 +57,7 @@ func (in *TokenInfo) LastUsed() LastUse {
 }
 
 func (a *Authority) info(r *row) *TokenInfo {
-	rec, now := r.rec.clone(), a.now()
+	rec, now := r.rec.clone(), moment(a.clock(a.now())) // the clock of requests
 	newest := rec.Secrets[0]
 	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
