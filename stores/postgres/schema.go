@@ -63,14 +63,17 @@ func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
 	}
 	for line := range strings.Lines(fingerprint) {
 		if line = strings.TrimSpace(line); !slices.Contains(lines, line) {
-			return true, fmt.Errorf("%w: what version %d has is missing or another: %s", errSchema, version, line)
+			off := slices.DeleteFunc(slices.Clone(triggers), func(name string) bool {
+				return slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "trigger "+name+" ") })
+			})
+			return true, fmt.Errorf("%w: what version %d has is missing or another: %s%s", errSchema, version, line, repair(off))
 		}
 	}
 	return true, nil
 }
 
-// describe returns the lines of a fingerprint for what there is. A trigger that is
-// switched off is not there.
+// describe returns the lines of a fingerprint for what there is. A trigger that does not
+// always fire is not there.
 func describe(ctx context.Context, tx pgx.Tx) (lines []string, err error) {
 	rows, err := tx.Query(ctx, `
 		SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, ''
@@ -78,7 +81,7 @@ func describe(ctx context.Context, tx pgx.Tx) (lines []string, err error) {
 			WHERE c.relname LIKE 'apitoken\_%' AND c.relkind = 'r' AND pg_table_is_visible(c.oid) AND a.attnum > 0 AND NOT a.attisdropped
 		UNION ALL SELECT 'trigger ' || t.tgname || ' on ' || c.relname || ', kind ' || t.tgtype || ', calls ' || p.proname, ''
 			FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
-			WHERE c.relname LIKE 'apitoken\_%' AND pg_table_is_visible(c.oid) AND t.tgenabled IN ('O', 'A')
+			WHERE c.relname LIKE 'apitoken\_%' AND pg_table_is_visible(c.oid) AND t.tgenabled = 'A'
 		UNION ALL SELECT 'function ' || proname, prosrc FROM pg_proc WHERE proname LIKE 'apitoken\_%' AND pg_function_is_visible(oid)`)
 	if err != nil {
 		return nil, err
