@@ -125,6 +125,15 @@ type Config struct {
 	// takes. 0 means 1 second; see NoCache.
 	MaxStaleness time.Duration
 
+	// MaxCacheAge bounds how long what a node has in memory about a token is believed
+	// without a new read of the store, however healthy the feed of a Watcher looks. So
+	// even a change that the feed cannot report, such as tables that were restored or
+	// changed while triggers were off, holds after MaxCacheAge. Each token is read again
+	// at an age between half and the whole of it, so that the reads spread. If the store
+	// does not answer then, requests are refused with 503. MaxCacheAge must not be less
+	// than MaxStaleness. 0 means 1 minute, or MaxStaleness if that is longer.
+	MaxCacheAge time.Duration
+
 	// CacheEntries is how many tokens are kept in memory, at about 350 bytes for a
 	// typical one and 5 KiB for the largest: it bounds their number, not their
 	// bytes. 0 means 262,144.
@@ -148,6 +157,7 @@ const NoCache time.Duration = -1
 // The defaults of a Config.
 const (
 	defaultMaxStaleness         = time.Second
+	defaultMaxCacheAge          = time.Minute
 	defaultEntries              = 1 << 18
 	defaultScheme               = "apiToken"
 	defaultParameter            = "apiToken"
@@ -236,6 +246,12 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		wrong("MaxStaleness", "is %s: no store answers so soon, and every request would get 503; use %s at least, or NoCache", c.MaxStaleness, minStaleness)
 	}
 	c.MaxStaleness = cmp.Or(c.MaxStaleness, defaultMaxStaleness)
+	if c.MaxCacheAge < 0 {
+		wrong("MaxCacheAge", "is negative")
+	} else if 0 < c.MaxCacheAge && c.MaxCacheAge < c.MaxStaleness {
+		wrong("MaxCacheAge", "is %s, which is less than MaxStaleness, %s", c.MaxCacheAge, c.MaxStaleness)
+	}
+	c.MaxCacheAge = cmp.Or(c.MaxCacheAge, max(defaultMaxCacheAge, c.MaxStaleness))
 	if c.CacheEntries < 0 {
 		wrong("CacheEntries", "is negative")
 	}
@@ -305,7 +321,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		a.permissions[p.name] = p
 	}
 	if c.MaxStaleness != NoCache {
-		a.cache = newCache(c.MaxStaleness, c.CacheEntries, a.started)
+		a.cache = newCache(c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.started)
 		if w, ok := c.Store.(Watcher); ok {
 			a.follower = follow(a, w)
 		}

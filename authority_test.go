@@ -86,6 +86,10 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 			c.IntegrityKeys = []apitoken.Key{other, again}
 		}, []string{"IntegrityKeys"}},
 		{"a staleness that no store reaches", func(c *apitoken.Config) { c.MaxStaleness = time.Millisecond - 1 }, []string{"MaxStaleness"}},
+		{"a cache age of less than the staleness", func(c *apitoken.Config) { c.MaxStaleness, c.MaxCacheAge = 2*time.Second, 2*time.Second-1 }, []string{"MaxCacheAge"}},
+		{"a cache age of less than the usual staleness", func(c *apitoken.Config) { c.MaxCacheAge = time.Second - 1 }, []string{"MaxCacheAge"}},
+		{"a cache age that is the staleness", func(c *apitoken.Config) { c.MaxStaleness, c.MaxCacheAge = time.Minute, time.Minute }, nil},
+		{"a negative cache age", func(c *apitoken.Config) { c.MaxStaleness, c.MaxCacheAge = apitoken.NoCache, -1 }, []string{"MaxCacheAge"}},
 		{"Basic, whose credentials are no token", func(c *apitoken.Config) { c.Scheme = "basic" }, []string{"Scheme"}},
 		{"a nil store of a type", func(c *apitoken.Config) { c.Store = (*memory.Store)(nil) }, []string{"Store"}},
 		{"a key twice to encrypt secrets with", func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key, key} }, []string{"EncryptionKeys"}},
@@ -94,9 +98,9 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"foreign tokens without a greatest length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22} }, []string{"ForeignTokens"}},
 		{"foreign tokens over the cap", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 513} }, []string{"ForeignTokens"}},
 		{"all of it", func(c *apitoken.Config) {
-			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxConcurrentLookups: -1, MaxLifetime: -1,
+			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxCacheAge: 1, MaxConcurrentLookups: -1, MaxLifetime: -1,
 				MaxIdle: -1, IntegrityKeys: []apitoken.Key{{}}, EncryptionKeys: []apitoken.Key{{}}, ForeignTokens: apitoken.ForeignTokens{MinLen: 1}}
-		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxConcurrentLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
+		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxCacheAge", "MaxConcurrentLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			open := new(apitoken.Catalog)

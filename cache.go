@@ -24,7 +24,8 @@ import (
 // they share. Changes are rarer and take the lock of a shard.
 type cache struct {
 	maxStaleness time.Duration
-	limit        int64 // entries
+	halfAge      time.Duration // of Config.MaxCacheAge
+	limit        int64         // entries
 	base         time.Time
 	seed         maphash.Seed
 	shards       []shard
@@ -83,13 +84,13 @@ const (
 	firstBucket = 8
 )
 
-func newCache(maxStaleness time.Duration, limit int, now time.Time) *cache {
+func newCache(maxStaleness, maxAge time.Duration, limit int, now time.Time) *cache {
 	n := 1
 	for n < maxShards && n*shardSize < limit {
 		n *= 2
 	}
 	c := &cache{
-		maxStaleness: maxStaleness, limit: int64(limit), base: now, seed: maphash.MakeSeed(),
+		maxStaleness: maxStaleness, halfAge: maxAge / 2, limit: int64(limit), base: now, seed: maphash.MakeSeed(),
 		shards: make([]shard, n), shift: uint(64 - bits.Len(uint(n-1))),
 	}
 	for i := range c.shards {
@@ -110,17 +111,32 @@ func (c *cache) get(hash uint64, id string, now instant) (e *entry, fresh bool) 
 	// out by what the feed reported before it, so that the moment holds for it.
 	current := c.current.Load()
 	e = c.shard(hash).find(hash, id)
-	switch {
-	case e == nil:
+	if e == nil {
 		c.misses.Add(1)
 		return nil, false
-	case e.read.age(now) > c.maxStaleness && (current == nil || current.age(now) > c.maxStaleness):
+	}
+	if age := e.read.age(now); age > c.maxStaleness && (current == nil || current.age(now) > c.maxStaleness || c.overdue(hash, e, age)) {
 		c.expired.Add(1)
 		return e, false
-	case !e.hot.Load():
+	}
+	if !e.hot.Load() {
 		e.hot.Store(true)
 	}
 	return e, true
+}
+
+// overdue reports whether an entry is too old to be believed although the feed has
+// reported nothing: a Watcher, or what it reads, may be wrong. The limit lies between
+// half and the whole of Config.MaxCacheAge. It follows from the hash and the moment of
+// the read, so that tokens that were read together are not read again together, on
+// this node or, as each hashes with a seed of its own, on others.
+func (c *cache) overdue(hash uint64, e *entry, age time.Duration) bool {
+	if age <= c.halfAge {
+		return false
+	}
+	const golden = 0x9e3779b97f4a7c15 // 2⁶⁴ over the golden ratio: moves low bits up
+	more, _ := bits.Mul64((hash^uint64(e.read.mono))*golden, uint64(c.halfAge))
+	return age > c.halfAge+time.Duration(more)
 }
 
 // find looks an entry up, without the lock.

@@ -426,7 +426,7 @@ func (g *rig) deactivateElsewhere(t *testing.T, id string) {
 
 func TestAFeedThatIsCurrentKeepsTokensInMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g, s := newWatched(t)
+		g, s := newWatched(t, func(c *apitoken.Config) { c.MaxCacheAge = time.Hour })
 		feed := <-s.feeds
 		assert.Equal(t, 250*time.Millisecond, feed.Interval())
 		feed.Reset()

@@ -3,6 +3,7 @@ package apitoken_test
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -166,6 +167,40 @@ func TestAClockThatIsSetBackBetweenChangesBreaksNone(t *testing.T) {
 	require.NoError(t, err)
 	g.expectAt(t, clock, start, secret.Reveal(), apitoken.ErrRetiredSecret)
 	g.expectAt(t, clock, start, second.Reveal(), "")
+}
+
+func TestExplainAndTheStatusGoByTheClockOfRequests(t *testing.T) {
+	g, clock := newClockRig(t, func(c *apitoken.Config) { c.MaxLifetime = 30 * 24 * time.Hour })
+	in, secret := g.generate(t, func(a *apitoken.GenerateParams) { a.Expiry = apitoken.In(time.Hour) })
+	start := clock.at
+	for _, set := range []time.Duration{0, -time.Minute, -year} { // also a clock that was ahead when the process began
+		if set == -time.Minute {
+			clock.pass(time.Hour)
+		}
+		want, status := apitoken.Reason(""), apitoken.StatusActive
+		if set != 0 {
+			want, status = apitoken.ErrExpired, apitoken.StatusExpired
+		}
+		g.expectAt(t, clock, start.Add(set), secret.Reveal(), want)
+		x, err := g.As(ada).Explain(t.Context(), in.ID, apitoken.All(wireRead), netip.Addr{})
+		require.NoError(t, err)
+		assert.Equal(t, want == "", len(x.Reasons) == 0, "%v: %v", set, x.Reasons)
+		info, err := g.As(ada).Get(t.Context(), in.ID)
+		require.NoError(t, err)
+		assert.Equal(t, status, info.Status, "%v", set)
+	}
+	administrator := ada
+	administrator.ManageOthers = true
+	preview, err := g.As(administrator).PreviewPolicy(t.Context(), apitoken.Policy{MaxLifetime: time.Hour})
+	require.NoError(t, err)
+	assert.NotContains(t, idsOf(preview.Tokens), in.ID, "it is refused already")
+}
+
+func idsOf(tokens []*apitoken.TokenInfo) (ids []string) {
+	for _, in := range tokens {
+		ids = append(ids, in.ID)
+	}
+	return ids
 }
 
 // Changes take their moment from the wall clock alone. What they promise from then

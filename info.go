@@ -75,7 +75,7 @@ func (a *Authority) info(r *row) *TokenInfo {
 	if r.wrong != nil {
 		return a.claims(r)
 	}
-	rec, now := r.rec.clone(), a.now()
+	rec, now := r.rec.clone(), moment(a.clock(a.now())) // the clock of requests
 	newest := rec.Secrets[0]
 	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,

@@ -139,7 +139,7 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		return Query{}, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
 	}
 	q := Query{
-		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.policy, At: micro(m.a.now()),
+		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.policy, At: moment(m.a.clock(m.a.now())),
 		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
 		Limit: cmp.Or(l.Limit, defaultLimit),
 	}

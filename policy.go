@@ -80,7 +80,7 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 	if p.MaxLifetime < 0 || p.MaxIdle < 0 {
 		return nil, &FieldError{"policy", "is negative"}
 	}
-	now := micros(m.a.now())
+	now := m.a.clock(m.a.now())
 	preview := new(PolicyPreview)
 	stops := func(p Policy, r *row) bool {
 		l := r.rec.life()
@@ -156,7 +156,7 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 		}
 		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.empty()), nil)
 	}
-	f.now = micros(m.a.now())
+	f.now = m.a.clock(m.a.now())
 	against := evaluate(&f)
 	x.Reasons = against.all()
 	x.Effective = effective.list(m.a.catalog)

@@ -75,7 +75,7 @@ var fills = map[string]struct {
 		[]string{
 			`INSERT INTO apitoken_index SELECT environment, apitoken_entries(permissions, terms, name_key), id FROM apitoken_tokens ORDER BY 1, 2, 3`,
 			`INSERT INTO apitoken_last_used (id, environment) SELECT id, environment FROM apitoken_tokens ORDER BY id`,
-			`ALTER TABLE apitoken_tokens ENABLE TRIGGER apitoken_inserted`,
+			`ALTER TABLE apitoken_tokens ENABLE ALWAYS TRIGGER apitoken_inserted`,
 			`VACUUM ANALYZE`,
 		},
 	},

@@ -3,6 +3,9 @@ package postgres
 import (
 	"context"
 	_ "embed"
+	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -35,14 +38,21 @@ func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
 	if err != nil || !there {
 		return false, err
 	}
+	var lines []string
 	err = sqlkit.Schema{Version: schemaVersion, Fingerprint: fingerprint}.Check(
 		func(query string) sqlkit.Row { return tx.QueryRow(ctx, query) },
-		func() ([]string, error) { return describe(ctx, tx) })
+		func() (_ []string, err error) { lines, err = describe(ctx, tx); return lines, err })
+	if err != nil && lines != nil {
+		off := slices.DeleteFunc(slices.Clone(triggers), func(name string) bool {
+			return slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "trigger "+name+" ") })
+		})
+		err = fmt.Errorf("%w%s", err, repair(off))
+	}
 	return true, err
 }
 
-// describe returns the lines of a fingerprint for what there is. A trigger that is
-// switched off is not there.
+// describe returns the lines of a fingerprint for what there is. A trigger that does not
+// always fire is not there.
 func describe(ctx context.Context, tx pgx.Tx) ([]string, error) {
 	rows, err := tx.Query(ctx, `
 		SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, ''
@@ -50,7 +60,7 @@ func describe(ctx context.Context, tx pgx.Tx) ([]string, error) {
 			WHERE c.relname LIKE 'apitoken\_%' AND c.relkind = 'r' AND pg_table_is_visible(c.oid) AND a.attnum > 0 AND NOT a.attisdropped
 		UNION ALL SELECT 'trigger ' || t.tgname || ' on ' || c.relname || ', kind ' || t.tgtype || ', calls ' || p.proname, ''
 			FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid
-			WHERE c.relname LIKE 'apitoken\_%' AND pg_table_is_visible(c.oid) AND t.tgenabled IN ('O', 'A')
+			WHERE c.relname LIKE 'apitoken\_%' AND pg_table_is_visible(c.oid) AND t.tgenabled = 'A'
 		UNION ALL SELECT 'function ' || proname, prosrc FROM pg_proc WHERE proname LIKE 'apitoken\_%' AND pg_function_is_visible(oid)`)
 	if err != nil {
 		return nil, err

@@ -185,3 +185,8 @@ CREATE TRIGGER apitoken_deleted AFTER DELETE ON apitoken_tokens
 	REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION apitoken_changed();
 CREATE TRIGGER apitoken_truncated AFTER TRUNCATE ON apitoken_tokens
 	FOR EACH STATEMENT EXECUTE FUNCTION apitoken_changed();
+
+-- Also where session_replication_role is replica.
+ALTER TABLE apitoken_tokens
+	ENABLE ALWAYS TRIGGER apitoken_inserted, ENABLE ALWAYS TRIGGER apitoken_updated,
+	ENABLE ALWAYS TRIGGER apitoken_deleted, ENABLE ALWAYS TRIGGER apitoken_truncated;

@@ -121,7 +121,8 @@ type watcher struct {
 	feed    apitoken.Feed
 	listens bool // it gets notifications
 
-	server string // when it was started
+	server string // when it was started, and the database
+	table  string // identity of the table of the tokens
 	seen   snapshot
 
 	trimmed time.Time
@@ -171,8 +172,10 @@ func parseSnapshot(s string) (snapshot, error) {
 // One statement has one snapshot: the one that it returns is that in which it
 // reads the log.
 const pollQuery = `
-	SELECT now::text, pg_postmaster_start_time()::text, trimmed.xid::text::bigint, log.xid IS NOT NULL, log.id
-	FROM (SELECT pg_current_snapshot() AS now WHERE ` + onPrimary + `) s CROSS JOIN apitoken_trimmed trimmed LEFT JOIN (
+	SELECT now::text, pg_postmaster_start_time()::text || ' ' || current_database(), identity, firing,
+		trimmed.xid::text::bigint, log.xid IS NOT NULL, log.id
+	FROM (SELECT pg_current_snapshot() AS now WHERE ` + onPrimary + `) s CROSS JOIN (` + tableQuery + `) t
+	CROSS JOIN apitoken_trimmed trimmed LEFT JOIN (
 		SELECT xid, id FROM apitoken_changes WHERE xid >= $1::text::xid8
 		UNION ALL SELECT xid, id FROM apitoken_changes WHERE xid = ANY($2::text::xid8[])
 	) log ON TRUE`
@@ -193,15 +196,16 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 		return asked, err
 	}
 	var (
-		now, server string
-		trimmed     int64
-		changed     bool
-		id          *string
-		ids         []string
-		everything  bool
-		answered    bool
+		now, server   string
+		table, firing string
+		trimmed       int64
+		changed       bool
+		id            *string
+		ids           []string
+		everything    bool
+		answered      bool
 	)
-	_, err = pgx.ForEachRow(rows, []any{&now, &server, &trimmed, &changed, &id}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&now, &server, &table, &firing, &trimmed, &changed, &id}, func() error {
 		answered = true
 		switch {
 		case changed && id == nil:
@@ -221,16 +225,19 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 		// one, after a failover.
 		return asked, errors.New("the server is another one, or was started again")
 	}
+	if err := checkFiring(firing); err != nil {
+		return asked, err
+	}
 	seen, err := parseSnapshot(now)
 	if err != nil {
 		return asked, err
 	}
-	if first || everything || uint64(trimmed) > w.seen.oldest {
+	if first || everything || table != w.table || uint64(trimmed) > w.seen.oldest {
 		w.feed.Reset()
 	} else if ids != nil {
 		w.feed.Changed(ids...)
 	}
-	w.server, w.seen = server, seen
+	w.server, w.table, w.seen = server, table, seen
 	return asked, nil
 }
 

@@ -228,7 +228,10 @@ func BenchmarkLook(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer log.Close()
-	last := int64(*tokens)
+	var last logEntry
+	if err := s.readers.QueryRowContext(b.Context(), `SELECT change, id FROM apitoken_changes WHERE change = ?`, *tokens).Scan(&last.change, &last.id); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		if ids, lost, err := read(s.patient(b.Context()), log, &last); ids != nil || lost || err != nil {
 			b.Fatal(ids, lost, err)

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
@@ -48,11 +49,12 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 	}
 	defer log.Close()
 	lost := true
-	var last int64
+	var last logEntry
 	for ctx.Err() == nil {
 		if lost {
-			row := s.readers.QueryRowContext(s.patient(ctx), `SELECT ifnull(max(change), 0) FROM apitoken_changes`)
-			if err := row.Scan(&last); err != nil {
+			row := s.readers.QueryRowContext(s.patient(ctx), `SELECT change, id FROM apitoken_changes ORDER BY change DESC LIMIT 1`)
+			last = logEntry{}
+			if err := row.Scan(&last.change, &last.id); err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
 			feed.Reset()
@@ -78,26 +80,32 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 	return ctx.Err()
 }
 
+// A logEntry is one entry of the log of changes; the zero one comes before the first.
+type logEntry struct {
+	change int64
+	id     string
+}
+
 // read reads the IDs that follow *last, and moves that on. Entries are lost if
-// they do not join up with it.
-func read(ctx context.Context, log *sql.Stmt, last *int64) (ids []string, lost bool, err error) {
-	rows, err := log.QueryContext(ctx, *last)
+// they do not join up with it: also where the number is there with another ID, as
+// after a backup was restored into the file.
+func read(ctx context.Context, log *sql.Stmt, last *logEntry) (ids []string, lost bool, err error) {
+	rows, err := log.QueryContext(ctx, last.change)
 	if err != nil {
 		return nil, false, err
 	}
 	defer rows.Close()
-	joined := *last == 0 // or else the entry *last is the first again
+	joined := last.change == 0 // or else the entry *last is the first again
 	for rows.Next() {
-		var change int64
-		var id string
-		if err := rows.Scan(&change, &id); err != nil {
+		var e logEntry
+		if err := rows.Scan(&e.change, &e.id); err != nil {
 			return nil, false, err
 		}
 		switch {
-		case !joined && change == *last:
+		case !joined && e == *last:
 			joined = true
-		case joined && change == *last+1:
-			ids, *last = append(ids, id), change
+		case joined && e.change == last.change+1:
+			ids, *last = append(ids, e.id), e
 		default:
 			return nil, true, nil
 		}

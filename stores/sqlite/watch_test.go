@@ -354,3 +354,25 @@ func TestAWatchThatWaitsForAConnectionEnds(t *testing.T) {
 		t.Errorf("of a closed store, the error is %v", err)
 	}
 }
+
+// A backup that is restored into the file may have as many changes, of other tokens.
+func TestALogWithAnotherEntryWhereItStoppedIsAReset(t *testing.T) {
+	path := newPath(t)
+	s := mustOpen(t, path)
+	mustCreate(t, s, record("a"))
+	mustCreate(t, s, record("b"))
+	f := &feed{}
+	mustWatch(t, s, f)
+	if _, resets := f.told(t); resets != 1 {
+		t.Fatalf("%d Resets", resets)
+	}
+	db := database(t, path+"?_pragma=busy_timeout(5000)")
+	mustExec(t, db, `UPDATE apitoken_changes SET id = 'c' WHERE change = (SELECT max(change) FROM apitoken_changes)`)
+	if _, resets := f.told(t); resets != 2 {
+		t.Errorf("after another log, %d Resets", resets)
+	}
+	mustCreate(t, s, record("d"))
+	if ids, resets := f.told(t); resets != 2 || !slices.Equal(ids, []string{"d"}) {
+		t.Errorf("then the feed was told %q and %d Resets", ids, resets)
+	}
+}

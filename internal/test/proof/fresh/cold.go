@@ -90,11 +90,11 @@ func fill(t testing.TB, e *engine, id string, rows int) {
 	}
 	values := strings.Join(columns, ", ")
 	for _, query := range []string{
-		`ALTER TABLE apitoken_tokens DISABLE TRIGGER USER`,
+		`ALTER TABLE apitoken_tokens DISABLE TRIGGER apitoken_inserted`,
 		`INSERT INTO apitoken_tokens (` + values + `)
 			SELECT ` + strings.Replace(values, "id,", "left(id, 5) || lpad(n::text, length(id) - 5, '0'),", 1) + `
 			FROM apitoken_tokens, generate_series(1, ` + fmt.Sprint(rows) + `) n WHERE id = '` + id + `'`,
-		`ALTER TABLE apitoken_tokens ENABLE TRIGGER USER`,
+		`ALTER TABLE apitoken_tokens ENABLE ALWAYS TRIGGER apitoken_inserted`,
 		`VACUUM ANALYZE apitoken_tokens`,
 	} {
 		if _, err := conn.Exec(t.Context(), query); err != nil {
