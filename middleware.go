@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -40,6 +41,7 @@ func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handl
 			} else {
 				r = r.WithContext(&tokenContext{r.Context(), tok})
 			}
+			varies(w.Header())
 			next.ServeHTTP(w, r)
 		})
 	}
@@ -64,6 +66,7 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 		if q.raw.source == InQuery {
 			r = a.cleared(w, &q, Token{})
 		}
+		varies(w.Header())
 		h(w, r, tok)
 	})
 }
@@ -88,6 +91,19 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	h["Cache-Control"] = values[0:1:1]
 	h["Referrer-Policy"] = values[1:2:2]
 	return a.withoutQueryToken(q.http, tok, &q.raw)
+}
+
+// varies says that an answer depends on the token, before the handler, which can
+// add to it or replace it. Otherwise a cache that keeps answers to requests with a
+// token (nginx does, RFC 9111 section 3.5 forbids it) gives them to requests without
+// one. The value is in memory of this answer alone.
+func varies(h http.Header) {
+	const field = "Authorization"
+	if others := h["Vary"]; len(others) == 0 {
+		h["Vary"] = []string{field}
+	} else if !slices.Contains(others, field) {
+		h["Vary"] = append(slices.Clip(others), field)
+	}
 }
 
 // Check decides about a request and writes nothing. The error is a [Refusal],
