@@ -125,6 +125,17 @@ func (a *Authority) Check(r *http.Request, requirement Requirement) (Token, erro
 	return tok, nil
 }
 
+// HasCredential reports whether a request presents what Check would decide about,
+// valid or not: its refusal would not be [ErrNoToken]. It decides nothing, and
+// nothing is counted or told to the observer.
+func (a *Authority) HasCredential(r *http.Request) bool {
+	var c rawCredential
+	if a.ready() {
+		a.readCredential(r, &c)
+	}
+	return c.source != ""
+}
+
 // Credential is a token that did not come by [http.Request], for
 // [Authority.Verify].
 type Credential struct {
