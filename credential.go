@@ -248,36 +248,6 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// withoutParameter returns a URI, whose query begins at begin, without the
-// parameter; the rest keeps its order and spelling.
-func withoutParameter(uri string, begin int, parameter string) string {
-	var kept strings.Builder
-	copied := 0 // of uri
-	for at := begin; at < len(uri); {
-		end := len(uri)
-		if i := strings.IndexByte(uri[at:], '&'); i >= 0 {
-			end = at + i
-		}
-		if _, ours := cutParameter(uri[at:end], parameter); ours {
-			if end == len(uri) { // the ampersand or question mark before it goes, too
-				if copied == 0 {
-					return uri[:max(at-1, 0)]
-				}
-				kept.WriteString(uri[copied:at])
-				return kept.String()[:max(kept.Len()-1, 0)]
-			}
-			kept.WriteString(uri[copied:at])
-			copied = end + 1
-		}
-		at = end + 1
-	}
-	if copied == 0 {
-		return uri
-	}
-	kept.WriteString(uri[copied:])
-	return kept.String()
-}
-
 // cutParameter returns the undecoded value of a pair of a query, and whether
 // its name is that of the parameter.
 func cutParameter(pair, parameter string) (value string, ours bool) {
@@ -290,96 +260,6 @@ func cutParameter(pair, parameter string) (value string, ours bool) {
 	}
 	decoded, err := url.QueryUnescape(name)
 	return value, err == nil && decoded == parameter
-}
-
-// A movedContext carries a credential that was taken out of the query.
-type movedContext struct {
-	tokenContext
-	key   movedKey
-	query func() rawCredential // a pointer would be followed by fmt, which would print the token
-}
-
-type movedKey struct{ a *Authority }
-
-func (c *movedContext) Value(key any) any {
-	if key == any(c.key) {
-		return c
-	}
-	return c.tokenContext.Value(key)
-}
-
-// WithoutQueryToken returns the request without the query parameter: it is taken out of
-// URL, RequestURI and, if that was parsed, Form, and remembered in the context,
-// where Check and the middleware of the same Authority find it. r is not changed,
-// and returned as it is if it does not have the parameter.
-func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
-	return a.withoutQueryToken(r, Token{}, nil)
-}
-
-// withoutQueryToken is WithoutQueryToken, and puts a token into the context unless that is zero: with one
-// copy of the request for both. c is what is in the query, if that is known.
-func (a *Authority) withoutQueryToken(r *http.Request, tok Token, c *rawCredential) *http.Request {
-	if !a.ready() || a.config.NoQueryToken {
-		return r
-	}
-	name := a.config.Parameter
-	begin := strings.IndexByte(r.RequestURI, '?') + 1
-	if begin == 0 {
-		begin = len(r.RequestURI)
-	}
-	uri := withoutParameter(r.RequestURI, begin, name)
-	if len(uri) == begin && uri != r.RequestURI { // nothing but the question mark is left
-		uri = uri[:begin-1]
-	}
-	var query string
-	if r.RequestURI[begin:] == r.URL.RawQuery {
-		query = uri[min(begin, len(uri)):]
-	} else {
-		query = withoutParameter(r.URL.RawQuery, 0, name)
-	}
-	if uri == r.RequestURI && query == r.URL.RawQuery {
-		if tok.IsZero() {
-			return r
-		}
-		return r.WithContext(&tokenContext{r.Context(), tok})
-	}
-	if c == nil {
-		found := a.inQuery(r)
-		c = &found
-	}
-	if !a.moves.Load() {
-		a.moves.Store(true)
-	}
-	moved := *c // captured by value
-	clean := r.WithContext(&movedContext{tokenContext{r.Context(), tok}, movedKey{a}, func() rawCredential { return moved }})
-	u := *r.URL
-	u.RawQuery, u.ForceQuery = query, false
-	clean.URL, clean.RequestURI = &u, uri
-	if _, parsed := r.Form[name]; parsed {
-		form := make(url.Values, len(r.Form))
-		for k, v := range r.Form {
-			form[k] = v
-		}
-		delete(form, name)
-		if body, ok := r.PostForm[name]; ok {
-			form[name] = body
-		}
-		clean.Form = form
-	}
-	return clean
-}
-
-// HideQueryToken takes the query parameter out of requests and hands it on to
-// the middleware inside. Put it outermost: around access logs, which would
-// write the token, and around http.ServeMux, which would repeat it in the
-// Location of a redirect to a cleaned path.
-func (a *Authority) HideQueryToken(next http.Handler) http.Handler {
-	if next == nil {
-		panic("apitoken: " + caller() + ": HideQueryToken around no handler")
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, a.WithoutQueryToken(r))
-	})
 }
 
 func equalFoldASCII(s, lower string) bool {

@@ -2,6 +2,7 @@ package apitoken_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -408,13 +410,16 @@ func FuzzConfig(f *testing.F) {
 	})
 }
 
+// An IPv4 address with a port, or an IPv6 address in brackets.
+var forwardedWithPort = regexp.MustCompile(`^(?:([0-9.]+):([0-9]+)|\[(?s:(.*:.*))\](?::([0-9]+))?)$`)
+
 // FuzzForwardedFor compares the address behind proxies with a list that is read
 // from the right.
 func FuzzForwardedFor(f *testing.F) {
 	for _, c := range []struct{ peer, fields string }{
 		{"10.0.0.1:1", "203.0.113.9"}, {"10.0.0.1:1", "192.0.2.1, 203.0.113.9"}, {"10.0.0.1:1", "192.0.2.1\n10.0.0.2"}, {"203.0.113.9:1", "10.0.0.1"},
 		{"10.0.0.1:1", ""}, {"10.0.0.1:1", ","}, {"10.0.0.1:1", "a, 10.0.0.2"}, {"[::ffff:10.0.0.1]:1", "::ffff:203.0.113.9"}, {"10.0.0.1:1", "fe80::1%eth0"},
-		{"@", "10.0.0.1"}, {"[2001:db8::1]:1", "2001:db8::2, [2001:db8::3]"}, {"10.0.0.1:1", "1.2.3.4:80"}, {"10.0.0.1:1", " \t1.2.3.4\t "}, {"10.0.0.1:1", "10.0.0.2,,10.0.0.3"},
+		{"@", "10.0.0.1"}, {"[2001:db8::1]:1", "2001:db8::2, [2001:db8::3]"}, {"10.0.0.1:1", "1.2.3.4:80"}, {"10.0.0.1:1", "[2001:db9::7]:65536"}, {"10.0.0.1:1", " \t1.2.3.4\t "}, {"10.0.0.1:1", "10.0.0.2,,10.0.0.3"},
 	} {
 		f.Add(c.peer, c.fields)
 	}
@@ -438,6 +443,11 @@ func FuzzForwardedFor(f *testing.F) {
 		for len(chain) > 0 && isProxy(want) {
 			last := strings.Trim(chain[len(chain)-1], " \t")
 			chain = chain[:len(chain)-1]
+			if m := forwardedWithPort.FindStringSubmatch(last); m != nil {
+				if _, err := strconv.ParseUint(cmp.Or(m[2], m[4], "0"), 10, 16); err == nil {
+					last = m[1] + m[3]
+				}
+			}
 			next, err := netip.ParseAddr(last)
 			if err != nil {
 				want = netip.Addr{}

@@ -227,6 +227,25 @@ func FuzzPermissionSet(f *testing.F) {
 	})
 }
 
+// A token of the prefix acme in a query, but for its checksum.
+var tokenInQuery = regexp.MustCompile(`(?:a|%61)(?:c|%63)(?:m|%6[dD])(?:e|%65)(?:_|%5[fF])(?:[0-9A-Za-z]|%3[0-9]|%[46][1-9a-fA-F]|%[57][0-9aA]){66}`)
+
+// withoutSecrets leaves of each token in a query what is public.
+func withoutSecrets(query string) string {
+	for at := 0; ; {
+		m := tokenInQuery.FindStringIndex(query[at:])
+		if m == nil {
+			return query
+		}
+		begin, end := at+m[0], at+m[1]
+		at = begin + 1
+		text, _ := url.PathUnescape(query[begin:end])
+		if sum62(text[:len(text)-6]) == text[len(text)-6:] {
+			query = query[:begin] + text[:len("acme_")+17] + query[end:]
+		}
+	}
+}
+
 func FuzzWithoutQueryToken(f *testing.F) {
 	addPresentations(f)
 	g := newRig(f, func(c *apitoken.Config) { c.Observe = nil })
@@ -238,7 +257,7 @@ func FuzzWithoutQueryToken(f *testing.F) {
 		require.Equal(t, before, *r.URL, "the original is not touched")
 
 		// The oracle: what net/url reads, less the parameter.
-		want, _ := url.ParseQuery(query)
+		want, _ := url.ParseQuery(withoutSecrets(query))
 		want.Del("apiToken")
 		got, _ := url.ParseQuery(clean.URL.RawQuery)
 		require.Equal(t, want, got)
@@ -254,8 +273,9 @@ func FuzzWithoutQueryToken(f *testing.F) {
 				kept = append(kept, pair)
 			}
 		}
-		require.Equal(t, strings.Join(kept, "&"), clean.URL.RawQuery)
-		require.Equal(t, found, clean != r)
+		rest := withoutSecrets(strings.Join(kept, "&"))
+		require.Equal(t, rest, clean.URL.RawQuery)
+		require.Equal(t, found || rest != query, clean != r)
 		uri := "/p"
 		if clean.URL.RawQuery != "" {
 			uri += "?" + clean.URL.RawQuery

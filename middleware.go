@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -40,6 +41,7 @@ func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handl
 			} else {
 				r = r.WithContext(&tokenContext{r.Context(), tok})
 			}
+			varies(w.Header())
 			next.ServeHTTP(w, r)
 		})
 	}
@@ -64,6 +66,7 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 		if q.raw.source == InQuery {
 			r = a.cleared(w, &q, Token{})
 		}
+		varies(w.Header())
 		h(w, r, tok)
 	})
 }
@@ -90,6 +93,19 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	return a.withoutQueryToken(q.http, tok, &q.raw)
 }
 
+// varies says that an answer depends on the token, before the handler, which can
+// add to it or replace it. Otherwise a cache that keeps answers to requests with a
+// token (nginx does, RFC 9111 section 3.5 forbids it) gives them to requests without
+// one. The value is in memory of this answer alone.
+func varies(h http.Header) {
+	const field = "Authorization"
+	if others := h["Vary"]; len(others) == 0 {
+		h["Vary"] = []string{field}
+	} else if !slices.Contains(others, field) {
+		h["Vary"] = append(slices.Clip(others), field)
+	}
+}
+
 // Check decides about a request and writes nothing. The error is a [Refusal],
 // for [Authority.Refuse]. Check leaves the query parameter in the request; use
 // [Authority.WithoutQueryToken] before passing it on.
@@ -107,6 +123,17 @@ func (a *Authority) Check(r *http.Request, requirement Requirement) (Token, erro
 		return Token{}, refusal
 	}
 	return tok, nil
+}
+
+// HasCredential reports whether a request presents what Check would decide about,
+// valid or not: its refusal would not be [ErrNoToken]. It decides nothing, and
+// nothing is counted or told to the observer.
+func (a *Authority) HasCredential(r *http.Request) bool {
+	var c rawCredential
+	if a.ready() {
+		a.readCredential(r, &c)
+	}
+	return c.source != ""
 }
 
 // Credential is a token that did not come by [http.Request], for

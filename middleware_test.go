@@ -584,7 +584,7 @@ func TestAGoodTokenReachesTheHandlerOnceWithTheToken(t *testing.T) {
 	require.Equal(t, 1, s.called())
 	assert.Equal(t, http.StatusTeapot, w.Code)
 	assert.Equal(t, "short and stout", w.Body.String())
-	assert.Equal(t, http.Header{"Etag": {`"1"`}}, w.Header(), "nothing is added")
+	assert.Equal(t, http.Header{"Etag": {`"1"`}, "Vary": {"Authorization"}}, w.Header(), "nothing else is added")
 	assert.Equal(t, []string{"apiToken " + goodToken.text}, s.request.Header["Authorization"], "stays on the request")
 	assert.Equal(t, "a=1", s.request.URL.RawQuery)
 
@@ -712,6 +712,12 @@ func TestACORSPreflightIsNoException(t *testing.T) {
 
 // What guards promise about each other and about themselves.
 
+func withoutFields(h http.Header, names ...string) {
+	for _, name := range names {
+		delete(h, name)
+	}
+}
+
 func TestGuardsCanBeNested(t *testing.T) {
 	g := newRig(t)
 	for _, c := range []struct {
@@ -733,7 +739,7 @@ func TestGuardsCanBeNested(t *testing.T) {
 			a, s = askGuard(t, nested(wireReports), newRequest(c.target, c.fields...))
 			want := insufficientScope
 			want.Required, want.Missing = []string{"reports:read"}, []string{"reports:read"}
-			delete(a.header, "Referrer-Policy") // from the outer guard, which had accepted
+			withoutFields(a.header, "Referrer-Policy", "Vary") // from the outer guard, which had accepted
 			mustRefuse(t, a, s, want, "")
 		})
 	}
@@ -748,7 +754,7 @@ func TestAParameterThatIsAddedBetweenTwoGuardsIsTheSecondOne(t *testing.T) {
 		})
 	}
 	a, s := askGuard(t, func(h http.Handler) http.Handler { return g.Guard(apitoken.AnyToken())(add(h)) }, newRequest("/?apiToken="+goodToken.text))
-	delete(a.header, "Referrer-Policy")
+	withoutFields(a.header, "Referrer-Policy", "Vary")
 	mustRefuse(t, a, s, invalidRequest, "more than once")
 
 	without := func(h http.Handler) http.Handler {

@@ -67,9 +67,10 @@ func allInside(inner, outer []netip.Prefix) bool {
 // It begins with the peer of the connection and, as long as that is a trusted
 // proxy, goes to the next address of X-Forwarded-For from the right. What stands
 // to the left of the first address that is not a trusted proxy could have been
-// written by anybody and is not looked at. The address is not known, and a token
-// that is bound to networks is refused, where a trusted proxy appended something
-// else than an address. The error is about a network that is none.
+// written by anybody and is not looked at. An address may have a port, and IPv6
+// addresses may stand in brackets. The address is not known, and a token that is
+// bound to networks is refused, where a trusted proxy appended anything else. The
+// error is about a network that is none.
 func ForwardedFor(trusted ...netip.Prefix) (func(*http.Request) (netip.Addr, error), error) {
 	proxies, err := networks(trusted)
 	if err != nil {
@@ -93,8 +94,8 @@ func ForwardedFor(trusted ...netip.Prefix) (func(*http.Request) (netip.Addr, err
 				} else {
 					last, more = rest, false
 				}
-				next, err := netip.ParseAddr(strings.Trim(last, " \t"))
-				if err != nil {
+				next, ok := forwardedAddr(strings.Trim(last, " \t"))
+				if !ok {
 					return netip.Addr{}, nil
 				}
 				addr = next.Unmap()
@@ -102,6 +103,20 @@ func ForwardedFor(trusted ...netip.Prefix) (func(*http.Request) (netip.Addr, err
 		}
 		return addr, nil
 	}, nil
+}
+
+// forwardedAddr reads an element of X-Forwarded-For, which has no standard. Most
+// proxies append an address alone; Azure and IIS append its port, too, and some
+// write IPv6 in brackets, as in a URL.
+func forwardedAddr(s string) (netip.Addr, bool) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return addr, true
+	}
+	if strings.HasSuffix(s, "]") {
+		s += ":0" // what follows has ParseAddrPort check the brackets
+	}
+	both, err := netip.ParseAddrPort(s)
+	return both.Addr(), err == nil
 }
 
 // ipv4Peer returns the address of an IPv4 address and port, if that is what s is and

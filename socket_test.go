@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
 )
 
 // What an http.Client would not send, or would send in another form.
@@ -230,4 +232,50 @@ func TestPermissionsAreBoundToHandlersNotToPaths(t *testing.T) {
 	a, _ = rawAsk(t, server, "GET /files/admin/x HTTP/1.1\r\nHost: h\r\nAuthorization: apiToken "+goodToken.text+"\r\n\r\n")
 	require.Equal(t, 403, a.status)
 	assert.Zero(t, admin.called())
+}
+
+// A cache in front must not give the answer to a token to a request without one.
+func TestAnAcceptedAnswerVariesByAuthorization(t *testing.T) {
+	g := newRig(t)
+	var handler http.HandlerFunc
+	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler(w, r) })
+	mux := http.NewServeMux()
+	mux.Handle("/require", g.Require(wireRead)(inner))
+	mux.Handle("/twice", g.Require(wireRead)(g.Require(wireRead)(inner)))
+	mux.Handle("/argument", g.Handler(func(w http.ResponseWriter, r *http.Request, _ apitoken.Token) { handler(w, r) }, wireRead))
+	shared := []string{"Origin", "spare"}
+	outer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" {
+			w.Header()["Vary"] = shared[:1]
+		}
+		mux.ServeHTTP(w, r)
+	})
+	server := httptest.NewServer(outer)
+	defer server.Close()
+	nothing := func(http.ResponseWriter, *http.Request) {}
+	for _, path := range []string{"/require", "/twice", "/argument"} {
+		for _, c := range []struct {
+			name, query, fields string
+			handler             http.HandlerFunc
+			want                []string
+		}{
+			{"by header", "", "Authorization: apiToken " + goodToken.text + "\r\n", nothing, []string{"Authorization"}},
+			{"by query", "?apiToken=" + goodToken.text, "", nothing, []string{"Authorization"}},
+			{"inside of what varies by Origin", "", "Origin: https://a.example\r\nAuthorization: apiToken " + goodToken.text + "\r\n", nothing, []string{"Origin", "Authorization"}},
+			{"and the handler says more", "", "Authorization: apiToken " + goodToken.text + "\r\n",
+				func(w http.ResponseWriter, _ *http.Request) { w.Header().Add("Vary", "Accept") }, []string{"Authorization", "Accept"}},
+			{"unless the handler says otherwise", "", "Authorization: apiToken " + goodToken.text + "\r\n",
+				func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Vary", "*") }, []string{"*"}},
+			{"refused, which is not for caches", "", "", nil, nil},
+		} {
+			if path == "/twice" && c.query != "" {
+				continue // the parameter is gone, and its token found again
+			}
+			handler = c.handler
+			a, raw := rawAsk(t, server, "GET "+path+c.query+" HTTP/1.1\r\nHost: h\r\n"+c.fields+"\r\n")
+			assert.Equal(t, c.want, a.header["Vary"], "%s %s", path, c.name)
+			assert.Equal(t, len(c.want), strings.Count(raw, "Vary: "), "%s %s", path, c.name)
+		}
+	}
+	assert.Equal(t, []string{"Origin", "spare"}, shared, "what others handed over is theirs")
 }

@@ -18,20 +18,20 @@ import (
 // Requests are made by whoever is signed in (Config.Identify) or with an API
 // token (Config.IdentifyToken), not with both. Those that change something and
 // that a browser makes on behalf of another site are refused, as
-// [http.CrossOriginProtection] decides.
+// [http.CrossOriginProtection] decides, unless they have a token and nobody is
+// signed in: a browser adds cookies by itself, but no token.
 func NewAPI(c Config) (http.Handler, error) {
-	if err := c.check(); err != nil {
+	protection, err := c.check()
+	if err != nil {
 		return nil, err
 	}
-	a := &api{c}
-	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.refuse(w, r, apiCrossOrigin.problem("The request comes from a page of another site."))
-	}))
-	return protection.Handler(a), nil
+	return &api{c, protection}, nil
 }
 
-type api struct{ config Config }
+type api struct {
+	config     Config
+	protection *http.CrossOriginProtection
+}
 
 // An apiOperation is what a method does with a path.
 type apiOperation struct {
@@ -123,6 +123,10 @@ func apiNoBody(f func(*apiCall) (any, error)) func(*apiCall) (any, error) {
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &apiCall{api: a, w: w, r: r, status: http.StatusOK}
+	if a.fromElsewhere(r) && !a.config.Authority.HasCredential(r) {
+		a.refuse(w, r, apiFromElsewhere())
+		return
+	}
 	allow, err := c.find()
 	if allow != nil {
 		w.Header().Set("Allow", strings.Join(allow, ", "))

@@ -23,15 +23,27 @@ func (a *api) identify(r *http.Request, who apiWho) (apitoken.Actor, error) {
 	if who == apiAnyone {
 		return apitoken.Actor{}, nil
 	}
-	tok, refusal := a.config.Authority.Check(r, apitoken.AnyToken().HeaderOnly())
-	if errors.Is(refusal, apitoken.ErrMalformed) {
-		return apitoken.Actor{}, refusal
+	check := func() (apitoken.Token, error) {
+		return a.config.Authority.Check(r, apitoken.AnyToken().HeaderOnly())
+	}
+	var tok apitoken.Token
+	var refusal error
+	presented := a.config.Authority.HasCredential(r)
+	if presented {
+		if tok, refusal = check(); errors.Is(refusal, apitoken.ErrMalformed) {
+			return apitoken.Actor{}, refusal
+		}
 	}
 	actor, err := a.session(r)
-	signedIn, presented := err == nil, !errors.Is(refusal, apitoken.ErrNoToken)
+	signedIn := err == nil
+	if !presented && (errors.Is(err, ErrNotSignedIn) || signedIn && who == apiBearer) { // else no token is missing, and none is to be counted as such
+		_, refusal = check()
+	}
 	switch {
 	case err != nil && !errors.Is(err, ErrNotSignedIn):
 		return apitoken.Actor{}, err
+	case signedIn && a.fromElsewhere(r):
+		return apitoken.Actor{}, apiFromElsewhere()
 	case signedIn && presented:
 		return apitoken.Actor{}, apiTwoIdentities.problem("The request has both a session and an API token. Send one of them.")
 	case signedIn && who == apiSomeone:
@@ -54,28 +66,39 @@ func (a *api) identify(r *http.Request, who apiWho) (apitoken.Actor, error) {
 // that is nobody.
 func (a *api) session(r *http.Request) (apitoken.Actor, error) {
 	actor, err := askActor("Config.Identify", func() (apitoken.Actor, error) { return a.config.Identify(r) })
-	if err == nil && (actor.User == "" || actor.Environment == "") {
-		err = errors.New("manage: Config.Identify returned an actor without user or environment, and no error")
+	if lacks := incomplete("Config.Identify", actor); err == nil && lacks != "" {
+		err = apiForbidden.problem(lacks)
 	}
 	return actor, err
+}
+
+// fromElsewhere reports whether a page of another site makes a request that changes
+// something.
+func (a *api) fromElsewhere(r *http.Request) bool { return a.protection.Check(r) != nil }
+
+func apiFromElsewhere() error {
+	return apiCrossOrigin.problem("The request comes from a page of another site.")
 }
 
 // bearer asks the service for whom a token may manage tokens.
 func (a *api) bearer(r *http.Request, tok apitoken.Token) (apitoken.Actor, error) {
 	no := apiTokenNotAllowed.problem("This API token may not be used to manage tokens, other than itself.")
+	const function = "Config.IdentifyToken"
 	if a.config.IdentifyToken == nil {
 		return apitoken.Actor{}, no
 	}
-	actor, err := askActor("Config.IdentifyToken", func() (apitoken.Actor, error) { return a.config.IdentifyToken(r, tok) })
+	actor, err := askActor(function, func() (apitoken.Actor, error) { return a.config.IdentifyToken(r, tok) })
 	switch {
 	case errors.Is(err, apitoken.ErrUnavailable):
 		return apitoken.Actor{}, err
 	case err != nil:
 		return apitoken.Actor{}, no
-	case actor.User == "":
-		return apitoken.Actor{}, errors.New("manage: Config.IdentifyToken returned an actor without user, and no error")
-	case actor.Environment != tok.Environment(): // users of two environments may have the same name
-		return apitoken.Actor{}, errors.New("manage: Config.IdentifyToken returned an actor of another environment than the token's")
+	}
+	if lacks := incomplete(function, actor); lacks != "" {
+		return apitoken.Actor{}, apiTokenNotAllowed.problem(lacks)
+	}
+	if actor.Environment != tok.Environment() { // users of two environments may have the same name
+		return apitoken.Actor{}, apiTokenNotAllowed.problem(function + " returned an actor whose Environment is not that of the token.")
 	}
 	actor.Token = tok // whatever the actor may do, they came by this token
 	return actor, nil

@@ -32,14 +32,27 @@ func (c *apiCall) readHeaders() error {
 	return nil
 }
 
-// ifVersion returns the version that If-Match asks for, 0 for any.
+// apiCodings are the content codings that proxies put into an entity tag.
+var apiCodings = []string{"gzip", "br", "zstd", "deflate"}
+
+// ifVersion returns the version that If-Match asks for, 0 for any. A proxy that
+// compresses an answer changes its entity tag: nginx makes it weak, and Apache
+// appends the coding ("…-gzip"). The client has no other tag to send, and it
+// still names one version of the token, whatever the bytes of the answer were.
 func (c *apiCall) ifVersion() (int64, error) {
 	value := c.r.Header.Get("If-Match")
 	if value == "" || value == "*" {
 		return 0, nil
 	}
-	version, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 64)
-	if err != nil || version < 1 || apiETag(version) != value {
+	tag := strings.TrimPrefix(value, "W/")
+	for _, coding := range apiCodings {
+		if name, ok := strings.CutSuffix(tag, "-"+coding+`"`); ok {
+			tag = name + `"`
+			break
+		}
+	}
+	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
+	if err != nil || version < 1 || apiETag(version) != tag {
 		return 0, &apitoken.FieldError{Field: "If-Match", Problem: `is not a single ETag as this API sends it, such as "4501592764112938", or *`}
 	}
 	return version, nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -46,6 +47,12 @@ type Config struct {
 	// gives to be copied; "" means "apiToken".
 	Scheme string
 
+	// TrustedOrigins are origins of web pages, such as "https://acme.example", that
+	// may make changes with the session of a user, beside the origin that a request
+	// is addressed to. Name the public origin of this service if a proxy in front
+	// does not pass the Host on; any other one can do all that the user can.
+	TrustedOrigins []string
+
 	// Failed is told why a request is answered with 503, which clients are not:
 	// the error may name hosts and files.
 	Failed func(*http.Request, error)
@@ -54,7 +61,9 @@ type Config struct {
 // ErrNotSignedIn is what Config.Identify returns when nobody is signed in.
 var ErrNotSignedIn = errors.New("manage: nobody is signed in")
 
-func (c *Config) check() error {
+// check returns what is wrong with c, and otherwise what tells requests of other
+// sites.
+func (c *Config) check() (*http.CrossOriginProtection, error) {
 	var mistakes []error
 	switch {
 	case c.Authority == nil:
@@ -65,7 +74,13 @@ func (c *Config) check() error {
 	if c.Identify == nil {
 		mistakes = append(mistakes, errors.New("manage: Config.Identify is missing: without it nobody is signed in"))
 	}
-	return errors.Join(mistakes...)
+	protection := http.NewCrossOriginProtection()
+	for i, origin := range c.TrustedOrigins {
+		if err := protection.AddTrustedOrigin(origin); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("manage: Config.TrustedOrigins[%d]: %w", i, err))
+		}
+	}
+	return protection, errors.Join(mistakes...)
 }
 
 // fieldErrors returns all that err says of fields.
@@ -80,6 +95,21 @@ func fieldErrors(err error) (all []*apitoken.FieldError) {
 		all = append(all, e)
 	}
 	return all
+}
+
+// incomplete says which fields an actor lacks, "" if none.
+func incomplete(what string, actor apitoken.Actor) string {
+	var lacks []string
+	if actor.User == "" {
+		lacks = append(lacks, "User")
+	}
+	if actor.Environment == "" {
+		lacks = append(lacks, "Environment")
+	}
+	if lacks == nil {
+		return ""
+	}
+	return what + " returned an actor without " + strings.Join(lacks, " and ") + "."
 }
 
 // askActor calls a function of the service. A panic is an error, after which

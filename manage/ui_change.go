@@ -2,6 +2,7 @@ package manage
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -270,8 +271,9 @@ type uiBulkPage struct {
 	Failed  string // the ID at which it stopped
 }
 
-// maxUIBulk is how many tokens the core lets one change at once.
-const maxUIBulk = 200
+// maxUIBulk is how many tokens can be selected: a page of the list. Each is read
+// before it is shown, one after the other.
+const maxUIBulk = uiPerPage
 
 func (ui *ui) bulkForm(rq *uiRequest) {
 	ids := rq.URL.Query()["id"]
@@ -293,7 +295,11 @@ func (ui *ui) askBulk(rq *uiRequest, status int, action string, ids []string, pr
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	if len(ids) > maxUIBulk {
-		ui.fail(rq, http.StatusUnprocessableEntity, "Too many API tokens", "At most 200 can be changed at once. Nothing was changed.")
+		ui.fail(rq, http.StatusUnprocessableEntity, "Too many API tokens", fmt.Sprintf("At most %d can be changed at once. Nothing was changed.", maxUIBulk))
+		return
+	}
+	if len(ids) > 0 && !slices.Contains([]string{"activate", "deactivate", "delete"}, action) { // before anything is read
+		ui.fail(rq, http.StatusUnprocessableEntity, "This is not possible", "API tokens can be activated, deactivated and deleted together; nothing else.")
 		return
 	}
 	owners := map[string]bool{}
@@ -328,9 +334,6 @@ func (ui *ui) askBulk(rq *uiRequest, status int, action string, ids []string, pr
 		}
 	case "delete":
 		p.Button, p.Danger, p.Effect = "Delete "+n, true, "Requests with them are refused from now on, and what is known about them is removed. This can’t be undone."
-	default:
-		ui.fail(rq, http.StatusUnprocessableEntity, "This is not possible", "API tokens can be activated, deactivated and deleted together; nothing else.")
-		return
 	}
 	p.Title = p.Button + "?"
 	p.Heading = p.Title

@@ -2,6 +2,7 @@ package manage
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -85,6 +86,10 @@ func uiParseDays(s string) (time.Duration, bool) {
 	return time.Duration(n) * uiDay, true
 }
 
+// maxUIUnknown bounds how many unknown permissions of a link are named: a link may
+// have a megabyte of them.
+const maxUIUnknown = 10
+
 // generatePage makes the form from what was filled in, by a link or before.
 func (ui *ui) generatePage(rq *uiRequest, q url.Values) *uiGeneratePage {
 	p := &uiGeneratePage{
@@ -139,14 +144,17 @@ func (ui *ui) generatePage(rq *uiRequest, q url.Values) *uiGeneratePage {
 		p.Expiries[i].Selected = e.Value == chosen && e.Not == ""
 	}
 
-	var wanted []string
+	wanted := map[string]bool{} // names that were not found yet
 	for _, list := range q["permission"] {
-		wanted = append(wanted, strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' })...)
+		for name := range strings.FieldsFuncSeq(list, func(c rune) bool { return c == ',' || c == ' ' }) {
+			wanted[name] = true
+		}
 	}
 	known := ui.config.Authority.Catalog().All()
 	p.Groups = uiGroups(known, func(perm apitoken.Permission) uiPermission {
 		e := uiPermission{Name: perm.Name(), Description: perm.Description(), Denied: !uiMayGrant(rq.actor, perm)}
-		asked := slices.Contains(wanted, perm.Name())
+		asked := wanted[perm.Name()]
+		delete(wanted, perm.Name())
 		e.Selected = asked && !e.Denied
 		if asked && e.Denied {
 			p.Refused = append(p.Refused, perm.Name()+", which you do not have yourself")
@@ -159,10 +167,12 @@ func (ui *ui) generatePage(rq *uiRequest, q url.Values) *uiGeneratePage {
 		}
 		return e
 	})
-	for _, name := range wanted {
-		if !slices.ContainsFunc(known, func(perm apitoken.Permission) bool { return perm.Name() == name }) {
-			p.Refused = append(p.Refused, fmt.Sprintf("%.128s, which this service does not know", name))
-		}
+	unknown := slices.Sorted(maps.Keys(wanted))
+	for _, name := range unknown[:min(maxUIUnknown, len(unknown))] {
+		p.Refused = append(p.Refused, fmt.Sprintf("%.128s, which this service does not know", name))
+	}
+	if more := len(unknown) - maxUIUnknown; more > 0 {
+		p.Refused = append(p.Refused, fmt.Sprintf("%d more that this service does not know", more))
 	}
 	return p
 }

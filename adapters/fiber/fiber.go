@@ -33,7 +33,9 @@ func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) fiber.Han
 		}
 		admitted, answer := admit.Request(guard, r)
 		for name, values := range answer.Header() {
-			c.Response().Header.Del(name)
+			if name != "Vary" { // which others have said more of
+				c.Response().Header.Del(name)
+			}
 			for _, v := range values {
 				c.Response().Header.Add(name, v)
 			}

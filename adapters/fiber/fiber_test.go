@@ -285,6 +285,16 @@ func TestAGroupIsGuardedByUse(t *testing.T) {
 	assert.Equal(t, 1, called)
 }
 
+func TestWhatOthersSayOfVaryStays(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	addr := serve(t, auth, fiber.Config{}, func(c fiber.Ctx) error {
+		c.Vary("Origin")
+		return c.Next()
+	})
+	resp, _ := exchange(t, addr, "GET /devices/7 HTTP/1.1\r\nHost: h\r\nAuthorization: apiToken "+apitokentest.Token(t, auth, readDevices)+"\r\n\r\n")
+	assert.Equal(t, []string{"Origin", "Authorization"}, resp.Header["Vary"])
+}
+
 func TestARequirementThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
 	assert.Panics(t, func() { apitokenfiber.Guard(auth, apitoken.Requirement{}) })

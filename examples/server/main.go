@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -51,18 +52,22 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) (err error) {
-	addr, storeURL, publicMetrics, command, err := parseFlags(args)
+	flags, err := parseFlags(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if command != nil {
-		return tokenCommand(ctx, storeURL, command[1:])
+	if flags.command != nil {
+		return tokenCommand(ctx, flags.store, flags.command[1:])
+	}
+	front, err := newFront(flags.proxies, flags.origins)
+	if err != nil {
+		return err
 	}
 	// Listen first: when the port is taken, nothing has been made yet.
-	listener, err := net.Listen("tcp", addr)
+	listener, err := net.Listen("tcp", flags.addr)
 	if err != nil {
 		return err
 	}
@@ -74,7 +79,7 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	// A signal that comes early has to wait, so that nothing is made by half.
 	starting := context.WithoutCancel(ctx)
-	store, err := openStore(starting, storeURL)
+	store, err := openStore(starting, flags.store)
 	if err != nil {
 		return err
 	}
@@ -90,7 +95,7 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 
 	metrics := newMetrics()
-	auth, err := newAuthority(store, kept, metrics.and(apitoken.LogEvents(slog.New(slog.NewTextHandler(os.Stderr, nil)))))
+	auth, err := newAuthority(store, kept, front.client, metrics.and(apitoken.LogEvents(slog.New(slog.NewTextHandler(os.Stderr, nil)))))
 	if err != nil {
 		return err
 	}
@@ -100,10 +105,10 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 
 	url := "http://" + listener.Addr().String()
-	if !served(listener.Addr(), publicMetrics) {
+	if !served(listener.Addr(), flags.metrics) {
 		metrics = nil
 	}
-	handler, err := newHandler(auth, newSignIn(kept.Passwords), metrics)
+	handler, err := newHandler(auth, newSignIn(kept.Passwords, front), metrics)
 	if err != nil {
 		return err
 	}
@@ -124,7 +129,7 @@ func run(ctx context.Context, args []string) (err error) {
 	return serve(ctx, listener, handler)
 }
 
-func newAuthority(store database, kept *secrets, observe func(context.Context, apitoken.Event)) (*apitoken.Authority, error) {
+func newAuthority(store database, kept *secrets, clientAddr func(*http.Request) (netip.Addr, error), observe func(context.Context, apitoken.Event)) (*apitoken.Authority, error) {
 	keys, err := kept.keyring()
 	if err != nil {
 		return nil, err
@@ -136,6 +141,7 @@ func newAuthority(store database, kept *secrets, observe func(context.Context, a
 		IntegrityKeys:  keys.rows,                                      // who can write the database, but has not these, cannot make a token
 		EncryptionKeys: keys.secrets,                                   // users can see the secrets of their tokens again
 		ForeignTokens:  apitoken.ForeignTokens{MinLen: 32, MaxLen: 64}, // for "server token import"
+		ClientAddr:     clientAddr,
 		Observe:        observe,
 	})
 	if err != nil {
@@ -144,13 +150,21 @@ func newAuthority(store database, kept *secrets, observe func(context.Context, a
 	return auth, nil
 }
 
-// parseFlags reads the command line. command is "token" and what follows it, nil
+// A commandLine is what the flags say. command is "token" and what follows it, nil
 // to serve.
-func parseFlags(args []string) (addr, storeURL string, publicMetrics bool, command []string, err error) {
+type commandLine struct {
+	addr, store, proxies, origins string
+	metrics                       bool
+	command                       []string
+}
+
+func parseFlags(args []string) (c commandLine, err error) {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	flags.StringVar(&addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; with port 0 on a free one")
-	flags.StringVar(&storeURL, "store", "sqlite:apitoken.db", "keep tokens in `STORE`: "+storeKinds)
-	flags.BoolVar(&publicMetrics, "metrics", false, "serve /metrics to everyone; without it only if the address is of loopback")
+	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; with port 0 on a free one")
+	flags.StringVar(&c.store, "store", "sqlite:apitoken.db", "keep tokens in `STORE`: "+storeKinds)
+	flags.BoolVar(&c.metrics, "metrics", false, "serve /metrics to everyone; without it only if the address is of loopback")
+	flags.StringVar(&c.proxies, "proxy", "", "believe the X-Forwarded-For and X-Forwarded-Proto of proxies in `NETWORKS`, with commas between")
+	flags.StringVar(&c.origins, "origin", "", "take `ORIGINS`, such as https://acme.example, for this server's, if a proxy does not pass the Host on")
 	flags.SetOutput(io.Discard) // main prints the error
 	err = flags.Parse(args)
 	switch {
@@ -161,13 +175,13 @@ func parseFlags(args []string) (addr, storeURL string, publicMetrics bool, comma
 	case err == nil && strings.Contains(flags.Arg(0), "://"):
 		err = errors.New("unexpected argument, a URL (not shown, as it may contain a password); the one of the store follows -store")
 	case err == nil && flags.Arg(0) == "token":
-		command = flags.Args()
+		c.command = flags.Args()
 	case err == nil && flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
-	case err == nil && addr == "":
+	case err == nil && c.addr == "":
 		err = errors.New("-addr is empty")
 	}
-	return addr, storeURL, publicMetrics, command, err
+	return c, err
 }
 
 // shutdownTime is how long requests that are running may take to end.

@@ -32,8 +32,10 @@ func newManagement(auth *apitoken.Authority, signIn *signIn, routes []apitoken.R
 			actor.ManageOthers = false
 			return actor, nil
 		},
-		SignIn:  http.RedirectHandler("/", http.StatusSeeOther),
-		Routes:  routes,
+		SignIn:         http.RedirectHandler("/", http.StatusSeeOther),
+		Routes:         routes,
+		TrustedOrigins: signIn.front.origins,
+
 		Service: "Devices",
 		Home:    "/",
 		Failed: func(r *http.Request, err error) {

@@ -38,7 +38,7 @@ func TestMetricsAreOpenOnLoopbackOnlyUnlessAFlagSaysSo(t *testing.T) {
 	}
 	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalog, Store: memory.New()})
 	require.NoError(t, err)
-	h, err := newHandler(auth, newSignIn(nil), nil)
+	h, err := newHandler(auth, newSignIn(nil, noFront(t)), nil)
 	require.NoError(t, err)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

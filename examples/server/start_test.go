@@ -35,6 +35,8 @@ func TestABadStartIsOneLineAndCode1AndMakesNothing(t *testing.T) {
 		{"a path in memory", []string{"-store", "memory:x"}, "must be sqlite:PATH, memory:"},
 		{"a directory that is not there", []string{"-store", "sqlite:not/there.db"}, "there.db"},
 		{"no address", []string{"-addr", ""}, "-addr is empty"},
+		{"a proxy that is none", []string{"-proxy", "10.0.0.1,nginx"}, `-proxy: "nginx" is neither an address nor a network`},
+		{"an origin that is none", []string{"-origin", "acme.example"}, "-origin: invalid origin"},
 		{"no port", []string{"-addr", "127.0.0.1"}, "missing port"},
 		{"no number as port", []string{"-addr", "127.0.0.1:no-such-port"}, "no-such-port"},
 		{"a line break", []string{"serve\nme"}, `"serve\nme"`},

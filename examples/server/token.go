@@ -35,7 +35,7 @@ func tokenCommand(ctx context.Context, storeURL string, args []string) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	auth, err := newAuthority(store, kept, apitoken.LogEvents(slog.New(slog.NewTextHandler(os.Stderr, nil))))
+	auth, err := newAuthority(store, kept, nil, apitoken.LogEvents(slog.New(slog.NewTextHandler(os.Stderr, nil))))
 	if err != nil {
 		return err
 	}

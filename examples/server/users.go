@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -37,22 +37,23 @@ type signIn struct {
 	sessions  *scs.SessionManager
 	passwords map[string]password
 	nobody    password
-	slots     chan struct{} // one for each password that is being checked
+	front     *front
+	turns     *turns // to have a password checked
 }
 
-func newSignIn(passwords map[string]password) *signIn {
+func newSignIn(passwords map[string]password, front *front) *signIn {
 	sessions := scs.New()
 	sessions.Lifetime = 12 * time.Hour
 	sessions.Cookie.HttpOnly = true
 	sessions.Cookie.SameSite = http.SameSiteLaxMode
 	sessions.HashTokenInStore = true
-	return &signIn{sessions, passwords, newPassword(""), make(chan struct{}, maxChecks)}
+	return &signIn{sessions, passwords, newPassword(""), front, newTurns(maxChecks)}
 }
 
 // page prepares a handler for sessions. Requests of other sites that change
 // something are refused: browsers would send the cookie along.
 func (s *signIn) page(h http.Handler) http.Handler {
-	return http.NewCrossOriginProtection().Handler(s.session(h))
+	return s.front.protection().Handler(s.session(h))
 }
 
 // session prepares a handler that looks after requests of other sites itself.
@@ -61,7 +62,7 @@ func (s *signIn) session(h http.Handler) http.Handler {
 	tls.Cookie.Secure = true
 	plain, secure := s.sessions.LoadAndSave(h), tls.LoadAndSave(h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS != nil {
+		if s.front.https(r) {
 			secure.ServeHTTP(w, r)
 		} else {
 			plain.ServeHTTP(w, r)
@@ -81,7 +82,12 @@ func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.PostForm.Get("user")
-	good, err := s.check(r.Context(), name, r.PostForm.Get("password"))
+	client, err := s.front.client(r)
+	if err != nil {
+		http.Error(w, "unknown address", http.StatusServiceUnavailable)
+		return
+	}
+	good, err := s.check(r.Context(), client, name, r.PostForm.Get("password"))
 	switch {
 	case err != nil:
 		w.Header().Set("Retry-After", "5")
@@ -109,21 +115,20 @@ func (s *signIn) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 // Checking a password takes 19 MiB, by design. So few are checked at once; the
-// others wait, but not for long.
+// others wait, but not for long, and of each client one at a time.
 const (
 	maxChecks = 4
 	maxWait   = 5 * time.Second
 )
 
-func (s *signIn) check(ctx context.Context, user, text string) (bool, error) {
+func (s *signIn) check(ctx context.Context, client netip.Addr, user, text string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-ctx.Done():
-		return false, errors.New("too many sign-ins at once")
+	release, err := s.turns.take(ctx, client)
+	if err != nil {
+		return false, err
 	}
+	defer release()
 	// For an unknown user the same work is done, so that the time does not
 	// tell which users there are.
 	p, known := s.passwords[user]

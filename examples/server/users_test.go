@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -154,11 +155,11 @@ func TestKeysDerivedFromAPasswordAreTheSameEverywhereAndDiffer(t *testing.T) {
 }
 
 func TestFewPasswordsAreCheckedAtOnce(t *testing.T) {
-	s := newSignIn(derivedSecrets("secret").Passwords)
+	s := newSignIn(derivedSecrets("secret").Passwords, noFront(t))
 	var wg sync.WaitGroup
-	for range 3 * maxChecks {
+	for i := range 3 * maxChecks {
 		wg.Go(func() {
-			good, err := s.check(context.Background(), "ada", "secret")
+			good, err := s.check(context.Background(), netip.AddrFrom4([4]byte{192, 0, 2, byte(i / 2)}), "ada", "secret")
 			assert.True(t, good)
 			assert.NoError(t, err)
 		})
@@ -166,7 +167,7 @@ func TestFewPasswordsAreCheckedAtOnce(t *testing.T) {
 	wg.Wait()
 
 	for range maxChecks {
-		s.slots <- struct{}{}
+		s.turns.all <- struct{}{}
 	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel() // rather than wait
@@ -177,12 +178,13 @@ func TestFewPasswordsAreCheckedAtOnce(t *testing.T) {
 	assert.Equal(t, 503, w.Code)
 	assert.Equal(t, "5", w.Header().Get("Retry-After"))
 	assert.Empty(t, w.Result().Cookies())
+	assert.Empty(t, s.turns.share, "nothing is kept of clients who are gone")
 }
 
 func TestTheCookieIsSecureOverTLS(t *testing.T) {
 	auth, err := apitoken.New(apitoken.Config{Prefix: "demo", Permissions: &catalog, Store: memory.New()})
 	require.NoError(t, err)
-	h, err := newHandler(auth, newSignIn(derivedSecrets("secret").Passwords), nil)
+	h, err := newHandler(auth, newSignIn(derivedSecrets("secret").Passwords, noFront(t)), nil)
 	require.NoError(t, err)
 	r := httptest.NewRequest("POST", "/login", strings.NewReader("user=ada&password=secret"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
+	"slices"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -67,6 +68,9 @@ func (a *Answer) Message() string {
 // SendTo writes the header fields, and the rest if the request was refused.
 func (a *Answer) SendTo(w http.ResponseWriter) {
 	for name, values := range a.header {
+		if name == "Vary" { // of which others have said their part
+			values = append(slices.Clip(w.Header()[name]), values...)
+		}
 		w.Header()[name] = values
 	}
 	if a.status != 0 {

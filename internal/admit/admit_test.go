@@ -29,8 +29,10 @@ func TestAnAcceptedRequestComesBackAsItsHandlerIsToSeeIt(t *testing.T) {
 	assert.Equal(t, "/devices?x=1", admitted.RequestURI)
 	assert.Zero(t, answer.Status())
 	w := httptest.NewRecorder()
+	w.Header().Set("Vary", "Origin") // as CORS around it has said
 	answer.SendTo(w)
 	assert.Equal(t, "private, no-store", w.Header().Get("Cache-Control"))
+	assert.Equal(t, []string{"Origin", "Authorization"}, w.Header()["Vary"])
 	w.WriteHeader(204)
 	assert.Equal(t, 204, w.Code, "the handler's to say")
 }

@@ -247,6 +247,17 @@ func (s Suite) TestForwardedForFindsTheFirstAddressThatIsNoProxy(t *testing.T) {
 		{"an empty field", "10.0.0.1:1", []string{""}, "invalid IP"},
 		{"a network instead of an address", "10.0.0.1:1", []string{"192.0.2.0/24"}, "invalid IP"},
 		{"no peer", "@", []string{"192.0.2.7"}, "invalid IP"},
+		{"a port, as Azure writes it", "10.0.0.1:1", []string{"192.0.2.7:49153"}, "192.0.2.7"},
+		{"a port behind a proxy that has one", "10.0.0.1:1", []string{"192.0.2.7:49153, 10.0.0.2:80"}, "192.0.2.7"},
+		{"IPv6 with a port", "10.0.0.1:1", []string{"[2001:db8::7]:49153"}, "2001:db8::7"},
+		{"IPv6 in brackets", "10.0.0.1:1", []string{"[2001:db8::7]"}, "2001:db8::7"},
+		{"IPv4 as IPv6 in brackets", "10.0.0.1:1", []string{"[::ffff:192.0.2.7]:1"}, "192.0.2.7"},
+		{"IPv4 in brackets", "10.0.0.1:1", []string{"[192.0.2.7]"}, "invalid IP"},
+		{"half a bracket", "10.0.0.1:1", []string{"[2001:db8::7"}, "invalid IP"},
+		{"two brackets", "10.0.0.1:1", []string{"[[2001:db8::7]]"}, "invalid IP"},
+		{"a port that is none", "10.0.0.1:1", []string{"192.0.2.7:65536"}, "invalid IP"},
+		{"no port after its colon", "10.0.0.1:1", []string{"192.0.2.7:"}, "invalid IP"},
+		{"a port with a sign", "10.0.0.1:1", []string{"192.0.2.7:+1"}, "invalid IP"},
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = c.peer

@@ -1,0 +1,99 @@
+package apitoken_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/allocated"
+)
+
+// Clients misspell the parameter, and paste tokens into search fields.
+func TestHideQueryTokenLeavesOfAnyTokenInTheQueryItsDisplayIDOnly(t *testing.T) {
+	display := goodToken.text[:len(goodToken.text)-43-6]
+	text, encoded := goodToken.text, ""
+	for _, c := range []byte(goodToken.text) {
+		encoded += fmt.Sprintf("%%%02x", c)
+	}
+	foreign := strings.Replace(text, "acme_", "other_", 1)
+	broken := text[:len(text)-1] + map[bool]string{true: "1", false: "0"}[strings.HasSuffix(text, "0")]
+	for _, c := range []struct{ name, query, want string }{
+		{"a misspelt name", "apitoken=" + text, "apitoken=" + display},
+		{"in the middle", "a=1&token=" + text + "&b=%zz", "a=1&token=" + display + "&b=%zz"},
+		{"twice", "a=" + text + "&b=" + text, "a=" + display + "&b=" + display},
+		{"a name of its own", text, display},
+		{"within another text", "q=Bearer+x" + text + "y", "q=Bearer+x" + display + "y"},
+		{"within another URL", "to=" + url.QueryEscape("https://h/?apiToken="+text), "to=" + url.QueryEscape("https://h/?apiToken=") + display},
+		{"after a semicolon", "a=1;apiToken=" + text, "a=1;apiToken=" + display},
+		{"its underscore encoded", "a=" + strings.ReplaceAll(text, "_", "%5F"), "a=" + display},
+		{"all of it encoded", "a=" + encoded, "a=" + display},
+		{"all of it encoded in upper case", "a=" + strings.ToUpper(encoded), "a=" + display},
+		{"of another prefix", "a=" + foreign, "a=" + foreign},
+		{"without a right checksum", "a=" + broken, "a=" + broken},
+		{"cut off", "a=" + text[:len(text)-1], "a=" + text[:len(text)-1]},
+		{"a display ID", "a=" + display, "a=" + display},
+		{"half an escape", "a=acme%5", "a=acme%5"},
+		{"the parameter too", "apiToken=" + text + "&apitoken=" + text, "apitoken=" + display},
+	} {
+		for _, off := range []bool{false, true} {
+			g := newRig(t, func(c *apitoken.Config) { c.NoQueryToken = off })
+			want := c.want
+			if c.name == "the parameter too" && off {
+				want = "apiToken=" + display + "&" + want
+			}
+			r := newRequest("/p?" + c.query)
+			clean := g.WithoutQueryToken(r)
+			assert.Equal(t, want, clean.URL.RawQuery, c.name)
+			assert.Equal(t, "/p?"+want, clean.RequestURI, c.name)
+			assert.Equal(t, c.query, r.URL.RawQuery, "the outer handler's is not touched")
+			assert.Same(t, clean, g.WithoutQueryToken(clean))
+		}
+	}
+
+	g := newRig(t)
+	var s spy
+	g.HideQueryToken(g.Require(wireRead)(&s)).ServeHTTP(httptest.NewRecorder(), newRequest("/?q="+text, "apiToken "+text))
+	require.Equal(t, 1, s.called())
+	assert.Equal(t, "q="+display, s.request.URL.RawQuery)
+	r := newRequest("/?q=" + text)
+	assert.Same(t, r, new(apitoken.Authority).WithoutQueryToken(r))
+}
+
+func TestLookingForTokensCostsNoMoreThanTheQueryIsLong(t *testing.T) {
+	g := newRig(t)
+	const mib = 1 << 20
+	for _, part := range []string{"a", "%", "acme_", "acme%5f", "acme_" + strings.Repeat("0", 66)} {
+		r := newRequest("/")
+		r.URL.RawQuery = strings.Repeat(part, mib/len(part))
+		var clean *http.Request
+		_, size := allocated.Per(1, func() { clean = g.WithoutQueryToken(r) })
+		assert.Same(t, r, clean)
+		assert.LessOrEqual(t, size, uint64(2*mib), part)
+	}
+}
+
+func TestHasCredentialDecidesAndCountsNothing(t *testing.T) {
+	g := newRig(t)
+	for _, c := range []struct {
+		target string
+		fields []string
+		want   bool
+	}{
+		{"/", nil, false}, {"/?a=1", []string{"Basic x"}, false}, {"/", []string{"apiToken " + goodToken.text}, true}, {"/", []string{"apiToken"}, true},
+		{"/?apiToken=", nil, true}, {"/?apiToken=" + expiredToken.text, nil, true}, {"/?apiToken=%zz", nil, true},
+	} {
+		assert.Equal(t, c.want, g.HasCredential(newRequest(c.target, c.fields...)), c.target)
+		assert.Equal(t, c.want, g.HasCredential(g.WithoutQueryToken(newRequest(c.target, c.fields...))), c.target)
+	}
+	for reason, n := range g.Stats().Refused {
+		assert.Zero(t, n, reason)
+	}
+	assert.False(t, new(apitoken.Authority).HasCredential(newRequest("/", "apiToken "+goodToken.text)))
+}
