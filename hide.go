@@ -135,7 +135,7 @@ func (a *Authority) withoutQueryToken(r *http.Request, tok Token, c *rawCredenti
 		if tok.IsZero() {
 			return r
 		}
-		return r.WithContext(&tokenContext{r.Context(), tok})
+		return r.WithContext(&tokenContext{Context: r.Context(), token: tok})
 	}
 	if c == nil {
 		found := a.inQuery(r)
@@ -145,7 +145,7 @@ func (a *Authority) withoutQueryToken(r *http.Request, tok Token, c *rawCredenti
 		a.moves.Store(true)
 	}
 	moved := *c // captured by value
-	clean := r.WithContext(&movedContext{tokenContext{r.Context(), tok}, movedKey{a}, func() rawCredential { return moved }})
+	clean := r.WithContext(&movedContext{tokenContext{Context: r.Context(), token: tok}, movedKey{a}, func() rawCredential { return moved }})
 	u := *r.URL
 	u.RawQuery, u.ForceQuery = query, false
 	clean.URL, clean.RequestURI = &u, uri

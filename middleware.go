@@ -39,9 +39,10 @@ func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handl
 			if q.raw.source == InQuery {
 				r = a.cleared(w, &q, tok)
 			} else {
-				r = r.WithContext(&tokenContext{r.Context(), tok})
+				c := &tokenContext{Context: r.Context(), token: tok}
+				varies(w.Header(), &c.vary)
+				r = r.WithContext(c)
 			}
-			varies(w.Header())
 			next.ServeHTTP(w, r)
 		})
 	}
@@ -65,8 +66,9 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 		}
 		if q.raw.source == InQuery {
 			r = a.cleared(w, &q, Token{})
+		} else {
+			varies(w.Header(), new([1]string))
 		}
-		varies(w.Header())
 		h(w, r, tok)
 	})
 }
@@ -86,21 +88,23 @@ func (a *Authority) bind(requirement *Requirement) {
 // token in its context unless that is zero. A token in the query ends up in
 // caches, histories and the Referer of what the answer links to.
 func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.Request {
-	values := &[...]string{"private, no-store", "no-referrer"}
+	values := &[...]string{"private, no-store", "no-referrer", ""}
 	h := w.Header()
 	h["Cache-Control"] = values[0:1:1]
 	h["Referrer-Policy"] = values[1:2:2]
+	varies(h, (*[1]string)(values[2:]))
 	return a.withoutQueryToken(q.http, tok, &q.raw)
 }
 
 // varies says that an answer depends on the token, before the handler, which can
 // add to it or replace it. Otherwise a cache that keeps answers to requests with a
 // token (nginx does, RFC 9111 section 3.5 forbids it) gives them to requests without
-// one. The value is in memory of this answer alone.
-func varies(h http.Header) {
+// one. The value is in the memory given, which is of this answer alone.
+func varies(h http.Header, memory *[1]string) {
 	const field = "Authorization"
 	if others := h["Vary"]; len(others) == 0 {
-		h["Vary"] = []string{field}
+		memory[0] = field
+		h["Vary"] = memory[:]
 	} else if !slices.Contains(others, field) {
 		h["Vary"] = append(slices.Clip(others), field)
 	}
@@ -217,6 +221,7 @@ type tokenKey struct{}
 type tokenContext struct {
 	context.Context
 	token Token
+	vary  [1]string // the value of a header field, here to save an allocation
 }
 
 func (c *tokenContext) Value(key any) any {
