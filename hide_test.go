@@ -16,6 +16,15 @@ import (
 )
 
 // Clients misspell the parameter, and paste tokens into search fields.
+func TestATokenThatOnlyTheRequestURIHasIsRedacted(t *testing.T) {
+	g := newRig(t)
+	r := newRequest("/p?a=1")
+	r.RequestURI = "/p?token=" + goodToken.text // as a middleware leaves it that edits URL only
+	clean := g.WithoutQueryToken(r)
+	assert.Equal(t, "/p?token="+goodToken.text[:len(goodToken.text)-43-6], clean.RequestURI)
+	assert.Equal(t, "a=1", clean.URL.RawQuery)
+}
+
 func TestHideQueryTokenLeavesOfAnyTokenInTheQueryItsDisplayIDOnly(t *testing.T) {
 	display := goodToken.text[:len(goodToken.text)-43-6]
 	text, encoded := goodToken.text, ""

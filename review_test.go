@@ -273,7 +273,7 @@ func (s *circularStore) List(_ context.Context, q apitoken.Query) (apitoken.Page
 func TestATokenThatLooksIdleInMemoryIsReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
-		g := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxIdle = store, 2*time.Hour })
+		g := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxIdle, c.MaxCacheAge = store, 2*time.Hour, 24*time.Hour })
 		defer g.Close()
 		in, secret := g.generate(t)
 		synctest.Wait() // for the feed, which is to say nothing afterwards
