@@ -23,7 +23,6 @@ const (
 )
 
 var argued = []argument{
-	{"secretData", drop(stmt("s.Digest")), "The digest is compared beside it as well: the two stand in for each other."},
 	{"cache.grow", drop(stmt("s.hand")), anyEntry},
 	{"shard.clear", become(nth(2, expr("0")), "1"), anyEntry},
 	{"cache.evict", op(expr("2*len(table) + 1"), "-"), anyEntry},
@@ -41,7 +40,6 @@ var argued = []argument{
 	{"entry.note", become(expr("now.Unix()/useGrain<<3"), "now.Unix()/useGrain<<4"), "One bit more is left free between the parts of a number that is only compared."},
 	{"through", become(call("make"), "make(chan result, 2)"), "One element is sent; room for more changes nothing."},
 	{"Catalog.suggest", drop(stmt("maxPermissionName")), "What is suggested for a name that is too long to be one is not promised: it bounds the work."},
-	{"New", become(call("max"), "max(2, c.MaxConcurrentLookups/4)"), "It shows where MaxConcurrentLookups is less than 8: tokens in memory are then renewed two at once instead of one."},
-	{"Authority.openCursor", op(expr("d.failed || len(d.b) != 0 || !validID(p.ID)"), "&&"), "With a sum that fits, only cursors come that we made; without Config.IntegrityKeys everybody can make one, which starts their own list elsewhere."},
+	{"newAuthority", become(call("max", "MaxConcurrentLookups"), "max(2, c.MaxConcurrentLookups/4)"), "It shows where MaxConcurrentLookups is less than 8: tokens in memory are then renewed two at once instead of one."},
 	{"Authority.schemeOf", become(ret("-1"), "return -2"), "What is less than zero is none of our schemes."},
 }
