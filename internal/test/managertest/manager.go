@@ -1176,6 +1176,8 @@ func (s Suite) TestAListWithATokenThatWasNotAskedForIsRefused(t *testing.T) {
 	page, err = w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
 	require.NoError(t, err)
 	require.Equal(t, apitoken.StatusDamaged, page.Tokens[0].Status)
+	_, err = w.auth.As(w.ada).List(t.Context(), apitoken.ListParams{})
+	require.ErrorIs(t, err, apitoken.ErrUnavailable, "a damaged token of another owner")
 }
 
 // A lyingStore lists all tokens of an environment, whatever it is asked for, or
