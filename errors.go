@@ -3,6 +3,7 @@ package apitoken
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A FieldError says what is wrong with a field of what was given.
@@ -35,4 +36,39 @@ func (m mistakes) join() error {
 		return m[0]
 	}
 	return errors.Join(m...)
+}
+
+// A ForbiddenError says which rule forbids the actor what they asked for.
+type ForbiddenError struct {
+	Rule        string   // that stands against it, in words
+	Permissions []string // names of those that the actor may not grant, if the rule is about that
+}
+
+// Error returns "apitoken: " and the rule.
+func (e *ForbiddenError) Error() string {
+	if e.Permissions != nil {
+		return "apitoken: " + e.Rule + ": " + strings.Join(e.Permissions, ", ")
+	}
+	return "apitoken: " + e.Rule
+}
+
+// unavailable marks an error after which nothing is known. It is none of the
+// named errors, also where a store or an audit has answered with one of them.
+func unavailable(err error) error {
+	if named(err) {
+		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// named reports whether an error says that what was asked for cannot be done.
+func named(err error) bool {
+	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrRotating, ErrAlreadyRotated, ErrNotRotating, ErrNotRevealable} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	_, field := errors.AsType[*FieldError](err)
+	_, forbidden := errors.AsType[*ForbiddenError](err)
+	return field || forbidden
 }

@@ -7,6 +7,25 @@ import (
 	"time"
 )
 
+// An Action is what was done, or asked for: the values are those that [Event] lists.
+type Action string
+
+// The actions that events and histories name.
+const (
+	actionUse        Action = "use"
+	actionGenerate   Action = "generate"
+	actionImport     Action = "import"
+	actionUpdate     Action = "update"
+	actionActivate   Action = "activate"
+	actionDeactivate Action = "deactivate"
+	actionRotate     Action = "rotate"
+	actionEndOverlap Action = "end_overlap"
+	actionReveal     Action = "reveal"
+	actionDelete     Action = "delete"
+	actionRekey      Action = "rekey"
+	actionWatch      Action = "watch"
+)
+
 // An Event tells Config.Observe of a decision about a request or of a change to
 // a token. It carries no secret and no digest.
 type Event struct {

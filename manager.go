@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -52,39 +50,6 @@ type Manager struct {
 // request. What the actor may do is checked by its methods.
 func (a *Authority) As(actor Actor) *Manager { return &Manager{a, actor} }
 
-// A ForbiddenError says which rule forbids the actor what they asked for.
-type ForbiddenError struct {
-	Rule        string   // that stands against it, in words
-	Permissions []string // names of those that the actor may not grant, if the rule is about that
-}
-
-// Error returns "apitoken: " and the rule.
-func (e *ForbiddenError) Error() string {
-	if e.Permissions != nil {
-		return "apitoken: " + e.Rule + ": " + strings.Join(e.Permissions, ", ")
-	}
-	return "apitoken: " + e.Rule
-}
-
-// An Action is what was done, or asked for: the values are those that [Event] lists.
-type Action string
-
-// The actions that events and histories name.
-const (
-	actionUse        Action = "use"
-	actionGenerate   Action = "generate"
-	actionImport     Action = "import"
-	actionUpdate     Action = "update"
-	actionActivate   Action = "activate"
-	actionDeactivate Action = "deactivate"
-	actionRotate     Action = "rotate"
-	actionEndOverlap Action = "end_overlap"
-	actionReveal     Action = "reveal"
-	actionDelete     Action = "delete"
-	actionRekey      Action = "rekey"
-	actionWatch      Action = "watch"
-)
-
 // Get returns a token. One that the actor may not see is [ErrNotFound], as one that
 // does not exist.
 func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
@@ -128,91 +93,6 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 }
 
 func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
-
-// UpdateParams says what to change of a token; nil and zero fields stay as they are.
-type UpdateParams struct {
-	Name        *string
-	Description *string
-	Active      *bool
-
-	// Permissions replaces the assigned permissions. Unknown are the names,
-	// among those the token has and the catalog does not know, to keep.
-	Permissions *[]Permission
-	Unknown     []string
-
-	Expiry    Expiry
-	NotBefore *time.Time      // to the zero time: valid at once
-	Networks  *[]netip.Prefix // to none: usable from everywhere
-
-	// IfVersion makes the update fail with ErrConflict if the token no longer
-	// has this version. 0: whatever its version.
-	IfVersion int64
-}
-
-// Update changes a token, all of it or nothing. An update that would leave
-// everything as it is changes nothing, not even the version.
-func (m *Manager) Update(ctx context.Context, id string, u UpdateParams) (*TokenInfo, error) {
-	return m.change(ctx, actionUpdate, id, u.IfVersion, u.edit)
-}
-
-// Activate lets a deactivated token be used again. The actor has to have all of its
-// permissions; an owner cannot activate what somebody else has deactivated. A token
-// that is active already stays as it is.
-func (m *Manager) Activate(ctx context.Context, id string) (*TokenInfo, error) {
-	return m.change(ctx, actionActivate, id, 0, UpdateParams{Active: new(true)}.edit)
-}
-
-// Deactivate refuses the token from now on, until it is activated. When someone
-// with ManageOthers deactivates what its owner had deactivated, the owner can
-// no longer activate it.
-func (m *Manager) Deactivate(ctx context.Context, id string) (*TokenInfo, error) {
-	return m.change(ctx, actionDeactivate, id, 0, UpdateParams{Active: new(false)}.edit)
-}
-
-// Delete removes a token for good, with its history. Whoever presents it is refused
-// with [ErrUnknownToken]. Where tokens can be imported, owners cannot delete one
-// that somebody else has deactivated, as they could import it again.
-func (m *Manager) Delete(ctx context.Context, id string) error {
-	before, err := m.deletable(ctx, id)
-	if err == nil {
-		err = m.audit(ctx, m.event(actionDelete, id, before, nil))
-	}
-	if err == nil {
-		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.store.Delete(ctx, id) })
-		if err == ErrNotFound {
-			return err // someone else was faster, and has told the observer
-		}
-	}
-	m.observe(ctx, m.event(actionDelete, id, before, nil), err)
-	return err
-}
-
-// deletable reads a token if the actor may delete it. Of a damaged one nobody knows
-// whose it is, so that an administrator has to.
-func (m *Manager) deletable(ctx context.Context, id string) (*row, error) {
-	r, err := m.look(ctx, id)
-	switch {
-	case err != nil:
-		return nil, err
-	case errors.Is(r.wrong, errNewerRecord):
-		return nil, unavailable(r.wrong)
-	case r.wrong != nil && !m.actor.ManageOthers:
-		return r, &ForbiddenError{Rule: "the record of the token is damaged: only those who manage the tokens of others can delete it"}
-	case r.wrong != nil:
-		return r, nil
-	}
-	return r, m.mayDelete(r)
-}
-
-// mayDelete refuses to delete what its owner could then import again although
-// someone else has deactivated it.
-func (m *Manager) mayDelete(r *row) error {
-	// That a token was imported cannot be seen of it after two rotations.
-	if m.a.config.ForeignTokens.MaxLen > 0 && m.owns(r) && r.rec.Status == StatusInactive && r.rec.DeactivatedBy != r.rec.Owner {
-		return &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot delete it then"}
-	}
-	return nil
-}
 
 // An edit changes rec, a copy of before's record, if the rules allow it, and
 // returns the names of the fields it changed; nil for none.
@@ -294,119 +174,6 @@ func (m *Manager) write(ctx context.Context, id string, f func(context.Context) 
 		return unavailable(err)
 	}
 	return nil
-}
-
-// edit applies u if the rules allow it.
-func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error) {
-	old := &before.rec
-	widened := false // whether the change grants what the token has
-	changed := func(field string, differs, widens bool) error {
-		if !differs {
-			return nil
-		}
-		if widens && !m.owns(before) {
-			return &ForbiddenError{Rule: "only its owner may change the " + field + " of a token this way"}
-		}
-		widened = widened || widens
-		fields = append(fields, field)
-		return nil
-	}
-	if u.Name != nil {
-		rec.Name = *u.Name
-		if err := changed("name", rec.Name != old.Name, !m.owns(before)); err != nil {
-			return nil, err
-		}
-	}
-	if u.Description != nil {
-		rec.Description = *u.Description
-		if err := changed("description", rec.Description != old.Description, !m.owns(before)); err != nil {
-			return nil, err
-		}
-	}
-	if u.Active != nil {
-		differs, err := m.setActive(rec, *u.Active, now)
-		if err != nil {
-			return nil, err
-		}
-		if differs {
-			fields = append(fields, "active")
-			widened = widened || *u.Active
-		}
-	}
-	if u.Permissions != nil {
-		if rec.Permissions, err = m.storedNames(*u.Permissions, u.Unknown, before); err != nil {
-			return nil, err
-		}
-		added := slices.DeleteFunc(slices.Clone(*u.Permissions), func(p Permission) bool { return slices.Contains(before.known, p) })
-		if err := changed("permissions", !slices.Equal(rec.Permissions, old.Permissions), len(added) > 0 && !m.owns(before)); err != nil {
-			return nil, err
-		}
-		if err := m.mayGrant(added); err != nil {
-			return nil, err
-		}
-	} else if u.Unknown != nil {
-		return nil, &FieldError{"unknown", "goes with permissions"}
-	}
-	if u.Expiry.kind != expiryUnsaid {
-		if rec.ExpiresAt, err = u.Expiry.resolve(now); err != nil {
-			return nil, &FieldError{"expiry", err.Error()}
-		}
-		later := !old.ExpiresAt.IsZero() && (rec.ExpiresAt.IsZero() || rec.ExpiresAt.After(old.ExpiresAt))
-		if err := changed("expiry", !rec.ExpiresAt.Equal(old.ExpiresAt), later); err != nil {
-			return nil, err
-		}
-		for i := range rec.Secrets { // an overlap never outlives the token
-			if s := &rec.Secrets[i]; !rec.ExpiresAt.IsZero() && s.ValidUntil.After(rec.ExpiresAt) {
-				s.ValidUntil = rec.ExpiresAt
-			}
-		}
-	}
-	if u.NotBefore != nil {
-		if rec.NotBefore, err = notBefore(*u.NotBefore); err != nil {
-			return nil, err
-		}
-		if err := changed("not_before", !rec.NotBefore.Equal(old.NotBefore), rec.NotBefore.Before(old.NotBefore)); err != nil {
-			return nil, err
-		}
-	}
-	if u.Networks != nil {
-		if rec.Networks, err = networks(*u.Networks); err != nil {
-			return nil, err
-		}
-		if err := changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !allInside(rec.Networks, old.Networks)); err != nil {
-			return nil, err
-		}
-	}
-	if err := m.checkRecord(rec, func(field string) bool { return slices.Contains(fields, field) }); err != nil {
-		return nil, err
-	}
-	if widened {
-		if err := m.mayGrant(m.a.permSet(rec.Permissions).list(m.a.catalog)); err != nil {
-			return nil, err
-		}
-	}
-	return fields, nil
-}
-
-// setActive changes the status and reports whether that is a change. Someone
-// else's deactivation replaces the owner's, so that the owner cannot end it.
-func (m *Manager) setActive(rec *Record, active bool, now time.Time) (bool, error) {
-	is := rec.Status == StatusActive
-	byOther := rec.DeactivatedBy != rec.Owner
-	mine := rec.Owner == m.actor.User
-	switch {
-	case active && is:
-		return false, nil
-	case active && mine && byOther:
-		return false, &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot activate it"}
-	case active:
-		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusActive, time.Time{}, ""
-		return true, nil
-	case !is && (mine || byOther):
-		return false, nil
-	}
-	rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusInactive, now, m.actor.User
-	return true, nil
 }
 
 // authorize refuses an actor that is nobody.
@@ -541,25 +308,4 @@ func (m *Manager) observe(ctx context.Context, ev Event, cause error) {
 		ev.Reason = ErrUnavailable
 	}
 	_ = m.a.observe(ctx, &ev)
-}
-
-// unavailable marks an error after which nothing is known. It is none of the
-// named errors, also where a store or an audit has answered with one of them.
-func unavailable(err error) error {
-	if named(err) {
-		return fmt.Errorf("%w: %v", ErrUnavailable, err)
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// named reports whether an error says that what was asked for cannot be done.
-func named(err error) bool {
-	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrRotating, ErrAlreadyRotated, ErrNotRotating, ErrNotRevealable} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	_, field := errors.AsType[*FieldError](err)
-	_, forbidden := errors.AsType[*ForbiddenError](err)
-	return field || forbidden
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 	"time"
 )
@@ -111,66 +110,4 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 	slices.Sort(preview.Owners)
 	preview.Owners = slices.Compact(preview.Owners)
 	return preview, nil
-}
-
-// An Explanation says what would happen to a request and why.
-type Explanation struct {
-	// Reasons are all that stand against it; the client would be answered by
-	// the first. None: the handler would be called.
-	Reasons []Reason
-
-	ExpiresAt time.Time    // by the token and the policy; zero: never
-	Effective []Permission // assigned, and what the owner has now
-
-	MissingFromToken []string // required, but not assigned
-	MissingFromOwner []string // required, but not the owner's
-
-	// Err is why Config.OwnerPermissions could not say what the owner has.
-	Err error
-}
-
-// Explain says what would happen now to a request with the newest secret of a
-// token, on a route with this requirement, from this address; the zero address leaves
-// networks out of account.
-func (m *Manager) Explain(ctx context.Context, id string, requirement Requirement, from netip.Addr) (*Explanation, error) {
-	r, err := m.visible(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := requirement.check(m.a.catalog); err != nil {
-		return nil, &FieldError{"requirement", err.Error()}
-	}
-	l := r.rec.life()
-	x := &Explanation{ExpiresAt: moment(m.a.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
-	f := facts{life: &l, until: noTime, policy: m.a.policy}
-	if from.IsValid() {
-		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
-	}
-	effective := r.perms
-	owner, limited, err := m.a.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
-	f.owner, x.Err = ownerAnswer(err)
-	if f.owner == yes {
-		if limited {
-			effective = r.perms.and(owner)
-			x.MissingFromOwner = requirement.missing(owner)
-		}
-		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.empty()), nil)
-	}
-	f.now = m.a.clock(m.a.now())
-	against := evaluate(&f)
-	x.Reasons = against.all()
-	x.Effective = effective.list(m.a.catalog)
-	if len(x.Reasons) == 0 || requirement.match == matchAny && requirement.metBy(effective) {
-		x.MissingFromToken, x.MissingFromOwner = nil, nil
-	}
-	return x, nil
-}
-
-// notBefore returns a moment as it is stored, if it can be one.
-func notBefore(t time.Time) (time.Time, error) {
-	t = micro(t)
-	if t.After(lastMoment) || !t.IsZero() && t.Year() < 1970 {
-		return time.Time{}, &FieldError{"not_before", "lies outside the years 1970 to 9999"}
-	}
-	return t, nil
 }
