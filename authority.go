@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // Config says how an [Authority] is to work. Prefix, Permissions and Store are
@@ -191,7 +193,7 @@ type Authority struct {
 	refused refusalCounters
 	moves   atomic.Bool // WithoutQueryToken has moved a token into a context
 
-	lookups, renewals, storeGate, owners, auditGate *gate
+	lookups, renewals, storeGate, owners, auditGate *bulkhead.Bulkhead
 }
 
 // New checks a configuration and makes an [Authority] of it. All mistakes are
@@ -300,11 +302,11 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		now:         now,
 		started:     now(),
 
-		lookups:   newGate("the store", c.StoreTimeout, c.MaxConcurrentLookups),
-		renewals:  newGate("the store", c.StoreTimeout, max(1, c.MaxConcurrentLookups/4)),
-		storeGate: newGate("the store", c.StoreTimeout, 0),
-		owners:    newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),
-		auditGate: newGate("Config.Audit", c.StoreTimeout, 0),
+		lookups:   bulkhead.New("the store", c.StoreTimeout, c.MaxConcurrentLookups),
+		renewals:  bulkhead.New("the store", c.StoreTimeout, max(1, c.MaxConcurrentLookups/4)),
+		storeGate: bulkhead.New("the store", c.StoreTimeout, 0),
+		owners:    bulkhead.New("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),
+		auditGate: bulkhead.New("Config.Audit", c.StoreTimeout, 0),
 	}
 	a.config.IntegrityKeys, a.config.EncryptionKeys = slices.Clone(c.IntegrityKeys), slices.Clone(c.EncryptionKeys)
 	if err := a.checkKeys(); err != nil {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // An Action is what was done, or asked for: the values are those that [Event] lists.
@@ -118,7 +120,7 @@ func (a *Authority) observe(ctx context.Context, ev *Event) (err error) {
 	if a.config.Observe == nil {
 		return nil
 	}
-	defer recovered("Config.Observe", &err)
+	defer bulkhead.Recover("Config.Observe", &err)
 	a.config.Observe(ctx, *ev)
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // A follower keeps the cache told of what a [Watcher] reports, from New to Close.
@@ -61,8 +63,8 @@ func (f *follower) watch(ctx context.Context) (stood bool, err error) {
 	go func() {
 		err := errors.New("apitoken: the store's Watch did not return") // but called runtime.Goexit
 		defer func() { returned <- err }()
-		defer recovered("the store's Watch", &err)
-		if err = sound(f.watcher.Watch(ctx, feed)); err == nil {
+		defer bulkhead.Recover("the store's Watch", &err)
+		if err = bulkhead.ForceError(f.watcher.Watch(ctx, feed)); err == nil {
 			err = errors.New("apitoken: the store's Watch returned without an error")
 		}
 	}()

@@ -3,131 +3,10 @@ package apitoken
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
-
-// A gate is where requests wait for something outside of the core: it bounds
-// how long they wait and how many calls run at once.
-type gate struct {
-	what  string
-	limit time.Duration
-	slots chan struct{} // one for each call that runs; nil: any number
-
-	absent error // of a call that ended its goroutine
-}
-
-func newGate(what string, limit time.Duration, slots int) *gate {
-	g := &gate{what: what, limit: limit, absent: errors.New("apitoken: " + what + " did not return")}
-	if slots > 0 {
-		g.slots = make(chan struct{}, slots)
-	}
-	return g
-}
-
-// through runs f behind a gate. It returns what f returns, or an error when f
-// panics, the limit has passed, or ctx ends.
-//
-// f runs on a goroutine of its own, so that it is left behind if it hangs, and
-// keeps its slot until it returns. Its context has the deadline of the gate, but
-// is not cancelled with ctx: a client that goes away must not break off a write,
-// or cost a database its connection.
-func through[T any](ctx context.Context, g *gate, f func(context.Context) (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	wait, cancel := context.WithTimeout(ctx, g.limit)
-	defer cancel()
-	err := wait.Err()
-	if err == nil {
-		_, err = g.enter(wait, nil)
-	}
-	if err != nil {
-		return *new(T), err
-	}
-	done := make(chan result, 1)
-	deadline, _ := wait.Deadline()
-	go func() {
-		var r result
-		defer func() {
-			g.leave()
-			done <- r
-		}()
-		r.err = g.absent
-		defer recovered(g.what, &r.err)
-		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-		defer cancel()
-		r.value, r.err = f(ctx)
-		r.err = sound(r.err)
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-wait.Done():
-		return *new(T), g.late(true, wait.Err())
-	}
-}
-
-// enter waits for a slot, also of reserve if there is one; leave of the gate that
-// it returns gives it back.
-func (g *gate) enter(ctx context.Context, reserve *gate) (*gate, error) {
-	if g.slots == nil {
-		return g, nil
-	}
-	select {
-	case g.slots <- struct{}{}:
-		return g, nil
-	default:
-	}
-	var more chan struct{}
-	if reserve != nil {
-		more = reserve.slots
-	}
-	select {
-	case g.slots <- struct{}{}:
-		return g, nil
-	case more <- struct{}{}:
-		return reserve, nil
-	case <-ctx.Done():
-		return g, g.late(false, ctx.Err())
-	}
-}
-
-func (g *gate) leave() {
-	if g.slots != nil {
-		<-g.slots
-	}
-}
-
-// late returns the error of a call that was not answered in time, and may not even
-// have got a slot.
-func (g *gate) late(entered bool, err error) error {
-	if !entered {
-		return fmt.Errorf("apitoken: %d calls of %s are running: %w", cap(g.slots), g.what, err)
-	}
-	return fmt.Errorf("apitoken: no answer from %s: %w", g.what, err)
-}
-
-// recovered, when deferred, turns a panic of what is called into an error.
-func recovered(what string, err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("apitoken: %s panicked: %v", what, p)
-	}
-}
-
-// sound returns err, after it was asked what it will be asked later. It is an error
-// of others: a nil pointer, for instance, panics when its methods are called. To be
-// called where recovered is deferred.
-func sound(err error) error {
-	if err != nil {
-		_ = err.Error()
-		errors.Is(err, errNobody) // looks at all that err wraps
-	}
-	return err
-}
-
-var errNobody = errors.New("apitoken: nobody's error")
 
 // lookup returns the entry of a token from the store, for a request that began at a
 // moment and for one who is known or not. The error is ErrNotFound or a cause of
@@ -196,34 +75,35 @@ func (a *Authority) await(ctx context.Context, f *call, limit time.Duration) (*e
 	case <-f.done:
 		return f.e, f.err
 	case <-timer.C:
-		return nil, a.lookups.late(f.entered.Load(), context.DeadlineExceeded)
+		return nil, a.lookups.Late(f.entered.Load(), context.DeadlineExceeded)
 	case <-ctx.Done():
-		return nil, a.lookups.late(f.entered.Load(), ctx.Err())
+		return nil, a.lookups.Late(f.entered.Load(), ctx.Err())
 	}
 }
 
 // ask makes a call of the store. Its context is not that of the request which was
 // the first to need it, and does not end with that.
 func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
-	var reserve *gate
+	var reserve *bulkhead.Bulkhead
 	if f.known {
 		reserve = a.renewals
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	var e *entry
-	g, err := a.lookups.enter(ctx, reserve)
+	g, err := a.lookups.Enter(ctx, reserve)
 	f.entered.Store(err == nil)
 	defer func() {
 		if f.entered.Load() {
-			g.leave()
+			g.Leave()
 		}
 		a.cache.finish(hash, id, f, e, err)
 	}()
 	if err == nil {
-		err = g.absent
-		defer recovered(g.what, &err)
-		e, err = a.read(ctx, id, f.began)
+		g.Run(&err, func() (err error) {
+			e, err = a.read(ctx, id, f.began)
+			return err
+		})
 	}
 }
 
@@ -231,7 +111,7 @@ func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call, de
 func (a *Authority) read(ctx context.Context, id string, at instant) (*entry, error) {
 	rec, err := a.store.Get(ctx, id)
 	if err != nil {
-		return nil, sound(err)
+		return nil, err
 	}
 	return a.entry(id, &rec, at)
 }
@@ -251,7 +131,7 @@ func (a *Authority) readRow(ctx context.Context, id string) (*row, error) {
 
 // storeCall runs f, which calls the store on behalf of a Manager.
 func storeCall[T any](ctx context.Context, a *Authority, f func(context.Context) (T, error)) (T, error) {
-	return through(ctx, a.storeGate, f)
+	return bulkhead.Call(ctx, a.storeGate, f)
 }
 
 // storeWrite runs f, which changes a token in the store. When it returns, this

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // An Actor is the user that the application has signed in, as far as a [Manager]
@@ -282,7 +284,7 @@ func (m *Manager) audit(ctx context.Context, ev Event) error {
 		return nil
 	}
 	ev.Time = m.a.now()
-	_, err := through(ctx, m.a.auditGate, func(ctx context.Context) (struct{}, error) {
+	_, err := bulkhead.Call(ctx, m.a.auditGate, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, m.a.config.Audit(ctx, ev)
 	})
 	if _, veto := errors.AsType[*ForbiddenError](err); err == nil || veto {

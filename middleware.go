@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // Require wraps handlers so that they are called only for requests with a valid
@@ -484,7 +487,7 @@ func (a *Authority) ownerPermissions(ctx context.Context, environment, owner str
 	if a.config.OwnerPermissions == nil {
 		return permSet{}, false, nil
 	}
-	perms, err := through(ctx, a.owners, func(ctx context.Context) ([]Permission, error) {
+	perms, err := bulkhead.Call(ctx, a.owners, func(ctx context.Context) ([]Permission, error) {
 		return a.config.OwnerPermissions(ctx, environment, owner)
 	})
 	if err != nil {
@@ -509,9 +512,9 @@ func (a *Authority) environment(q *request, tok *Token) (env string, err error) 
 	case q.credential != nil:
 		return "", errors.New("apitoken: Credential.Environment is missing")
 	}
-	defer recovered("Config.Environment", &err)
+	defer bulkhead.Recover("Config.Environment", &err)
 	env, err = a.config.Environment(q.http)
-	err = sound(err)
+	err = bulkhead.ForceError(err)
 	if err == nil && env == "" {
 		err = errors.New("apitoken: Config.Environment returned no environment")
 	}
@@ -533,9 +536,9 @@ func (a *Authority) askAddress(q *request) (addr netip.Addr, err error) {
 	case q.credential != nil:
 		addr = q.credential.Address
 	case a.config.ClientAddr != nil:
-		defer recovered("Config.ClientAddr", &err)
+		defer bulkhead.Recover("Config.ClientAddr", &err)
 		addr, err = a.config.ClientAddr(q.http)
-		err = sound(err)
+		err = bulkhead.ForceError(err)
 	default: // net/http writes IP:port
 		var ok bool
 		if addr, ok = ipv4Peer(q.http.RemoteAddr); ok {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -193,7 +195,7 @@ func (a *Authority) body(r *http.Request, ref *Refusal) (contentType string, bod
 	if a.ready() && a.config.RefusalBody != nil {
 		var err error
 		func() {
-			defer recovered("Config.RefusalBody", &err)
+			defer bulkhead.Recover("Config.RefusalBody", &err)
 			contentType, body = a.config.RefusalBody(r, ref.Problem())
 		}()
 		if err == nil {

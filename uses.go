@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // A recorder writes when tokens were last used, off the request path. It keeps
@@ -267,14 +269,14 @@ func (r *recorder) call(uses []Use) (err error) {
 	defer r.mu.Lock()
 	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
 	defer cancel()
-	defer recovered("the store", &err)
+	defer bulkhead.Recover("the store", &err)
 	return r.touch(ctx, uses)
 }
 
 // close writes what waits, for at most the timeout, and ends recording.
 func (r *recorder) close() error {
-	g := newGate("the store", r.timeout, 0)
-	_, err := through(context.Background(), g, func(context.Context) (struct{}, error) {
+	g := bulkhead.New("the store", r.timeout, 0)
+	_, err := bulkhead.Call(context.Background(), g, func(context.Context) (struct{}, error) {
 		r.flush(true)
 		return struct{}{}, nil
 	})
