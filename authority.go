@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // Config says how an [Authority] is to work. Prefix, Permissions and Store are
@@ -177,7 +179,7 @@ const minStaleness = time.Millisecond
 // zero Authority refuses everything.
 type Authority struct {
 	config      Config
-	grammar     grammar
+	grammar     grammar.Grammar
 	catalog     *Catalog
 	permissions map[string]*permission
 	store       Store
@@ -209,7 +211,7 @@ func New(c Config) (*Authority, error) { return newAuthority(c, time.Now) }
 func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	var found mistakes
 	wrong := func(field, format string, args ...any) { found.field("Config."+field, format, args...) }
-	if !prefixPattern.MatchString(c.Prefix) || len(c.Prefix) > 16 {
+	if !grammar.ValidPrefix(c.Prefix) {
 		wrong("Prefix", "%.40q is not 1 to 16 of a-z, 0-9 and single underscores between them, a letter first", c.Prefix)
 	}
 	if c.Permissions == nil {
@@ -221,14 +223,14 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		wrong("Store", "is a nil %T: make one first", c.Store)
 	}
 	c.Scheme = cmp.Or(c.Scheme, defaultScheme)
-	if !isToken(c.Scheme) {
+	if !grammar.IsToken(c.Scheme) {
 		wrong("Scheme", "%.40q is not a token as RFC 9110 section 5.6.2 defines it", c.Scheme)
 	}
-	if slices.Contains([]string{"basic", "digest", "negotiate"}, lowerASCII(c.Scheme)) {
+	if slices.Contains([]string{"basic", "digest", "negotiate"}, grammar.Lower(c.Scheme)) {
 		wrong("Scheme", "%q has credentials of its own kind (RFC 7617, 7616, 4559), not a token", c.Scheme)
 	}
 	c.Parameter = cmp.Or(c.Parameter, defaultParameter)
-	if strings.ContainsFunc(c.Parameter, func(c rune) bool { return c > '~' || !isAlnum(byte(c)) && !strings.ContainsRune("-._~", c) }) {
+	if strings.ContainsFunc(c.Parameter, func(c rune) bool { return c > '~' || !grammar.IsAlnum(byte(c)) && !strings.ContainsRune("-._~", c) }) {
 		wrong("Parameter", "%.40q contains a character that queries encode: use A-Z, a-z, 0-9 and -._~", c.Parameter)
 	}
 	c.Realm = cmp.Or(c.Realm, defaultRealm)
@@ -284,8 +286,8 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	} else if k, shared := ring(c.EncryptionKeys).shares(c.IntegrityKeys); shared {
 		wrong("EncryptionKeys", "contains %q, whose bytes are also in IntegrityKeys: a key has one purpose", k.id)
 	}
-	if f := c.ForeignTokens; f != (ForeignTokens{}) && (f.MinLen < minForeign || f.MaxLen < f.MinLen || f.MaxLen > maxText) {
-		wrong("ForeignTokens", "does not have %d <= MinLen <= MaxLen <= %d", minForeign, maxText)
+	if f := c.ForeignTokens; f != (ForeignTokens{}) && (f.MinLen < grammar.MinForeign || f.MaxLen < f.MinLen || f.MaxLen > grammar.MaxText) {
+		wrong("ForeignTokens", "does not have %d <= MinLen <= MaxLen <= %d", grammar.MinForeign, grammar.MaxText)
 	}
 	if found != nil {
 		return nil, errors.Join(found...)
@@ -293,7 +295,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 
 	a := &Authority{
 		config:      c,
-		grammar:     grammar{c.Prefix + "_"},
+		grammar:     grammar.New(c.Prefix, c.ForeignTokens.MinLen, c.ForeignTokens.MaxLen),
 		catalog:     c.Permissions,
 		permissions: make(map[string]*permission),
 		store:       c.Store,

@@ -3,6 +3,8 @@ package apitoken
 import (
 	"context"
 	"fmt"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // maxBulk bounds how many tokens one BulkParams names.
@@ -22,7 +24,7 @@ type BulkError struct {
 
 // Error returns the text of the error and the ID.
 func (e *BulkError) Error() string {
-	if !validID(e.ID) { // it may be the text of a token, given by mistake
+	if !grammar.ValidID(e.ID) { // it may be the text of a token, given by mistake
 		return e.Err.Error()
 	}
 	return fmt.Sprintf("%v (token %q)", e.Err, e.ID)

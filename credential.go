@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/rawquery"
 )
 
 // A rawCredential is what a request presents.
@@ -21,7 +24,7 @@ type rawCredential struct {
 // take judges the form of the text that was presented.
 func (a *Authority) take(c *rawCredential, text string, empty fault) {
 	c.text = text
-	if c.id, c.secret, c.ours = a.grammar.parse(text); !c.ours {
+	if c.id, c.secret, c.ours = a.grammar.Parse(text); !c.ours {
 		c.fault = faultIn(text, empty)
 	}
 }
@@ -86,7 +89,7 @@ type scheme struct {
 func newScheme(name, realm string) scheme {
 	plain := name + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
 	s := scheme{
-		lower: lowerASCII(name),
+		lower: grammar.Lower(name),
 		scope: plain + `, error="insufficient_scope"`,
 		none: newRefusal(ErrNoToken, plain, Problem{
 			Type: problemTypes + "no-token", Title: "API token required", Status: http.StatusUnauthorized,
@@ -130,8 +133,8 @@ func (a *Authority) fromHeader(fields []string, c *rawCredential) {
 func (a *Authority) schemeOf(field string) int {
 	for i := range a.schemes {
 		name := a.schemes[i].lower
-		if len(field) >= len(name) && equalFoldASCII(field[:len(name)], name) &&
-			(len(field) == len(name) || !tokenByte.has(field[len(name)])) {
+		if len(field) >= len(name) && grammar.EqualFold(field[:len(name)], name) &&
+			(len(field) == len(name) || !grammar.IsTokenByte(field[len(name)])) {
 			return i
 		}
 	}
@@ -142,7 +145,7 @@ func (a *Authority) schemeOf(field string) int {
 // a token, and nothing after it.
 func (a *Authority) fromField(c *rawCredential, rest string) {
 	switch {
-	case len(rest) > 2*maxText: // before the spaces are counted
+	case len(rest) > 2*grammar.MaxText: // before the spaces are counted
 		c.fault = faultTooLong
 	case rest == "" || rest[0] != ' ':
 		c.fault = faultNoToken
@@ -160,11 +163,9 @@ func faultIn(text string, empty fault) fault {
 	switch {
 	case text == "":
 		return empty
-	case len(text) > maxText:
+	case len(text) > grammar.MaxText:
 		return faultTooLong
-	}
-	body := strings.TrimRight(text, "=")
-	if body == "" || !token68Byte.holdsAll(body) {
+	case !grammar.IsToken68(text):
 		return faultSyntax
 	}
 	return noFault
@@ -194,7 +195,7 @@ func (a *Authority) fromQuery(query string) rawCredential {
 	for rest := query; rest != ""; {
 		var pair string
 		pair, rest, _ = strings.Cut(rest, "&")
-		value, ours := cutParameter(pair, a.config.Parameter)
+		value, ours := rawquery.Cut(pair, a.config.Parameter)
 		switch {
 		case !ours:
 			continue
@@ -202,7 +203,7 @@ func (a *Authority) fromQuery(query string) rawCredential {
 			return rawCredential{source: InQuery, fault: faultTwoParams}
 		}
 		c.source = InQuery
-		if len(value) > 3*maxText {
+		if len(value) > 3*grammar.MaxText {
 			c.fault = faultTooLong
 			continue
 		}
@@ -217,104 +218,8 @@ func (a *Authority) fromQuery(query string) rawCredential {
 		}
 		a.take(&c, value, faultEmpty)
 	}
-	if c.source != "" && c.fault == noFault && !parses(query) {
+	if c.source != "" && c.fault == noFault && !rawquery.Parses(query) {
 		c.fault = faultQuery
 	}
 	return c
 }
-
-// maxPairs is how many pairs net/url takes in a query.
-const maxPairs = 10000
-
-// parses reports whether url.ParseQuery takes a query, without building what it
-// builds.
-func parses(query string) bool {
-	if strings.Contains(query, ";") || strings.Count(query, "&") >= maxPairs {
-		return false
-	}
-	for {
-		i := strings.IndexByte(query, '%')
-		if i < 0 {
-			return true
-		}
-		if len(query) < i+3 || !isHex(query[i+1]) || !isHex(query[i+2]) {
-			return false
-		}
-		query = query[i+3:]
-	}
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
-}
-
-// cutParameter returns the undecoded value of a pair of a query, and whether
-// its name is that of the parameter.
-func cutParameter(pair, parameter string) (value string, ours bool) {
-	name, value, _ := strings.Cut(pair, "=")
-	if name == parameter {
-		return value, true
-	}
-	if len(name) <= len(parameter) || len(name) > 3*len(parameter) || !strings.Contains(name, "%") {
-		return "", false
-	}
-	decoded, err := url.QueryUnescape(name)
-	return value, err == nil && decoded == parameter
-}
-
-func equalFoldASCII(s, lower string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != lower[i] {
-			return false
-		}
-	}
-	return true
-}
-
-func lowerASCII(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
-}
-
-// tokenByte and token68Byte are the bytes of token (RFC 9110 section 5.6.2)
-// and of token68 before its padding (section 11.2).
-var (
-	tokenByte   = byteSet("!#$%&'*+-.^_`|~")
-	token68Byte = byteSet("-._~+/")
-	base62Byte  = byteSet("")
-)
-
-// A bytes256 is a set of bytes.
-type bytes256 [256]bool
-
-// byteSet returns the letters and digits of ASCII and what else is given.
-func byteSet(more string) *bytes256 {
-	set := new(bytes256)
-	for i := range set {
-		set[i] = isAlnum(byte(i)) || strings.IndexByte(more, byte(i)) >= 0
-	}
-	return set
-}
-
-func (set *bytes256) has(c byte) bool { return set[c] }
-
-// holdsAll reports whether all bytes of s are in the set.
-func (set *bytes256) holdsAll(s string) bool {
-	for i := range len(s) {
-		if !set[s[i]] {
-			return false
-		}
-	}
-	return true
-}
-
-func isToken(s string) bool { return s != "" && tokenByte.holdsAll(s) }

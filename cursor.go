@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // A cursor is a position with a checksum over it and the query it belongs to,
@@ -54,7 +56,7 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 	var p Position
 	c := newReader(string(raw))
 	p.visit(&c)
-	if c.failed || c.unknown != "" || c.at < c.end || !validID(p.ID) || !utf8.ValidString(p.Name) {
+	if c.failed || c.unknown != "" || c.at < c.end || !grammar.ValidID(p.ID) || !utf8.ValidString(p.Name) {
 		return Position{}, wrong
 	}
 	return p, nil
@@ -62,7 +64,7 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 
 func (a *Authority) cursorSum(key Key, q Query, position []byte) []byte {
 	b := []byte("apitoken cursor 1\x00")
-	for _, s := range []string{a.grammar.prefix, q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
+	for _, s := range []string{a.config.Prefix + "_", q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
 		b = appendText(b, s)
 	}
 	b = appendFlag(b, q.Descending)

@@ -24,14 +24,14 @@ func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, S
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
-	id, secret := m.a.grammar.mint()
+	id, secret := m.a.grammar.Mint()
 	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, func(rec *Record) (SecretRecord, error) {
 		return m.a.secretRecord(rec, secret, false, rec.CreatedAt)
 	})
 	if err != nil {
 		return nil, Secret{}, err
 	}
-	return info, NewSecret(m.a.grammar.text(id, secret)), nil
+	return info, NewSecret(m.a.grammar.Text(id, secret)), nil
 }
 
 // create checks what was asked for and adds a token.

@@ -6,7 +6,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // ForeignTokens turns on tokens that an earlier system has issued. Their text
@@ -19,9 +20,6 @@ import (
 type ForeignTokens struct {
 	MinLen, MaxLen int // of their text, in characters
 }
-
-// minForeign is the shortest text that can hold 128 bits in base62.
-const minForeign = 22
 
 // ImportParams says what token of an earlier system to add: the fields of GenerateParams,
 // and the token itself.
@@ -70,26 +68,19 @@ func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error
 		return nil, &FieldError{"sha256", "does not go with the secret itself"}
 	case text == "" && len(i.SHA256) != sha256.Size:
 		return nil, &FieldError{"sha256", fmt.Sprintf("has %d bytes, not %d", len(i.SHA256), sha256.Size)}
-	case text != "" && !m.a.isForeign(text):
+	case text != "" && !m.a.grammar.Foreign(text):
 		return nil, &FieldError{"secret", "is not of the form that Config.ForeignTokens describes"}
 	}
 	sum := slices.Clone(i.SHA256)
 	if text != "" {
 		sum = digestBytes(text)
 	}
-	return m.create(ctx, actionImport, owner, foreignID(sum), i.GenerateParams, func(rec *Record) (SecretRecord, error) {
+	return m.create(ctx, actionImport, owner, grammar.ForeignID(sum), i.GenerateParams, func(rec *Record) (SecretRecord, error) {
 		if text != "" {
 			return m.a.secretRecord(rec, text, true, rec.CreatedAt)
 		}
 		return SecretRecord{Digest: sum, Foreign: true, CreatedAt: rec.CreatedAt}, nil
 	})
-}
-
-// isForeign reports whether a text can be a token of an earlier system.
-func (a *Authority) isForeign(text string) bool {
-	f := a.config.ForeignTokens
-	return f.MaxLen > 0 && f.MinLen <= len(text) && len(text) <= f.MaxLen &&
-		faultIn(text, faultNoToken) == noFault && !strings.HasPrefix(text, a.grammar.prefix)
 }
 
 // IDOf returns the ID that a token with this text has, false if no token of this
@@ -98,19 +89,5 @@ func (a *Authority) IDOf(secret Secret) (id string, ok bool) {
 	if !a.ready() {
 		return "", false
 	}
-	text := secret.Reveal()
-	if id, _, ok = a.grammar.parse(text); ok {
-		return id, true
-	}
-	if !a.isForeign(text) {
-		return "", false
-	}
-	return foreignID(digestBytes(text)), true
-}
-
-// foreignID derives the ID of a foreign token from the SHA-256 of its text, so
-// that importing it by value and by hash is the same.
-func foreignID(sum []byte) string {
-	h := sha256.Sum256(append([]byte("apitoken foreign"), sum...))
-	return encode62(h[:idBytes], idLen)
+	return a.grammar.IDOf(secret.Reveal())
 }

@@ -87,7 +87,7 @@ func (a *Authority) info(r *row) *TokenInfo {
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: a.uses != nil, History: rec.History,
 	}
 	if !newest.Foreign {
-		in.DisplayID = a.grammar.prefix + rec.ID
+		in.DisplayID = a.grammar.DisplayID(rec.ID)
 	}
 	if rec.rotating(now) {
 		in.Rotation = &Rotation{OldValidUntil: rec.Secrets[1].ValidUntil}

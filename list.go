@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
@@ -96,12 +98,10 @@ func (m *Manager) searchText(ctx context.Context, text string) string {
 			return id
 		}
 	}
-	begin := strings.TrimSuffix(strings.TrimSuffix(text, "…"), "...")
-	id, ok := strings.CutPrefix(begin, m.a.grammar.prefix)
-	if ok && base62Byte.holdsAll(id) && (begin != text || len(id) >= idLen) {
-		return id[:min(len(id), idLen)]
+	if id, ok := m.a.grammar.Beginning(text); ok {
+		return id
 	}
-	return cmp.Or(begin, text)
+	return cmp.Or(grammar.TrimEllipsis(text), text)
 }
 
 func (m *Manager) query(l ListParams) (Query, error) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // An Actor is the user that the application has signed in, as far as a [Manager]
@@ -76,7 +78,7 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
-	if !validID(id) {
+	if !grammar.ValidID(id) {
 		return nil, ErrNotFound
 	}
 	e, err := storeCall(ctx, m.a, func(ctx context.Context) (*row, error) { return m.a.readRow(ctx, id) })
@@ -265,7 +267,7 @@ func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
 
 // event returns what there is to tell about a change.
 func (m *Manager) event(action Action, id string, before, after *row) Event {
-	if !validID(id) {
+	if !grammar.ValidID(id) {
 		id = "" // it may be the text of a token, given by mistake
 	}
 	ev := Event{Action: action, TokenID: id, Environment: m.actor.Environment, Actor: m.actor.User, Token: m.actor.Token}

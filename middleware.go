@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // Require wraps handlers so that they are called only for requests with a valid
@@ -374,9 +376,9 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 		v.id, secret = q.id, *q.again
 	case c.ours:
 		v.id = c.id
-	case a.isForeign(c.text):
-		secret = presentedSecret{digest(c.text), true}
-		v.id = foreignID(secret.digest[:])
+	case a.grammar.Foreign(c.text):
+		secret = presentedSecret{grammar.Digest(c.text), true}
+		v.id = grammar.ForeignID(secret.digest[:])
 	default:
 		f.record = no
 		return
@@ -391,7 +393,7 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 		e, fresh = a.cache.get(hash, v.id, a.cache.instant(v.at))
 	}
 	if c.ours {
-		secret.digest = digest(c.secret)
+		secret.digest = grammar.Digest(c.secret)
 	}
 	if e, v.err = a.find(q.ctx, v, hash, e, fresh, &secret); v.err != nil {
 		f.record = recordAnswer(v.err)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // A Catalog holds all permissions that a service knows. Its zero value is
@@ -164,15 +166,11 @@ func validPermissionName(name string) bool {
 		return false
 	}
 	for i := range len(name) {
-		if c := name[i]; !isAlnum(c) && strings.IndexByte("._:/-", c) < 0 {
+		if c := name[i]; !grammar.IsAlnum(c) && strings.IndexByte("._:/-", c) < 0 {
 			return false
 		}
 	}
 	return true
-}
-
-func isAlnum(c byte) bool {
-	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
 
 // Name returns the name, "" for the zero Permission.

@@ -1,7 +1,9 @@
 package apitoken
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +13,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // A Record is what a [Store] keeps of one token. Times are in UTC, whole
@@ -441,4 +445,18 @@ func (a *Authority) unknown(names []string) []string {
 		}
 	}
 	return unknown
+}
+
+// newVersion returns the first version of a record. It is a random number of 52
+// bits, which JavaScript can hold, so that the versions of a token never meet
+// those of an earlier token with the same ID.
+func newVersion() int64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return 1<<51 | int64(binary.BigEndian.Uint64(b[:])>>13)
+}
+
+func digestBytes(secret string) []byte {
+	d := grammar.Digest(secret)
+	return d[:]
 }

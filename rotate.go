@@ -53,7 +53,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
-	_, secret := m.a.grammar.mint()
+	_, secret := m.a.grammar.Mint()
 	repeated := false
 	info, err := m.change(ctx, actionRotate, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
 		switch {
@@ -103,7 +103,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	if err != nil {
 		return nil, Secret{}, err
 	}
-	return info, NewSecret(m.a.grammar.text(id, secret)), nil
+	return info, NewSecret(m.a.grammar.Text(id, secret)), nil
 }
 
 // ended is until when a secret is valid that somebody has ended: until before any
@@ -192,7 +192,7 @@ func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 		return Secret{}, err
 	}
 	if !e.rec.Secrets[0].Foreign {
-		text = m.a.grammar.text(id, text)
+		text = m.a.grammar.Text(id, text)
 	}
 	return NewSecret(text), nil
 }

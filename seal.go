@@ -3,6 +3,7 @@ package apitoken
 import (
 	"cmp"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -151,7 +152,8 @@ func (a *Authority) encryptSecret(rec *Record, s *SecretRecord, secret string) e
 	if err != nil {
 		return err
 	}
-	nonce := random(aead.NonceSize())
+	nonce := make([]byte, aead.NonceSize())
+	rand.Read(nonce) // never fails
 	s.EncryptionKeyID = key.id
 	s.Ciphertext = aead.Seal(nonce, nonce, []byte(secret), secretData(rec, s))
 	return nil

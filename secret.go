@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // A Secret is the text of a token, which whoever has it can use. It keeps the
@@ -60,7 +62,7 @@ func validKeyID(id string) bool {
 		return false
 	}
 	for i := range len(id) {
-		if c := id[i]; !isAlnum(c) && c != '.' && c != '_' && c != '-' {
+		if c := id[i]; !grammar.IsAlnum(c) && c != '.' && c != '_' && c != '-' {
 			return false
 		}
 	}

@@ -1,131 +1,14 @@
 package apitoken
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
-	"math/big"
 	"net/netip"
-	"regexp"
 	"time"
 	"unsafe"
 )
-
-// The text of a minted token, grammar version 1:
-//
-//	text     = prefix "_" id secret checksum
-//	id       = 17 base62   ; 96 random bits, public
-//	secret   = 43 base62   ; 256 random bits
-//	checksum = 6 base62    ; CRC-32 (IEEE) of all that precedes it
-//
-// base62 is 0-9 A-Z a-z, numbers are written most significant digit first in
-// fixed width. A later version of the grammar will differ in length. The file
-// testdata/vectors.json holds it for other languages.
-const (
-	idLen       = 17
-	secretLen   = 43
-	checksumLen = 6
-	bodyLen     = idLen + secretLen + checksumLen
-
-	idBytes     = 12
-	secretBytes = 32
-)
-
-// maxText is the longest text that is looked at as a token, in bytes.
-const maxText = 512
-
-const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-var prefixPattern = regexp.MustCompile(`^[a-z](_?[a-z0-9])*$`)
-
-// A grammar mints and parses the tokens of one prefix.
-type grammar struct{ prefix string } // with the underscore
-
-func (g grammar) mint() (id, secret string) {
-	return encode62(random(idBytes), idLen), encode62(random(secretBytes), secretLen)
-}
-
-// text returns the token that consists of an ID and a secret.
-func (g grammar) text(id, secret string) string {
-	text := g.prefix + id + secret
-	sum := checksum(text)
-	return text + string(sum[:])
-}
-
-// parse returns the ID and the secret of a token; false if text is none.
-func (g grammar) parse(text string) (id, secret string, ok bool) {
-	if len(text) != len(g.prefix)+bodyLen || text[:len(g.prefix)] != g.prefix {
-		return "", "", false
-	}
-	body := text[len(g.prefix):]
-	if !base62Byte.holdsAll(body) {
-		return "", "", false
-	}
-	if sum := checksum(text[:len(text)-checksumLen]); text[len(text)-checksumLen:] != string(sum[:]) {
-		return "", "", false
-	}
-	return body[:idLen], body[idLen : idLen+secretLen], true
-}
-
-func checksum(text string) (sum [checksumLen]byte) {
-	n := crc32.ChecksumIEEE(bytesOf(text))
-	for i := checksumLen - 1; i >= 0; i-- {
-		sum[i] = base62[n%62]
-		n /= 62
-	}
-	return sum
-}
-
-// bytesOf returns the bytes of a string to read, without copying them.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
-
-// encode62 writes b, read as a big-endian number, in width base62 digits.
-func encode62(b []byte, width int) string {
-	n, digit, radix := new(big.Int).SetBytes(b), new(big.Int), big.NewInt(62)
-	out := make([]byte, width)
-	for i := width - 1; i >= 0; i-- {
-		n.DivMod(n, radix, digit)
-		out[i] = base62[digit.Int64()]
-	}
-	return string(out)
-}
-
-func random(n int) []byte {
-	b := make([]byte, n)
-	rand.Read(b) // never fails
-	return b
-}
-
-// digest is what is stored of a secret. The secret has 256 random bits, so one
-// fast hash is enough (NIST SP 800-63B section 5.1.2.2, ASVS 5.0 6.5.2).
-func digest(secret string) [sha256.Size]byte { return sha256.Sum256(bytesOf(secret)) }
-
-func digestBytes(secret string) []byte {
-	d := digest(secret)
-	return d[:]
-}
-
-// validID reports whether a text can be the ID of a token.
-func validID(id string) bool {
-	for i := range len(id) {
-		if !isAlnum(id[i]) {
-			return false
-		}
-	}
-	return len(id) == idLen
-}
-
-// newVersion returns the first version of a record. It is a random number of 52
-// bits, which JavaScript can hold, so that the versions of a token never meet
-// those of an earlier token with the same ID.
-func newVersion() int64 {
-	return 1<<51 | int64(binary.BigEndian.Uint64(random(8))>>13)
-}
 
 // A Token is a token that was verified for a request. It is a small immutable
 // handle. The zero Token stands for none: it has no permissions.

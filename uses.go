@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
 // A recorder writes when tokens were last used, off the request path. It keeps
@@ -40,7 +42,7 @@ type recorder struct {
 	dropped atomic.Uint64
 }
 
-type tokenID [idLen]byte
+type tokenID [grammar.IDLen]byte
 
 // A usedToken is due unless it rests.
 type usedToken struct {

@@ -1,0 +1,92 @@
+// Package rawquery looks at the query of a URL as it was sent: order and spelling of
+// what it does not concern stay as they are.
+package rawquery
+
+import (
+	"net/url"
+	"strings"
+)
+
+// maxPairs is how many pairs net/url takes in a query.
+const maxPairs = 10000
+
+// Parses reports whether url.ParseQuery takes a query, without building what it
+// builds.
+func Parses(query string) bool {
+	if strings.Contains(query, ";") || strings.Count(query, "&") >= maxPairs {
+		return false
+	}
+	for {
+		i := strings.IndexByte(query, '%')
+		if i < 0 {
+			return true
+		}
+		if len(query) < i+3 || !isHex(query[i+1]) || !isHex(query[i+2]) {
+			return false
+		}
+		query = query[i+3:]
+	}
+}
+
+// Cut returns the undecoded value of a pair of a query, and whether its name is that
+// of the parameter after percent decoding.
+func Cut(pair, parameter string) (value string, ours bool) {
+	name, value, _ := strings.Cut(pair, "=")
+	if name == parameter {
+		return value, true
+	}
+	if len(name) <= len(parameter) || len(name) > 3*len(parameter) || !strings.Contains(name, "%") {
+		return "", false
+	}
+	decoded, err := url.QueryUnescape(name)
+	return value, err == nil && decoded == parameter
+}
+
+// Without returns a URI, whose query begins at begin, without the parameter.
+func Without(uri string, begin int, parameter string) string {
+	var kept strings.Builder
+	copied := 0 // of uri
+	for at := begin; at < len(uri); {
+		end := len(uri)
+		if i := strings.IndexByte(uri[at:], '&'); i >= 0 {
+			end = at + i
+		}
+		if _, ours := Cut(uri[at:end], parameter); ours {
+			if end == len(uri) { // the ampersand or question mark before it goes, too
+				if copied == 0 {
+					return uri[:max(at-1, 0)]
+				}
+				kept.WriteString(uri[copied:at])
+				return kept.String()[:max(kept.Len()-1, 0)]
+			}
+			kept.WriteString(uri[copied:at])
+			copied = end + 1
+		}
+		at = end + 1
+	}
+	if copied == 0 {
+		return uri
+	}
+	kept.WriteString(uri[copied:])
+	return kept.String()
+}
+
+// Byte returns the first byte of a text that is not empty after percent decoding, and
+// in how many bytes it is written: 1 or 3.
+func Byte(s string) (c byte, width int) {
+	if s[0] == '%' && len(s) >= 3 && isHex(s[1]) && isHex(s[2]) {
+		return unhex(s[1])<<4 | unhex(s[2]), 3
+	}
+	return s[0], 1
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c&^0x20 - 'A' + 10
+}
