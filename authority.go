@@ -16,6 +16,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
 // Config says how an [Authority] is to work. Prefix, Permissions and Store are
@@ -188,9 +189,9 @@ type Authority struct {
 	policy      Policy
 	now         func() time.Time
 	started     time.Time
-	uses        *recorder // nil if the store is no Toucher
-	cache       *cache    // nil with NoCache
-	follower    *follower // nil without a cache, or if the store is no Watcher
+	uses        *usage.Writer // nil if the store is no Toucher
+	cache       *cache        // nil with NoCache
+	follower    *follower     // nil without a cache, or if the store is no Watcher
 
 	refused refusalCounters
 	moves   atomic.Bool // WithoutQueryToken has moved a token into a context
@@ -316,7 +317,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	}
 	_, a.cancelable = c.Store.(Cancelable)
 	if touches {
-		a.uses = newRecorder(toucher.Touch, c.StoreTimeout)
+		a.uses = newUsageWriter(toucher, c.StoreTimeout)
 	}
 	if c.AcceptBearer && !strings.EqualFold(c.Scheme, "Bearer") {
 		a.schemes = append(a.schemes, newScheme("Bearer", c.Realm))
@@ -371,7 +372,7 @@ func (a *Authority) Close() error {
 		errs[0] = a.follower.close(a.config.StoreTimeout)
 	}
 	if a.uses != nil {
-		errs[1] = a.uses.close()
+		errs[1] = a.uses.Close()
 	}
 	return errors.Join(errs[:]...)
 }

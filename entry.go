@@ -16,7 +16,7 @@ import (
 // collector to follow, as there may be millions; what few tokens have is in rare.
 //
 // An entry does not change, but for next, hot and noted, which belong to the cache
-// and to note. It has 192 bytes, a size that the allocator puts at the beginning of
+// and to shouldRecord. It has 192 bytes, a size that the allocator puts at the beginning of
 // a cache line: a decision reads these three lines, in this order.
 type entry struct {
 	next atomic.Pointer[entry] // in its bucket
@@ -35,7 +35,7 @@ type entry struct {
 	low     uint64  // the permissions with the indexes 0 to 63
 	home    unique.Handle[home]
 	rare    *rare
-	noted   atomic.Int64 // the last use that was passed to the recorder; see note
+	noted   atomic.Int64 // the last use that was recorded; see shouldRecord
 }
 
 // A home is what the tokens of an environment share.
@@ -228,18 +228,4 @@ func (e *entry) allows(addr netip.Addr) bool { return inside(e.more().networks, 
 func inside(networks []netip.Prefix, addr netip.Addr) bool {
 	return len(networks) == 0 ||
 		slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
-}
-
-// useGrain is how exactly the moment of the last use is known.
-const useGrain = 5 // seconds
-
-// note reports whether a use is to be recorded: it is the first of its five
-// seconds, or by another secret or source than the one before.
-func (e *entry) note(secret int, source Source, now time.Time) bool {
-	use := now.Unix()/useGrain<<3 | int64(secret)<<2 | int64(source.code())
-	if e.noted.Load() == use { // only read, as a rule: writing would cost other cores their copy
-		return false
-	}
-	e.noted.Store(use)
-	return true
 }

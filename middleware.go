@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
 // Require wraps handlers so that they are called only for requests with a valid
@@ -298,11 +299,12 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			reason = ErrUnavailable
 		}
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && v.token.entry().note(v.token.secret(), q.raw.source, v.at) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && v.token.entry().shouldRecord(v.token.secret(), q.raw.source, v.at) {
 		e := v.token.entry()
 		addr, _ := a.address(q)
-		digest := e.secret(v.token.secret()).digest
-		a.uses.record(e.id(), &digest, q.raw.source, v.at, addr)
+		a.uses.Record(usage.Use{
+			ID: e.id(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.source.code(), At: v.at, Address: addr,
+		})
 	}
 	if reason == "" {
 		return v.token, nil

@@ -40,7 +40,7 @@ func (a *Authority) Stats() Stats {
 		return s
 	}
 	if a.uses != nil {
-		s.UsesDropped = int64(a.uses.dropped.Load())
+		s.UsesDropped = a.uses.Dropped()
 	}
 	s.Refused = a.refused.counts()
 	c := a.cache
