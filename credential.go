@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/rawquery"
@@ -21,10 +22,18 @@ type rawCredential struct {
 	ours       bool
 }
 
+// credentials finds what requests present.
+type credentials struct {
+	grammar   grammar.Grammar
+	schemes   []string    // in lower case
+	parameter string      // of the query; "" if that is not looked at
+	moved     atomic.Bool // without has moved a token into a context
+}
+
 // take judges the form of the text that was presented.
-func (a *Authority) take(c *rawCredential, text string, empty fault) {
+func (p *credentials) take(c *rawCredential, text string, empty fault) {
 	c.text = text
-	if c.id, c.secret, c.ours = a.grammar.Parse(text); !c.ours {
+	if c.id, c.secret, c.ours = p.grammar.Parse(text); !c.ours {
 		c.fault = faultIn(text, empty)
 	}
 }
@@ -58,14 +67,14 @@ var faultTexts = [...]string{
 	faultHeaderOnly: "This resource accepts an API token in the Authorization field only.",
 }
 
-// readCredential finds what a request presents: in Authorization fields of our
+// read finds what a request presents: in Authorization fields of our
 // schemes and in the query parameter, and nowhere else.
-func (a *Authority) readCredential(r *http.Request, c *rawCredential) {
-	a.fromHeader(r.Header["Authorization"], c)
-	if a.config.NoQueryToken || r.URL.RawQuery == "" && !a.moves.Load() {
+func (p *credentials) read(r *http.Request, c *rawCredential) {
+	p.fromHeader(r.Header["Authorization"], c)
+	if p.parameter == "" || r.URL.RawQuery == "" && !p.moved.Load() {
 		return
 	}
-	query := a.inQuery(r)
+	query := p.inQuery(r)
 	switch {
 	case query.source == "":
 	case c.source == "":
@@ -75,53 +84,17 @@ func (a *Authority) readCredential(r *http.Request, c *rawCredential) {
 	}
 }
 
-// A scheme is an authentication scheme that we answer to.
-type scheme struct {
-	lower string
-	scope string // the beginning of a challenge that names scopes
-
-	// Refusals that say the same every time.
-	none      *Refusal
-	malformed [len(faultTexts)]*Refusal
-	invalid   [len(reasons)]*Refusal // all the same but for the reason, which is not for clients
-}
-
-func newScheme(name, realm string) scheme {
-	plain := name + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
-	s := scheme{
-		lower: grammar.Lower(name),
-		scope: plain + `, error="insufficient_scope"`,
-		none: newRefusal(ErrNoToken, plain, Problem{
-			Type: problemTypes + "no-token", Title: "API token required", Status: http.StatusUnauthorized,
-			Detail: `The request has no API token. Send it as "Authorization: ` + name + ` <token>".`,
-		}),
-	}
-	for i := range reasons {
-		s.invalid[i] = newRefusal(reasons[i].reason, plain+`, error="invalid_token"`, Problem{
-			Type: problemTypes + "invalid-token", Title: "API token not valid", Status: http.StatusUnauthorized,
-			Detail: "The API token is not valid for this request.",
-		})
-	}
-	for f, text := range faultTexts {
-		s.malformed[f] = newRefusal(ErrMalformed, plain+`, error="invalid_request"`, Problem{
-			Type: problemTypes + "invalid-request", Title: "Malformed authentication", Status: http.StatusBadRequest,
-			Detail: text,
-		})
-	}
-	return s
-}
-
 // fromHeader judges the values of the Authorization fields. Fields with other
 // schemes do not concern us, unless one of ours is among several.
-func (a *Authority) fromHeader(fields []string, c *rawCredential) {
+func (p *credentials) fromHeader(fields []string, c *rawCredential) {
 	for _, field := range fields {
-		if i := a.schemeOf(field); i >= 0 {
+		if i := p.schemeOf(field); i >= 0 {
 			c.source, c.scheme = InHeader, i
 			if len(fields) > 1 {
 				c.fault = faultTwoHeaders
 				return
 			}
-			a.fromField(c, field[len(a.schemes[i].lower):])
+			p.fromField(c, field[len(p.schemes[i]):])
 		}
 	}
 }
@@ -130,9 +103,9 @@ func (a *Authority) fromHeader(fields []string, c *rawCredential) {
 // with, -1 if it is none of ours. The name of a scheme is compared as ASCII
 // (strings.EqualFold takes the Kelvin sign for a k) and ends where a token
 // (RFC 9110 section 5.6.2) ends.
-func (a *Authority) schemeOf(field string) int {
-	for i := range a.schemes {
-		name := a.schemes[i].lower
+func (p *credentials) schemeOf(field string) int {
+	for i := range p.schemes {
+		name := p.schemes[i]
 		if len(field) >= len(name) && grammar.EqualFold(field[:len(name)], name) &&
 			(len(field) == len(name) || !grammar.IsTokenByte(field[len(name)])) {
 			return i
@@ -143,7 +116,7 @@ func (a *Authority) schemeOf(field string) int {
 
 // fromField judges what follows the name of our scheme: one or more spaces and
 // a token, and nothing after it.
-func (a *Authority) fromField(c *rawCredential, rest string) {
+func (p *credentials) fromField(c *rawCredential, rest string) {
 	switch {
 	case len(rest) > 2*grammar.MaxText: // before the spaces are counted
 		c.fault = faultTooLong
@@ -153,7 +126,7 @@ func (a *Authority) fromField(c *rawCredential, rest string) {
 		for rest != "" && rest[0] == ' ' {
 			rest = rest[1:]
 		}
-		a.take(c, rest, faultNoToken)
+		p.take(c, rest, faultNoToken)
 	}
 }
 
@@ -172,10 +145,10 @@ func faultIn(text string, empty fault) fault {
 }
 
 // inQuery judges the query parameter of a request, also if WithoutQueryToken has moved it.
-func (a *Authority) inQuery(r *http.Request) rawCredential {
-	c := a.fromQuery(r.URL.RawQuery)
-	if a.moves.Load() {
-		moved, ok := r.Context().Value(movedKey{a}).(*movedContext)
+func (p *credentials) inQuery(r *http.Request) rawCredential {
+	c := p.fromQuery(r.URL.RawQuery)
+	if p.moved.Load() {
+		moved, ok := r.Context().Value(movedKey{p}).(*movedContext)
 		switch {
 		case !ok || moved.query().source == "":
 		case c.source == "":
@@ -190,12 +163,12 @@ func (a *Authority) inQuery(r *http.Request) rawCredential {
 // fromQuery judges the query parameter. Names are compared after percent
 // decoding; only & separates. A query that does not parse is malformed if it
 // names the parameter, and otherwise not ours to judge.
-func (a *Authority) fromQuery(query string) rawCredential {
+func (p *credentials) fromQuery(query string) rawCredential {
 	c := rawCredential{}
 	for rest := query; rest != ""; {
 		var pair string
 		pair, rest, _ = strings.Cut(rest, "&")
-		value, ours := rawquery.Cut(pair, a.config.Parameter)
+		value, ours := rawquery.Cut(pair, p.parameter)
 		switch {
 		case !ours:
 			continue
@@ -216,7 +189,7 @@ func (a *Authority) fromQuery(query string) rawCredential {
 			}
 			value = text
 		}
-		a.take(&c, value, faultEmpty)
+		p.take(&c, value, faultEmpty)
 	}
 	if c.source != "" && c.fault == noFault && !rawquery.Parses(query) {
 		c.fault = faultQuery

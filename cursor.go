@@ -1,13 +1,12 @@
 package apitoken
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+
+	"github.com/apitoken-go/apitoken/internal/keyring"
 )
 
 // A cursor is a position with a checksum over it and the query it belongs to,
@@ -16,18 +15,22 @@ import (
 // environment and the owners that a list may show are those of the actor, and a
 // made-up cursor would only start the own list elsewhere.
 const (
+	cursorContext = "apitoken cursor 1\x00"
+
 	cursorSum = 16
 	maxCursor = 4096 // as text
 )
 
-func (a *Authority) cursor(q Query, p Position) string {
+// cursors writes cursors, and reads its own.
+type cursors struct {
+	keys   keyring.Ring
+	prefix string // of the texts of tokens
+}
+
+func (s *cursors) write(q Query, p Position) string {
 	var c coder
 	p.visit(&c)
-	var key Key
-	if len(a.config.IntegrityKeys) > 0 {
-		key = a.config.IntegrityKeys[0]
-	}
-	return base64Text.EncodeToString(append(a.cursorSum(key, q, c.out), c.out...))
+	return base64Text.EncodeToString(append(s.keys.Checksum(cursorContext, s.signed(q, c.out))[:cursorSum], c.out...))
 }
 
 func (p *Position) visit(c *coder) {
@@ -36,7 +39,7 @@ func (p *Position) visit(c *coder) {
 	c.text(3, &p.ID)
 }
 
-func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
+func (s *cursors) read(q Query, cursor string) (Position, error) {
 	wrong := &FieldError{"cursor", "does not belong to this list"}
 	if len(cursor) > maxCursor {
 		return Position{}, wrong
@@ -46,11 +49,7 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 		return Position{}, wrong
 	}
 	sum, raw := raw[:cursorSum], raw[cursorSum:]
-	keys := a.config.IntegrityKeys
-	if len(keys) == 0 {
-		keys = []Key{{}} // then it is a checksum
-	}
-	if !slices.ContainsFunc(keys, func(k Key) bool { return hmac.Equal(sum, a.cursorSum(k, q, raw)) }) {
+	if !s.keys.HasChecksum(sum, cursorContext, s.signed(q, raw)) {
 		return Position{}, wrong
 	}
 	var p Position
@@ -62,18 +61,10 @@ func (a *Authority) openCursor(q Query, cursor string) (Position, error) {
 	return p, nil
 }
 
-func (a *Authority) cursorSum(key Key, q Query, position []byte) []byte {
-	b := []byte("apitoken cursor 1\x00")
-	for _, s := range []string{a.config.Prefix + "_", q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
-		b = appendText(b, s)
+// signed is what the checksum of a cursor is over: the list and the position in it.
+func (s *cursors) signed(q Query, position []byte) (b []byte) {
+	for _, text := range []string{s.prefix, q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
+		b = appendText(b, text)
 	}
-	b = appendFlag(b, q.Descending)
-	var secret string
-	if key.reveal != nil {
-		secret = key.reveal()
-	}
-	h := hmac.New(sha256.New, []byte(secret))
-	h.Write(b)
-	h.Write(position)
-	return h.Sum(nil)[:cursorSum]
+	return append(appendFlag(b, q.Descending), position...)
 }

@@ -14,7 +14,7 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 		err = m.audit(ctx, m.event(actionDelete, id, before, nil))
 	}
 	if err == nil {
-		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.store.Delete(ctx, id) })
+		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.rows.store.Delete(ctx, id) })
 		if err == ErrNotFound {
 			return err // someone else was faster, and has told the observer
 		}

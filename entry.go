@@ -103,13 +103,13 @@ func (r *Record) life() life {
 
 // entry checks a record that the store returned for id, which it was asked for
 // at the instant read, and makes an entry of it.
-func (a *Authority) entry(id string, rec *Record, read instant) (*entry, error) {
-	if err := a.vet(id, rec); err != nil {
+func (c *records) entry(id string, rec *Record, read instant) (*entry, error) {
+	if err := c.validate(id, rec); err != nil {
 		return nil, err
 	}
 	e := &entry{
 		read:    read,
-		home:    unique.Make(home{rec.Environment, a.catalog}),
+		home:    unique.Make(home{rec.Environment, c.catalog}),
 		owner:   uint16(len(rec.ID)),
 		name:    uint16(len(rec.ID) + len(rec.Owner)),
 		end:     uint16(len(rec.ID) + len(rec.Owner) + len(rec.Name)),
@@ -117,7 +117,7 @@ func (a *Authority) entry(id string, rec *Record, read instant) (*entry, error) 
 		foreign: rec.Secrets[0].Foreign,
 		life:    rec.life(),
 	}
-	perms := a.permSet(rec.Permissions)
+	perms := c.catalog.set(rec.Permissions)
 	e.low = perms.low
 	r := &rare{high: perms.high, until: micros(rec.Secrets[0].ValidUntil)}
 	e.rare = r

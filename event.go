@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
-
-	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // An Action is what was done, or asked for: the values are those that [Event] lists.
@@ -113,14 +111,4 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		}
 		l.LogAttrs(ctx, level, message, attrs...)
 	}
-}
-
-// observe tells the observer. A panic of the observer is an error.
-func (a *Authority) observe(ctx context.Context, ev *Event) (err error) {
-	if a.config.Observe == nil {
-		return nil
-	}
-	defer bulkhead.Recover("Config.Observe", &err)
-	a.config.Observe(ctx, *ev)
-	return nil
 }

@@ -30,17 +30,17 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	if err != nil {
 		return nil, err
 	}
-	if err := requirement.check(m.a.catalog); err != nil {
+	if err := requirement.check(m.a.config.Permissions); err != nil {
 		return nil, &FieldError{"requirement", err.Error()}
 	}
 	l := r.rec.life()
-	x := &Explanation{ExpiresAt: moment(m.a.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
-	f := facts{life: &l, until: noTime, policy: m.a.policy}
+	x := &Explanation{ExpiresAt: moment(m.a.decider.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
+	f := facts{life: &l, until: noTime, policy: m.a.decider.policy}
 	if from.IsValid() {
 		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
 	}
 	effective := r.perms
-	owner, limited, err := m.a.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
+	owner, limited, err := m.a.application.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
 	f.owner, x.Err = ownerAnswer(err)
 	if f.owner == yes {
 		if limited {
@@ -49,10 +49,10 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 		}
 		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.empty()), nil)
 	}
-	f.now = m.a.clock(m.a.now())
+	f.now = m.a.clock.micros(m.a.clock.now())
 	against := evaluate(&f)
 	x.Reasons = against.all()
-	x.Effective = effective.list(m.a.catalog)
+	x.Effective = effective.list(m.a.config.Permissions)
 	if len(x.Reasons) == 0 || requirement.match == matchAny && requirement.metBy(effective) {
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}

@@ -27,9 +27,9 @@ const (
 	maxFeedPause = time.Second
 )
 
-func follow(a *Authority, w Watcher) *follower {
+func follow(w Watcher, c *cache, observe func(context.Context, *Event) error, now func() time.Time) *follower {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &follower{cache: a.cache, watcher: w, observe: a.observe, now: a.now, stop: cancel, done: make(chan struct{})}
+	f := &follower{cache: c, watcher: w, observe: observe, now: now, stop: cancel, done: make(chan struct{})}
 	go f.run(ctx)
 	return f
 }

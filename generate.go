@@ -24,14 +24,14 @@ func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, S
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
-	id, secret := m.a.grammar.Mint()
+	id, secret := m.a.decider.grammar.Mint()
 	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, func(rec *Record) (SecretRecord, error) {
-		return m.a.secretRecord(rec, secret, false, rec.CreatedAt)
+		return m.a.rows.secretRecord(rec, secret, false, rec.CreatedAt)
 	})
 	if err != nil {
 		return nil, Secret{}, err
 	}
-	return info, NewSecret(m.a.grammar.Text(id, secret)), nil
+	return info, NewSecret(m.a.decider.grammar.Text(id, secret)), nil
 }
 
 // create checks what was asked for and adds a token.
@@ -42,17 +42,17 @@ func (m *Manager) create(ctx context.Context, action Action, owner, id string, g
 		err = m.audit(ctx, ev)
 	}
 	if err == nil {
-		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.store.Create(ctx, after.rec) })
+		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.rows.store.Create(ctx, after.rec) })
 	}
 	m.observe(ctx, ev, err)
 	if err != nil {
 		return nil, err
 	}
-	return m.a.info(after), nil
+	return m.info(after), nil
 }
 
 func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*row, error) {
-	now := micro(m.a.now())
+	now := micro(m.a.clock.now())
 	rec := Record{
 		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: owner,
 		Name: g.Name, Description: g.Description, Status: StatusActive,
@@ -87,11 +87,5 @@ func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret
 		return nil, err
 	}
 	rec.Secrets = []SecretRecord{s}
-	return m.a.withMAC(rec)
-}
-
-// secretRecord returns what is stored of a new secret of rec.
-func (a *Authority) secretRecord(rec *Record, secret string, foreign bool, now time.Time) (SecretRecord, error) {
-	s := SecretRecord{Digest: digestBytes(secret), Foreign: foreign, CreatedAt: now}
-	return s, a.encryptSecret(rec, &s, secret)
+	return m.a.rows.signed(rec)
 }

@@ -15,7 +15,7 @@ type movedContext struct {
 	query func() rawCredential // a pointer would be followed by fmt, which would print the token
 }
 
-type movedKey struct{ a *Authority }
+type movedKey struct{ p *credentials }
 
 func (c *movedContext) Value(key any) any {
 	if key == any(c.key) {
@@ -34,13 +34,13 @@ func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
 	if !a.ready() {
 		return r
 	}
-	r = a.withoutQueryToken(r, Token{}, nil)
-	query, uri := a.grammar.Redact(r.URL.RawQuery), r.RequestURI
+	r = a.credentials.without(r, Token{}, nil)
+	query, uri := a.credentials.grammar.Redact(r.URL.RawQuery), r.RequestURI
 	if path, asked, _ := strings.Cut(uri, "?"); asked == r.URL.RawQuery {
 		if query != asked {
 			uri = path + "?" + query
 		}
-	} else if public := a.grammar.Redact(asked); public != asked {
+	} else if public := a.credentials.grammar.Redact(asked); public != asked {
 		uri = path + "?" + public
 	}
 	if query == r.URL.RawQuery && uri == r.RequestURI {
@@ -53,13 +53,14 @@ func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
 	return clean
 }
 
-// withoutQueryToken is WithoutQueryToken, and puts a token into the context unless that is zero: with one
-// copy of the request for both. c is what is in the query, if that is known.
-func (a *Authority) withoutQueryToken(r *http.Request, tok Token, c *rawCredential) *http.Request {
-	if !a.ready() || a.config.NoQueryToken {
+// without takes the query parameter out of a request, and puts a token into its context
+// unless that is zero: with one copy of the request for both. c is what is in the query,
+// if that is known.
+func (p *credentials) without(r *http.Request, tok Token, c *rawCredential) *http.Request {
+	if p.parameter == "" {
 		return r
 	}
-	name := a.config.Parameter
+	name := p.parameter
 	begin := strings.IndexByte(r.RequestURI, '?') + 1
 	if begin == 0 {
 		begin = len(r.RequestURI)
@@ -81,14 +82,14 @@ func (a *Authority) withoutQueryToken(r *http.Request, tok Token, c *rawCredenti
 		return r.WithContext(&tokenContext{Context: r.Context(), token: tok})
 	}
 	if c == nil {
-		found := a.inQuery(r)
+		found := p.inQuery(r)
 		c = &found
 	}
-	if !a.moves.Load() {
-		a.moves.Store(true)
+	if !p.moved.Load() {
+		p.moved.Store(true)
 	}
 	moved := *c // captured by value
-	clean := r.WithContext(&movedContext{tokenContext{Context: r.Context(), token: tok}, movedKey{a}, func() rawCredential { return moved }})
+	clean := r.WithContext(&movedContext{tokenContext{Context: r.Context(), token: tok}, movedKey{p}, func() rawCredential { return moved }})
 	u := *r.URL
 	u.RawQuery, u.ForceQuery = query, false
 	clean.URL, clean.RequestURI = &u, uri

@@ -68,7 +68,7 @@ func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error
 		return nil, &FieldError{"sha256", "does not go with the secret itself"}
 	case text == "" && len(i.SHA256) != sha256.Size:
 		return nil, &FieldError{"sha256", fmt.Sprintf("has %d bytes, not %d", len(i.SHA256), sha256.Size)}
-	case text != "" && !m.a.grammar.Foreign(text):
+	case text != "" && !m.a.decider.grammar.Foreign(text):
 		return nil, &FieldError{"secret", "is not of the form that Config.ForeignTokens describes"}
 	}
 	sum := slices.Clone(i.SHA256)
@@ -77,17 +77,8 @@ func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error
 	}
 	return m.create(ctx, actionImport, owner, grammar.ForeignID(sum), i.GenerateParams, func(rec *Record) (SecretRecord, error) {
 		if text != "" {
-			return m.a.secretRecord(rec, text, true, rec.CreatedAt)
+			return m.a.rows.secretRecord(rec, text, true, rec.CreatedAt)
 		}
 		return SecretRecord{Digest: sum, Foreign: true, CreatedAt: rec.CreatedAt}, nil
 	})
-}
-
-// IDOf returns the ID that a token with this text has, false if no token of this
-// Authority can have the text. It asks no store: there need not be such a token.
-func (a *Authority) IDOf(secret Secret) (id string, ok bool) {
-	if !a.ready() {
-		return "", false
-	}
-	return a.grammar.IDOf(secret.Reveal())
 }

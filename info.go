@@ -59,7 +59,7 @@ func (in *TokenInfo) LastUsed() LastUse {
 }
 
 // claims are what a record says that nobody can vouch for, so that people find it.
-func (a *Authority) claims(r *row) *TokenInfo {
+func claims(r *row) *TokenInfo {
 	in := &TokenInfo{
 		ID: r.rec.ID, Version: r.rec.Version, Environment: r.rec.Environment, Owner: r.rec.Owner,
 		Name: strings.ToValidUTF8(r.rec.Name, "\ufffd"), Status: StatusDamaged,
@@ -71,23 +71,23 @@ func (a *Authority) claims(r *row) *TokenInfo {
 	return in
 }
 
-func (a *Authority) info(r *row) *TokenInfo {
+func (m *Manager) info(r *row) *TokenInfo {
 	if r.wrong != nil {
-		return a.claims(r)
+		return claims(r)
 	}
-	rec, now := r.rec.clone(), moment(a.clock(a.now())) // the clock of requests
+	rec, now := r.rec.clone(), moment(m.a.clock.micros(m.a.clock.now())) // the clock of requests
 	newest := rec.Secrets[0]
 	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
-		Permissions: slices.Clone(r.known), Unknown: a.unknown(rec.Permissions),
-		Status: a.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
+		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
+		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
-		Revealable: len(newest.Ciphertext) > 0, UseRecorded: a.uses != nil, History: rec.History,
+		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
 	}
 	if !newest.Foreign {
-		in.DisplayID = a.grammar.DisplayID(rec.ID)
+		in.DisplayID = m.a.decider.grammar.DisplayID(rec.ID)
 	}
 	if rec.rotating(now) {
 		in.Rotation = &Rotation{OldValidUntil: rec.Secrets[1].ValidUntil}

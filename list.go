@@ -59,23 +59,23 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	}
 	out := &TokenPage{Count: page.Count, More: page.More}
 	for _, e := range rows {
-		out.Tokens = append(out.Tokens, m.a.info(e))
+		out.Tokens = append(out.Tokens, m.info(e))
 	}
 	if page.Next != nil {
-		out.Next = m.a.cursor(q, *page.Next)
+		out.Next = m.a.cursors.write(q, *page.Next)
 	}
 	return out, nil
 }
 
 // page reads a page from the store and checks it.
 func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
-	page, err := storeCall(ctx, m.a, func(ctx context.Context) (Page, error) { return m.a.store.List(ctx, q) })
+	page, err := storeCall(ctx, &m.a.rows, func(ctx context.Context) (Page, error) { return m.a.rows.store.List(ctx, q) })
 	if err != nil {
 		return nil, Page{}, unavailable(err)
 	}
 	var rows []*row
 	for _, rec := range page.Records {
-		r, err := m.a.row(rec.ID, rec)
+		r, err := m.a.rows.row(rec.ID, rec)
 		if err != nil { // one damaged record must not hide the others
 			r = &row{wrong: err, rec: rec}
 		}
@@ -98,7 +98,7 @@ func (m *Manager) searchText(ctx context.Context, text string) string {
 			return id
 		}
 	}
-	if id, ok := m.a.grammar.Beginning(text); ok {
+	if id, ok := m.a.decider.grammar.Beginning(text); ok {
 		return id
 	}
 	return cmp.Or(grammar.TrimEllipsis(text), text)
@@ -135,12 +135,12 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		return Query{}, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
 	}
 	q := Query{
-		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.policy, At: moment(m.a.clock(m.a.now())),
+		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.decider.policy, At: moment(m.a.clock.micros(m.a.clock.now())),
 		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
 		Limit: cmp.Or(l.Limit, defaultLimit),
 	}
 	if l.Cursor != "" {
-		after, err := m.a.openCursor(q, l.Cursor)
+		after, err := m.a.cursors.read(q, l.Cursor)
 		if err != nil {
 			return Query{}, err
 		}

@@ -8,30 +8,41 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
+// A reader reads the records of tokens for requests: from memory as long as what is
+// there is fresh, and else from the store.
+type reader struct {
+	records
+	store             Store
+	cancelable        bool   // Store.Get returns when its context ends
+	cache             *cache // nil with NoCache
+	lookups, renewals *bulkhead.Bulkhead
+	now               func() time.Time
+}
+
 // lookup returns the entry of a token from the store, for a request that began at a
 // moment and for one who is known or not. The error is ErrNotFound or a cause of
 // ErrUnavailable.
-func (a *Authority) lookup(ctx context.Context, hash uint64, id string, known bool, began time.Time) (*entry, error) {
+func (r *reader) lookup(ctx context.Context, hash uint64, id string, known bool, began time.Time) (*entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if a.cache != nil {
-		return a.fetch(ctx, hash, id, known, began)
+	if r.cache != nil {
+		return r.fetch(ctx, hash, id, known, began)
 	}
 	f := newCall(instant{}, false)
-	a.start(ctx, 0, id, f, began.Add(a.config.StoreTimeout))
-	return a.await(ctx, f, a.config.StoreTimeout)
+	r.start(ctx, 0, id, f, began.Add(r.lookups.Limit()))
+	return r.await(ctx, f, r.lookups.Limit())
 }
 
 // start makes a call of the store, with a deadline. Of a store that may hang it is
 // left to a goroutine: all that it costs besides, a stack and being waited for, is
 // more than a store in memory takes to answer, and half of what one on disk does.
-func (a *Authority) start(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
-	if a.cancelable {
-		a.ask(ctx, hash, id, f, deadline)
+func (r *reader) start(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
+	if r.cancelable {
+		r.ask(ctx, hash, id, f, deadline)
 		return
 	}
-	go a.ask(ctx, hash, id, f, deadline)
+	go r.ask(ctx, hash, id, f, deadline)
 }
 
 // errSlow says that the store took longer than what it answers may be old.
@@ -40,21 +51,21 @@ var errSlow = errors.New("apitoken: the store answers more slowly than Config.Ma
 // fetch reads a token from the store, in one call for all requests that ask for
 // it at the same time. Who is known, by the secret of a token that is in memory,
 // does not have to queue behind a flood of those who are not.
-func (a *Authority) fetch(ctx context.Context, hash uint64, id string, known bool, now time.Time) (*entry, error) {
-	c := a.cache
-	end := now.Add(a.config.StoreTimeout)
+func (r *reader) fetch(ctx context.Context, hash uint64, id string, known bool, now time.Time) (*entry, error) {
+	c := r.cache
+	end := now.Add(r.lookups.Limit())
 	for range 2 {
-		f, mine := c.join(hash, id, known, c.instant(now), a.config.StoreTimeout)
+		f, mine := c.join(hash, id, known, c.instant(now), r.lookups.Limit())
 		if mine {
-			a.start(ctx, hash, id, f, end)
+			r.start(ctx, hash, id, f, end)
 		}
-		e, err := a.await(ctx, f, end.Sub(now))
+		e, err := r.await(ctx, f, end.Sub(now))
 		if err != nil {
 			return nil, err
 		}
 		// The feed does not count here: it may have reported a change of the
 		// token after this request has joined.
-		if now = a.now(); f.began.age(c.instant(now)) <= c.maxStaleness {
+		if now = r.now(); f.began.age(c.instant(now)) <= c.maxStaleness {
 			return e, nil
 		}
 	}
@@ -63,7 +74,7 @@ func (a *Authority) fetch(ctx context.Context, hash uint64, id string, known boo
 
 // await returns what a call answers, or an error when the limit has passed or
 // ctx ends.
-func (a *Authority) await(ctx context.Context, f *call, limit time.Duration) (*entry, error) {
+func (r *reader) await(ctx context.Context, f *call, limit time.Duration) (*entry, error) {
 	select {
 	case <-f.done:
 		return f.e, f.err
@@ -75,73 +86,43 @@ func (a *Authority) await(ctx context.Context, f *call, limit time.Duration) (*e
 	case <-f.done:
 		return f.e, f.err
 	case <-timer.C:
-		return nil, a.lookups.Late(f.entered.Load(), context.DeadlineExceeded)
+		return nil, r.lookups.Late(f.entered.Load(), context.DeadlineExceeded)
 	case <-ctx.Done():
-		return nil, a.lookups.Late(f.entered.Load(), ctx.Err())
+		return nil, r.lookups.Late(f.entered.Load(), ctx.Err())
 	}
 }
 
 // ask makes a call of the store. Its context is not that of the request which was
 // the first to need it, and does not end with that.
-func (a *Authority) ask(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
+func (r *reader) ask(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
 	var reserve *bulkhead.Bulkhead
 	if f.known {
-		reserve = a.renewals
+		reserve = r.renewals
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	var e *entry
-	g, err := a.lookups.Enter(ctx, reserve)
+	g, err := r.lookups.Enter(ctx, reserve)
 	f.entered.Store(err == nil)
 	defer func() {
 		if f.entered.Load() {
 			g.Leave()
 		}
-		a.cache.finish(hash, id, f, e, err)
+		r.cache.finish(hash, id, f, e, err)
 	}()
 	if err == nil {
 		g.Run(&err, func() (err error) {
-			e, err = a.read(ctx, id, f.began)
+			e, err = r.read(ctx, id, f.began)
 			return err
 		})
 	}
 }
 
 // read reads a token from the store, on the caller's goroutine.
-func (a *Authority) read(ctx context.Context, id string, at instant) (*entry, error) {
-	rec, err := a.store.Get(ctx, id)
+func (r *reader) read(ctx context.Context, id string, at instant) (*entry, error) {
+	rec, err := r.store.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return a.entry(id, &rec, at)
-}
-
-// readRow is read for a Manager, which is told also of a record that is wrong.
-func (a *Authority) readRow(ctx context.Context, id string) (*row, error) {
-	rec, err := a.store.Get(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	r, err := a.row(id, rec)
-	if err != nil && rec.ID == id {
-		return &row{wrong: err, rec: rec}, nil
-	}
-	return r, err
-}
-
-// storeCall runs f, which calls the store on behalf of a Manager.
-func storeCall[T any](ctx context.Context, a *Authority, f func(context.Context) (T, error)) (T, error) {
-	return bulkhead.Call(ctx, a.storeGate, f)
-}
-
-// storeWrite runs f, which changes a token in the store. When it returns, this
-// node has forgotten what the token was, however the change ended: it may have
-// been made although the answer was lost, or be made after we have given up.
-func (a *Authority) storeWrite(ctx context.Context, id string, f func(context.Context) error) error {
-	defer a.cache.invalidate(id)
-	_, err := storeCall(ctx, a, func(ctx context.Context) (struct{}, error) {
-		defer a.cache.invalidate(id)
-		return struct{}{}, f(ctx)
-	})
-	return err
+	return r.entry(id, &rec, at)
 }

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/apitoken-go/apitoken/internal/bulkhead"
-
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
@@ -61,7 +59,7 @@ func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.a.info(r), nil
+	return m.info(r), nil
 }
 
 // visible is look for who needs a record that can be trusted.
@@ -81,10 +79,10 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	if !grammar.ValidID(id) {
 		return nil, ErrNotFound
 	}
-	e, err := storeCall(ctx, m.a, func(ctx context.Context) (*row, error) { return m.a.readRow(ctx, id) })
+	e, err := storeCall(ctx, &m.a.rows, func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, id) })
 	switch {
 	case errors.Is(err, ErrNotFound):
-		m.a.cache.invalidate(id)
+		m.a.rows.cache.invalidate(id)
 		return nil, ErrNotFound
 	case err != nil:
 		return nil, unavailable(err)
@@ -118,10 +116,10 @@ func (m *Manager) change(ctx context.Context, action Action, id string, ifVersio
 		if before != nil && fields == nil {
 			// What is so already may be another node's doing, of which this one has
 			// not heard; to who is told of it here, it holds here.
-			m.a.cache.invalidate(id)
+			m.a.rows.cache.invalidate(id)
 		}
 		if err == nil && fields == nil {
-			return m.a.info(before), nil
+			return m.info(before), nil
 		}
 		ev = m.event(action, id, before, after)
 		ev.Fields = fields
@@ -130,7 +128,7 @@ func (m *Manager) change(ctx context.Context, action Action, id string, ifVersio
 			audited = true
 		}
 		if err == nil {
-			err = m.write(ctx, id, func(ctx context.Context) error { return m.a.store.Replace(ctx, after.rec) })
+			err = m.write(ctx, id, func(ctx context.Context) error { return m.a.rows.store.Replace(ctx, after.rec) })
 		}
 		if err == ErrConflict && ifVersion == 0 && try < maxTries {
 			continue
@@ -139,7 +137,7 @@ func (m *Manager) change(ctx context.Context, action Action, id string, ifVersio
 		if err != nil {
 			return nil, err
 		}
-		return m.a.info(after), nil
+		return m.info(after), nil
 	}
 }
 
@@ -152,7 +150,7 @@ func (m *Manager) prepare(ctx context.Context, action Action, id string, ifVersi
 	if ifVersion != 0 && ifVersion != before.rec.Version {
 		return before, nil, nil, ErrConflict
 	}
-	now := micro(m.a.now())
+	now := micro(m.a.clock.now())
 	rec := before.rec.clone()
 	fields, err = f(m, &rec, before, now)
 	if err != nil || fields == nil {
@@ -161,14 +159,14 @@ func (m *Manager) prepare(ctx context.Context, action Action, id string, ifVersi
 	rec.Version++
 	rec.ChangedAt = now
 	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: action, Fields: fields})
-	after, err = m.a.withMAC(rec)
+	after, err = m.a.rows.signed(rec)
 	return before, after, fields, err
 }
 
 // write runs a change of the store. An error is one of Store's sentinels as it
 // is, or wraps ErrUnavailable.
 func (m *Manager) write(ctx context.Context, id string, f func(context.Context) error) error {
-	err := m.a.storeWrite(ctx, id, f)
+	err := m.a.rows.write(ctx, id, f)
 	for _, sentinel := range []error{ErrExists, ErrNotFound, ErrConflict} {
 		if errors.Is(err, sentinel) {
 			return sentinel
@@ -217,7 +215,7 @@ func (m *Manager) Grantable() []Permission {
 	if m.authorize() != nil {
 		return nil
 	}
-	return slices.DeleteFunc(m.a.catalog.All(), func(p Permission) bool { return !m.grantable(p) })
+	return slices.DeleteFunc(m.a.config.Permissions.All(), func(p Permission) bool { return !m.grantable(p) })
 }
 
 // storedNames returns the sorted names of permissions of our catalog, and of
@@ -225,13 +223,13 @@ func (m *Manager) Grantable() []Permission {
 func (m *Manager) storedNames(perms []Permission, unknown []string, before *row) ([]string, error) {
 	var list []string
 	for _, p := range perms {
-		if p.p == nil || p.p.catalog != m.a.catalog {
+		if p.p == nil || p.p.catalog != m.a.config.Permissions {
 			return nil, &FieldError{"permissions", "contains one that is not of this service's catalog"}
 		}
 		list = append(list, p.p.name)
 	}
 	for _, name := range unknown {
-		if before == nil || !slices.Contains(m.a.unknown(before.rec.Permissions), name) {
+		if before == nil || !slices.Contains(m.a.config.Permissions.unknown(before.rec.Permissions), name) {
 			return nil, &FieldError{"permissions", fmt.Sprintf("contains %.140q, which this service does not know", name)}
 		}
 		list = append(list, name)
@@ -272,27 +270,18 @@ func (m *Manager) event(action Action, id string, before, after *row) Event {
 	}
 	ev := Event{Action: action, TokenID: id, Environment: m.actor.Environment, Actor: m.actor.User, Token: m.actor.Token}
 	if before != nil {
-		ev.Before, ev.Owner = m.a.info(before), before.rec.Owner
+		ev.Before, ev.Owner = m.info(before), before.rec.Owner
 	}
 	if after != nil {
-		ev.After, ev.Owner = m.a.info(after), after.rec.Owner
+		ev.After, ev.Owner = m.info(after), after.rec.Owner
 	}
 	return ev
 }
 
-// audit asks whether a change may be made.
+// audit asks the application whether a change may be made.
 func (m *Manager) audit(ctx context.Context, ev Event) error {
-	if m.a.config.Audit == nil {
-		return nil
-	}
-	ev.Time = m.a.now()
-	_, err := bulkhead.Call(ctx, m.a.auditGate, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, m.a.config.Audit(ctx, ev)
-	})
-	if _, veto := errors.AsType[*ForbiddenError](err); err == nil || veto {
-		return err
-	}
-	return unavailable(err)
+	ev.Time = m.a.clock.now()
+	return m.a.application.audit(ctx, ev)
 }
 
 // observe tells the observer how a change went. What it does can no longer
@@ -301,7 +290,7 @@ func (m *Manager) observe(ctx context.Context, ev Event, cause error) {
 	if !m.a.ready() {
 		return
 	}
-	ev.Time, ev.Err = m.a.now(), cause
+	ev.Time, ev.Err = m.a.clock.now(), cause
 	if cause != nil {
 		ev.After, ev.Fields = nil, nil
 	}
@@ -311,5 +300,5 @@ func (m *Manager) observe(ctx context.Context, ev Event, cause error) {
 	case errors.Is(cause, ErrUnavailable):
 		ev.Reason = ErrUnavailable
 	}
-	_ = m.a.observe(ctx, &ev)
+	_ = m.a.application.observe(ctx, &ev)
 }

@@ -2,16 +2,10 @@ package apitoken
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
 
-	"time"
-
-	"github.com/apitoken-go/apitoken/internal/bulkhead"
-
-	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
@@ -84,10 +78,10 @@ func (a *Authority) bind(requirement *Requirement) {
 	if !a.ready() {
 		return // and refuse every request
 	}
-	if err := requirement.check(a.catalog); err != nil {
+	if err := requirement.check(a.config.Permissions); err != nil {
 		panic(err.Error() + " (" + caller() + ")")
 	}
-	requirement.denials = denials(a.schemes, requirement)
+	requirement.denials = a.refuser.denials(requirement)
 }
 
 // cleared returns an accepted request without its query parameter, and with the
@@ -99,7 +93,7 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	h["Cache-Control"] = values[0:1:1]
 	h["Referrer-Policy"] = values[1:2:2]
 	varies(h, (*[1]string)(values[2:]))
-	return a.withoutQueryToken(q.http, tok, &q.raw)
+	return a.credentials.without(q.http, tok, &q.raw)
 }
 
 // varies says that an answer depends on the token, before the handler, which can
@@ -141,7 +135,7 @@ func (a *Authority) Check(r *http.Request, requirement Requirement) (Token, erro
 func (a *Authority) HasCredential(r *http.Request) bool {
 	var c rawCredential
 	if a.ready() {
-		a.readCredential(r, &c)
+		a.credentials.read(r, &c)
 	}
 	return c.source != ""
 }
@@ -176,7 +170,7 @@ func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requir
 	q := request{ctx: ctx, credential: &p, requirement: &requirement}
 	if text := p.Secret.Reveal(); text != "" {
 		q.raw.source = p.Source
-		a.take(&q.raw, text, faultNoToken)
+		a.credentials.take(&q.raw, text, faultNoToken)
 	}
 	tok, refusal := a.judge(&q)
 	if refusal != nil {
@@ -237,33 +231,14 @@ func (c *tokenContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// ready reports whether a was made by New.
-func (a *Authority) ready() bool { return a != nil && a.store != nil }
-
 // check finds the credential of an HTTP request and decides.
 func (a *Authority) check(q *request) (Token, *Refusal) {
 	if !a.ready() {
 		return Token{}, refusedUnavailable
 	}
 	q.ctx = q.http.Context()
-	a.readCredential(q.http, &q.raw)
+	a.credentials.read(q.http, &q.raw)
 	return a.judge(q)
-}
-
-// A request is what judge decides about: an HTTP request or a Credential.
-type request struct {
-	ctx         context.Context
-	http        *http.Request
-	credential  *Credential
-	raw         rawCredential
-	requirement *Requirement
-
-	id    string           // with Recheck, instead of the text of a credential
-	again *presentedSecret // and so is this
-
-	asked   bool // address has its answer
-	addr    netip.Addr
-	addrErr error
 }
 
 // judge decides, tells the observer, and returns the token or a refusal.
@@ -272,10 +247,10 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		c.fault = faultHeaderOnly
 	}
 	if a.config.Observe != nil {
-		a.address(q)
+		a.application.address(q)
 	}
 	var v verdict
-	a.verify(q, &v)
+	a.decider.decide(q, &v)
 	reason := v.reason
 	if a.config.Observe != nil {
 		ev := Event{
@@ -291,17 +266,17 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		if q.http != nil {
 			ev.Pattern = q.http.Pattern
 		}
-		ev.Address, _ = a.address(q)
+		ev.Address, _ = a.application.address(q)
 		if reason == ErrMissingPermission {
-			ev.Missing = a.refuse(reason, &q.raw, q.requirement, v.token.effective()).problem.Missing
+			ev.Missing = a.refuser.refusal(reason, &q.raw, q.requirement, v.token.effective()).problem.Missing
 		}
-		if err := a.observe(q.ctx, &ev); err != nil {
+		if err := a.application.observe(q.ctx, &ev); err != nil {
 			reason = ErrUnavailable
 		}
 	}
 	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && v.token.entry().shouldRecord(v.token.secret(), q.raw.source, v.at) {
 		e := v.token.entry()
-		addr, _ := a.address(q)
+		addr, _ := a.application.address(q)
 		a.uses.Record(usage.Use{
 			ID: e.id(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.source.code(), At: v.at, Address: addr,
 		})
@@ -309,250 +284,10 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if reason == "" {
 		return v.token, nil
 	}
-	a.refused.add(reason)
+	a.refuser.counts.add(reason)
 	var set permSet
 	if !v.token.IsZero() {
 		set = v.token.effective()
 	}
-	return Token{}, a.refuse(reason, &q.raw, q.requirement, set)
-}
-
-// A verdict is what verify found out.
-type verdict struct {
-	reason Reason // "" to accept
-	err    error  // behind ErrUnavailable
-	id     string // of the token that was presented, if it is well formed
-	token  Token  // whose secret was presented
-	at     time.Time
-}
-
-// verify finds the facts about a request and evaluates them. What it takes into
-// account is the credential, the record that the store has for it, the
-// environment, the client's address, the owner and the time; nothing else.
-func (a *Authority) verify(q *request, v *verdict) {
-	v.at = a.now()
-	var f facts
-	a.identify(q, v, &f)
-	against := evaluate(&f)
-	if v.reason = against.first(); v.reason != "" {
-		return
-	}
-	e, secret := v.token.entry(), v.token.secret()
-	f.until, f.life, f.policy, f.now = e.until(secret), &e.life, a.policy, a.clock(v.at)
-	a.surroundings(q, v, &f)
-	against = evaluate(&f)
-	if v.reason = against.first(); v.reason != "" {
-		return
-	}
-	powerless := false
-	if a.config.OwnerPermissions != nil { // which may take its time, and so comes last
-		f.owner, powerless, v.err = a.limit(q.ctx, &v.token)
-		v.at = a.now()
-		f.now = a.clock(v.at)
-	}
-	if f.owner == yes || f.owner == notAsked {
-		f.permissions = answerTo(!powerless && q.requirement.metBy(v.token.effective()), nil)
-	}
-	against = evaluate(&f)
-	v.reason = against.first()
-}
-
-// identify finds the token that a request presents.
-func (a *Authority) identify(q *request, v *verdict, f *facts) {
-	c := &q.raw
-	switch {
-	case c.fault != noFault:
-		f.credential = failed
-		return
-	case c.source == "":
-		f.credential = no
-		return
-	}
-	if v.err = q.requirement.check(a.catalog); v.err != nil {
-		f.requirement = failed
-		return
-	}
-	var secret presentedSecret
-	switch {
-	case q.again != nil:
-		v.id, secret = q.id, *q.again
-	case c.ours:
-		v.id = c.id
-	case a.grammar.Foreign(c.text):
-		secret = presentedSecret{grammar.Digest(c.text), true}
-		v.id = grammar.ForeignID(secret.digest[:])
-	default:
-		f.record = no
-		return
-	}
-	// With many tokens an entry is not in the processor's cache. It is looked up
-	// before the secret is hashed, so that the hash is computed while it arrives.
-	var hash uint64
-	var e *entry
-	var fresh bool
-	if a.cache != nil {
-		hash = a.cache.hash(v.id)
-		e, fresh = a.cache.get(hash, v.id, a.cache.instant(v.at))
-	}
-	if c.ours {
-		secret.digest = grammar.Digest(c.secret)
-	}
-	if e, v.err = a.find(q.ctx, v, hash, e, fresh, &secret); v.err != nil {
-		f.record = recordAnswer(v.err)
-		return
-	}
-	which := e.find(&secret)
-	if which < 0 {
-		f.secret = no
-		return
-	}
-	v.token = newToken(e)
-	if which > 0 || e.bound() {
-		v.token.x = &extra{secret: which}
-	}
-}
-
-// recordAnswer reads the error of find.
-func recordAnswer(err error) answer {
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return no
-	case errors.Is(err, errNewerRecord):
-		return newer
-	}
-	return failed
-}
-
-// find returns the entry of a token: cached, if that may still be used for who
-// presents the secret, or else from the store.
-func (a *Authority) find(ctx context.Context, v *verdict, hash uint64, cached *entry, fresh bool, secret *presentedSecret) (*entry, error) {
-	known := cached != nil && cached.find(secret) >= 0
-	if fresh && known && a.policy.idle(&cached.life, a.clock(v.at)) && cached.read.age(a.cache.instant(v.at)) > min(a.cache.maxStaleness, time.Second) {
-		// It may have been used elsewhere: of uses the feed tells nothing.
-		a.cache.invalidate(v.id)
-		fresh = false
-	}
-	if fresh {
-		return cached, nil
-	}
-	e, err := a.lookup(ctx, hash, v.id, known, v.at)
-	v.at = a.now() // the store had its time
-	return e, err
-}
-
-// surroundings finds the facts that the application tells, and completes the
-// token with what is particular to the request.
-func (a *Authority) surroundings(q *request, v *verdict, f *facts) {
-	tok := &v.token
-	environment, err := a.environment(q, tok)
-	f.environment = answerTo(environment == tok.Environment(), err)
-	if e := tok.entry(); e.bound() || a.config.ClientAddr != nil {
-		addr, addrErr := a.address(q)
-		f.address = answerTo(e.allows(addr), addrErr)
-		if tok.x != nil {
-			tok.x.address = addr
-		}
-		if err == nil {
-			err = addrErr
-		}
-	}
-	v.err = err
-}
-
-// limit asks what the owner of a token may do now, and restricts the token to
-// that. A powerless owner may do nothing.
-func (a *Authority) limit(ctx context.Context, tok *Token) (owner answer, powerless bool, err error) {
-	perms, _, err := a.ownerPermissions(ctx, tok.Environment(), tok.Owner())
-	if owner, err = ownerAnswer(err); owner != yes {
-		return owner, false, err
-	}
-	if tok.x == nil {
-		tok.x = new(extra)
-	}
-	tok.x.perms, tok.x.limited = tok.entry().perms().and(perms), true
-	return yes, perms.empty(), nil
-}
-
-// ownerAnswer reads the error of ownerPermissions: whether the owner exists, and
-// why that is not known.
-func ownerAnswer(err error) (answer, error) {
-	switch {
-	case errors.Is(err, ErrNoOwner):
-		return no, nil
-	case err != nil:
-		return failed, err
-	}
-	return yes, nil
-}
-
-// ownerPermissions returns what the owner of a token may do now, if the
-// application says so.
-func (a *Authority) ownerPermissions(ctx context.Context, environment, owner string) (set permSet, limited bool, err error) {
-	if a.config.OwnerPermissions == nil {
-		return permSet{}, false, nil
-	}
-	perms, err := bulkhead.Call(ctx, a.owners, func(ctx context.Context) ([]Permission, error) {
-		return a.config.OwnerPermissions(ctx, environment, owner)
-	})
-	if err != nil {
-		return permSet{}, true, err
-	}
-	for _, p := range perms {
-		if p.p == nil || p.p.catalog != a.catalog {
-			return permSet{}, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalog")
-		}
-		set.add(p.p)
-	}
-	return set, true, nil
-}
-
-// environment returns the environment that a request is about.
-func (a *Authority) environment(q *request, tok *Token) (env string, err error) {
-	switch {
-	case q.credential != nil && q.credential.Environment != "":
-		return q.credential.Environment, nil
-	case a.config.Environment == nil:
-		return tok.Environment(), nil
-	case q.credential != nil:
-		return "", errors.New("apitoken: Credential.Environment is missing")
-	}
-	defer bulkhead.Recover("Config.Environment", &err)
-	env, err = a.config.Environment(q.http)
-	err = bulkhead.ForceError(err)
-	if err == nil && env == "" {
-		err = errors.New("apitoken: Config.Environment returned no environment")
-	}
-	return env, err
-}
-
-// address returns the address that a request came from: IPv4 as IPv4, and the
-// zero Addr, which is in no network, where it is not known or has a zone.
-func (a *Authority) address(q *request) (netip.Addr, error) {
-	if !q.asked {
-		q.addr, q.addrErr = a.askAddress(q)
-		q.asked = true
-	}
-	return q.addr, q.addrErr
-}
-
-func (a *Authority) askAddress(q *request) (addr netip.Addr, err error) {
-	switch {
-	case q.credential != nil:
-		addr = q.credential.Address
-	case a.config.ClientAddr != nil:
-		defer bulkhead.Recover("Config.ClientAddr", &err)
-		addr, err = a.config.ClientAddr(q.http)
-		err = bulkhead.ForceError(err)
-	default: // net/http writes IP:port
-		var ok bool
-		if addr, ok = ipv4Peer(q.http.RemoteAddr); ok {
-			return addr, nil
-		}
-		both, _ := netip.ParseAddrPort(q.http.RemoteAddr)
-		addr = both.Addr()
-	}
-	if err != nil || addr.Zone() != "" {
-		return netip.Addr{}, err
-	}
-	return addr.Unmap(), nil
+	return Token{}, a.refuser.refusal(reason, &q.raw, q.requirement, set)
 }

@@ -81,18 +81,22 @@ func (c *Catalog) Define(name, description string) Permission {
 // from a request. It returns them in the order of names, or an error that
 // names the unknown ones, up to ten, and suggests what may have been meant.
 func (c *Catalog) Lookup(names ...string) ([]Permission, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	found := make([]Permission, 0, len(names))
 	var unknown []string
+	c.mu.Lock()
 	for _, name := range names {
 		if p, ok := c.byName[name]; ok {
 			found = append(found, Permission{p})
 		} else if len(unknown) < maxUnknown {
-			unknown = append(unknown, fmt.Sprintf("%.140q%s", name, c.suggest(name)))
+			unknown = append(unknown, name)
 		}
 	}
+	all := c.list
+	c.mu.Unlock() // as suggestions take time
 	if unknown != nil {
+		for i, name := range unknown {
+			unknown[i] = fmt.Sprintf("%.140q%s", name, suggest(all, name))
+		}
 		return nil, &FieldError{"permissions", "unknown: " + strings.Join(unknown, ", ")}
 	}
 	return found, nil
@@ -109,23 +113,43 @@ func (c *Catalog) All() []Permission {
 	return all
 }
 
-// close ends definition and returns what was defined, in order.
-func (c *Catalog) close(at string) []*permission {
+// close ends definition. From then on list and byName are read without the lock.
+func (c *Catalog) close(at string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed == "" {
 		c.closed = at
 	}
-	return c.list
+}
+
+// set returns those of the named permissions that the catalog has, once it is closed.
+func (c *Catalog) set(names []string) (set permSet) {
+	for _, name := range names {
+		if p, ok := c.byName[name]; ok {
+			set.add(p)
+		}
+	}
+	return set
+}
+
+// unknown returns the names that the catalog does not have, once it is closed.
+func (c *Catalog) unknown(names []string) []string {
+	var unknown []string
+	for _, name := range names {
+		if _, ok := c.byName[name]; !ok {
+			unknown = append(unknown, name)
+		}
+	}
+	return unknown
 }
 
 // suggest returns ` (did you mean "x"?)` for a name close to a known one.
-func (c *Catalog) suggest(name string) string {
+func suggest(all []*permission, name string) string {
 	if len(name) > maxPermissionName {
 		return ""
 	}
 	best, bestDistance := "", 1+max(1, len(name)/4)
-	for _, p := range c.list {
+	for _, p := range all {
 		if d := editDistance(strings.ToLower(name), strings.ToLower(p.name)); d < bestDistance {
 			best, bestDistance = p.name, d
 		}

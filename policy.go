@@ -79,7 +79,7 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 	if p.MaxLifetime < 0 || p.MaxIdle < 0 {
 		return nil, &FieldError{"policy", "is negative"}
 	}
-	now := m.a.clock(m.a.now())
+	now := m.a.clock.micros(m.a.clock.now())
 	preview := new(PolicyPreview)
 	stops := func(p Policy, r *row) bool {
 		l := r.rec.life()
@@ -93,8 +93,8 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 			return nil, err
 		}
 		for _, r := range rows {
-			if r.wrong == nil && stops(p, r) && !stops(m.a.policy, r) {
-				preview.Tokens = append(preview.Tokens, m.a.info(r))
+			if r.wrong == nil && stops(p, r) && !stops(m.a.decider.policy, r) {
+				preview.Tokens = append(preview.Tokens, m.info(r))
 				preview.Owners = append(preview.Owners, r.rec.Owner)
 			}
 		}

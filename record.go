@@ -2,17 +2,11 @@ package apitoken
 
 import (
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"math"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
@@ -323,129 +317,6 @@ func (r *Record) note(c HistoryEntry) {
 }
 
 const maxHistory = 16
-
-// Limits of texts, in characters (Unicode code points).
-const (
-	maxName        = 200
-	maxDescription = 1000
-)
-
-// checkText refuses a text that people would not recognize as one: it is not UTF-8,
-// of a wrong length, shows nothing, or is read in another order than it has. The rule
-// is the same for what users write and for what the application gives: owners and
-// permissions are read by those who decide by them.
-func checkText(s string, least, most int) error {
-	switch n := utf8.RuneCountInString(s); {
-	case !utf8.ValidString(s):
-		return errors.New("is not valid UTF-8")
-	case n < least:
-		return errors.New("is missing")
-	case n > most:
-		return fmt.Errorf("has %d characters; at most %d are allowed", n, most)
-	}
-	for _, c := range s {
-		switch {
-		case unicode.IsControl(c) || c == '\u2028' || c == '\u2029':
-			return fmt.Errorf("contains the control character %U", c)
-		case unicode.Is(unicode.Bidi_Control, c):
-			return fmt.Errorf("contains %U, which can reorder the text around it", c)
-		}
-	}
-	if s != "" && !strings.ContainsFunc(s, visible) {
-		return errors.New("has no visible character")
-	}
-	return nil
-}
-
-// visible reports whether people see a character. A few of those that nobody sees
-// belong into names, as the joiner of an emoji does, so they are not refused there.
-func visible(c rune) bool {
-	const brailleBlank = '\u2800' // a symbol to Unicode
-	return c != brailleBlank && !unicode.In(c, unicode.Z, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point,
-		unicode.Variation_Selector, unicode.Noncharacter_Code_Point)
-}
-
-// A row is a record as a [Manager] works with it: checked, or with what is wrong with it.
-type row struct {
-	wrong error
-	rec   Record
-	known []Permission // assigned and in the catalog, in its order
-	perms permSet      // the same as bits
-}
-
-// row checks a record that a store returned for id.
-func (a *Authority) row(id string, rec Record) (*row, error) {
-	if err := a.vet(id, &rec); err != nil {
-		return nil, err
-	}
-	r := &row{rec: rec, perms: a.permSet(rec.Permissions)}
-	r.known = r.perms.list(a.catalog)
-	return r, nil
-}
-
-// vet checks a record that a store returned for id. A store is not trusted: half
-// a record or another token's is an error, which callers answer with 503.
-func (a *Authority) vet(id string, rec *Record) error {
-	bad := func(what string) error { return fmt.Errorf("apitoken: store returned a record %s", what) }
-	switch {
-	case rec.ID != id:
-		return bad("of another token")
-	case rec.newer(): // but for the MAC we cannot judge it
-		if err := a.checkMAC(rec); err != nil {
-			return bad(err.Error())
-		}
-		return fmt.Errorf("apitoken: the record was written by a later version of this package: %w", errNewerRecord)
-	case rec.Version < 1:
-		return bad("without version")
-	case rec.Environment == "":
-		return bad("without environment")
-	case rec.Owner == "":
-		return bad("without owner")
-	case rec.Status != StatusActive && rec.Status != StatusInactive:
-		return bad("of unknown status")
-	case rec.CreatedAt.IsZero():
-		return bad("without time of creation")
-	case len(rec.ID)+len(rec.Owner)+len(rec.Name) > math.MaxUint16:
-		return bad("with texts that are too long")
-	case len(rec.Secrets) < 1 || len(rec.Secrets) > 2:
-		return bad("without a secret, or with more than two")
-	}
-	for _, s := range rec.Secrets {
-		if len(s.Digest) != sha256.Size {
-			return bad("with a digest of wrong length")
-		}
-	}
-	for _, n := range rec.Networks {
-		if !validNetwork(n) {
-			return bad("with a malformed network")
-		}
-	}
-	if err := a.checkMAC(rec); err != nil {
-		return bad(err.Error())
-	}
-	return nil
-}
-
-// permSet returns those of the named permissions that the catalog has.
-func (a *Authority) permSet(names []string) (set permSet) {
-	for _, name := range names {
-		if p, ok := a.permissions[name]; ok {
-			set.add(p)
-		}
-	}
-	return set
-}
-
-// unknown returns the stored names that the catalog does not know.
-func (a *Authority) unknown(names []string) []string {
-	var unknown []string
-	for _, name := range names {
-		if _, ok := a.permissions[name]; !ok {
-			unknown = append(unknown, name)
-		}
-	}
-	return unknown
-}
 
 // newVersion returns the first version of a record. It is a random number of 52
 // bits, which JavaScript can hold, so that the versions of a token never meet

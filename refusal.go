@@ -2,14 +2,11 @@ package apitoken
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -78,10 +75,16 @@ var (
 	}
 )
 
-// refuse returns the Refusal for a reason. What is said to the client is the same
+// A refuser has the answers to the requests that are refused, and counts them.
+type refuser struct {
+	schemes []scheme // as in credentials
+	counts  refusalCounters
+}
+
+// refusal returns the Refusal for a reason. What is said to the client is the same
 // for all that are ErrInvalidToken.
-func (a *Authority) refuse(reason Reason, c *rawCredential, requirement *Requirement, set permSet) *Refusal {
-	s := &a.schemes[c.scheme]
+func (f *refuser) refusal(reason Reason, c *rawCredential, requirement *Requirement, set permSet) *Refusal {
+	s := &f.schemes[c.scheme]
 	switch {
 	case reason == ErrNoToken:
 		return s.none
@@ -97,6 +100,40 @@ func (a *Authority) refuse(reason Reason, c *rawCredential, requirement *Require
 	return s.invalid[reason.index()]
 }
 
+// A scheme is an authentication scheme that we answer to.
+type scheme struct {
+	scope string // the beginning of a challenge that names scopes
+
+	// Refusals that say the same every time.
+	none      *Refusal
+	malformed [len(faultTexts)]*Refusal
+	invalid   [len(reasons)]*Refusal // all the same but for the reason, which is not for clients
+}
+
+func newScheme(name, realm string) scheme {
+	plain := name + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
+	s := scheme{
+		scope: plain + `, error="insufficient_scope"`,
+		none: newRefusal(ErrNoToken, plain, Problem{
+			Type: problemTypes + "no-token", Title: "API token required", Status: http.StatusUnauthorized,
+			Detail: `The request has no API token. Send it as "Authorization: ` + name + ` <token>".`,
+		}),
+	}
+	for i := range reasons {
+		s.invalid[i] = newRefusal(reasons[i].reason, plain+`, error="invalid_token"`, Problem{
+			Type: problemTypes + "invalid-token", Title: "API token not valid", Status: http.StatusUnauthorized,
+			Detail: "The API token is not valid for this request.",
+		})
+	}
+	for f, text := range faultTexts {
+		s.malformed[f] = newRefusal(ErrMalformed, plain+`, error="invalid_request"`, Problem{
+			Type: problemTypes + "invalid-request", Title: "Malformed authentication", Status: http.StatusBadRequest,
+			Detail: text,
+		})
+	}
+	return s
+}
+
 // maxDenials bounds the permissions of a route whose denials are made in advance.
 const maxDenials = 4
 
@@ -104,12 +141,12 @@ const maxDenials = 4
 // permissions that a token may lack: bit i of the second index stands for the
 // i-th permission of the requirement. To make one takes longer than to decide about the
 // request. There are none for a requirement of many permissions.
-func denials(schemes []scheme, n *Requirement) [][]*Refusal {
+func (f *refuser) denials(n *Requirement) [][]*Refusal {
 	if len(n.perms) > maxDenials {
 		return nil
 	}
-	all := make([][]*Refusal, len(schemes))
-	for i := range schemes {
+	all := make([][]*Refusal, len(f.schemes))
+	for i := range f.schemes {
 		for lacks := range 1 << len(n.perms) {
 			var missing []string
 			for k, p := range n.perms {
@@ -117,7 +154,7 @@ func denials(schemes []scheme, n *Requirement) [][]*Refusal {
 					missing = append(missing, p.Name())
 				}
 			}
-			all[i] = append(all[i], newDenial(&schemes[i], n, missing))
+			all[i] = append(all[i], newDenial(&f.schemes[i], n, missing))
 		}
 	}
 	return all
@@ -165,7 +202,12 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if ref == nil || ref.problem.Status == 0 {
 		ref = refusedUnavailable
 	}
-	contentType, body := a.body(r, ref)
+	contentType, body := "application/problem+json", ref.body
+	if a.ready() {
+		if other, text, ok := a.application.refusalBody(r, ref); ok {
+			contentType, body = other, text
+		}
+	}
 	// The values are in memory of this answer alone: whoever edits the header of
 	// one must not reach another's. None of them has room to append to.
 	values := &[...]string{contentType, "nosniff", "no-store", ref.challenge, "1"}
@@ -188,19 +230,4 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Method != http.MethodHead {
 		w.Write(body) // which it must not modify (io.Writer)
 	}
-}
-
-// body returns what to send with a refusal.
-func (a *Authority) body(r *http.Request, ref *Refusal) (contentType string, body []byte) {
-	if a.ready() && a.config.RefusalBody != nil {
-		var err error
-		func() {
-			defer bulkhead.Recover("Config.RefusalBody", &err)
-			contentType, body = a.config.RefusalBody(r, ref.Problem())
-		}()
-		if err == nil {
-			return cmp.Or(contentType, "text/plain; charset=utf-8"), body
-		}
-	}
-	return "application/problem+json", ref.body
 }

@@ -33,46 +33,56 @@ type RekeyProgress struct {
 // It needs a Store that is a [Scanner]. The error says if tokens were refused.
 // docs/operating.md has the steps of a change of keys.
 func (a *Authority) Rekey(ctx context.Context, how RekeyParams) (RekeyProgress, error) {
-	p := RekeyProgress{Last: how.After}
-	err := a.rekey(ctx, how, &p)
-	if err == nil && p.Refused > 0 {
-		err = fmt.Errorf("apitoken: %d tokens could not be rekeyed", p.Refused)
+	if !a.ready() {
+		return RekeyProgress{Last: how.After}, unavailable(errors.New("apitoken: the Authority was not made by New"))
 	}
-	if a.ready() {
-		_ = a.observe(ctx, &Event{Time: a.now(), Action: actionRekey, Err: err})
+	tell := func(ev Event) {
+		ev.Time, ev.Action = a.clock.now(), actionRekey
+		_ = a.application.observe(ctx, &ev)
 	}
-	return p, err
+	r := rekeyer{&a.rows, how, tell, RekeyProgress{Last: how.After}}
+	err := r.run(ctx)
+	if err == nil && r.done.Refused > 0 {
+		err = fmt.Errorf("apitoken: %d tokens could not be rekeyed", r.done.Refused)
+	}
+	tell(Event{Err: err})
+	return r.done, err
 }
 
 const rekeyBatch = 256
 
-func (a *Authority) rekey(ctx context.Context, how RekeyParams, p *RekeyProgress) error {
-	if !a.ready() {
-		return unavailable(errors.New("apitoken: the Authority was not made by New"))
-	}
-	scanner, ok := a.store.(Scanner)
+// A rekeyer is one run of Rekey.
+type rekeyer struct {
+	rows *rows
+	how  RekeyParams
+	tell func(Event)
+	done RekeyProgress
+}
+
+func (r *rekeyer) run(ctx context.Context) error {
+	scanner, ok := r.rows.store.(Scanner)
 	if !ok {
 		return errors.New("apitoken: the store is no Scanner, so that it cannot be rekeyed")
 	}
 	for {
-		batch, err := storeCall(ctx, a, func(ctx context.Context) ([]Record, error) {
-			return scanner.Scan(ctx, p.Last, rekeyBatch)
+		batch, err := storeCall(ctx, r.rows, func(ctx context.Context) ([]Record, error) {
+			return scanner.Scan(ctx, r.done.Last, rekeyBatch)
 		})
 		if err != nil {
 			return unavailable(err)
 		}
 		for _, rec := range batch {
-			if rec.ID <= p.Last && p.Seen > 0 {
+			if rec.ID <= r.done.Last && r.done.Seen > 0 {
 				return unavailable(errors.New("apitoken: the store scans in circles"))
 			}
-			if err := a.rekeyOne(ctx, rec, how.AdoptWithoutMAC, p); err != nil {
+			if err := r.rekey(ctx, rec); err != nil {
 				return err
 			}
-			p.Seen++
-			p.Last = rec.ID
+			r.done.Seen++
+			r.done.Last = rec.ID
 		}
-		if how.Progress != nil {
-			how.Progress(*p)
+		if r.how.Progress != nil {
+			r.how.Progress(r.done)
 		}
 		if len(batch) < rekeyBatch {
 			return nil
@@ -80,28 +90,29 @@ func (a *Authority) rekey(ctx context.Context, how RekeyParams, p *RekeyProgress
 	}
 }
 
-func (a *Authority) rekeyOne(ctx context.Context, rec Record, adopt bool, p *RekeyProgress) error {
+// rekey brings one record under the newest keys, also if others change it meanwhile.
+func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
 	for range maxTries {
-		next, err := a.rekeyed(rec, adopt)
+		next, err := r.next(rec)
 		if err != nil {
-			p.Refused++
-			_ = a.observe(ctx, &Event{Time: a.now(), Action: actionRekey, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
+			r.done.Refused++
+			r.tell(Event{TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
 			return nil
 		}
 		if next == nil {
 			return nil
 		}
-		err = a.storeWrite(ctx, rec.ID, func(ctx context.Context) error { return a.store.Replace(ctx, next.rec) })
+		err = r.rows.write(ctx, rec.ID, func(ctx context.Context) error { return r.rows.store.Replace(ctx, next.rec) })
 		switch {
 		case err == nil:
-			p.Rekeyed++
+			r.done.Rekeyed++
 			return nil
 		case errors.Is(err, ErrNotFound):
 			return nil // deleted meanwhile
 		case !errors.Is(err, ErrConflict):
 			return unavailable(err)
 		}
-		rec, err = storeCall(ctx, a, func(ctx context.Context) (Record, error) { return a.store.Get(ctx, rec.ID) })
+		rec, err = storeCall(ctx, r.rows, func(ctx context.Context) (Record, error) { return r.rows.store.Get(ctx, rec.ID) })
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
@@ -112,26 +123,28 @@ func (a *Authority) rekeyOne(ctx context.Context, rec Record, adopt bool, p *Rek
 	return ErrConflict
 }
 
-// rekeyed returns the next version of a record under the newest keys, nil if it
-// is there already.
-func (a *Authority) rekeyed(rec Record, adopt bool) (*row, error) {
-	if !adopt || rec.MACKeyID != "" {
-		if err := a.vet(rec.ID, &rec); err != nil {
+// next returns the next version of a record under the newest keys, nil if it is there
+// already.
+func (r *rekeyer) next(rec Record) (*row, error) {
+	if !r.how.AdoptWithoutMAC || rec.MACKeyID != "" {
+		if err := r.rows.validate(rec.ID, &rec); err != nil {
 			return nil, err
 		}
 	}
 	next := rec.clone()
-	stale := len(a.config.IntegrityKeys) > 0 && rec.MACKeyID != a.config.IntegrityKeys[0].id
+	newest := r.rows.integrity.Newest()
+	stale := newest != "" && rec.MACKeyID != newest
+	newest = r.rows.encryption.Newest()
 	for i := range next.Secrets {
 		s := &next.Secrets[i]
-		if s.EncryptionKeyID == "" || len(a.config.EncryptionKeys) == 0 || s.EncryptionKeyID == a.config.EncryptionKeys[0].id {
+		if s.EncryptionKeyID == "" || newest == "" || s.EncryptionKeyID == newest {
 			continue
 		}
-		text, err := a.decryptSecret(&rec, s)
+		text, err := r.rows.decrypt(&rec, s)
 		if err != nil {
 			return nil, err
 		}
-		if err := a.encryptSecret(&next, s, text); err != nil {
+		if err := r.rows.encrypt(&next, s, text); err != nil {
 			return nil, err
 		}
 		stale = true
@@ -140,5 +153,5 @@ func (a *Authority) rekeyed(rec Record, adopt bool) (*row, error) {
 		return nil, nil
 	}
 	next.Version++
-	return a.withMAC(next)
+	return r.rows.signed(next)
 }

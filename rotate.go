@@ -53,13 +53,13 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
-	_, secret := m.a.grammar.Mint()
+	_, secret := m.a.decider.grammar.Mint()
 	repeated := false
 	info, err := m.change(ctx, actionRotate, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
 		switch {
 		case !m.owns(before):
 			return nil, &ForbiddenError{Rule: "only its owner may rotate a token"}
-		case m.a.policy.Status(rec, now) != StatusActive:
+		case m.a.decider.policy.Status(rec, now) != StatusActive:
 			return nil, &ForbiddenError{Rule: "only an active token can be rotated"}
 		}
 		if err := m.mayGrant(before.known); err != nil {
@@ -75,7 +75,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 			return nil, ErrRotating
 		}
 		old := rec.Secrets[0]
-		s, err := m.a.secretRecord(rec, secret, false, now)
+		s, err := m.a.rows.secretRecord(rec, secret, false, now)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +103,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	if err != nil {
 		return nil, Secret{}, err
 	}
-	return info, NewSecret(m.a.grammar.Text(id, secret)), nil
+	return info, NewSecret(m.a.decider.grammar.Text(id, secret)), nil
 }
 
 // ended is until when a secret is valid that somebody has ended: until before any
@@ -181,7 +181,7 @@ func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 	}
 	var text string
 	if err == nil {
-		text, err = m.a.decryptSecret(&e.rec, &e.rec.Secrets[0])
+		text, err = m.a.rows.decrypt(&e.rec, &e.rec.Secrets[0])
 	}
 	ev := m.event(actionReveal, id, e, e)
 	if err == nil {
@@ -192,7 +192,7 @@ func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 		return Secret{}, err
 	}
 	if !e.rec.Secrets[0].Foreign {
-		text = m.a.grammar.Text(id, text)
+		text = m.a.decider.grammar.Text(id, text)
 	}
 	return NewSecret(text), nil
 }

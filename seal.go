@@ -1,186 +1,105 @@
 package apitoken
 
 import (
-	"cmp"
 	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
+	"time"
 
-	"golang.org/x/crypto/chacha20poly1305"
+	"github.com/apitoken-go/apitoken/internal/keyring"
 )
 
-// Two things are protected, under keys of their own.
+// A sealer protects what the store keeps from whoever can write the store and has
+// no key. Two things are protected, under keys of their own.
 //
 // A row, with Config.IntegrityKeys: HMAC-SHA-256 over the canonical encoding of the
-// record, so that who can write the database but has no key can neither make a
-// token nor change one. It cannot tell an older version of the same row from
-// the newest, nor that a row was deleted.
+// record, so that nobody without a key can make a token or change one. The MAC does
+// not show that a row is an older version of itself, nor that a row was deleted.
 //
 // A secret, with Config.EncryptionKeys: XChaCha20-Poly1305 under a random nonce, with
 // what identifies the row and the secret as additional data, so that it opens
 // only where it was put.
+type sealer struct{ integrity, encryption keyring.Ring }
+
 const (
 	rowContext    = "apitoken row 1\x00"
 	secretContext = "apitoken secret 1\x00"
 )
 
-// A ring is a list of keys, the newest first.
-type ring []Key
-
-func (r ring) find(id string) (Key, bool) {
-	i := slices.IndexFunc(r, func(k Key) bool { return k.id == id })
-	if i < 0 {
-		return Key{}, false
+// ring returns the keys of a Config.
+func ring(keys []Key) (r keyring.Ring) {
+	for _, k := range keys {
+		r = append(r, keyring.Key{ID: k.id, Reveal: k.reveal})
 	}
-	return r[i], true
+	return r
 }
 
-// check reports keys that are not usable or share an ID.
-func (r ring) check() error {
-	for i, k := range r {
-		switch {
-		case k.reveal == nil:
-			return errors.New("contains the zero Key; use NewKey")
-		case slices.ContainsFunc(r[:i], func(o Key) bool { return o.id == k.id }):
-			return fmt.Errorf("contains two keys with the ID %q", k.id)
-		}
-		if _, twice := (ring{k}).shares(r[:i]); twice {
-			return fmt.Errorf("contains the bytes of %q twice, under two IDs", k.id)
-		}
+// sign sets the MAC of a record that is about to be written, under the newest key.
+func (s *sealer) sign(rec *Record) (err error) {
+	rec.MACKeyID, rec.MAC = s.integrity.Newest(), nil
+	if rec.MACKeyID != "" {
+		rec.MAC, err = s.mac(rec)
 	}
-	return nil
+	return err
 }
 
-// shares returns a key of the ring whose bytes are also those of another ring's.
-func (r ring) shares(other ring) (Key, bool) {
-	for _, k := range r {
-		for _, o := range other {
-			if k.reveal != nil && o.reveal != nil && k.reveal() == o.reveal() {
-				return k, true
-			}
-		}
-	}
-	return Key{}, false
-}
-
-// missing says which keys in use the ring lacks, and how much needs them.
-func (r ring) missing(inUse map[string]int, what string) error {
-	var lacking, present []string
-	for _, id := range slices.Sorted(maps.Keys(inUse)) {
-		if _, ok := r.find(id); !ok && inUse[id] > 0 {
-			lacking = append(lacking, fmt.Sprintf("%q (%s %s)", id, counted(inUse[id]), what))
-		}
-	}
-	if lacking == nil {
-		return nil
-	}
-	for _, k := range r {
-		present = append(present, fmt.Sprintf("%q (%s)", k.id, counted(inUse[k.id])))
-	}
-	return fmt.Errorf("lacks keys that are in use: %s; it has %s",
-		strings.Join(lacking, ", "), cmp.Or(strings.Join(present, ", "), "none"))
-}
-
-// counted writes a number of records as a KeyLister counts them.
-func counted(n int) string {
-	if n >= MaxCount {
-		return "at least " + strconv.Itoa(n)
-	}
-	return strconv.Itoa(n)
-}
-
-// withMAC returns the row of a record that is about to be written, with a MAC
-// under the newest key.
-func (a *Authority) withMAC(rec Record) (*row, error) {
-	rec.MACKeyID, rec.MAC = "", nil
-	if len(a.config.IntegrityKeys) > 0 {
-		rec.MACKeyID = a.config.IntegrityKeys[0].id
-		var err error
-		if rec.MAC, err = rowMAC(a.config.IntegrityKeys[0], rec); err != nil {
-			return nil, err
-		}
-	}
-	return a.row(rec.ID, rec)
-}
-
-// checkMAC verifies the MAC of a record that was read.
-func (a *Authority) checkMAC(rec *Record) error {
-	if len(a.config.IntegrityKeys) == 0 {
-		return nil
-	}
-	key, ok := ring(a.config.IntegrityKeys).find(rec.MACKeyID)
+// verify checks the MAC of a record that was read.
+func (s *sealer) verify(rec *Record) error {
 	switch {
+	case len(s.integrity) == 0:
+		return nil
 	case rec.MACKeyID == "":
 		return errors.New("without MAC")
-	case !ok:
+	}
+	mac, err := s.mac(rec)
+	switch {
+	case errors.Is(err, keyring.ErrNoKey):
 		return fmt.Errorf("authenticated under the key %.40q, which is not in Config.IntegrityKeys", rec.MACKeyID)
-	}
-	mac, err := rowMAC(key, *rec)
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	if !hmac.Equal(rec.MAC, mac) {
+	case !hmac.Equal(rec.MAC, mac):
 		return errors.New("with a broken MAC: it was changed by someone without the key")
 	}
 	return nil
 }
 
-func rowMAC(key Key, rec Record) ([]byte, error) {
-	h := hmac.New(sha256.New, []byte(key.reveal()))
-	h.Write([]byte(rowContext))
+func (s *sealer) mac(rec *Record) ([]byte, error) {
 	encoded, err := rec.MarshalBinary()
 	if err != nil {
 		return nil, err
 	}
-	h.Write(encoded)
-	return h.Sum(nil), nil
+	return s.integrity.MAC(rec.MACKeyID, rowContext, encoded)
 }
 
-// encryptSecret keeps a secret in s, if there are keys for that.
-func (a *Authority) encryptSecret(rec *Record, s *SecretRecord, secret string) error {
-	if len(a.config.EncryptionKeys) == 0 {
+// secretRecord returns what is stored of a new secret of rec.
+func (s *sealer) secretRecord(rec *Record, text string, foreign bool, now time.Time) (SecretRecord, error) {
+	secret := SecretRecord{Digest: digestBytes(text), Foreign: foreign, CreatedAt: now}
+	return secret, s.encrypt(rec, &secret, text)
+}
+
+// encrypt keeps the text of a secret in it, if there are keys for that.
+func (s *sealer) encrypt(rec *Record, secret *SecretRecord, text string) (err error) {
+	if len(s.encryption) == 0 {
 		return nil
 	}
-	key := a.config.EncryptionKeys[0]
-	aead, err := chacha20poly1305.NewX([]byte(key.reveal()))
-	if err != nil {
-		return err
-	}
-	nonce := make([]byte, aead.NonceSize())
-	rand.Read(nonce) // never fails
-	s.EncryptionKeyID = key.id
-	s.Ciphertext = aead.Seal(nonce, nonce, []byte(secret), secretData(rec, s))
-	return nil
+	secret.EncryptionKeyID = s.encryption.Newest()
+	secret.Ciphertext, err = s.encryption.Encrypt(secret.EncryptionKeyID, text, secretData(rec, secret))
+	return err
 }
 
-// decryptSecret returns a secret that was kept.
-func (a *Authority) decryptSecret(rec *Record, s *SecretRecord) (string, error) {
-	if len(s.Ciphertext) == 0 {
+// decrypt returns the text of a secret that was kept.
+func (s *sealer) decrypt(rec *Record, secret *SecretRecord) (string, error) {
+	if len(secret.Ciphertext) == 0 {
 		return "", ErrNotRevealable
 	}
-	key, ok := ring(a.config.EncryptionKeys).find(s.EncryptionKeyID)
-	if !ok {
-		return "", unavailable(fmt.Errorf("apitoken: the secret is encrypted under the key %.40q, which is not in Config.EncryptionKeys", s.EncryptionKeyID))
-	}
-	aead, err := chacha20poly1305.NewX([]byte(key.reveal()))
-	if err != nil {
-		return "", unavailable(err)
-	}
-	if len(s.Ciphertext) < aead.NonceSize() {
-		return "", unavailable(errors.New("apitoken: the encrypted secret is too short"))
-	}
-	nonce, box := s.Ciphertext[:aead.NonceSize()], s.Ciphertext[aead.NonceSize():]
-	secret, err := aead.Open(nil, nonce, box, secretData(rec, s))
-	if err != nil || string(digestBytes(string(secret))) != string(s.Digest) {
+	text, err := s.encryption.Decrypt(secret.EncryptionKeyID, secret.Ciphertext, secretData(rec, secret))
+	switch {
+	case errors.Is(err, keyring.ErrNoKey):
+		return "", unavailable(fmt.Errorf("apitoken: the secret is encrypted under the key %.40q, which is not in Config.EncryptionKeys", secret.EncryptionKeyID))
+	case err != nil || string(digestBytes(text)) != string(secret.Digest):
 		return "", unavailable(errors.New("apitoken: the encrypted secret was changed, or is of another token"))
 	}
-	return string(secret), nil
+	return text, nil
 }
 
 // secretData is what an encrypted secret is bound to.

@@ -31,31 +31,6 @@ type Stats struct {
 	UsesDropped int64
 }
 
-// Stats returns what the Authority has counted. It is cheap enough to be asked each
-// second. docs/operating.md says what to watch; adapters/prometheus and adapters/otel
-// export it.
-func (a *Authority) Stats() Stats {
-	var s Stats
-	if !a.ready() {
-		return s
-	}
-	if a.uses != nil {
-		s.UsesDropped = a.uses.Dropped()
-	}
-	s.Refused = a.refused.counts()
-	c := a.cache
-	if c == nil {
-		return s
-	}
-	s.CacheEntries = c.size.Load()
-	s.Misses, s.Expired, s.Evictions = c.misses.Load(), c.expired.Load(), c.evictions.Load()
-	s.Invalidations, s.Resets = c.invalidations.Load(), c.resets.Load()
-	if current := c.current.Load(); current != nil {
-		s.Feed, s.FeedAge = true, current.age(c.instant(a.now()))
-	}
-	return s
-}
-
 // refusalCounters count refusals by reason.
 type refusalCounters [len(reasons)]atomic.Int64
 

@@ -132,7 +132,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		return nil, err
 	}
 	if widened {
-		if err := m.mayGrant(m.a.permSet(rec.Permissions).list(m.a.catalog)); err != nil {
+		if err := m.mayGrant(m.a.config.Permissions.set(rec.Permissions).list(m.a.config.Permissions)); err != nil {
 			return nil, err
 		}
 	}

@@ -1,0 +1,256 @@
+package apitoken
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
+)
+
+// Config says how an [Authority] is to work. Prefix, Permissions and Store are
+// required. It is written with field names and read once, by [New].
+type Config struct {
+	_ [0]func() // keyed literals only; no ==
+
+	// Prefix begins every token that is generated, followed by "_": 1 to 16 of
+	// a-z, 0-9 and single underscores between them, a letter first. Choose one
+	// that names the service, so that a leaked token can be traced to it, and
+	// keep it: tokens with another prefix are not recognised.
+	Prefix string
+
+	// Permissions are all that the service knows. New closes the catalog.
+	Permissions *Catalog
+
+	// Store keeps the tokens.
+	Store Store
+
+	// Environment returns the environment that a request is about, for instance
+	// from its host name; tokens of another one are refused. An error, a panic
+	// or an empty text refuses with 503.
+	//
+	// Without it the environment of a request is that of its token: handlers
+	// then must keep to the data of Token.Environment. A service with a single
+	// environment generates all tokens in DefaultEnvironment.
+	Environment func(*http.Request) (string, error)
+
+	// ClientAddr returns the address that a request came from, for tokens that
+	// are bound to networks and for events. An error or a panic refuses with
+	// 503. Without it, it is the peer of the connection, http.Request.RemoteAddr,
+	// which behind a proxy is the proxy.
+	ClientAddr func(*http.Request) (netip.Addr, error)
+
+	// Scheme is the authentication scheme; "" means "apiToken". Its case does
+	// not matter in requests.
+	Scheme string
+
+	// AcceptBearer accepts the scheme Bearer as well.
+	AcceptBearer bool
+
+	// Parameter is the name of the query parameter; "" means "apiToken". Its
+	// case matters.
+	Parameter string
+
+	// NoQueryToken turns the query parameter off: it has no meaning any more,
+	// whatever it holds. Requirement.HeaderOnly refuses it on single routes.
+	NoQueryToken bool
+
+	// Realm is what challenges name; "" means "api".
+	Realm string
+
+	// RefusalBody replaces the problem document of refusals. Status and headers
+	// (Content-Type aside) stay. If it panics the problem document is sent.
+	RefusalBody func(r *http.Request, p Problem) (contentType string, body []byte)
+
+	// Observe is told of every decision and every change, before a request goes
+	// on and after a change was made. It is called from many goroutines, on the
+	// request's own, and should return at once. If it panics about a request,
+	// that is refused with 503. See LogEvents.
+	Observe func(context.Context, Event)
+
+	// OwnerPermissions returns what the owner of a token may do now: a request
+	// may use no more, whatever is assigned to its token. It is asked for every
+	// request with a valid token, and its answer is not cached. ErrNoOwner says
+	// that there is no such user any more and refuses with 401; no permissions
+	// at all refuse with 403; another error, a panic, or no answer within
+	// OwnerTimeout with 503.
+	OwnerPermissions func(ctx context.Context, environment, owner string) ([]Permission, error)
+
+	// OwnerTimeout is how long a request waits for OwnerPermissions; 0 means 2
+	// seconds.
+	OwnerTimeout time.Duration
+
+	// MaxLifetime and MaxIdle bound the life of all tokens, as [Policy] says.
+	// 0 means no bound; MaxIdle is at least an hour and needs a Store that is a
+	// Toucher.
+	MaxLifetime time.Duration
+	MaxIdle     time.Duration
+
+	// IntegrityKeys authenticate the records in the store, so that whoever can write it but has
+	// no key can neither make a token nor change one. The first key makes MACs, all
+	// of them verify. With IntegrityKeys, a record without a MAC is refused with 503;
+	// see Authority.Rekey.
+	IntegrityKeys []Key
+
+	// EncryptionKeys keep secrets, encrypted, so that their owners can see them again
+	// with Manager.Reveal. The first key encrypts, all of them decrypt.
+	EncryptionKeys []Key
+
+	// ForeignTokens turns on tokens that an earlier system has issued.
+	ForeignTokens ForeignTokens
+
+	// Audit is asked before every change and every reveal, and an error stops
+	// it: a ForbiddenError is returned as it is, any other as ErrUnavailable.
+	// It is asked once, and must answer within StoreTimeout. Observe is told
+	// afterwards how it went.
+	Audit func(context.Context, Event) error
+
+	// StoreTimeout is how long a request or a change waits for the store; 0
+	// means 2 seconds.
+	StoreTimeout time.Duration
+
+	// MaxStaleness is how old what a node has in memory about a token may be: a
+	// change of a token that was acknowledged, by this node or another, holds
+	// here for every request that begins more than MaxStaleness later, whatever
+	// fails, and on the node that made it for every request that begins later at
+	// all. Where the Store is a Watcher other nodes hear of it earlier, as a rule
+	// within milliseconds. What is older when the store answers is asked for once
+	// more and then refused with 503, so that MaxStaleness must be longer than that
+	// takes. 0 means 1 second; see NoCache.
+	MaxStaleness time.Duration
+
+	// MaxCacheAge bounds how long what a node has in memory about a token is believed
+	// without a new read of the store, however healthy the feed of a Watcher looks. So
+	// even a change that the feed cannot report, such as tables that were restored or
+	// changed while triggers were off, holds after MaxCacheAge. Each token is read again
+	// at an age between half and the whole of it, so that the reads spread. If the store
+	// does not answer then, requests are refused with 503. MaxCacheAge must not be less
+	// than MaxStaleness. 0 means 1 minute, or MaxStaleness if that is longer.
+	MaxCacheAge time.Duration
+
+	// CacheEntries is how many tokens are kept in memory, at about 350 bytes for a
+	// typical one and 5 KiB for the largest: it bounds their number, not their
+	// bytes. 0 means 262,144.
+	CacheEntries int
+
+	// MaxConcurrentLookups is how many look-ups of tokens may run in the store at once,
+	// and how many calls of OwnerPermissions; others wait for one to end, at
+	// most for StoreTimeout or OwnerTimeout. 0 means 64. A quarter as many more
+	// are kept for tokens that are in memory and have to be read anew, so that a
+	// flood of unknown ones does not keep them waiting.
+	MaxConcurrentLookups int
+}
+
+// DefaultEnvironment is the environment of services that have only one.
+const DefaultEnvironment = "default"
+
+// NoCache is a Config.MaxStaleness: nothing is kept in memory, and the store is
+// read for every request.
+const NoCache time.Duration = -1
+
+// The defaults of a Config.
+const (
+	defaultMaxStaleness         = time.Second
+	defaultMaxCacheAge          = time.Minute
+	defaultEntries              = 1 << 18
+	defaultScheme               = "apiToken"
+	defaultParameter            = "apiToken"
+	defaultRealm                = "api"
+	defaultTimeout              = 2 * time.Second
+	defaultMaxConcurrentLookups = 64
+)
+
+// minStaleness is the least Config.MaxStaleness that New takes: a store on the same
+// machine answers in some tenths of a millisecond.
+const minStaleness = time.Millisecond
+
+// checked returns a Config with its defaults, or all that is wrong with it.
+func (c Config) checked() (Config, error) {
+	var found mistakes
+	wrong := func(field, format string, args ...any) { found.field("Config."+field, format, args...) }
+	if !grammar.ValidPrefix(c.Prefix) {
+		wrong("Prefix", "%.40q is not 1 to 16 of a-z, 0-9 and single underscores between them, a letter first", c.Prefix)
+	}
+	if c.Permissions == nil {
+		wrong("Permissions", "is missing")
+	}
+	if v := reflect.ValueOf(c.Store); !v.IsValid() {
+		wrong("Store", "is missing")
+	} else if v.Kind() == reflect.Pointer && v.IsNil() {
+		wrong("Store", "is a nil %T: make one first", c.Store)
+	}
+	c.Scheme = cmp.Or(c.Scheme, defaultScheme)
+	if !grammar.IsToken(c.Scheme) {
+		wrong("Scheme", "%.40q is not a token as RFC 9110 section 5.6.2 defines it", c.Scheme)
+	}
+	if slices.Contains([]string{"basic", "digest", "negotiate"}, grammar.Lower(c.Scheme)) {
+		wrong("Scheme", "%q has credentials of its own kind (RFC 7617, 7616, 4559), not a token", c.Scheme)
+	}
+	c.Parameter = cmp.Or(c.Parameter, defaultParameter)
+	if strings.ContainsFunc(c.Parameter, func(c rune) bool { return c > '~' || !grammar.IsAlnum(byte(c)) && !strings.ContainsRune("-._~", c) }) {
+		wrong("Parameter", "%.40q contains a character that queries encode: use A-Z, a-z, 0-9 and -._~", c.Parameter)
+	}
+	c.Realm = cmp.Or(c.Realm, defaultRealm)
+	for i := range len(c.Realm) {
+		if c.Realm[i] < ' ' || c.Realm[i] > '~' {
+			wrong("Realm", "%.40q contains a character outside printable ASCII", c.Realm)
+			break
+		}
+	}
+	if c.StoreTimeout < 0 {
+		wrong("StoreTimeout", "is negative")
+	}
+	c.StoreTimeout = cmp.Or(c.StoreTimeout, defaultTimeout)
+	if c.MaxStaleness < 0 && c.MaxStaleness != NoCache {
+		wrong("MaxStaleness", "is negative")
+	} else if 0 < c.MaxStaleness && c.MaxStaleness < minStaleness {
+		wrong("MaxStaleness", "is %s: no store answers so soon, and every request would get 503; use %s at least, or NoCache", c.MaxStaleness, minStaleness)
+	}
+	c.MaxStaleness = cmp.Or(c.MaxStaleness, defaultMaxStaleness)
+	if c.MaxCacheAge < 0 {
+		wrong("MaxCacheAge", "is negative")
+	} else if 0 < c.MaxCacheAge && c.MaxCacheAge < c.MaxStaleness {
+		wrong("MaxCacheAge", "is %s, which is less than MaxStaleness, %s", c.MaxCacheAge, c.MaxStaleness)
+	}
+	c.MaxCacheAge = cmp.Or(c.MaxCacheAge, max(defaultMaxCacheAge, c.MaxStaleness))
+	if c.CacheEntries < 0 {
+		wrong("CacheEntries", "is negative")
+	}
+	c.CacheEntries = cmp.Or(c.CacheEntries, defaultEntries)
+	if c.MaxConcurrentLookups < 0 {
+		wrong("MaxConcurrentLookups", "is negative")
+	}
+	c.MaxConcurrentLookups = cmp.Or(c.MaxConcurrentLookups, defaultMaxConcurrentLookups)
+	if c.OwnerTimeout < 0 {
+		wrong("OwnerTimeout", "is negative")
+	}
+	c.OwnerTimeout = cmp.Or(c.OwnerTimeout, defaultTimeout)
+	if c.MaxLifetime < 0 {
+		wrong("MaxLifetime", "is negative")
+	}
+	_, touches := c.Store.(Toucher)
+	switch {
+	case c.MaxIdle != 0 && c.MaxIdle < minIdle:
+		wrong("MaxIdle", "is less than an hour")
+	case c.MaxIdle != 0 && c.Store != nil && !touches:
+		wrong("MaxIdle", "needs a store that records when tokens are used")
+	}
+	if err := ring(c.IntegrityKeys).Check(); err != nil {
+		wrong("IntegrityKeys", "%v", err)
+	}
+	if err := ring(c.EncryptionKeys).Check(); err != nil {
+		wrong("EncryptionKeys", "%v", err)
+	} else if id, shared := ring(c.EncryptionKeys).Shares(ring(c.IntegrityKeys)); shared {
+		wrong("EncryptionKeys", "contains %q, whose bytes are also in IntegrityKeys: a key has one purpose", id)
+	}
+	if f := c.ForeignTokens; f != (ForeignTokens{}) && (f.MinLen < grammar.MinForeign || f.MaxLen < f.MinLen || f.MaxLen > grammar.MaxText) {
+		wrong("ForeignTokens", "does not have %d <= MinLen <= MaxLen <= %d", grammar.MinForeign, grammar.MaxText)
+	}
+	return c, errors.Join(found...)
+}

@@ -1,0 +1,205 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
+)
+
+// A decider finds the facts about a request and evaluates them. It answers nothing,
+// counts nothing and tells nobody.
+type decider struct {
+	clock       clock
+	grammar     grammar.Grammar
+	policy      Policy
+	reader      reader
+	application application
+}
+
+// A request is what is decided about: an HTTP request or a Credential.
+type request struct {
+	ctx         context.Context
+	http        *http.Request
+	credential  *Credential
+	raw         rawCredential
+	requirement *Requirement
+
+	id    string           // with Recheck, instead of the text of a credential
+	again *presentedSecret // and so is this
+
+	asked   bool // address has its answer
+	addr    netip.Addr
+	addrErr error
+}
+
+// A verdict is what decide found out.
+type verdict struct {
+	reason Reason // "" to accept
+	err    error  // behind ErrUnavailable
+	id     string // of the token that was presented, if it is well formed
+	token  Token  // whose secret was presented
+	at     time.Time
+}
+
+// decide finds the facts about a request and evaluates them. What it takes into
+// account is the credential, the record that the store has for it, the
+// environment, the client's address, the owner and the time; nothing else.
+func (d *decider) decide(q *request, v *verdict) {
+	v.at = d.clock.now()
+	var f facts
+	d.identify(q, v, &f)
+	against := evaluate(&f)
+	if v.reason = against.first(); v.reason != "" {
+		return
+	}
+	e, secret := v.token.entry(), v.token.secret()
+	f.until, f.life, f.policy, f.now = e.until(secret), &e.life, d.policy, d.clock.micros(v.at)
+	d.surroundings(q, v, &f)
+	against = evaluate(&f)
+	if v.reason = against.first(); v.reason != "" {
+		return
+	}
+	powerless := false
+	if d.application.config.OwnerPermissions != nil { // which may take its time, and so comes last
+		f.owner, powerless, v.err = d.limit(q.ctx, &v.token)
+		v.at = d.clock.now()
+		f.now = d.clock.micros(v.at)
+	}
+	if f.owner == yes || f.owner == notAsked {
+		f.permissions = answerTo(!powerless && q.requirement.metBy(v.token.effective()), nil)
+	}
+	against = evaluate(&f)
+	v.reason = against.first()
+}
+
+// identify finds the token that a request presents.
+func (d *decider) identify(q *request, v *verdict, f *facts) {
+	c := &q.raw
+	switch {
+	case c.fault != noFault:
+		f.credential = failed
+		return
+	case c.source == "":
+		f.credential = no
+		return
+	}
+	if v.err = q.requirement.check(d.reader.catalog); v.err != nil {
+		f.requirement = failed
+		return
+	}
+	var secret presentedSecret
+	switch {
+	case q.again != nil:
+		v.id, secret = q.id, *q.again
+	case c.ours:
+		v.id = c.id
+	case d.grammar.Foreign(c.text):
+		secret = presentedSecret{grammar.Digest(c.text), true}
+		v.id = grammar.ForeignID(secret.digest[:])
+	default:
+		f.record = no
+		return
+	}
+	// With many tokens an entry is not in the processor's cache. It is looked up
+	// before the secret is hashed, so that the hash is computed while it arrives.
+	var hash uint64
+	var e *entry
+	var fresh bool
+	if d.reader.cache != nil {
+		hash = d.reader.cache.hash(v.id)
+		e, fresh = d.reader.cache.get(hash, v.id, d.reader.cache.instant(v.at))
+	}
+	if c.ours {
+		secret.digest = grammar.Digest(c.secret)
+	}
+	if e, v.err = d.find(q.ctx, v, hash, e, fresh, &secret); v.err != nil {
+		f.record = recordAnswer(v.err)
+		return
+	}
+	which := e.find(&secret)
+	if which < 0 {
+		f.secret = no
+		return
+	}
+	v.token = newToken(e)
+	if which > 0 || e.bound() {
+		v.token.x = &extra{secret: which}
+	}
+}
+
+// recordAnswer reads the error of find.
+func recordAnswer(err error) answer {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return no
+	case errors.Is(err, errNewerRecord):
+		return newer
+	}
+	return failed
+}
+
+// find returns the entry of a token: cached, if that may still be used for who
+// presents the secret, or else from the store.
+func (d *decider) find(ctx context.Context, v *verdict, hash uint64, cached *entry, fresh bool, secret *presentedSecret) (*entry, error) {
+	known := cached != nil && cached.find(secret) >= 0
+	if fresh && known && d.policy.idle(&cached.life, d.clock.micros(v.at)) && cached.read.age(d.reader.cache.instant(v.at)) > min(d.reader.cache.maxStaleness, time.Second) {
+		// It may have been used elsewhere: of uses the feed tells nothing.
+		d.reader.cache.invalidate(v.id)
+		fresh = false
+	}
+	if fresh {
+		return cached, nil
+	}
+	e, err := d.reader.lookup(ctx, hash, v.id, known, v.at)
+	v.at = d.clock.now() // the store had its time
+	return e, err
+}
+
+// surroundings finds the facts that the application tells, and completes the
+// token with what is particular to the request.
+func (d *decider) surroundings(q *request, v *verdict, f *facts) {
+	tok := &v.token
+	environment, err := d.application.environment(q, tok)
+	f.environment = answerTo(environment == tok.Environment(), err)
+	if e := tok.entry(); e.bound() || d.application.config.ClientAddr != nil {
+		addr, addrErr := d.application.address(q)
+		f.address = answerTo(e.allows(addr), addrErr)
+		if tok.x != nil {
+			tok.x.address = addr
+		}
+		if err == nil {
+			err = addrErr
+		}
+	}
+	v.err = err
+}
+
+// limit asks what the owner of a token may do now, and restricts the token to
+// that. A powerless owner may do nothing.
+func (d *decider) limit(ctx context.Context, tok *Token) (owner answer, powerless bool, err error) {
+	perms, _, err := d.application.ownerPermissions(ctx, tok.Environment(), tok.Owner())
+	if owner, err = ownerAnswer(err); owner != yes {
+		return owner, false, err
+	}
+	if tok.x == nil {
+		tok.x = new(extra)
+	}
+	tok.x.perms, tok.x.limited = tok.entry().perms().and(perms), true
+	return yes, perms.empty(), nil
+}
+
+// ownerAnswer reads the error of ownerPermissions: whether the owner exists, and
+// why that is not known.
+func ownerAnswer(err error) (answer, error) {
+	switch {
+	case errors.Is(err, ErrNoOwner):
+		return no, nil
+	case err != nil:
+		return failed, err
+	}
+	return yes, nil
+}
