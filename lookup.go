@@ -100,11 +100,11 @@ func (r *reader) ask(ctx context.Context, hash uint64, id string, f *call, deadl
 		reserve = r.renewals
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	defer cancel()
 	var e *entry
 	g, err := r.lookups.Enter(ctx, reserve)
 	f.entered.Store(err == nil)
 	defer func() {
+		cancel() // before who waits goes on
 		if f.entered.Load() {
 			g.Leave()
 		}
