@@ -1,8 +1,11 @@
 package apitoken
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -57,4 +60,56 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}
 	return x, nil
+}
+
+// A PolicyPreview says whom a policy would stop.
+type PolicyPreview struct {
+	Tokens []*TokenInfo // oldest first
+	Owners []string     // of these, sorted
+}
+
+// PreviewPolicy returns the tokens of the environment that could no longer be
+// used if p were in force, and can be used, or will be, as things are. It needs
+// ManageOthers and reads all tokens of the environment.
+func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, error) {
+	if err := m.authorize(); err != nil {
+		return nil, err
+	}
+	if !m.actor.ManageOthers {
+		return nil, &ForbiddenError{Rule: "you may not see the tokens of others"}
+	}
+	if p.MaxLifetime < 0 || p.MaxIdle < 0 {
+		return nil, &FieldError{"policy", "is negative"}
+	}
+	now := m.a.clock.micros(m.a.clock.now())
+	preview := new(PolicyPreview)
+	stops := func(p Policy, r *row) bool {
+		l := r.rec.life()
+		reason := p.refuses(&l, now)
+		return reason != "" && reason != ErrNotYetValid
+	}
+	q := Query{Environment: m.actor.Environment, Order: ByCreated, Limit: maxLimit}
+	for {
+		rows, page, err := m.page(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			if r.wrong == nil && stops(p, r) && !stops(m.a.decider.policy, r) {
+				preview.Tokens = append(preview.Tokens, m.info(r))
+				preview.Owners = append(preview.Owners, r.rec.Owner)
+			}
+		}
+		next := page.Next
+		if next == nil {
+			break
+		}
+		if q.After != nil && cmp.Or(next.Time.Compare(q.After.Time), cmp.Compare(next.ID, q.After.ID)) <= 0 {
+			return nil, unavailable(errors.New("apitoken: the store lists in circles"))
+		}
+		q.After = next
+	}
+	slices.Sort(preview.Owners)
+	preview.Owners = slices.Compact(preview.Owners)
+	return preview, nil
 }

@@ -1,13 +1,21 @@
 package apitoken
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/keyring"
+	"github.com/apitoken-go/apitoken/internal/tagged"
+	"github.com/apitoken-go/apitoken/internal/text"
 )
 
 // ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
@@ -115,8 +123,8 @@ func (m *Manager) query(l ListParams) (Query, error) {
 	if owner != m.actor.User && !m.actor.ManageOthers {
 		return Query{}, &ForbiddenError{Rule: "you may not see the tokens of others"}
 	}
-	for field, text := range map[string]string{"owner": owner, "q": l.Text, "permission": l.Permission} {
-		if err := checkText(text, 0, maxName); err != nil {
+	for field, value := range map[string]string{"owner": owner, "q": l.Text, "permission": l.Permission} {
+		if err := text.Check(value, 0, maxName); err != nil {
 			return Query{}, &FieldError{field, err.Error()}
 		}
 	}
@@ -147,4 +155,160 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		q.After = &after
 	}
 	return q, nil
+}
+
+// A cursor is a position with a checksum over it and the query it belongs to,
+// so that it cannot be continued with another one; with Config.IntegrityKeys under the
+// newest of them, and only of the form that we make. It carries no authority: the
+// environment and the owners that a list may show are those of the actor, and a
+// made-up cursor would only start the own list elsewhere.
+const (
+	cursorContext = "apitoken cursor 1\x00"
+
+	cursorSum = 16
+	maxCursor = 4096 // as text
+)
+
+// cursors writes cursors, and reads its own.
+type cursors struct {
+	keys   keyring.Ring
+	prefix string // of the texts of tokens
+}
+
+func (s *cursors) write(q Query, p Position) string {
+	c := tagged.NewWriter(0)
+	p.visit(&c)
+	b, _ := c.Written()
+	return base64Text.EncodeToString(append(s.keys.Checksum(cursorContext, s.signed(q, b))[:cursorSum], b...))
+}
+
+func (p *Position) visit(c *tagged.Coder) (unknown string) {
+	l := c.Begin("")
+	c.Text(1, &p.Name)
+	c.Time(2, &p.Time)
+	c.Text(3, &p.ID)
+	c.Finish(l, &unknown)
+	return unknown
+}
+
+func (s *cursors) read(q Query, cursor string) (Position, error) {
+	wrong := &FieldError{"cursor", "does not belong to this list"}
+	if len(cursor) > maxCursor {
+		return Position{}, wrong
+	}
+	raw, err := base64Text.DecodeString(cursor)
+	if err != nil || strings.ContainsAny(cursor, "\r\n") || len(raw) < cursorSum {
+		return Position{}, wrong
+	}
+	sum, raw := raw[:cursorSum], raw[cursorSum:]
+	if !s.keys.HasChecksum(sum, cursorContext, s.signed(q, raw)) {
+		return Position{}, wrong
+	}
+	var p Position
+	c := tagged.NewReader(string(raw))
+	if unknown := p.visit(&c); unknown != "" || !c.ReadAll() || !grammar.ValidID(p.ID) || !utf8.ValidString(p.Name) {
+		return Position{}, wrong
+	}
+	return p, nil
+}
+
+// signed is what the checksum of a cursor is over: the list and the position in it.
+func (s *cursors) signed(q Query, position []byte) (b []byte) {
+	for _, text := range []string{s.prefix, q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
+		b = tagged.AppendText(b, text)
+	}
+	return append(tagged.AppendFlag(b, q.Descending), position...)
+}
+
+// TokenInfo is what people see of a token. It is a copy: changing it changes nothing.
+type TokenInfo struct {
+	ID          string
+	Version     int64 // for UpdateParams.IfVersion
+	Environment string
+	Owner       string
+	Name        string
+	Description string
+
+	Permissions []Permission // assigned and known, in the order of the catalog
+	Unknown     []string     // assigned names that the catalog no longer knows; they grant nothing
+
+	Status        Status // at the moment it was read, under the policy of the Config
+	DeactivatedAt time.Time
+	DeactivatedBy string
+
+	CreatedAt time.Time
+	CreatedBy string
+	ChangedAt time.Time
+	ExpiresAt time.Time // zero: never. A policy may end it sooner, see Manager.Explain.
+	NotBefore time.Time // zero: valid from the start
+	Networks  []netip.Prefix
+
+	DisplayID  string    // how the text of the token begins, "" for a foreign one
+	Revealable bool      // Manager.Reveal can show it to its owner
+	Rotation   *Rotation // nil unless an old secret is still valid
+
+	UseRecorded bool      // whether the store records when tokens are used
+	LastUses    []LastUse // by secret and source, the newest first
+
+	History []HistoryEntry // the last 16, the newest first
+}
+
+// A LastUse says when a token was last used by one source.
+type LastUse struct {
+	At     time.Time
+	From   netip.Addr // zero where it is not known
+	Source Source
+	Old    bool // with an older secret than the newest
+}
+
+// LastUsed returns the newest of LastUses, zero if the token was never used.
+func (in *TokenInfo) LastUsed() LastUse {
+	if len(in.LastUses) == 0 {
+		return LastUse{}
+	}
+	return in.LastUses[0]
+}
+
+// claims are what a record says that nobody can vouch for, so that people find it.
+func claims(r *row) *TokenInfo {
+	in := &TokenInfo{
+		ID: r.rec.ID, Version: r.rec.Version, Environment: r.rec.Environment, Owner: r.rec.Owner,
+		Name: strings.ToValidUTF8(r.rec.Name, "\ufffd"), Status: StatusDamaged,
+		CreatedAt: r.rec.CreatedAt, CreatedBy: r.rec.CreatedBy, ChangedAt: r.rec.ChangedAt,
+	}
+	if errors.Is(r.wrong, errNewerRecord) {
+		in.Status = StatusNewer
+	}
+	return in
+}
+
+func (m *Manager) info(r *row) *TokenInfo {
+	if r.wrong != nil {
+		return claims(r)
+	}
+	rec, now := r.rec.clone(), moment(m.a.clock.micros(m.a.clock.now())) // the clock of requests
+	newest := rec.Secrets[0]
+	in := &TokenInfo{
+		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
+		Name: rec.Name, Description: rec.Description,
+		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
+		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
+		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
+		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
+		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
+	}
+	if !newest.Foreign {
+		in.DisplayID = m.a.decider.grammar.DisplayID(rec.ID)
+	}
+	if rec.rotating(now) {
+		in.Rotation = &Rotation{OldValidUntil: rec.Secrets[1].ValidUntil}
+	}
+	for _, u := range rec.Uses {
+		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Source, !bytes.Equal(u.Digest, newest.Digest)})
+		if in.Rotation != nil && bytes.Equal(u.Digest, rec.Secrets[1].Digest) && u.At.After(in.Rotation.OldLastUsedAt) {
+			in.Rotation.OldLastUsedAt = u.At
+		}
+	}
+	slices.SortStableFunc(in.LastUses, func(a, b LastUse) int { return b.At.Compare(a.At) })
+	return in
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/text"
 )
 
 // An Actor is the user that the application has signed in, as far as a [Manager]
@@ -185,7 +186,7 @@ func (m *Manager) authorize() error {
 		return fmt.Errorf("apitoken: the Authority was not made by New: %w", ErrUnavailable)
 	case m.actor.User == "" || m.actor.Environment == "":
 		return &ForbiddenError{Rule: "an actor needs a user and an environment"}
-	case checkText(m.actor.User, 1, maxName) != nil || checkText(m.actor.Environment, 1, maxName) != nil:
+	case text.Check(m.actor.User, 1, maxName) != nil || text.Check(m.actor.Environment, 1, maxName) != nil:
 		return &ForbiddenError{Rule: "user and environment of an actor are at most 200 characters, one of them visible, without control characters"}
 	}
 	return nil
@@ -243,12 +244,12 @@ func (m *Manager) storedNames(perms []Permission, unknown []string, before *row)
 func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
 	var found mistakes
 	if said("name") {
-		if err := checkText(rec.Name, 1, maxName); err != nil {
+		if err := text.Check(rec.Name, 1, maxName); err != nil {
 			found.field("name", "%v", err)
 		}
 	}
 	if said("description") {
-		if err := checkText(rec.Description, 0, maxDescription); err != nil {
+		if err := text.Check(rec.Description, 0, maxDescription); err != nil {
 			found.field("description", "%v", err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/text"
 )
 
 // A Catalog holds all permissions that a service knows. Its zero value is
@@ -57,7 +58,7 @@ func (c *Catalog) Define(name, description string) Permission {
 	if !validPermissionName(name) {
 		panic(fmt.Sprintf("apitoken: %s: permission name %q is not 1 to 128 of A-Z, a-z, 0-9 and ._:/-", here, name))
 	}
-	if err := checkText(description, 1, maxDescription); err != nil {
+	if err := text.Check(description, 1, maxDescription); err != nil {
 		panic(fmt.Sprintf("apitoken: %s: description of permission %q %v", here, name, err))
 	}
 	c.mu.Lock()

@@ -1,10 +1,7 @@
 package apitoken
 
 import (
-	"cmp"
-	"context"
-	"errors"
-	"slices"
+	"math"
 	"time"
 )
 
@@ -60,54 +57,40 @@ func (p Policy) Status(rec *Record, at time.Time) Status {
 	return StatusActive
 }
 
-// A PolicyPreview says whom a policy would stop.
-type PolicyPreview struct {
-	Tokens []*TokenInfo // oldest first
-	Owners []string     // of these, sorted
+// A life is what a [Policy] judges: moments in microseconds since 1970, noTime
+// where there is none.
+type life struct {
+	created, expires, notBefore, used int64
+
+	inactive bool
 }
 
-// PreviewPolicy returns the tokens of the environment that could no longer be
-// used if p were in force, and can be used, or will be, as things are. It needs
-// ManageOthers and reads all tokens of the environment.
-func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, error) {
-	if err := m.authorize(); err != nil {
-		return nil, err
+const noTime = math.MinInt64
+
+// micros returns t as a life has it.
+func micros(t time.Time) int64 {
+	switch {
+	case t.IsZero():
+		return noTime
+	case t.Year() > 10000: // UnixMicro would overflow somewhere beyond
+		return math.MaxInt64 / 2
+	case t.Year() < -10000:
+		return math.MinInt64 / 2
 	}
-	if !m.actor.ManageOthers {
-		return nil, &ForbiddenError{Rule: "you may not see the tokens of others"}
+	return t.UnixMicro()
+}
+
+// moment is the inverse of micros.
+func moment(micros int64) time.Time {
+	if micros == noTime {
+		return time.Time{}
 	}
-	if p.MaxLifetime < 0 || p.MaxIdle < 0 {
-		return nil, &FieldError{"policy", "is negative"}
+	return time.UnixMicro(micros).UTC()
+}
+
+func (r *Record) life() life {
+	return life{
+		created: micros(r.CreatedAt), expires: micros(r.ExpiresAt), notBefore: micros(r.NotBefore), used: micros(r.LastUsed()),
+		inactive: r.Status != StatusActive,
 	}
-	now := m.a.clock.micros(m.a.clock.now())
-	preview := new(PolicyPreview)
-	stops := func(p Policy, r *row) bool {
-		l := r.rec.life()
-		reason := p.refuses(&l, now)
-		return reason != "" && reason != ErrNotYetValid
-	}
-	q := Query{Environment: m.actor.Environment, Order: ByCreated, Limit: maxLimit}
-	for {
-		rows, page, err := m.page(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			if r.wrong == nil && stops(p, r) && !stops(m.a.decider.policy, r) {
-				preview.Tokens = append(preview.Tokens, m.info(r))
-				preview.Owners = append(preview.Owners, r.rec.Owner)
-			}
-		}
-		next := page.Next
-		if next == nil {
-			break
-		}
-		if q.After != nil && cmp.Or(next.Time.Compare(q.After.Time), cmp.Compare(next.ID, q.After.ID)) <= 0 {
-			return nil, unavailable(errors.New("apitoken: the store lists in circles"))
-		}
-		q.After = next
-	}
-	slices.Sort(preview.Owners)
-	preview.Owners = slices.Compact(preview.Owners)
-	return preview, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
 // A Record is what a [Store] keeps of one token. Times are in UTC, whole
@@ -174,73 +175,73 @@ func (r *Record) LastUsed() time.Time {
 //
 // Uses and MAC have no tag: uses change without a new version, and the MAC is over the
 // rest.
-func (r *Record) visit(c *coder) {
-	f := c.begin(r.Unknown)
-	c.text(1, &r.Name)
-	c.text(2, &r.ID)
-	c.text(3, &r.Description)
-	c.number(4, &r.Version)
-	c.time(5, &r.DeactivatedAt)
-	c.text(6, &r.Environment)
-	c.text(7, &r.CreatedBy)
-	c.text(8, &r.Owner)
-	c.time(9, &r.ChangedAt)
-	l := list(c, 10, &r.Permissions)
+func (r *Record) visit(c *tagged.Coder) {
+	f := c.Begin(r.Unknown)
+	c.Text(1, &r.Name)
+	c.Text(2, &r.ID)
+	c.Text(3, &r.Description)
+	c.Number(4, &r.Version)
+	c.Time(5, &r.DeactivatedAt)
+	c.Text(6, &r.Environment)
+	c.Text(7, &r.CreatedBy)
+	c.Text(8, &r.Owner)
+	c.Time(9, &r.ChangedAt)
+	l := tagged.List(c, 10, &r.Permissions)
 	for i := range r.Permissions {
-		c.textValue(&r.Permissions[i])
+		c.TextValue(&r.Permissions[i])
 	}
-	c.close(l)
-	l = list(c, 11, &r.History)
+	c.Close(l)
+	l = tagged.List(c, 11, &r.History)
 	for i := range r.History {
-		line := c.open()
+		line := c.Open()
 		r.History[i].visit(c)
-		c.close(line)
+		c.Close(line)
 	}
-	c.close(l)
-	c.text(12, (*string)(&r.Status))
-	c.text(14, &r.DeactivatedBy)
-	c.time(16, &r.CreatedAt)
-	c.time(18, &r.ExpiresAt)
-	c.time(20, &r.NotBefore)
-	l = list(c, 22, &r.Networks)
+	c.Close(l)
+	c.Text(12, (*string)(&r.Status))
+	c.Text(14, &r.DeactivatedBy)
+	c.Time(16, &r.CreatedAt)
+	c.Time(18, &r.ExpiresAt)
+	c.Time(20, &r.NotBefore)
+	l = tagged.List(c, 22, &r.Networks)
 	for i := range r.Networks {
-		c.networkValue(&r.Networks[i])
+		c.NetworkValue(&r.Networks[i])
 	}
-	c.close(l)
-	l = list(c, 24, &r.Secrets)
+	c.Close(l)
+	l = tagged.List(c, 24, &r.Secrets)
 	for i := range r.Secrets {
-		secret := c.open()
+		secret := c.Open()
 		r.Secrets[i].visit(c)
-		c.close(secret)
+		c.Close(secret)
 	}
-	c.close(l)
-	c.text(26, &r.MACKeyID)
-	c.finish(f, &r.Unknown)
+	c.Close(l)
+	c.Text(26, &r.MACKeyID)
+	c.Finish(f, &r.Unknown)
 }
 
-func (s *SecretRecord) visit(c *coder) {
-	f := c.begin(s.Unknown)
-	c.bytes(1, &s.IdempotencyKey)
-	c.bytes(2, &s.Digest)
-	c.text(3, &s.EncryptionKeyID)
-	c.flag(4, &s.Foreign)
-	c.bytes(5, &s.Ciphertext)
-	c.time(6, &s.ValidUntil)
-	c.time(8, &s.CreatedAt)
-	c.finish(f, &s.Unknown)
+func (s *SecretRecord) visit(c *tagged.Coder) {
+	f := c.Begin(s.Unknown)
+	c.Bytes(1, &s.IdempotencyKey)
+	c.Bytes(2, &s.Digest)
+	c.Text(3, &s.EncryptionKeyID)
+	c.Flag(4, &s.Foreign)
+	c.Bytes(5, &s.Ciphertext)
+	c.Time(6, &s.ValidUntil)
+	c.Time(8, &s.CreatedAt)
+	c.Finish(f, &s.Unknown)
 }
 
-func (h *HistoryEntry) visit(c *coder) {
-	f := c.begin(h.Unknown)
-	c.time(1, &h.At)
-	c.text(3, &h.By)
-	c.text(5, (*string)(&h.Action))
-	l := list(c, 7, &h.Fields)
+func (h *HistoryEntry) visit(c *tagged.Coder) {
+	f := c.Begin(h.Unknown)
+	c.Time(1, &h.At)
+	c.Text(3, &h.By)
+	c.Text(5, (*string)(&h.Action))
+	l := tagged.List(c, 7, &h.Fields)
 	for i := range h.Fields {
-		c.textValue(&h.Fields[i])
+		c.TextValue(&h.Fields[i])
 	}
-	c.close(l)
-	c.finish(f, &h.Unknown)
+	c.Close(l)
+	c.Finish(f, &h.Unknown)
 }
 
 // MarshalBinary returns the canonical encoding of the record: every field but
@@ -248,21 +249,22 @@ func (h *HistoryEntry) visit(c *coder) {
 // this encoding. (MACKeyID is part of it.) It fails only if what some Unknown holds
 // does not come from UnmarshalBinary.
 func (r Record) MarshalBinary() ([]byte, error) {
-	c := coder{out: make([]byte, 0, 512)}
+	c := tagged.NewWriter(512)
 	r.visit(&c)
-	if c.failed {
+	b, ok := c.Written()
+	if !ok {
 		return nil, errors.New("apitoken: the unknown fields of a record are malformed")
 	}
-	return c.out, nil
+	return b, nil
 }
 
 // UnmarshalBinary sets the fields that MarshalBinary encodes. It refuses
 // everything that MarshalBinary would not have written.
 func (r *Record) UnmarshalBinary(b []byte) error {
-	c := newReader(string(b))
+	c := tagged.NewReader(string(b))
 	var rec Record
 	rec.visit(&c)
-	if c.failed {
+	if !c.ReadAll() {
 		return errors.New("apitoken: damaged record")
 	}
 	rec.MAC, rec.Uses = r.MAC, r.Uses
@@ -272,31 +274,18 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 
 // newer reports whether a later version wrote in the record what has to be understood.
 func (r *Record) newer() bool {
-	if mustKnow(r.Unknown) {
+	if tagged.HasEven(r.Unknown) {
 		return true
 	}
 	for i := range r.Secrets {
-		if mustKnow(r.Secrets[i].Unknown) {
+		if tagged.HasEven(r.Secrets[i].Unknown) {
 			return true
 		}
 	}
 	for i := range r.History {
-		if mustKnow(r.History[i].Unknown) {
+		if tagged.HasEven(r.History[i].Unknown) {
 			return true
 		}
-	}
-	return false
-}
-
-// mustKnow reports whether a tag of unknown fields is even.
-func mustKnow(fields string) bool {
-	for fields != "" {
-		tag, n := uvarint(fields)
-		size, m := uvarint(fields[n:])
-		if n == 0 || m == 0 || size > uint64(len(fields)-n-m) || tag%2 == 0 {
-			return true
-		}
-		fields = fields[n+m+int(size):]
 	}
 	return false
 }
@@ -317,6 +306,12 @@ func (r *Record) note(c HistoryEntry) {
 }
 
 const maxHistory = 16
+
+// Limits of texts, in characters (Unicode code points).
+const (
+	maxName        = 200
+	maxDescription = 1000
+)
 
 // newVersion returns the first version of a record. It is a random number of 52
 // bits, which JavaScript can hold, so that the versions of a token never meet

@@ -2,8 +2,10 @@ package apitoken
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
@@ -69,4 +71,79 @@ func (r *rows) checkKeys() error {
 		found.field("Config.EncryptionKeys", "%v", err)
 	}
 	return errors.Join(found...)
+}
+
+// A row is a record as a [Manager] works with it: checked, or with what is wrong with it.
+type row struct {
+	wrong error
+	rec   Record
+	known []Permission // assigned and in the catalog, in its order
+	perms permSet      // the same as bits
+}
+
+// records checks the records that a store returns, and signs those that it is given.
+type records struct {
+	sealer
+	catalog *Catalog
+}
+
+// row checks a record that a store returned for id.
+func (c *records) row(id string, rec Record) (*row, error) {
+	if err := c.validate(id, &rec); err != nil {
+		return nil, err
+	}
+	r := &row{rec: rec, perms: c.catalog.set(rec.Permissions)}
+	r.known = r.perms.list(c.catalog)
+	return r, nil
+}
+
+// signed returns the row of a record that is about to be written.
+func (c *records) signed(rec Record) (*row, error) {
+	if err := c.sign(&rec); err != nil {
+		return nil, err
+	}
+	return c.row(rec.ID, rec)
+}
+
+// validate checks a record that a store returned for id. A store is not trusted: half
+// a record or another token's is an error, which callers answer with 503.
+func (c *records) validate(id string, rec *Record) error {
+	bad := func(what string) error { return fmt.Errorf("apitoken: store returned a record %s", what) }
+	switch {
+	case rec.ID != id:
+		return bad("of another token")
+	case rec.newer(): // but for the MAC we cannot judge it
+		if err := c.verify(rec); err != nil {
+			return bad(err.Error())
+		}
+		return fmt.Errorf("apitoken: the record was written by a later version of this package: %w", errNewerRecord)
+	case rec.Version < 1:
+		return bad("without version")
+	case rec.Environment == "":
+		return bad("without environment")
+	case rec.Owner == "":
+		return bad("without owner")
+	case rec.Status != StatusActive && rec.Status != StatusInactive:
+		return bad("of unknown status")
+	case rec.CreatedAt.IsZero():
+		return bad("without time of creation")
+	case len(rec.ID)+len(rec.Owner)+len(rec.Name) > math.MaxUint16:
+		return bad("with texts that are too long")
+	case len(rec.Secrets) < 1 || len(rec.Secrets) > 2:
+		return bad("without a secret, or with more than two")
+	}
+	for _, s := range rec.Secrets {
+		if len(s.Digest) != sha256.Size {
+			return bad("with a digest of wrong length")
+		}
+	}
+	for _, n := range rec.Networks {
+		if !validNetwork(n) {
+			return bad("with a malformed network")
+		}
+	}
+	if err := c.verify(rec); err != nil {
+		return bad(err.Error())
+	}
+	return nil
 }

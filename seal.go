@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/keyring"
+	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
 // A sealer protects what the store keeps from whoever can write the store and has
@@ -106,7 +107,7 @@ func (s *sealer) decrypt(rec *Record, secret *SecretRecord) (string, error) {
 func secretData(rec *Record, s *SecretRecord) []byte {
 	b := []byte(secretContext)
 	for _, t := range []string{s.EncryptionKeyID, rec.ID, rec.Environment, rec.Owner, string(s.Digest)} {
-		b = appendText(b, t)
+		b = tagged.AppendText(b, t)
 	}
-	return appendFlag(b, s.Foreign)
+	return tagged.AppendFlag(b, s.Foreign)
 }

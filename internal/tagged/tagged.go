@@ -1,4 +1,6 @@
-package apitoken
+// Package tagged is a canonical encoding of fields: tag, length and value of each, tags
+// ascending, at every level. What it does not know it keeps and writes back.
+package tagged
 
 import (
 	"encoding/binary"
@@ -7,9 +9,10 @@ import (
 	"time"
 )
 
-// A coder writes fields, or reads them: visit has one line for both. What it reads
-// are parts of one text, but for byte strings, which share a memory of their own.
-type coder struct {
+// A Coder writes fields, or reads them: a visit method of what is encoded has one line
+// for both. What a Coder reads are parts of one text, but for byte strings, which share
+// a memory of their own. A Coder that failed reads all that follows as left out.
+type Coder struct {
 	out []byte // when writing
 
 	reading bool
@@ -22,20 +25,30 @@ type coder struct {
 	failed  bool
 }
 
-func newReader(text string) coder { return coder{reading: true, in: text, end: len(text)} }
+// NewWriter returns a Coder that writes, with room for so many bytes.
+func NewWriter(room int) Coder { return Coder{out: make([]byte, 0, room)} }
+
+// Written returns what was written; false if an unknown field was malformed or known.
+func (c *Coder) Written() ([]byte, bool) { return c.out, !c.failed }
+
+// NewReader returns a Coder that reads.
+func NewReader(text string) Coder { return Coder{reading: true, in: text, end: len(text)} }
+
+// ReadAll reports whether all of the text was read, and was what a Coder writes.
+func (c *Coder) ReadAll() bool { return !c.failed && c.at == c.end }
 
 // fail makes all that follows read as left out.
-func (c *coder) fail() { c.in, c.at, c.end, c.failed = "", 0, 0, true }
+func (c *Coder) fail() { c.in, c.at, c.end, c.failed = "", 0, 0, true }
 
-// A level is what a coder has to know again when it is done with the level below.
-type level struct {
+// A Level is what a Coder has to know again when it is done with the level below.
+type Level struct {
 	last    uint64
 	unknown string
 }
 
-// begin comes before the fields of a level, of which it is given the unknown ones.
-func (c *coder) begin(unknown string) (above level) {
-	above = level{c.last, c.unknown}
+// Begin comes before the fields of a level, of which it is given the unknown ones.
+func (c *Coder) Begin(unknown string) (above Level) {
+	above = Level{c.last, c.unknown}
 	c.last, c.unknown = 0, ""
 	if !c.reading {
 		c.unknown = unknown
@@ -43,8 +56,8 @@ func (c *coder) begin(unknown string) (above level) {
 	return above
 }
 
-// finish comes after the fields that are known.
-func (c *coder) finish(above level, unknown *string) {
+// Finish comes after the fields that are known.
+func (c *Coder) Finish(above Level, unknown *string) {
 	c.pass(math.MaxUint64)
 	if c.reading {
 		if c.at < c.end {
@@ -59,7 +72,7 @@ func (c *coder) finish(above level, unknown *string) {
 
 // field comes before the value of a field, and reports whether there is one: when
 // writing, it is told.
-func (c *coder) field(tag uint64, there bool) bool {
+func (c *Coder) field(tag uint64, there bool) bool {
 	if c.reading || c.unknown != "" {
 		c.pass(tag)
 	}
@@ -81,7 +94,7 @@ func (c *coder) field(tag uint64, there bool) bool {
 }
 
 // pass writes, or reads, the unknown fields with tags below limit.
-func (c *coder) pass(limit uint64) {
+func (c *Coder) pass(limit uint64) {
 	fields := c.unknown
 	if c.reading {
 		fields = c.in[c.at:c.end]
@@ -113,26 +126,27 @@ func (c *coder) pass(limit uint64) {
 	}
 }
 
-// A value is one that has been opened.
-type value struct {
+// A Value is one that has been opened.
+type Value struct {
 	there bool
 	start int // when writing: where it begins
 	end   int // when reading: of what is around it
 }
 
-// open begins a value with its length, which close writes, or checks.
-func (c *coder) open() value {
+// Open begins a value with its length, which Close writes, or checks.
+func (c *Coder) Open() Value {
 	if !c.reading {
 		c.out = append(c.out, 0)
-		return value{there: true, start: len(c.out)}
+		return Value{there: true, start: len(c.out)}
 	}
-	v := value{there: true, end: c.end}
+	v := Value{there: true, end: c.end}
 	n := c.length()
 	c.end = c.at + n
 	return v
 }
 
-func (c *coder) close(v value) {
+// Close ends what Open or List began.
+func (c *Coder) Close(v Value) {
 	switch {
 	case !v.there || c.failed:
 		return
@@ -156,12 +170,12 @@ func (c *coder) close(v value) {
 	copy(c.out[v.start-1:], length[:k])
 }
 
-// list opens a list, to which it gives its length when reading.
-func list[E any](c *coder, tag uint64, l *[]E) value {
+// List opens a list, to which it gives its length when reading.
+func List[E any](c *Coder, tag uint64, l *[]E) Value {
 	if !c.field(tag, len(*l) > 0) {
-		return value{}
+		return Value{}
 	}
-	v := c.open()
+	v := c.Open()
 	if !c.reading {
 		return v
 	}
@@ -183,7 +197,7 @@ func list[E any](c *coder, tag uint64, l *[]E) value {
 }
 
 // length reads one that does not reach beyond what is read.
-func (c *coder) length() int {
+func (c *Coder) length() int {
 	n, k := uvarint(c.in[c.at:c.end])
 	if k == 0 || n > uint64(c.end-c.at-k) {
 		c.fail()
@@ -194,26 +208,28 @@ func (c *coder) length() int {
 }
 
 // take reads n bytes.
-func (c *coder) take(n int) string {
+func (c *Coder) take(n int) string {
 	s := c.in[c.at : c.at+n]
 	c.at += n
 	return s
 }
 
-func (c *coder) textValue(s *string) {
+// TextValue writes or reads a text in a list.
+func (c *Coder) TextValue(s *string) {
 	if c.reading {
 		*s = c.take(c.length())
 		return
 	}
-	c.out = appendText(c.out, *s)
+	c.out = AppendText(c.out, *s)
 }
 
-func (c *coder) networkValue(n *netip.Prefix) {
+// NetworkValue writes or reads a network in a list.
+func (c *Coder) NetworkValue(n *netip.Prefix) {
 	text := ""
 	if !c.reading && n.IsValid() {
 		text = n.String()
 	}
-	c.textValue(&text)
+	c.TextValue(&text)
 	if c.reading && text != "" {
 		var err error
 		if *n, err = netip.ParsePrefix(text); err != nil || n.String() != text {
@@ -222,15 +238,17 @@ func (c *coder) networkValue(n *netip.Prefix) {
 	}
 }
 
-func (c *coder) text(tag uint64, s *string) {
+// Text writes or reads a field with a text; "" is left out.
+func (c *Coder) Text(tag uint64, s *string) {
 	if c.field(tag, *s != "") {
-		if c.textValue(s); *s == "" {
+		if c.TextValue(s); *s == "" {
 			c.fail()
 		}
 	}
 }
 
-func (c *coder) bytes(tag uint64, b *[]byte) {
+// Bytes writes or reads a field with bytes; none are left out.
+func (c *Coder) Bytes(tag uint64, b *[]byte) {
 	switch {
 	case !c.field(tag, len(*b) > 0):
 	case !c.reading:
@@ -247,7 +265,8 @@ func (c *coder) bytes(tag uint64, b *[]byte) {
 	}
 }
 
-func (c *coder) number(tag uint64, n *int64) {
+// Number writes or reads a field with a number; 0 is left out.
+func (c *Coder) Number(tag uint64, n *int64) {
 	if c.field(tag, *n != 0) {
 		if c.numberValue(n); *n == 0 {
 			c.fail()
@@ -255,8 +274,8 @@ func (c *coder) number(tag uint64, n *int64) {
 	}
 }
 
-func (c *coder) numberValue(n *int64) {
-	v := c.open()
+func (c *Coder) numberValue(n *int64) {
+	v := c.Open()
 	if c.reading {
 		u, k := uvarint(c.in[c.at:c.end])
 		if k == 0 {
@@ -268,10 +287,11 @@ func (c *coder) numberValue(n *int64) {
 	} else {
 		c.out = binary.AppendVarint(c.out, *n)
 	}
-	c.close(v)
+	c.Close(v)
 }
 
-func (c *coder) time(tag uint64, t *time.Time) {
+// Time writes or reads a field with a time in microseconds since 1970; the zero Time is left out.
+func (c *Coder) Time(tag uint64, t *time.Time) {
 	if !c.field(tag, !t.IsZero()) {
 		return
 	}
@@ -284,17 +304,31 @@ func (c *coder) time(tag uint64, t *time.Time) {
 	}
 }
 
-func (c *coder) flag(tag uint64, f *bool) {
+// Flag writes or reads a field with a flag; false is left out.
+func (c *Coder) Flag(tag uint64, f *bool) {
 	if c.field(tag, *f) {
-		c.close(c.open())
+		c.Close(c.Open())
 		if c.reading {
 			*f = true
 		}
 	}
 }
 
+// HasEven reports whether a tag of unknown fields is even, or they cannot be read.
+func HasEven(fields string) bool {
+	for fields != "" {
+		tag, n := uvarint(fields)
+		size, m := uvarint(fields[n:])
+		if n == 0 || m == 0 || size > uint64(len(fields)-n-m) || tag%2 == 0 {
+			return true
+		}
+		fields = fields[n+m+int(size):]
+	}
+	return false
+}
+
 // uvarint reads the uvarint at the beginning of a text, and returns how many
-// bytes it has: 0 if there is none, or one that is longer than it has to be.
+// Bytes it has: 0 if there is none, or one that is longer than it has to be.
 func uvarint(s string) (x uint64, n int) {
 	for n < len(s) && n < binary.MaxVarintLen64 {
 		b := s[n]
@@ -310,13 +344,13 @@ func uvarint(s string) (x uint64, n int) {
 	return 0, 0
 }
 
-// appendText appends a text after its length.
-func appendText(b []byte, s string) []byte {
+// AppendText appends a text after its length.
+func AppendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// appendFlag appends a flag in a byte.
-func appendFlag(b []byte, f bool) []byte {
+// AppendFlag appends a flag in a byte.
+func AppendFlag(b []byte, f bool) []byte {
 	if f {
 		return append(b, 1)
 	}

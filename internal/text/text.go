@@ -1,4 +1,5 @@
-package apitoken
+// Package text says which names people can read.
+package text
 
 import (
 	"errors"
@@ -8,17 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of texts, in characters (Unicode code points).
-const (
-	maxName        = 200
-	maxDescription = 1000
-)
-
-// checkText refuses a text that people would not recognize as one: it is not UTF-8,
+// Check refuses a text that people would not recognize as one: it is not UTF-8,
 // of a wrong length, shows nothing, or is read in another order than it has. The rule
 // is the same for what users write and for what the application gives: owners and
-// permissions are read by those who decide by them.
-func checkText(s string, least, most int) error {
+// permissions are read by those who decide by them. The error continues a sentence
+// that begins with the name of the field.
+func Check(s string, least, most int) error {
 	switch n := utf8.RuneCountInString(s); {
 	case !utf8.ValidString(s):
 		return errors.New("is not valid UTF-8")
