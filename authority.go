@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
@@ -58,7 +59,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	}
 	c.Permissions.close(caller())
 	if c.MaxStaleness != NoCache {
-		a.rows.cache = newCache(c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
+		a.rows.cache = cache.New[entry](c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
 	}
 	_, cancelable := c.Store.(Cancelable)
 	a.application = application{
@@ -166,12 +167,9 @@ func (a *Authority) Stats() Stats {
 	if c == nil {
 		return s
 	}
-	s.CacheEntries = c.size.Load()
-	s.Misses, s.Expired, s.Evictions = c.misses.Load(), c.expired.Load(), c.evictions.Load()
-	s.Invalidations, s.Resets = c.invalidations.Load(), c.resets.Load()
-	if current := c.current.Load(); current != nil {
-		s.Feed, s.FeedAge = true, current.age(c.instant(a.clock.now()))
-	}
+	in := c.Stats(c.Instant(a.clock.now()))
+	s.CacheEntries, s.Misses, s.Expired, s.Evictions = in.Entries, in.Misses, in.Expired, in.Evictions
+	s.Invalidations, s.Resets, s.Feed, s.FeedAge = in.Invalidations, in.Resets, in.Feed, in.FeedAge
 	return s
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
@@ -106,27 +107,27 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	}
 	// With many tokens an entry is not in the processor's cache. It is looked up
 	// before the secret is hashed, so that the hash is computed while it arrives.
-	var hash uint64
-	var e *entry
+	var key cache.Key
+	var n *node
 	var fresh bool
-	if d.reader.cache != nil {
-		hash = d.reader.cache.hash(v.id)
-		e, fresh = d.reader.cache.get(hash, v.id, d.reader.cache.instant(v.at))
+	if c := d.reader.cache; c != nil {
+		key = c.Key(v.id)
+		n, fresh = c.Get(key, c.Instant(v.at))
 	}
 	if c.ours {
 		secret.digest = grammar.Digest(c.secret)
 	}
-	if e, v.err = d.find(q.ctx, v, hash, e, fresh, &secret); v.err != nil {
+	if n, v.err = d.find(q.ctx, v, key, n, fresh, &secret); v.err != nil {
 		f.record = recordAnswer(v.err)
 		return
 	}
-	which := e.find(&secret)
+	which := n.Value.find(&secret)
 	if which < 0 {
 		f.secret = no
 		return
 	}
-	v.token = newToken(e)
-	if which > 0 || e.bound() {
+	v.token = newToken(n)
+	if which > 0 || n.Value.bound() {
 		v.token.x = &extra{secret: which}
 	}
 }
@@ -144,19 +145,19 @@ func recordAnswer(err error) answer {
 
 // find returns the entry of a token: cached, if that may still be used for who
 // presents the secret, or else from the store.
-func (d *decider) find(ctx context.Context, v *verdict, hash uint64, cached *entry, fresh bool, secret *presentedSecret) (*entry, error) {
-	known := cached != nil && cached.find(secret) >= 0
-	if fresh && known && d.policy.idle(&cached.life, d.clock.micros(v.at)) && cached.read.age(d.reader.cache.instant(v.at)) > min(d.reader.cache.maxStaleness, time.Second) {
+func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached *node, fresh bool, secret *presentedSecret) (*node, error) {
+	known := cached != nil && cached.Value.find(secret) >= 0
+	if fresh && known && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
-		d.reader.cache.invalidate(v.id)
+		d.reader.cache.Invalidate(v.id)
 		fresh = false
 	}
 	if fresh {
 		return cached, nil
 	}
-	e, err := d.reader.lookup(ctx, hash, v.id, known, v.at)
+	n, err := d.reader.lookup(ctx, key, v.id, known, v.at)
 	v.at = d.clock.now() // the store had its time
-	return e, err
+	return n, err
 }
 
 // surroundings finds the facts that the application tells, and completes the

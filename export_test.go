@@ -9,4 +9,4 @@ import (
 func NewWithClock(c Config, now func() time.Time) (*Authority, error) { return newAuthority(c, now) }
 
 // EntrySize is what a token in memory takes beside its place in the table, in bytes.
-const EntrySize = unsafe.Sizeof(entry{})
+const EntrySize = unsafe.Sizeof(node{})

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/cache"
 )
 
 // A follower keeps the cache told of what a [Watcher] reports, from New to Close.
 type follower struct {
-	cache   *cache
+	cache   *cache.Cache[entry]
 	watcher Watcher
 	observe func(context.Context, *Event) error
 	now     func() time.Time
@@ -27,7 +28,7 @@ const (
 	maxFeedPause = time.Second
 )
 
-func follow(w Watcher, c *cache, observe func(context.Context, *Event) error, now func() time.Time) *follower {
+func follow(w Watcher, c *cache.Cache[entry], observe func(context.Context, *Event) error, now func() time.Time) *follower {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &follower{cache: c, watcher: w, observe: observe, now: now, stop: cancel, done: make(chan struct{})}
 	go f.run(ctx)
@@ -86,7 +87,7 @@ func (f *follower) close(limit time.Duration) error {
 // A feed is the Feed of one call of Watch. What is said before the Reset that
 // begins it, or after Watch has returned, does not count.
 type feed struct {
-	cache *cache
+	cache *cache.Cache[entry]
 	now   func() time.Time
 
 	mu    sync.Mutex
@@ -99,7 +100,7 @@ func (f *feed) Reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.ended {
-		f.cache.reset()
+		f.cache.Reset()
 		f.stood = true
 	}
 }
@@ -107,7 +108,7 @@ func (f *feed) Reset() {
 // Changed implements [Feed]. It counts at any time: forgetting is harmless.
 func (f *feed) Changed(ids ...string) {
 	for _, id := range ids {
-		f.cache.invalidate(id)
+		f.cache.Invalidate(id)
 	}
 }
 
@@ -120,10 +121,7 @@ func (f *feed) CaughtUp(t time.Time) {
 	if f.ended || !f.stood || t.After(now) || monotonic(now) && !monotonic(t) {
 		return
 	}
-	at := f.cache.instant(t)
-	if before := f.cache.current.Load(); before == nil || at.mono > before.mono {
-		f.cache.current.Store(&at)
-	}
+	f.cache.CaughtUp(f.cache.Instant(t))
 }
 
 // monotonic reports whether a time has a monotonic reading. (There is none in
@@ -135,7 +133,7 @@ func monotonic(t time.Time) bool { return t != t.Round(0) }
 const minInterval = 10 * time.Millisecond
 
 // Interval implements [Feed].
-func (f *feed) Interval() time.Duration { return max(f.cache.maxStaleness/4, minInterval) }
+func (f *feed) Interval() time.Duration { return max(f.cache.MaxStaleness/4, minInterval) }
 
 func (f *feed) end() (stood bool) {
 	f.mu.Lock()

@@ -26,12 +26,12 @@ const useGrain = 5 // seconds
 
 // shouldRecord reports whether a use is to be recorded: it is the first of its five
 // seconds, or by another secret or source than the one before.
-func (e *entry) shouldRecord(secret int, source Source, now time.Time) bool {
+func shouldRecord(n *node, secret int, source Source, now time.Time) bool {
 	use := now.Unix()/useGrain<<3 | int64(secret)<<2 | int64(source.code())
-	if e.noted.Load() == use { // only read, as a rule: writing would cost other cores their copy
+	if n.Mark.Load() == use { // only read, as a rule: writing would cost other cores their copy
 		return false
 	}
-	e.noted.Store(use)
+	n.Mark.Store(use)
 	return true
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/cache"
 )
 
 // A reader reads the records of tokens for requests: from memory as long as what is
@@ -13,8 +14,8 @@ import (
 type reader struct {
 	records
 	store             Store
-	cancelable        bool   // Store.Get returns when its context ends
-	cache             *cache // nil with NoCache
+	cancelable        bool                // Store.Get returns when its context ends
+	cache             *cache.Cache[entry] // nil with NoCache
 	lookups, renewals *bulkhead.Bulkhead
 	now               func() time.Time
 }
@@ -22,27 +23,27 @@ type reader struct {
 // lookup returns the entry of a token from the store, for a request that began at a
 // moment and for one who is known or not. The error is ErrNotFound or a cause of
 // ErrUnavailable.
-func (r *reader) lookup(ctx context.Context, hash uint64, id string, known bool, began time.Time) (*entry, error) {
+func (r *reader) lookup(ctx context.Context, key cache.Key, id string, known bool, began time.Time) (*node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if r.cache != nil {
-		return r.fetch(ctx, hash, id, known, began)
+		return r.fetch(ctx, key, id, known, began)
 	}
-	f := newCall(instant{}, false)
-	r.start(ctx, 0, id, f, began.Add(r.lookups.Limit()))
+	f := cache.NewCall[entry](cache.Instant{}, false)
+	r.start(ctx, cache.Key{}, id, f, began.Add(r.lookups.Limit()))
 	return r.await(ctx, f, r.lookups.Limit())
 }
 
 // start makes a call of the store, with a deadline. Of a store that may hang it is
 // left to a goroutine: all that it costs besides, a stack and being waited for, is
 // more than a store in memory takes to answer, and half of what one on disk does.
-func (r *reader) start(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
+func (r *reader) start(ctx context.Context, key cache.Key, id string, f *cache.Call[entry], deadline time.Time) {
 	if r.cancelable {
-		r.ask(ctx, hash, id, f, deadline)
+		r.ask(ctx, key, id, f, deadline)
 		return
 	}
-	go r.ask(ctx, hash, id, f, deadline)
+	go r.ask(ctx, key, id, f, deadline)
 }
 
 // errSlow says that the store took longer than what it answers may be old.
@@ -51,13 +52,13 @@ var errSlow = errors.New("apitoken: the store answers more slowly than Config.Ma
 // fetch reads a token from the store, in one call for all requests that ask for
 // it at the same time. Who is known, by the secret of a token that is in memory,
 // does not have to queue behind a flood of those who are not.
-func (r *reader) fetch(ctx context.Context, hash uint64, id string, known bool, now time.Time) (*entry, error) {
+func (r *reader) fetch(ctx context.Context, key cache.Key, id string, known bool, now time.Time) (*node, error) {
 	c := r.cache
 	end := now.Add(r.lookups.Limit())
 	for range 2 {
-		f, mine := c.join(hash, id, known, c.instant(now), r.lookups.Limit())
+		f, mine := c.Join(key, known, c.Instant(now), r.lookups.Limit())
 		if mine {
-			r.start(ctx, hash, id, f, end)
+			r.start(ctx, key, id, f, end)
 		}
 		e, err := r.await(ctx, f, end.Sub(now))
 		if err != nil {
@@ -65,7 +66,7 @@ func (r *reader) fetch(ctx context.Context, hash uint64, id string, known bool, 
 		}
 		// The feed does not count here: it may have reported a change of the
 		// token after this request has joined.
-		if now = r.now(); f.began.age(c.instant(now)) <= c.maxStaleness {
+		if now = r.now(); f.Began.Age(c.Instant(now)) <= c.MaxStaleness {
 			return e, nil
 		}
 	}
@@ -74,52 +75,52 @@ func (r *reader) fetch(ctx context.Context, hash uint64, id string, known bool, 
 
 // await returns what a call answers, or an error when the limit has passed or
 // ctx ends.
-func (r *reader) await(ctx context.Context, f *call, limit time.Duration) (*entry, error) {
+func (r *reader) await(ctx context.Context, f *cache.Call[entry], limit time.Duration) (*node, error) {
 	select {
-	case <-f.done:
-		return f.e, f.err
+	case <-f.Done:
+		return f.Entry, f.Err
 	default:
 	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case <-f.done:
-		return f.e, f.err
+	case <-f.Done:
+		return f.Entry, f.Err
 	case <-timer.C:
-		return nil, r.lookups.Late(f.entered.Load(), context.DeadlineExceeded)
+		return nil, r.lookups.Late(f.Entered.Load(), context.DeadlineExceeded)
 	case <-ctx.Done():
-		return nil, r.lookups.Late(f.entered.Load(), ctx.Err())
+		return nil, r.lookups.Late(f.Entered.Load(), ctx.Err())
 	}
 }
 
 // ask makes a call of the store. Its context is not that of the request which was
 // the first to need it, and does not end with that.
-func (r *reader) ask(ctx context.Context, hash uint64, id string, f *call, deadline time.Time) {
+func (r *reader) ask(ctx context.Context, key cache.Key, id string, f *cache.Call[entry], deadline time.Time) {
 	var reserve *bulkhead.Bulkhead
-	if f.known {
+	if f.Known {
 		reserve = r.renewals
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	var e *entry
+	var n *node
 	g, err := r.lookups.Enter(ctx, reserve)
-	f.entered.Store(err == nil)
+	f.Entered.Store(err == nil)
 	defer func() {
 		cancel() // before who waits goes on
-		if f.entered.Load() {
+		if f.Entered.Load() {
 			g.Leave()
 		}
-		r.cache.finish(hash, id, f, e, err)
+		r.cache.Finish(key, f, n, err, errors.Is(err, ErrNotFound))
 	}()
 	if err == nil {
 		g.Run(&err, func() (err error) {
-			e, err = r.read(ctx, id, f.began)
+			n, err = r.read(ctx, id, f.Began)
 			return err
 		})
 	}
 }
 
 // read reads a token from the store, on the caller's goroutine.
-func (r *reader) read(ctx context.Context, id string, at instant) (*entry, error) {
+func (r *reader) read(ctx context.Context, id string, at cache.Instant) (*node, error) {
 	rec, err := r.store.Get(ctx, id)
 	if err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	e, err := storeCall(ctx, &m.a.rows, func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, id) })
 	switch {
 	case errors.Is(err, ErrNotFound):
-		m.a.rows.cache.invalidate(id)
+		m.a.rows.cache.Invalidate(id)
 		return nil, ErrNotFound
 	case err != nil:
 		return nil, unavailable(err)
@@ -117,7 +117,7 @@ func (m *Manager) change(ctx context.Context, action Action, id string, ifVersio
 		if before != nil && fields == nil {
 			// What is so already may be another node's doing, of which this one has
 			// not heard; to who is told of it here, it holds here.
-			m.a.rows.cache.invalidate(id)
+			m.a.rows.cache.Invalidate(id)
 		}
 		if err == nil && fields == nil {
 			return m.info(before), nil

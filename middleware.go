@@ -274,11 +274,11 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			reason = ErrUnavailable
 		}
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && v.token.entry().shouldRecord(v.token.secret(), q.raw.source, v.at) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && shouldRecord(v.token.node(), v.token.secret(), q.raw.source, v.at) {
 		e := v.token.entry()
 		addr, _ := a.application.address(q)
 		a.uses.Record(usage.Use{
-			ID: e.id(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.source.code(), At: v.at, Address: addr,
+			ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.source.code(), At: v.at, Address: addr,
 		})
 	}
 	if reason == "" {

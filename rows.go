@@ -8,6 +8,7 @@ import (
 	"math"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/cache"
 )
 
 // rows reads and writes the records of tokens for a Manager: never in memory, and
@@ -15,7 +16,7 @@ import (
 type rows struct {
 	records
 	store Store
-	cache *cache
+	cache *cache.Cache[entry]
 	calls *bulkhead.Bulkhead
 }
 
@@ -41,9 +42,9 @@ func storeCall[T any](ctx context.Context, r *rows, f func(context.Context) (T, 
 // node has forgotten what the token was, however the change ended: it may have
 // been made although the answer was lost, or be made after we have given up.
 func (r *rows) write(ctx context.Context, id string, f func(context.Context) error) error {
-	defer r.cache.invalidate(id)
+	defer r.cache.Invalidate(id)
 	_, err := storeCall(ctx, r, func(ctx context.Context) (struct{}, error) {
-		defer r.cache.invalidate(id)
+		defer r.cache.Invalidate(id)
 		return struct{}{}, f(ctx)
 	})
 	return err

@@ -8,23 +8,28 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"time"
 	"unique"
 	"unsafe"
+
+	"github.com/apitoken-go/apitoken/internal/alias"
+	"github.com/apitoken-go/apitoken/internal/cache"
 )
 
 // A Token is a token that was verified for a request. It is a small immutable
 // handle. The zero Token stands for none: it has no permissions.
 type Token struct {
-	p unsafe.Pointer // to an entry; fmt follows other pointers, and would show its digests
+	p unsafe.Pointer // to a node; fmt follows other pointers, and would show its digests
 	x *extra
 }
 
-func newToken(e *entry) Token { return Token{p: unsafe.Pointer(e)} }
+func newToken(n *node) Token { return Token{p: unsafe.Pointer(n)} }
 
-// entry returns the entry of the token, nil if it is zero.
-func (t Token) entry() *entry { return (*entry)(t.p) }
+// node returns the node of the token, nil if it is zero.
+func (t Token) node() *node { return (*node)(t.p) }
+
+// entry returns the entry of a token that is not zero.
+func (t Token) entry() *entry { return &t.node().Value }
 
 // extra is what a request adds to the entry of its token, where it does.
 type extra struct {
@@ -39,7 +44,7 @@ func (t Token) ID() string {
 	if t.p == nil {
 		return ""
 	}
-	return t.entry().id()
+	return t.node().ID()
 }
 
 // Environment returns the environment that the token belongs to.
@@ -196,31 +201,28 @@ func micro(t time.Time) time.Time {
 // base64Text is the encoding of opaque texts such as cursors.
 var base64Text = base64.RawURLEncoding.Strict()
 
+// A node is an entry in the cache, which adds its ID, and when it was read.
+type node = cache.Entry[entry]
+
 // An entry is a record as requests need it: checked, and cut to what decisions
 // read and a [Token] shows. It is one object without much for the garbage
 // collector to follow, as there may be millions; what few tokens have is in rare.
 //
-// An entry does not change, but for next, hot and noted, which belong to the cache
-// and to shouldRecord. It has 192 bytes, a size that the allocator puts at the beginning of
-// a cache line: a decision reads these three lines, in this order.
+// An entry does not change. A node has 192 bytes, a size that the allocator puts at the
+// beginning of a cache line.
 type entry struct {
-	next atomic.Pointer[entry] // in its bucket
-
-	// ID, owner and name stand in text one after the other; these are where the
-	// owner begins, the name begins, and it ends. What is longer than text is in
-	// rare.
-	owner, name, end uint16
+	digest [32]byte // of the newest secret
+	life   life
+	low    uint64 // the permissions with the indexes 0 to 63
+	home   unique.Handle[home]
+	rare   *rare
 
 	foreign bool // digest is that of a foreign token
-	text    [52]byte
-	digest  [32]byte    // of the newest secret
-	hot     atomic.Bool // used since the eviction last came by
-	life    life
-	read    instant // when the store was asked; nothing older is in here
-	low     uint64  // the permissions with the indexes 0 to 63
-	home    unique.Handle[home]
-	rare    *rare
-	noted   atomic.Int64 // the last use that was recorded; see shouldRecord
+
+	// Owner and name stand in text one after the other; these are where the name
+	// begins, and where it ends. What is longer than text is in rare.
+	name, end uint16
+	text      [35]byte
 }
 
 // A home is what the tokens of an environment share.
@@ -231,7 +233,7 @@ type home struct {
 
 // rare is what most tokens do not have.
 type rare struct {
-	text     string // ID, owner and name, if they are long
+	text     string // owner and name, if they are long
 	until    int64  // when the newest secret ends, as in life
 	rotated  bool   // old is set, as during and after a rotation
 	old      oldSecret
@@ -250,29 +252,28 @@ type oldSecret struct {
 
 // entry checks a record that the store returned for id, which it was asked for
 // at the instant read, and makes an entry of it.
-func (c *records) entry(id string, rec *Record, read instant) (*entry, error) {
+func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, error) {
 	if err := c.validate(id, rec); err != nil {
 		return nil, err
 	}
-	e := &entry{
-		read:    read,
+	n := cache.NewEntry[entry](id, read)
+	n.Value = entry{
 		home:    unique.Make(home{rec.Environment, c.catalog}),
-		owner:   uint16(len(rec.ID)),
-		name:    uint16(len(rec.ID) + len(rec.Owner)),
-		end:     uint16(len(rec.ID) + len(rec.Owner) + len(rec.Name)),
+		name:    uint16(len(rec.Owner)),
+		end:     uint16(len(rec.Owner) + len(rec.Name)),
 		digest:  [32]byte(rec.Secrets[0].Digest),
 		foreign: rec.Secrets[0].Foreign,
 		life:    rec.life(),
 	}
+	e := &n.Value
 	perms := c.catalog.set(rec.Permissions)
 	e.low = perms.low
 	r := &rare{high: perms.high, until: micros(rec.Secrets[0].ValidUntil)}
 	e.rare = r
 	if int(e.end) > len(e.text) {
-		r.text = rec.ID + rec.Owner + rec.Name
+		r.text = rec.Owner + rec.Name
 	} else {
-		copy(e.text[:], rec.ID)
-		copy(e.text[e.owner:], rec.Owner)
+		copy(e.text[:], rec.Owner)
 		copy(e.text[e.name:], rec.Name)
 	}
 	if len(rec.Secrets) > 1 {
@@ -286,7 +287,7 @@ func (c *records) entry(id string, rec *Record, read instant) (*entry, error) {
 	if r.text == "" && r.until == noTime && !r.rotated && r.high == nil && r.networks == nil && r.assigned == nil {
 		e.rare = nil
 	}
-	return e, nil
+	return n, nil
 }
 
 func (e *entry) more() *rare {
@@ -302,12 +303,11 @@ func (e *entry) texts(from, to uint16) string {
 	if int(e.end) > len(e.text) {
 		return e.rare.text[from:to]
 	}
-	return unsafe.String(&e.text[0], len(e.text))[from:to]
+	return alias.String(e.text[from:to])
 }
 
-func (e *entry) ownerText() string { return e.texts(e.owner, e.name) }
+func (e *entry) ownerText() string { return e.texts(0, e.name) }
 func (e *entry) nameText() string  { return e.texts(e.name, e.end) }
-func (e *entry) id() string        { return e.texts(0, e.owner) }
 func (e *entry) perms() permSet    { return permSet{e.low, e.more().high} }
 func (e *entry) bound() bool       { return len(e.more().networks) > 0 } // to networks
 

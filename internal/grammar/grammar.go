@@ -20,8 +20,8 @@ import (
 	"math/big"
 	"regexp"
 	"strings"
-	"unsafe"
 
+	"github.com/apitoken-go/apitoken/internal/alias"
 	"github.com/apitoken-go/apitoken/internal/rawquery"
 )
 
@@ -185,20 +185,16 @@ func ValidID(id string) bool { return len(id) == IDLen && alnum.holdsAll(id) }
 
 // Digest is what is stored of a secret. The secret has 256 random bits, so one
 // fast hash is enough (NIST SP 800-63B section 5.1.2.2, ASVS 5.0 6.5.2).
-func Digest(secret string) [sha256.Size]byte { return sha256.Sum256(bytesOf(secret)) }
+func Digest(secret string) [sha256.Size]byte { return sha256.Sum256(alias.Bytes(secret)) }
 
 func checksum(text string) (sum [checksumLen]byte) {
-	n := crc32.ChecksumIEEE(bytesOf(text))
+	n := crc32.ChecksumIEEE(alias.Bytes(text))
 	for i := checksumLen - 1; i >= 0; i-- {
 		sum[i] = base62[n%62]
 		n /= 62
 	}
 	return sum
 }
-
-// bytesOf returns the bytes of a string to read, without copying them: both hashes
-// run for every request.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
 // encode62 writes b, read as a big-endian number, in width base62 digits.
 func encode62(b []byte, width int) string {
