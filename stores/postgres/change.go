@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -52,7 +53,9 @@ func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	// It had another version, or was not there. Which of them, is asked now: had
 	// it been asked before, the record could have been deleted meanwhile.
 	var there bool
-	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM apitoken_tokens WHERE id = $1::text) AND `+onPrimary, rec.ID).Scan(&there)
+	err = s.read(ctx, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM apitoken_tokens WHERE id = $1::text) AND `+onPrimary, rec.ID).Scan(&there)
+	})
 	switch {
 	case err != nil:
 		return wrap(err)
@@ -92,7 +95,12 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 }
 
 func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64, err error) {
-	tag, err := s.pool.Exec(ctx, query, args...)
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	tag, err := conn.Exec(ctx, query, args...)
 	return tag.RowsAffected(), err
 }
 
@@ -109,7 +117,12 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	if len(byToken) == 0 {
 		return wrap(ctx.Err())
 	}
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginTouch})
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return wrap(err)
+	}
+	defer conn.Release()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginTouch})
 	if err != nil {
 		return wrap(err)
 	}
@@ -121,11 +134,12 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 }
 
 // beginTouch says, besides, that the trigger has nothing to do, as only uses are
-// written. Someone who changes many tokens by hand may hold what Touch waits for,
+// written. It says so with the number of the transaction, so that no setting of a session or a role can say it.
+// Someone who changes many tokens by hand may hold what Touch waits for,
 // and the other way round; it is not his change that shall fail, which is what the
 // server may do after a second (deadlock_timeout).
 const beginTouch = `BEGIN ISOLATION LEVEL READ COMMITTED;
-	SET LOCAL synchronous_commit = off; SET LOCAL apitoken.touch = 'on'; SET LOCAL lock_timeout = 500`
+	SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = 500; SELECT set_config('apitoken.touch', pg_current_xact_id()::text, true)`
 
 func (s *Store) touch(ctx context.Context, tx pgx.Tx, uses map[string][]apitoken.Use) error {
 	// In the order of their IDs, so that nodes do not wait for each other.

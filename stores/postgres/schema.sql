@@ -130,7 +130,7 @@ $$;
 -- them where they are too many for one. (The settings have it look up the rows
 -- of those tokens alone, however many the planner expects.)
 CREATE FUNCTION apitoken_changed() RETURNS trigger LANGUAGE plpgsql
-	SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+	SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
 	ids     text[];
 	payload text := '';
@@ -176,11 +176,17 @@ BEGIN
 	RETURN NULL;
 END $$;
 
+-- It finds these tables, whoever sets it off. Temporary tables would come first if
+-- they did not come last.
+DO $$ BEGIN
+	EXECUTE format('ALTER FUNCTION apitoken_changed() SET search_path = %I, pg_temp', current_schema());
+END $$;
+
 CREATE TRIGGER apitoken_inserted AFTER INSERT ON apitoken_tokens
 	REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION apitoken_changed();
 CREATE TRIGGER apitoken_updated AFTER UPDATE ON apitoken_tokens
 	REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT
-	WHEN (current_setting('apitoken.touch', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION apitoken_changed(); -- see Touch
+	WHEN (current_setting('apitoken.touch', true) IS DISTINCT FROM pg_current_xact_id()::text) EXECUTE FUNCTION apitoken_changed(); -- see Touch
 CREATE TRIGGER apitoken_deleted AFTER DELETE ON apitoken_tokens
 	REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION apitoken_changed();
 CREATE TRIGGER apitoken_truncated AFTER TRUNCATE ON apitoken_tokens
