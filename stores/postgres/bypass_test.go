@@ -3,10 +3,13 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
@@ -185,5 +188,54 @@ func TestNoSettingHidesWhatTheStoreWrites(t *testing.T) {
 	}
 	if told := toldOf(t, w, f); !slices.Equal(told, []string{"token"}) {
 		t.Errorf("of Delete the feed was told %q", told)
+	}
+}
+
+// Also where nothing else tells of it, and once.
+func TestTheStoreItselfWritesItsChangesIntoTheLog(t *testing.T) {
+	url := testserver.PostgresDatabase(t)
+	s := mustOpen(t, url)
+	psql := operator(t, url)
+	change := func() {
+		t.Helper()
+		mustCreate(t, s, record("token"))
+		rec := record("token")
+		rec.Version = 2
+		if err := s.Replace(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Delete(t.Context(), "token"); err != nil {
+			t.Fatal(err)
+		}
+		if got := settings(t, psql, `WITH gone AS (DELETE FROM apitoken_changes RETURNING id) SELECT id FROM gone`); got != "token, token, token" {
+			t.Errorf("three changes have left %q in the log", got)
+		}
+	}
+	change()
+	mustExec(t, psql, `CREATE OR REPLACE FUNCTION apitoken_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$`)
+	mustExec(t, psql, `DELETE FROM apitoken_last_used`)
+	change()
+}
+
+// A transaction of a restore takes one table after the other. A poll that held one of them and waited for another
+// would make it fail by a deadlock.
+func TestAPollGivesWayToARestore(t *testing.T) {
+	url := testserver.PostgresDatabase(t)
+	s := mustOpen(t, url)
+	w, _ := poller(t, s)
+	if err := w.listen(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	restore := operator(t, url)
+	mustExec(t, restore, `BEGIN; LOCK TABLE apitoken_changes`)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var e *pgconn.PgError
+	if _, err := w.poll(ctx); !errors.As(err, &e) || e.Code != "55P03" { // lock_not_available
+		t.Errorf("the poll ended with %v", err)
+	}
+	mustExec(t, restore, `LOCK TABLE apitoken_trimmed; COMMIT`)
+	if _, err := w.poll(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

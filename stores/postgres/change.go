@@ -35,7 +35,8 @@ var insert = func() string {
 		names, vals = append(names, c.name), append(vals, placeholder(i+1, c.kind))
 	}
 	return `WITH made AS (INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `) SELECT ` + strings.Join(vals, ", ") +
-		` WHERE ` + durable + ` ON CONFLICT (id) DO NOTHING RETURNING id, environment)
+		` WHERE ` + durable + ` ON CONFLICT (id) DO NOTHING RETURNING id, environment),
+		logged AS (INSERT INTO apitoken_changes (id) SELECT id FROM made)
 		INSERT INTO apitoken_last_used (id, environment, last_used_at)
 		SELECT id, environment, ` + placeholder(len(columns)+1, "timestamptz") + ` FROM made
 		ON CONFLICT (id) DO UPDATE SET environment = excluded.environment, last_used_at = excluded.last_used_at` // what someone has left there
@@ -79,7 +80,7 @@ var update = func() string {
 			set = append(set, c.name+" = "+p)
 		}
 	}
-	return `UPDATE apitoken_tokens SET ` + strings.Join(set, ", ") + ` WHERE id = ` + id + ` AND version = ` + version + ` - 1 AND ` + durable
+	return logged(`UPDATE apitoken_tokens SET ` + strings.Join(set, ", ") + ` WHERE id = ` + id + ` AND version = ` + version + ` - 1 AND ` + durable)
 }()
 
 // Delete implements [apitoken.Store].
@@ -87,11 +88,18 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if !valid(id) {
 		return wrap(apitoken.ErrNotFound)
 	}
-	n, err := s.exec(ctx, `DELETE FROM apitoken_tokens WHERE id = $1::text AND `+durable, id)
+	n, err := s.exec(ctx, remove, id)
 	if err == nil && n == 0 {
 		err = apitoken.ErrNotFound
 	}
 	return wrap(err)
+}
+
+var remove = logged(`DELETE FROM apitoken_tokens WHERE id = $1::text AND ` + durable)
+
+// logged returns a statement that changes tokens and writes that into the log.
+func logged(change string) string {
+	return `WITH changed AS (` + change + ` RETURNING id) INSERT INTO apitoken_changes (id) SELECT id FROM changed`
 }
 
 func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64, err error) {

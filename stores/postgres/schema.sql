@@ -114,7 +114,7 @@ CREATE TABLE apitoken_changes (
 	id text COLLATE "C" -- NULL: all of them
 );
 
-CREATE INDEX apitoken_changes_by_xid ON apitoken_changes (xid);
+CREATE INDEX apitoken_changes_by_xid ON apitoken_changes (xid, id);
 
 -- Changes of earlier transactions than this one may be gone from the log.
 CREATE TABLE apitoken_trimmed (xid xid8 NOT NULL);
@@ -164,7 +164,8 @@ BEGIN
 	END IF;
 
 	IF cardinality(ids) > 0 THEN
-		INSERT INTO apitoken_changes (id) SELECT unnest(ids);
+		INSERT INTO apitoken_changes (id) SELECT changed FROM unnest(ids) changed -- the program has written its own
+			WHERE NOT EXISTS (SELECT FROM apitoken_changes c WHERE c.xid = pg_current_xact_id() AND c.id = changed);
 		IF cardinality(ids) <= 100 AND ids[1] IS NOT NULL THEN
 			payload := array_to_json(ids);
 		END IF;
