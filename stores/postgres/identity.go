@@ -11,19 +11,20 @@ import (
 // says. pg_restore --disable-triggers leaves them enabled for ordinary sessions only.
 var triggers = []string{"apitoken_inserted", "apitoken_updated", "apitoken_deleted", "apitoken_truncated"}
 
-// tableQuery selects a row about the table of the tokens. It reads catalogs in the snapshot of the statement.
+// tableQuery selects a row about the table of the tokens, if there is one. It reads catalogs in the snapshot of the statement.
 //
 // place is the schema it is in. identity is a text that is another one when another table has its name, it was
 // written anew, or its definition, a trigger or a function of one was changed, even if that was undone: each leaves the number
 // of its transaction, xmin. (VACUUM and ANALYZE do not.) firing names the triggers that always fire. aside says
 // what can change tokens without them, and is empty as a rule.
 const tableQuery = `
-	SELECT coalesce(min(c.relnamespace::regnamespace::text), '') AS place,
-		coalesce(min(concat_ws(' ', c.oid, c.relfilenode, c.xmin)) || ' ' || string_agg(concat_ws(' ', t.xmin, p.xmin), ' ' ORDER BY t.tgname), '') AS identity,
-		coalesce(string_agg(t.tgname, ' '), '') AS firing,
-		coalesce(min(CASE WHEN EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid OR inhrelid = c.oid) THEN '` + inherits + `'
-			WHEN EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = c.oid) THEN '` + subscribes + `' END), '') AS aside
-	FROM pg_class c LEFT JOIN (pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid) ON t.tgrelid = c.oid AND t.tgenabled = 'A' AND NOT t.tgisinternal
+	SELECT c.relnamespace::regnamespace::text AS place, c.oid || ' ' || c.relfilenode || ' ' || c.xmin || coalesce(defined, '') AS identity, coalesce(firing, '') AS firing,
+		CASE WHEN c.relhassubclass AND EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid) OR EXISTS (SELECT FROM pg_inherits WHERE inhrelid = c.oid) THEN '` + inherits + `'
+			WHEN EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = c.oid) THEN '` + subscribes + `' ELSE '' END AS aside
+	FROM pg_class c, LATERAL (
+		SELECT string_agg(' ' || t.xmin || ' ' || p.xmin, '' ORDER BY t.tgname) AS defined, string_agg(t.tgname, ' ') AS firing
+		FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgrelid = c.oid AND t.tgenabled = 'A' AND NOT t.tgisinternal
+	) triggers
 	WHERE c.relname = 'apitoken_tokens' AND pg_table_is_visible(c.oid)`
 
 const (

@@ -249,12 +249,12 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 	case err != nil:
 		return asked, err
 	case !answered:
-		return asked, errors.New("apitoken_trimmed is empty")
+		return asked, errors.New("apitoken_tokens is not there, or apitoken_trimmed is empty")
 	case !first && server != w.server:
 		// A pooler has hidden it. Numbers of transactions may begin at an earlier
 		// one, after a failover.
 		return asked, errors.New("the server or the database is another one, or the server was started again")
-	case place != w.place && place != "":
+	case place != w.place:
 		return asked, fmt.Errorf("Watch finds the tables in the schema %q, and New has found them in %q: all connections of the pool must have one search_path", place, w.place)
 	case aside != "":
 		return asked, fmt.Errorf("not all changes of tokens are noticed: %s", aside)
