@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -34,7 +35,8 @@ var insert = func() string {
 		names, vals = append(names, c.name), append(vals, placeholder(i+1, c.kind))
 	}
 	return `WITH made AS (INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `) SELECT ` + strings.Join(vals, ", ") +
-		` WHERE ` + durable + ` ON CONFLICT (id) DO NOTHING RETURNING id, environment)
+		` WHERE ` + durable + ` ON CONFLICT (id) DO NOTHING RETURNING id, environment),
+		logged AS (INSERT INTO apitoken_changes (id) SELECT id FROM made)
 		INSERT INTO apitoken_last_used (id, environment, last_used_at)
 		SELECT id, environment, ` + placeholder(len(columns)+1, "timestamptz") + ` FROM made
 		ON CONFLICT (id) DO UPDATE SET environment = excluded.environment, last_used_at = excluded.last_used_at` // what someone has left there
@@ -52,7 +54,9 @@ func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	// It had another version, or was not there. Which of them, is asked now: had
 	// it been asked before, the record could have been deleted meanwhile.
 	var there bool
-	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT FROM apitoken_tokens WHERE id = $1::text) AND `+onPrimary, rec.ID).Scan(&there)
+	err = s.read(ctx, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM apitoken_tokens WHERE id = $1::text) AND `+onPrimary, rec.ID).Scan(&there)
+	})
 	switch {
 	case err != nil:
 		return wrap(err)
@@ -76,7 +80,7 @@ var update = func() string {
 			set = append(set, c.name+" = "+p)
 		}
 	}
-	return `UPDATE apitoken_tokens SET ` + strings.Join(set, ", ") + ` WHERE id = ` + id + ` AND version = ` + version + ` - 1 AND ` + durable
+	return logged(`UPDATE apitoken_tokens SET ` + strings.Join(set, ", ") + ` WHERE id = ` + id + ` AND version = ` + version + ` - 1 AND ` + durable)
 }()
 
 // Delete implements [apitoken.Store].
@@ -84,15 +88,27 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	if !valid(id) {
 		return wrap(apitoken.ErrNotFound)
 	}
-	n, err := s.exec(ctx, `DELETE FROM apitoken_tokens WHERE id = $1::text AND `+durable, id)
+	n, err := s.exec(ctx, remove, id)
 	if err == nil && n == 0 {
 		err = apitoken.ErrNotFound
 	}
 	return wrap(err)
 }
 
+var remove = logged(`DELETE FROM apitoken_tokens WHERE id = $1::text AND ` + durable)
+
+// logged returns a statement that changes tokens and writes that into the log.
+func logged(change string) string {
+	return `WITH changed AS (` + change + ` RETURNING id) INSERT INTO apitoken_changes (id) SELECT id FROM changed`
+}
+
 func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64, err error) {
-	tag, err := s.pool.Exec(ctx, query, args...)
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	tag, err := conn.Exec(ctx, query, args...)
 	return tag.RowsAffected(), err
 }
 
@@ -109,7 +125,12 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	if len(byToken) == 0 {
 		return wrap(ctx.Err())
 	}
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginTouch})
+	conn, err := s.acquire(ctx)
+	if err != nil {
+		return wrap(err)
+	}
+	defer conn.Release()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginTouch})
 	if err != nil {
 		return wrap(err)
 	}
@@ -121,11 +142,12 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 }
 
 // beginTouch says, besides, that the trigger has nothing to do, as only uses are
-// written. Someone who changes many tokens by hand may hold what Touch waits for,
+// written. It says so with the number of the transaction, so that no setting of a session or a role can say it.
+// Someone who changes many tokens by hand may hold what Touch waits for,
 // and the other way round; it is not his change that shall fail, which is what the
 // server may do after a second (deadlock_timeout).
 const beginTouch = `BEGIN ISOLATION LEVEL READ COMMITTED;
-	SET LOCAL synchronous_commit = off; SET LOCAL apitoken.touch = 'on'; SET LOCAL lock_timeout = 500`
+	SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = 500; SELECT set_config('apitoken.touch', pg_current_xact_id()::text, true)`
 
 func (s *Store) touch(ctx context.Context, tx pgx.Tx, uses map[string][]apitoken.Use) error {
 	// In the order of their IDs, so that nodes do not wait for each other.

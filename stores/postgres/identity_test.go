@@ -78,11 +78,7 @@ func TestAnotherTableUnderTheNameIsAReset(t *testing.T) {
 	psql := operator(t, url)
 	// A second set of triggers keeps its table in step, so that only the identity tells.
 	mustExec(t, psql, `CREATE TABLE restored (LIKE apitoken_tokens INCLUDING ALL); INSERT INTO restored SELECT * FROM apitoken_tokens`)
-	for _, statement := range strings.SplitAfter(schema[strings.Index(schema, "CREATE TRIGGER"):], ";") {
-		if strings.Contains(statement, "TRIGGER") {
-			mustExec(t, psql, strings.ReplaceAll(statement, "apitoken_tokens", "restored"))
-		}
-	}
+	mustExec(t, psql, triggersOf("restored"))
 	w, told := poller(t, s)
 	if _, err := w.poll(t.Context()); err != nil || len(told.told) > 0 {
 		t.Fatalf("without a difference the feed was told %d (%v)", len(told.told), err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -34,12 +35,15 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page,
 	if len(q.Text) > sqlkit.MaxTerm {
 		return page, wrap(ctx.Err())
 	}
-	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginList})
-	if err != nil {
-		return page, wrap(err)
-	}
-	defer tx.Rollback(ctx)
-	page, err = newLister(s, ctx, tx, q).page()
+	err = s.read(ctx, func(conn *pgxpool.Conn) error {
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginList})
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback(ctx)
+		page, err = newLister(s, ctx, tx, q).page()
+		return err
+	})
 	return page, wrap(err)
 }
 

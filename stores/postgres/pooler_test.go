@@ -122,6 +122,38 @@ func TestAPoolerIsSaid(t *testing.T) {
 	}
 }
 
+func TestModesThatPrepareStatementsAreRefusedBehindAPooler(t *testing.T) {
+	direct := testserver.PostgresDatabase(t)
+	mustOpen(t, direct).Close()
+	through := strings.TrimSuffix(pooled(t, direct), "&default_query_exec_mode=exec")
+	for _, mode := range []string{
+		"", "&default_query_exec_mode=cache_statement", "&default_query_exec_mode=describe_exec",
+		"&default_query_exec_mode=exec&description_cache_capacity=0",
+	} {
+		for range 3 {
+			_, err := Open(t.Context(), through+mode)
+			if err == nil || !strings.Contains(err.Error(), "pooler") ||
+				!strings.Contains(err.Error(), "default_query_exec_mode=exec") && !strings.Contains(err.Error(), "description_cache_capacity") {
+				t.Errorf("with %q the error is %v", mode, err)
+			}
+		}
+		mustOpen(t, direct+mode).Close()
+	}
+	// In the others, no statement depends on the one before it.
+	for _, mode := range []string{"exec", "cache_describe", "simple_protocol"} {
+		var nodes []*Store
+		for range 3 {
+			nodes = append(nodes, mustOpen(t, through+"&default_query_exec_mode="+mode))
+		}
+		mustCreate(t, nodes[0], record(mode))
+		for i := range 30 {
+			if _, err := nodes[i%3].Get(t.Context(), mode); err != nil {
+				t.Errorf("%s: %v", mode, err)
+			}
+		}
+	}
+}
+
 func TestAPoolerGetsNoSettingsThatOthersWouldInherit(t *testing.T) {
 	direct := testserver.PostgresDatabase(t)
 	url := pooled(t, direct)

@@ -38,6 +38,7 @@ type Store struct {
 	pool     *pgxpool.Pool
 	own      bool // Close closes it
 	inBinary []any
+	place    string // the schema of the tables
 	warnings []string
 
 	life context.Context // until Close
@@ -75,6 +76,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		config.ConnConfig.ConnectTimeout = connectTimeout
 	}
 	config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	if _, said := config.ConnConfig.RuntimeParams["client_encoding"]; !said { // ALTER ROLE may have set another
+		config.ConnConfig.RuntimeParams["client_encoding"] = "UTF8"
+	}
 	if _, said := config.ConnConfig.RuntimeParams["statement_timeout"]; !said {
 		config.AfterConnect = limitStatements
 	}
@@ -91,31 +95,13 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
-// limitStatements sets statement_timeout. A pooler would refuse it as a
-// parameter of the connection, and pass a SET on to others.
-func limitStatements(ctx context.Context, conn *pgx.Conn) error {
-	if direct, err := isDirect(ctx, conn); err != nil || !direct {
-		return err
-	}
-	_, err := conn.Exec(ctx, fmt.Sprintf(`SET statement_timeout = %d`, statementTimeout.Milliseconds()))
-	return err
-}
-
-// isDirect reports whether a connection leads to a server process, and not to a
-// pooler that lends one for the time of a transaction: poolers make up the
-// process ID that they tell a client.
-func isDirect(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	var pid uint32
-	err := conn.QueryRow(ctx, `SELECT pg_backend_pid()::bigint`).Scan(&pid)
-	return pid == conn.PgConn().PID(), err
-}
-
 // New keeps the tokens in the database of a pool of the application, which stays
 // its own: Close does not close it. The tables are made in the first
-// schema of the search path.
+// schema of the search path, if they are not there; see also [Schema].
 //
 // It refuses replicas, tables that this version of the package does not know, databases
-// that are not in UTF-8, and servers before version 13. For what it lets pass
+// and sessions that are not in UTF-8, servers before version 13, roles that lack a right, and,
+// behind a pooler, modes of the driver that prepare statements. For what it lets pass
 // with doubts see [Store.Warnings].
 func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 	s := &Store{pool: pool, inBinary: inBinary(pool.Config().ConnConfig)}
@@ -124,6 +110,9 @@ func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 		return nil, wrap(err)
 	}
 	if err := migrate(ctx, pool); err != nil {
+		return nil, wrap(err)
+	}
+	if err := s.locate(ctx); err != nil {
 		return nil, wrap(err)
 	}
 	return s, nil
@@ -145,7 +134,7 @@ func (s *Store) Warnings() []string { return s.warnings }
 
 // inspect looks at how the server is set up.
 func (s *Store) inspect(ctx context.Context) error {
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := s.acquire(ctx)
 	if err != nil {
 		return err
 	}
@@ -153,6 +142,11 @@ func (s *Store) inspect(ctx context.Context) error {
 	direct, err := isDirect(ctx, conn.Conn())
 	if err != nil {
 		return err
+	}
+	if !direct {
+		if err := checkMode(conn.Conn().Config()); err != nil {
+			return err
+		}
 	}
 	var (
 		recovery, fsync, fullPages, ordinary bool
@@ -172,7 +166,7 @@ func (s *Store) inspect(ctx context.Context) error {
 	case version < 130000:
 		return fmt.Errorf("the server has version %d; 13 is the first that can be used", version/10000)
 	case encoding != "UTF8":
-		return fmt.Errorf("the database has the encoding %s; it must be UTF8", encoding)
+		return fmt.Errorf("the database has the encoding %s; it must be UTF8: make another with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", encoding)
 	}
 	if !fsync || !fullPages {
 		s.warn("fsync or full_page_writes is off: a crash of the machine can undo acknowledged changes, also deactivations, and damage the database")

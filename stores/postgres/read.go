@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -29,7 +30,7 @@ func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	if !valid(id) {
 		return apitoken.Record{}, wrap(apitoken.ErrNotFound)
 	}
-	recs, err := s.records(ctx, s.pool, getQuery, id)
+	recs, err := s.readRecords(ctx, getQuery, id)
 	if err != nil {
 		return apitoken.Record{}, wrap(err)
 	}
@@ -44,7 +45,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	if !valid(after) {
 		return nil, errText
 	}
-	recs, err := s.records(ctx, s.pool, `SELECT `+selected+` FROM apitoken_tokens t
+	recs, err := s.readRecords(ctx, `SELECT `+selected+` FROM apitoken_tokens t
 		WHERE t.id > $1::text AND `+onPrimary+` ORDER BY t.id LIMIT $2::int`, after, limit)
 	return recs, wrap(err)
 }
@@ -55,13 +56,25 @@ var keysQuery = sqlkit.KeysQuery(onPrimary)
 // [apitoken.MaxCount] of each kind: to count all would take the longer the more
 // tokens there are, and a node asks when it starts.
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
-	rows, err := s.pool.Query(ctx, keysQuery)
-	if err != nil {
-		return nil, nil, wrap(err)
-	}
-	defer rows.Close()
-	macs, secrets, err = sqlkit.Keys(rows)
+	err = s.read(ctx, func(conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, keysQuery)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		macs, secrets, err = sqlkit.Keys(rows)
+		return err
+	})
 	return macs, secrets, wrap(err)
+}
+
+// readRecords returns those that a query finds on its own.
+func (s *Store) readRecords(ctx context.Context, query string, args ...any) (recs []apitoken.Record, err error) {
+	err = s.read(ctx, func(conn *pgxpool.Conn) (err error) {
+		recs, err = s.records(ctx, conn, query, args...)
+		return err
+	})
+	return recs, err
 }
 
 // records returns those that a query finds.
@@ -82,7 +95,7 @@ func (s *Store) records(ctx context.Context, db querier, query string, args ...a
 	return recs, rows.Err()
 }
 
-// A querier is a pool or a transaction.
+// A querier is a connection or a transaction.
 type querier interface {
 	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
 }

@@ -18,6 +18,11 @@ import (
 //go:embed schema.sql
 var schema string
 
+// Schema returns the SQL that makes the tables, for those who migrate databases themselves.
+// It is to be run once, in one transaction; the tables are made in the first schema of the search path. [New] runs
+// it where there are no tables.
+func Schema() string { return schema }
+
 // fingerprint names the columns, triggers and functions that schema makes, a line each, with
 // their types and a hash of what they do. What others add to the tables is not in it, nor what a
 // later version of this package adds that programs of this one need not know.
@@ -37,6 +42,9 @@ func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
 		WHERE c.relname = 'apitoken_schema' AND n.nspname = ANY(current_schemas(false)))`).Scan(&there)
 	if err != nil || !there {
 		return false, err
+	}
+	if err := checkRights(ctx, tx); err != nil {
+		return true, err
 	}
 	var lines []string
 	err = sqlkit.Schema{Version: schemaVersion, Fingerprint: fingerprint}.Check(
@@ -82,18 +90,15 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 			_, err := tx.Exec(ctx, `UPDATE apitoken_schema SET version = version WHERE FALSE`)
 			return err
 		}
+		if err := checkCreate(ctx, tx); err != nil {
+			return err
+		}
 		// The name of the lock is a hash of the place where the tables will be.
 		_, err = tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('apitoken_schema in ' || current_schema(), 0))`)
 		if err != nil {
 			return err
 		}
 		if there, err = checkSchema(ctx, tx); err != nil || there {
-			return err
-		}
-		// The trigger keeps this search path, whoever sets it off. The folder
-		// of temporary tables would come first if it did not come last.
-		_, err = tx.Exec(ctx, `SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)`)
-		if err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, schema)

@@ -114,7 +114,7 @@ CREATE TABLE apitoken_changes (
 	id text COLLATE "C" -- NULL: all of them
 );
 
-CREATE INDEX apitoken_changes_by_xid ON apitoken_changes (xid);
+CREATE INDEX apitoken_changes_by_xid ON apitoken_changes (xid, id);
 
 -- Changes of earlier transactions than this one may be gone from the log.
 CREATE TABLE apitoken_trimmed (xid xid8 NOT NULL);
@@ -130,7 +130,7 @@ $$;
 -- them where they are too many for one. (The settings have it look up the rows
 -- of those tokens alone, however many the planner expects.)
 CREATE FUNCTION apitoken_changed() RETURNS trigger LANGUAGE plpgsql
-	SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+	SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
 	ids     text[];
 	payload text := '';
@@ -164,7 +164,8 @@ BEGIN
 	END IF;
 
 	IF cardinality(ids) > 0 THEN
-		INSERT INTO apitoken_changes (id) SELECT unnest(ids);
+		INSERT INTO apitoken_changes (id) SELECT changed FROM unnest(ids) changed -- the program has written its own
+			WHERE NOT EXISTS (SELECT FROM apitoken_changes c WHERE c.xid = pg_current_xact_id() AND c.id = changed);
 		IF cardinality(ids) <= 100 AND ids[1] IS NOT NULL THEN
 			payload := array_to_json(ids);
 		END IF;
@@ -176,11 +177,17 @@ BEGIN
 	RETURN NULL;
 END $$;
 
+-- It finds these tables, whoever sets it off. Temporary tables would come first if
+-- they did not come last.
+DO $$ BEGIN
+	EXECUTE format('ALTER FUNCTION apitoken_changed() SET search_path = %I, pg_temp', current_schema());
+END $$;
+
 CREATE TRIGGER apitoken_inserted AFTER INSERT ON apitoken_tokens
 	REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION apitoken_changed();
 CREATE TRIGGER apitoken_updated AFTER UPDATE ON apitoken_tokens
 	REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT
-	WHEN (current_setting('apitoken.touch', true) IS DISTINCT FROM 'on') EXECUTE FUNCTION apitoken_changed(); -- see Touch
+	WHEN (current_setting('apitoken.touch', true) IS DISTINCT FROM pg_current_xact_id()::text) EXECUTE FUNCTION apitoken_changed(); -- see Touch
 CREATE TRIGGER apitoken_deleted AFTER DELETE ON apitoken_tokens
 	REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION apitoken_changed();
 CREATE TRIGGER apitoken_truncated AFTER TRUNCATE ON apitoken_tokens

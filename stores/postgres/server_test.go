@@ -143,12 +143,14 @@ func TestAServerThatCanLoseDataIsSaid(t *testing.T) {
 func TestOtherEncodingsAreRefused(t *testing.T) {
 	url := testserver.PostgresDatabase(t)
 	psql := operator(t, url)
-	name := "latin_" + settings(t, psql, `SELECT current_database()`)
-	mustExec(t, psql, `CREATE DATABASE `+name+` ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
-	t.Cleanup(func() { psql.Exec(context.Background(), `DROP DATABASE `+name+` WITH (FORCE)`) })
-	_, err := Open(t.Context(), url+"&dbname="+name)
-	if err == nil || !strings.Contains(err.Error(), "LATIN1") {
-		t.Errorf("the error is %v", err)
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		name := strings.ToLower(encoding) + "_" + settings(t, psql, `SELECT current_database()`)
+		mustExec(t, psql, `CREATE DATABASE `+name+` ENCODING '`+encoding+`' LOCALE 'C' TEMPLATE template0`)
+		t.Cleanup(func() { psql.Exec(context.Background(), `DROP DATABASE `+name+` WITH (FORCE)`) })
+		_, err := Open(t.Context(), url+"&dbname="+name)
+		if err == nil || !strings.Contains(err.Error(), "has the encoding "+encoding) || !strings.Contains(err.Error(), "ENCODING 'UTF8'") {
+			t.Errorf("the error is %v", err)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -53,7 +54,7 @@ func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 }
 
 func (s *Store) watch(ctx context.Context, feed apitoken.Feed) error {
-	w := watcher{feed: feed}
+	w := watcher{feed: feed, place: s.place}
 	var err error
 	if w.conn, err = s.connect(ctx); err != nil {
 		return err
@@ -84,7 +85,7 @@ func (s *Store) watch(ctx context.Context, feed apitoken.Feed) error {
 	}
 }
 
-// connect makes a connection like those of the pool, but that none of it waits
+// connect makes a connection like those of the pool, hooks included, but that none of it waits
 // for.
 func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -106,20 +107,43 @@ func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if pool.AfterConnect != nil {
-		if err := pool.AfterConnect(ctx, conn); err != nil {
-			conn.Close(ctx)
-			return nil, err
-		}
+	if err := prepare(ctx, pool, conn); err != nil {
+		conn.Close(ctx)
+		return nil, err
 	}
 	return conn, nil
+}
+
+// prepare does to a connection what the pool does before one of it is used.
+func prepare(ctx context.Context, pool *pgxpool.Config, conn *pgx.Conn) error {
+	if pool.AfterConnect != nil {
+		if err := pool.AfterConnect(ctx, conn); err != nil {
+			return err
+		}
+	}
+	good := true
+	var err error
+	switch {
+	case pool.PrepareConn != nil:
+		good, err = pool.PrepareConn(ctx, conn)
+	case pool.BeforeAcquire != nil:
+		good = pool.BeforeAcquire(ctx, conn)
+	}
+	if err == nil && !good {
+		err = errors.New("a hook of the pool, PrepareConn or BeforeAcquire, does not want the connection of Watch")
+	}
+	if err == nil {
+		err = checkEncoding(conn)
+	}
+	return err
 }
 
 // A watcher is a Watch that runs.
 type watcher struct {
 	conn    *pgx.Conn
 	feed    apitoken.Feed
-	listens bool // it gets notifications
+	place   string // the schema where New has found the tables
+	listens bool   // it gets notifications
 
 	server string // when it was started, and the database
 	table  string // identity of the table of the tokens
@@ -135,6 +159,11 @@ func (w *watcher) listen(ctx context.Context) error {
 	defer cancel()
 	direct, err := isDirect(ctx, w.conn)
 	if err != nil || !direct {
+		return err
+	}
+	// Whoever drops tables, as a restore does, and then waits for what a poll holds, while that waits for him,
+	// would otherwise be the one who fails, after a second (deadlock_timeout).
+	if _, err := w.conn.Exec(ctx, `SET lock_timeout = 500`); err != nil {
 		return err
 	}
 	_, err = w.conn.Exec(ctx, `LISTEN apitoken_changes`)
@@ -172,8 +201,8 @@ func parseSnapshot(s string) (snapshot, error) {
 // One statement has one snapshot: the one that it returns is that in which it
 // reads the log.
 const pollQuery = `
-	SELECT now::text, pg_postmaster_start_time()::text || ' ' || current_database(), identity, firing,
-		trimmed.xid::text::bigint, log.xid IS NOT NULL, log.id
+	SELECT now::text, concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), (SELECT oid FROM pg_database WHERE datname = current_database()), current_database()),
+		place, identity, firing, aside, trimmed.xid::text::bigint, log.xid IS NOT NULL, log.id
 	FROM (SELECT pg_current_snapshot() AS now WHERE ` + onPrimary + `) s CROSS JOIN (` + tableQuery + `) t
 	CROSS JOIN apitoken_trimmed trimmed LEFT JOIN (
 		SELECT xid, id FROM apitoken_changes WHERE xid >= $1::text::xid8
@@ -197,7 +226,8 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 	}
 	var (
 		now, server   string
-		table, firing string
+		place, table  string
+		firing, aside string
 		trimmed       int64
 		changed       bool
 		id            *string
@@ -205,7 +235,7 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 		everything    bool
 		answered      bool
 	)
-	_, err = pgx.ForEachRow(rows, []any{&now, &server, &table, &firing, &trimmed, &changed, &id}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&now, &server, &place, &table, &firing, &aside, &trimmed, &changed, &id}, func() error {
 		answered = true
 		switch {
 		case changed && id == nil:
@@ -219,11 +249,15 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 	case err != nil:
 		return asked, err
 	case !answered:
-		return asked, errors.New("apitoken_trimmed is empty")
+		return asked, errors.New("apitoken_tokens is not there, or apitoken_trimmed is empty")
 	case !first && server != w.server:
 		// A pooler has hidden it. Numbers of transactions may begin at an earlier
 		// one, after a failover.
-		return asked, errors.New("the server is another one, or was started again")
+		return asked, errors.New("the server or the database is another one, or the server was started again")
+	case place != w.place:
+		return asked, fmt.Errorf("Watch finds the tables in the schema %q, and New has found them in %q: all connections of the pool must have one search_path", place, w.place)
+	case aside != "":
+		return asked, fmt.Errorf("not all changes of tokens are noticed: %s", aside)
 	}
 	if err := checkFiring(firing); err != nil {
 		return asked, err

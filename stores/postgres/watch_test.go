@@ -242,7 +242,7 @@ func TestATransactionPreparedElsewhereStopsNobody(t *testing.T) {
 // poller returns a watcher that has polled once.
 func poller(t *testing.T, s *Store) (*watcher, *feed) {
 	f := newFeed(time.Hour)
-	w := &watcher{feed: f}
+	w := &watcher{feed: f, place: s.place}
 	var err error
 	if w.conn, err = s.connect(t.Context()); err != nil {
 		t.Fatal(err)
