@@ -18,28 +18,18 @@ type argument struct {
 
 const (
 	farYears = "It is about the years -10000 and 10000 alone, before which every moment is long past, and which lie ahead for every test and beyond what a Manager stores."
-	anyEntry = "It changes only which of two unused entries is evicted first, or how long one is looked for: which entry goes is not promised."
 	memory   = "The names of a token's permissions are then kept as they were stored: it costs memory."
 )
 
 var argued = []argument{
-	{"cache.grow", drop(stmt("s.hand")), anyEntry},
-	{"shard.clear", become(nth(2, expr("0")), "1"), anyEntry},
-	{"cache.evict", op(expr("2*len(table) + 1"), "-"), anyEntry},
-	{"cache.evict", become(expr("2*len(table) + 1"), "2*len(table) + 2"), anyEntry},
-	{"cache.evict", become(expr("2*len(table)"), "3*len(table)"), anyEntry},
 	{"micros", op(expr("t.Year()", "-10000"), "<="), farYears},
 	{"micros", become(expr("-10000"), "-10001"), farYears},
 	{"micros", op(expr("t.Year() > 10000"), ">="), farYears},
 	{"micros", become(expr("t.Year() > 10000"), "t.Year() > 10001"), farYears},
 	{"entry.assigned", drop(stmt("slices.Sort")), memory},
 	{"entry.assigned", drop(stmt("p.name")), memory},
-	{"newCache", become(expr("64"), "65"), "Half of the shards are never used: it costs time under contention."},
-	{"cache.join", op(expr("f.began.age(now)", "oldest"), "<"), "At exactly that age a request may join, or make a call of its own: either keeps the promise."},
-	{"Authority.fromQuery", become(expr("3*maxText"), "4*maxText"), "What is longer than three times the limit before decoding is longer than the limit after it, and refused for that: it bounds the work."},
-	{"entry.note", become(expr("now.Unix()/useGrain<<3"), "now.Unix()/useGrain<<4"), "One bit more is left free between the parts of a number that is only compared."},
-	{"through", become(call("make"), "make(chan result, 2)"), "One element is sent; room for more changes nothing."},
-	{"Catalog.suggest", drop(stmt("maxPermissionName")), "What is suggested for a name that is too long to be one is not promised: it bounds the work."},
+	{"credentials.fromQuery", become(expr("3*grammar.MaxText"), "4*grammar.MaxText"), "What is longer than three times the limit before decoding is longer than the limit after it, and refused for that: it bounds the work."},
+	{"shouldRecord", become(expr("now.Unix()/useGrain<<3"), "now.Unix()/useGrain<<4"), "One bit more is left free between the parts of a number that is only compared."},
 	{"newAuthority", become(call("max", "MaxConcurrentLookups"), "max(2, c.MaxConcurrentLookups/4)"), "It shows where MaxConcurrentLookups is less than 8: tokens in memory are then renewed two at once instead of one."},
-	{"Authority.schemeOf", become(ret("-1"), "return -2"), "What is less than zero is none of our schemes."},
+	{"credentials.schemeOf", become(ret("-1"), "return -2"), "What is less than zero is none of our schemes."},
 }
