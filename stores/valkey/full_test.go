@@ -2,7 +2,6 @@ package valkey
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,17 +48,18 @@ func (h *heard) all(t *testing.T) (ids string, resets int) {
 	return "", 0
 }
 
+// watchIn watches until the test ends, again after each error.
 func watchIn(t *testing.T, s *Store) *heard {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	h, ended := &heard{}, make(chan error, 1)
-	go func() { ended <- s.Watch(ctx, h) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("Watch returned %v", err)
+	h, ended := &heard{}, make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			s.Watch(ctx, h)
 		}
-	})
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
 	h.all(t)
 	return h
 }
