@@ -244,7 +244,12 @@ func (s *Store) write(ctx context.Context, f func(context.Context, *writer) erro
 		return wrap(ctx.Err())
 	}
 	defer func() { s.writing <- struct{}{} }()
-	err := transact(ctx, s.writer.conn, func(ctx context.Context) error { return f(ctx, &s.writer) })
+	err := transact(ctx, s.writer.conn, func(ctx context.Context) error {
+		if err := s.file.check(); err != nil {
+			return err
+		}
+		return f(ctx, &s.writer)
+	})
 	if err == nil {
 		s.wake()
 	}
