@@ -42,7 +42,7 @@ func TestEveryOtherContentIsAResetOrAChange(t *testing.T) {
 			primary := testserver.Redis(t, "--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
 			do(t, primary, "SET", "x", "y")
 			host, port, _ := strings.Cut(primary.Addr(), ":")
-			do(t, server, "CONFIG", "SET", "repl-diskless-load", "swapdb")
+			do(t, server, "CONFIG", "SET", "repl-diskless-load", "swapdb", "appendonly", "no") // nothing writes behind
 			do(t, server, "REPLICAOF", host, port)
 			for !strings.Contains(do(t, server, "INFO", "replication"), "master_link_status:up") {
 			}
