@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -235,16 +236,23 @@ func (r noRow) Scan(...any) error { return r.err }
 // write runs f in a transaction of the writer, and commits what it did unless
 // it returns an error.
 func (s *Store) write(ctx context.Context, f func(context.Context, *writer) error) error {
+	wait, cancel := patience(ctx)
+	defer cancel()
 	select {
 	case _, open := <-s.writing:
 		if !open {
 			return errClosed
 		}
-	case <-ctx.Done():
-		return wrap(ctx.Err())
+	case <-wait.Done():
+		return wrap(locked(wait.Err()))
 	}
 	defer func() { s.writing <- struct{}{} }()
-	err := transact(ctx, s.writer.conn, func(ctx context.Context) error { return f(ctx, &s.writer) })
+	err := transact(ctx, s.writer.conn, func(ctx context.Context) error {
+		if err := s.file.check(); err != nil {
+			return err
+		}
+		return f(ctx, &s.writer)
+	})
 	if err == nil {
 		s.wake()
 	}
@@ -252,6 +260,24 @@ func (s *Store) write(ctx context.Context, f func(context.Context, *writer) erro
 }
 
 var errClosed = errors.New("sqlite: the store is closed")
+
+// patience returns a context that ends some time before ctx, so that the answer can
+// say what was waited for. (The engine sleeps for up to 100 ms between two looks.)
+func patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, end.Add(-min(time.Until(end)/8, 200*time.Millisecond)))
+}
+
+// locked returns the error of one who waited for the lock in vain.
+func locked(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || resultCode(err) == codeBusy {
+		return fmt.Errorf("the database is locked (busy): another connection, perhaps of another process, has not ended a transaction that writes: %w", err)
+	}
+	return err
+}
 
 // transact runs f in a transaction. It waits for the lock no longer than ctx;
 // what follows takes no time to speak of, and is not broken off, so that the
@@ -268,8 +294,10 @@ func transact(ctx context.Context, c *sql.Conn, f func(context.Context) error) (
 			c.ExecContext(whole, `ROLLBACK`)
 		}
 	}()
-	if _, err := c.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
-		return err
+	wait, cancel := patience(ctx)
+	defer cancel()
+	if _, err := c.ExecContext(wait, `BEGIN IMMEDIATE`); err != nil {
+		return locked(err)
 	}
 	if err := f(whole); err != nil {
 		return err

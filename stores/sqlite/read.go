@@ -57,9 +57,13 @@ func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, er
 	return macs, secrets, wrap(err)
 }
 
-// enter waits until there are fewer than maxReading reads; leave ends one.
+// enter waits until there are fewer than maxReading reads; leave ends one. It refuses
+// to read a file that was replaced.
 func (s *Store) enter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
+		return wrap(err)
+	}
+	if err := s.file.checkForRead(); err != nil {
 		return wrap(err)
 	}
 	select {

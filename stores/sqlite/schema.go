@@ -24,9 +24,15 @@ var fingerprint string
 // that do not know of a change must not use the tables.
 const schemaVersion = 3
 
+// A querier is a connection, or a database.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
 // checkSchema reports whether the tables are there. It refuses those of another version, and
 // those in which something is missing that this program relies on.
-func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
+func checkSchema(ctx context.Context, c querier) (there bool, err error) {
 	var n int
 	err = c.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'apitoken_schema'`).Scan(&n)
 	if err != nil || n == 0 {
@@ -39,7 +45,7 @@ func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
 }
 
 // describe returns the lines of a fingerprint for what there is.
-func describe(ctx context.Context, c *sql.Conn) ([]string, error) {
+func describe(ctx context.Context, c querier) ([]string, error) {
 	rows, err := c.QueryContext(ctx, `
 		SELECT 'column ' || t.name || '.' || c.name || ' ' || c.type || iif(c."notnull", ' NOT NULL', ''), '' FROM sqlite_schema t, pragma_table_info(t.name) c
 			WHERE t.type = 'table' AND t.name LIKE 'apitoken\_%' ESCAPE '\'

@@ -135,7 +135,8 @@ END;
 
 CREATE TABLE apitoken_changes (
 	change INTEGER PRIMARY KEY, -- counts up by one
-	id     TEXT NOT NULL        -- of the token
+	id     TEXT NOT NULL,       -- of the token
+	mark   INTEGER NOT NULL DEFAULT (random()) -- is another one in the log of another past, as after a backup was restored
 ) STRICT;
 
 CREATE TRIGGER apitoken_log_insert AFTER INSERT ON apitoken_tokens BEGIN
@@ -159,6 +160,15 @@ END;
 
 CREATE TRIGGER apitoken_log_delete AFTER DELETE ON apitoken_tokens BEGIN
 	INSERT INTO apitoken_changes (id) VALUES (old.id);
+END;
+
+-- A row that makes room under its number is replaced without being deleted.
+CREATE TRIGGER apitoken_log_replaced BEFORE INSERT ON apitoken_tokens BEGIN
+	INSERT INTO apitoken_changes (id) SELECT id FROM apitoken_tokens WHERE token = new.token;
+END;
+
+CREATE TRIGGER apitoken_log_renumbered BEFORE UPDATE OF token ON apitoken_tokens WHEN new.token <> old.token BEGIN
+	INSERT INTO apitoken_changes (id) SELECT id FROM apitoken_tokens WHERE token = new.token;
 END;
 
 -- The last 10,000 are kept, and a few more. Whoever is further behind notices.

@@ -41,6 +41,7 @@ import (
 // Reads run beside each other and beside a write; writes come one by one, each
 // as one transaction. Every record must be valid UTF-8 throughout.
 type Store struct {
+	file    *file
 	readers *sql.DB
 	get     *sql.Stmt // on readers
 	reading chan struct{}
@@ -107,6 +108,9 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 			s.Close()
 		}
 	}()
+	if s.file, err = newFile(path); err != nil {
+		return nil, err
+	}
 
 	const settings = "_pragma=cache_size(-16000)" // 16 MB; timeouts are in milliseconds
 	if s.writers, err = pool(path, settings+"&_pragma=busy_timeout(5000)"); err != nil {
@@ -134,51 +138,6 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 	// Nobody else uses these connections, so that a point read does not wait,
 	// and watching the context would cost more than the read.
 	s.patient = context.WithoutCancel
-	return s, s.prepareReaders(ctx)
-}
-
-// Use keeps the tokens in a database of the application, in tables whose names
-// begin with "apitoken_". It never closes db; call Close before you do.
-//
-// The database must be in WAL mode (PRAGMA journal_mode = WAL, once), be a file
-// and have the encoding UTF-8. Use takes a connection of db for itself, to write
-// with settings of its own; db must allow for more than that one. It is meant
-// for the driver modernc.org/sqlite.
-func Use(ctx context.Context, db *sql.DB) (*Store, error) {
-	s, err := use(ctx, db)
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
-	}
-	return s, nil
-}
-
-func use(ctx context.Context, db *sql.DB) (_ *Store, err error) {
-	if db.Stats().MaxOpenConnections == 1 {
-		return nil, errors.New("the database allows one connection (SetMaxOpenConns); one is needed for writing and at least one for reading")
-	}
-	s := newStore()
-	defer func() {
-		if err != nil {
-			s.Close()
-		}
-	}()
-	if s.writer.conn, err = db.Conn(ctx); err != nil {
-		return nil, err
-	}
-	if err := checkDatabase(ctx, s.writer.conn); err != nil {
-		return nil, err
-	}
-	if err := checkShared(ctx, s.writer.conn); err != nil {
-		return nil, err
-	}
-	if _, err := s.writer.conn.ExecContext(ctx, `PRAGMA busy_timeout = 5000; PRAGMA query_only = OFF`); err != nil {
-		return nil, err
-	}
-	if err := s.prepareWriter(ctx); err != nil {
-		return nil, err
-	}
-	s.readers = db
-	s.patient = func(ctx context.Context) context.Context { return ctx }
 	return s, s.prepareReaders(ctx)
 }
 
@@ -225,17 +184,27 @@ func (s *Store) prepareWriter(ctx context.Context) error {
 
 func (s *Store) prepareReaders(ctx context.Context) (err error) {
 	s.get, err = s.readers.PrepareContext(ctx, `SELECT `+selected+` FROM apitoken_tokens t WHERE t.id = ?`)
+	if err == nil {
+		err = s.file.check() // it may have been replaced since it was opened
+	}
 	return err
 }
 
 // Close releases what the store holds, after the write that runs. It does not
-// close a database given to [Use].
+// close a database given to [Use]. Where the file was replaced it is an error, and
+// what is open stays open until the process ends: with its last connection, the
+// engine would remove the log of the file that is there now.
 func (s *Store) Close() error {
 	if _, ok := <-s.writing; !ok {
 		return nil
 	}
 	close(s.writing)
 	s.endWatches()
+	if s.get != nil {
+		if err := s.file.check(); err != nil {
+			return wrap(err)
+		}
+	}
 	var errs []error
 	if s.get != nil {
 		errs = append(errs, s.get.Close())
@@ -315,20 +284,21 @@ func createFile(path string) error {
 // checkDatabase refuses a database in which records would not be what they are,
 // before anything is changed in it.
 func checkDatabase(ctx context.Context, c *sql.Conn) error {
-	var encoding, file string
+	var encoding string
 	if err := c.QueryRowContext(ctx, `PRAGMA encoding`).Scan(&encoding); err != nil {
 		return err
 	}
 	if encoding != "UTF-8" {
 		return fmt.Errorf("the database has the encoding %s, in which texts have another order; it must be UTF-8", encoding)
 	}
-	if err := c.QueryRowContext(ctx, `SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&file); err != nil {
+	file, err := mainPath(ctx, c)
+	if err != nil {
 		return err
 	}
 	if file == "" {
 		return errors.New("the database is in memory; to keep tokens in memory use the package stores/memory")
 	}
-	_, err := checkSchema(ctx, c)
+	_, err = checkSchema(ctx, c)
 	return err
 }
 
@@ -352,27 +322,6 @@ func writeAhead(ctx context.Context, c *sql.Conn) error {
 			return ctx.Err()
 		}
 	}
-}
-
-// checkShared refuses a database of the application in a mode in which
-// acknowledged changes could be lost, or reads would wait for writes.
-func checkShared(ctx context.Context, c *sql.Conn) error {
-	var mode string
-	if err := c.QueryRowContext(ctx, `PRAGMA journal_mode`).Scan(&mode); err != nil {
-		return err
-	}
-	if mode != "wal" {
-		return fmt.Errorf("the database has journal_mode = %s; it must be WAL (PRAGMA journal_mode = WAL, once)", mode)
-	}
-	// Whoever moves the log into the file does so with his own setting.
-	var synchronous int
-	if err := c.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
-		return err
-	}
-	if synchronous == 0 {
-		return errors.New("connections of the database have synchronous = OFF, so that a crash could undo acknowledged changes or damage the file")
-	}
-	return nil
 }
 
 // Result codes of the engine.

@@ -378,7 +378,6 @@ func TestUseRefusesWhatIsNotSafe(t *testing.T) {
 		name, settings, says string
 		conns                int
 	}{
-		{"one connection", "_pragma=journal_mode(wal)", "one connection", 1},
 		{"a rollback journal", "_pragma=journal_mode(delete)", "must be WAL", 0},
 		{"UTF-16", "_pragma=encoding('UTF-16')&_pragma=journal_mode(wal)", "UTF-8", 0},
 		{"synchronous off", "_pragma=journal_mode(wal)&_pragma=synchronous(off)", "synchronous = OFF", 0},
@@ -615,7 +614,14 @@ func TestALockedDatabaseIsWaitedForNoLongerThanTheContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := together(8, func(i int) error { return s.Create(ctx, record(fmt.Sprint("new ", i))) }); !errors.Is(err, context.DeadlineExceeded) {
+	err = together(8, func(i int) error {
+		err := s.Create(ctx, record(fmt.Sprint("new ", i)))
+		if err == nil || !strings.Contains(err.Error(), "the database is locked (busy)") {
+			t.Errorf("the error does not say why: %v", err)
+		}
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the error is %v", err) // SQLite itself gives up after 5 seconds, with another one
 	}
 	if version(t, s, "token") != 1 { // reads go on meanwhile
@@ -628,6 +634,27 @@ func TestALockedDatabaseIsWaitedForNoLongerThanTheContext(t *testing.T) {
 		t.Error("it was created after all")
 	}
 	mustCreate(t, s, record("new 0"))
+}
+
+func TestALockedDatabaseIsNamedBeforeTheContextEnds(t *testing.T) {
+	path := newPath(t)
+	s := mustOpen(t, path)
+	mustCreate(t, s, record("token"))
+	db := database(t, path)
+	db.SetMaxOpenConns(1)
+	mustExec(t, db, `BEGIN IMMEDIATE`)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	rec := record("token")
+	rec.Version, rec.Status = 2, apitoken.StatusInactive
+	err := s.Replace(ctx, rec)
+	if err == nil || !strings.Contains(err.Error(), "locked (busy)") || ctx.Err() != nil {
+		t.Errorf("the error is %v, and of the context %v", err, ctx.Err())
+	}
+	mustExec(t, db, `ROLLBACK`)
+	if err := s.Replace(t.Context(), rec); err != nil {
+		t.Errorf("then: %v", err)
+	}
 }
 
 func TestAContextThatEndsAtAnyMomentLeavesTheStoreUsable(t *testing.T) {

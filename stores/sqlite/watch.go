@@ -39,7 +39,12 @@ func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 }
 
 // logged selects the log from an entry on, which is the last that was read.
-const logged = `SELECT change, id FROM apitoken_changes WHERE change >= ? ORDER BY change`
+const logged = `SELECT change, id, mark FROM apitoken_changes WHERE change >= ? ORDER BY change`
+
+// shape selects a text that is another one after tables or triggers were changed: the count
+// of such changes, which whoever edits sqlite_schema by hand does not raise, and the triggers.
+const shape = `SELECT schema_version || ' ' || coalesce((SELECT group_concat(name || sql) FROM sqlite_schema
+	WHERE type = 'trigger' AND tbl_name LIKE 'apitoken\_%' ESCAPE '\'), '') FROM pragma_schema_version`
 
 // follow passes on what is added to the log of changes.
 func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan struct{}) error {
@@ -48,18 +53,41 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 		return err
 	}
 	defer log.Close()
+	shape, err := s.readers.PrepareContext(s.patient(ctx), shape)
+	if err != nil {
+		return err
+	}
+	defer shape.Close()
 	lost := true
+	var known string
 	var last logEntry
 	for ctx.Err() == nil {
+		asked := time.Now() // what is acknowledged earlier will be read
+		if err := s.file.check(); err != nil {
+			return err
+		}
+		var found string
+		if err := shape.QueryRowContext(s.patient(ctx)).Scan(&found); err != nil {
+			return err
+		}
+		if found != known {
+			there, err := checkSchema(s.patient(ctx), s.readers)
+			if err == nil && !there {
+				err = errNoTables
+			}
+			if err != nil {
+				return err
+			}
+			known, lost = found, true
+		}
 		if lost {
-			row := s.readers.QueryRowContext(s.patient(ctx), `SELECT change, id FROM apitoken_changes ORDER BY change DESC LIMIT 1`)
+			row := s.readers.QueryRowContext(s.patient(ctx), `SELECT change, id, mark FROM apitoken_changes ORDER BY change DESC LIMIT 1`)
 			last = logEntry{}
-			if err := row.Scan(&last.change, &last.id); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			if err := row.Scan(&last.change, &last.id, &last.mark); err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
 			feed.Reset()
 		}
-		now := time.Now() // what is acknowledged earlier will be read
 		var ids []string
 		if ids, lost, err = read(s.patient(ctx), log, &last); err != nil {
 			return err
@@ -70,7 +98,7 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 		if len(ids) > 0 {
 			feed.Changed(ids...)
 		}
-		feed.CaughtUp(now)
+		feed.CaughtUp(asked)
 		select {
 		case <-wake:
 		case <-time.After(min(feed.Interval()/2, maxPause)):
@@ -80,14 +108,17 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 	return ctx.Err()
 }
 
+var errNoTables = errors.New("the tables of the tokens are gone")
+
 // A logEntry is one entry of the log of changes; the zero one comes before the first.
 type logEntry struct {
 	change int64
 	id     string
+	mark   int64 // random
 }
 
 // read reads the IDs that follow *last, and moves that on. Entries are lost if
-// they do not join up with it: also where the number is there with another ID, as
+// they do not join up with it: also where the number is there with another mark, as
 // after a backup was restored into the file.
 func read(ctx context.Context, log *sql.Stmt, last *logEntry) (ids []string, lost bool, err error) {
 	rows, err := log.QueryContext(ctx, last.change)
@@ -98,7 +129,7 @@ func read(ctx context.Context, log *sql.Stmt, last *logEntry) (ids []string, los
 	joined := last.change == 0 // or else the entry *last is the first again
 	for rows.Next() {
 		var e logEntry
-		if err := rows.Scan(&e.change, &e.id); err != nil {
+		if err := rows.Scan(&e.change, &e.id, &e.mark); err != nil {
 			return nil, false, err
 		}
 		switch {

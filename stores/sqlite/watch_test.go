@@ -279,8 +279,8 @@ func TestWhoFallsBehindTheLogBeginsAnew(t *testing.T) {
 		{`INSERT INTO apitoken_changes (id) SELECT 'x' FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) SELECT i FROM n)`, false},
 		{`INSERT INTO apitoken_changes (id) SELECT 'x' FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) SELECT i FROM n)`, true},
 		{`DELETE FROM apitoken_changes`, true},
-		{`INSERT INTO apitoken_changes VALUES (1000, 'x')`, true},
-		{`DELETE FROM apitoken_changes; INSERT INTO apitoken_changes VALUES (1, 'x')`, true},
+		{`INSERT INTO apitoken_changes (change, id) VALUES (1000, 'x')`, true},
+		{`DELETE FROM apitoken_changes; INSERT INTO apitoken_changes (change, id) VALUES (1, 'x')`, true},
 	} {
 		_, before := f.told(t)
 		f.onChanged = sync.OnceFunc(func() { mustExec(t, db, behind.edit) }) // and meanwhile it does not read

@@ -489,13 +489,13 @@ func (x *watchTrial) briefly(f func() error) {
 }
 
 // meanwhile makes a change while a transaction is open. An engine may have only
-// one that writes; then the change has to wait and is given up.
+// one that writes; then the change has to wait and is given up, maybe a little early.
 func (x *watchTrial) meanwhile(store apitoken.Store, i int) {
 	ctx, cancel := context.WithTimeout(x.ctx, time.Second)
 	defer cancel()
 	rec := plain(fmt.Sprint("meanwhile ", i))
 	err := x.make("Create", rec.ID, func() error { return store.Create(ctx, rec) })
-	if ctx.Err() == nil || !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, context.DeadlineExceeded) {
 		x.ok(err, "a change while another transaction is open")
 	}
 }

@@ -20,7 +20,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('SET', KEYS[2], ARGV[2])
 return 1`)
-	replaceScript = newScript(`
+	replaceScript = newScript(inFullServer + `
 local head = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1)
 if head == '' then return 'gone' end
 if head ~= ARGV[1] then return 'changed' end
@@ -46,7 +46,7 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 	if err != nil {
 		return wrap(err)
 	}
-	a, err := s.begin(ctx, rec.ID, fresh.entries(), nil)
+	a, err := s.begin(ctx, &beginScript, rec.ID, fresh.entries(), nil)
 	if err != nil {
 		return wrap(err)
 	}
@@ -71,7 +71,8 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 	return nil
 }
 
-// Replace implements [apitoken.Store].
+// Replace implements [apitoken.Store]. A server without memory refuses a new name,
+// and nothing else.
 func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	if err := check(&rec); err != nil {
 		return err
@@ -96,8 +97,12 @@ func (s *Store) replace(ctx context.Context, old stored, rec apitoken.Record) er
 	a := &attempt{store: s}
 	if !slices.Equal(fresh.entries(), old.entries()) {
 		fresh.stamp = newStamp()
+		script := &beginAlwaysScript
+		if rec.Name != old.rec.Name {
+			script = &beginScript
+		}
 		var err error
-		if a, err = s.begin(ctx, rec.ID, fresh.entries(), old.entries()); err != nil {
+		if a, err = s.begin(ctx, script, rec.ID, fresh.entries(), old.entries()); err != nil {
 			return wrap(err)
 		}
 	}
@@ -133,7 +138,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	// A token can be deleted also where its entries cannot: they do no harm.
 	brief, cancel := context.WithTimeout(ctx, briefly)
 	defer cancel()
-	a, _ := s.begin(brief, id, nil, found[0].entries())
+	a, _ := s.begin(brief, &beginAlwaysScript, id, nil, found[0].entries())
 	results := s.client.DoMulti(ctx,
 		s.client.B().Getdel().Key(recordKey(id)).Build(),
 		s.client.B().Del().Key(usesKey(id)).Build())

@@ -138,14 +138,17 @@ func newNote(id string, entries []entry) string {
 	return string(text)
 }
 
-// The first two take the key of the notes and a note, and all but the last the
-// keys and members of entries.
-var (
-	beginScript = newScript(`
+const begin = `
 redis.call('ZADD', KEYS[1], 'NX', redis.call('TIME')[1], ARGV[1])
 for i = 2, #KEYS do redis.call('ZADD', KEYS[i], 0, ARGV[i]) end
-return 1`)
-	endScript = newScript(`
+return 1`
+
+// The first three take the key of the notes and a note, and all but the last the
+// keys and members of entries.
+var (
+	beginScript       = newScript(begin)
+	beginAlwaysScript = newScript(inFullServer + begin)
+	endScript         = newScript(`
 for i = 2, #KEYS do redis.call('ZREM', KEYS[i], ARGV[i]) end
 redis.call('ZREM', KEYS[1], ARGV[1])
 return 1`)
@@ -175,12 +178,12 @@ type attempt struct {
 
 // begin writes the entries of a record that is to be written, and notes those
 // of the one that it is to replace.
-func (s *Store) begin(ctx context.Context, id string, add, obsolete []entry) (*attempt, error) {
+func (s *Store) begin(ctx context.Context, script *script, id string, add, obsolete []entry) (*attempt, error) {
 	a := &attempt{store: s, begun: clock(), notes: make(map[string]string), add: byBase(add), obsolete: byBase(obsolete)}
 	var calls []call
 	for base := range byBase(slices.Concat(add, obsolete)) {
 		a.notes[base] = newNote(id, slices.Concat(a.add[base], a.obsolete[base]))
-		calls = append(calls, noteCall(&beginScript, base, a.notes[base], a.add[base]))
+		calls = append(calls, noteCall(script, base, a.notes[base], a.add[base]))
 	}
 	for _, result := range s.run(ctx, calls...) {
 		if err := result.Error(); err != nil {

@@ -58,7 +58,7 @@ func TestWhatAnAttemptLeavesBehindIsPassedOverAndTidiedUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.begin(t.Context(), left.rec.ID, left.entries(), found[0].entriesIfAny()); err != nil {
+		if _, err := s.begin(t.Context(), &beginScript, left.rec.ID, left.entries(), found[0].entriesIfAny()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -242,7 +242,7 @@ func TestAnAttemptThatWasSuspendedDoesNotWrite(t *testing.T) {
 		n++
 		return time.Now().Add(time.Duration(n) * longestTime)
 	}
-	if _, err := s.begin(t.Context(), "token", one.entries(), nil); err == nil {
+	if _, err := s.begin(t.Context(), &beginScript, "token", one.entries(), nil); err == nil {
 		t.Error("it may still write")
 	}
 	if err := s.Create(t.Context(), record("token")); err == nil {

@@ -18,6 +18,9 @@ func (s *Store) inspect(ctx context.Context) error {
 		return err
 	}
 	for _, node := range primaries {
+		if err := s.inspectAccess(ctx, node); err != nil {
+			return err
+		}
 		info, err := verbatim(node.Do(ctx, node.B().Info().Build()))
 		if _, refused := client.IsValkeyErr(err); err != nil && !refused {
 			return err
@@ -44,7 +47,11 @@ func (s *Store) primaries(ctx context.Context) (map[string]client.Client, error)
 		if err != nil {
 			return nil, err
 		}
-		role := hello["role"]
+		role, version := hello["role"], hello["version"]
+		v, _ := version.ToString()
+		if err := checkVersion(v); err != nil {
+			return nil, err
+		}
 		if r, _ := role.ToString(); r == "master" {
 			continue
 		}

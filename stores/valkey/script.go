@@ -11,6 +11,11 @@ import (
 // A script runs on the server, atomically, on keys of one slot.
 type script struct{ text, sum string }
 
+// inFullServer begins a script that runs also when the server has no memory left
+// (maxmemory with noeviction). Only what changes or removes a record does: a token must be
+// deactivated, narrowed and deleted in time. How much it can add is bounded, as records are.
+const inFullServer = "#!lua flags=allow-oom"
+
 func newScript(text string) script {
 	sum := sha1.Sum([]byte(text)) // by which servers know scripts
 	return script{text, hex.EncodeToString(sum[:])}

@@ -111,6 +111,9 @@ func (s *Store) Close() error {
 
 // wrap marks errors as those of this package.
 func wrap(err error) error {
+	if e, ok := client.IsValkeyErr(err); ok && strings.HasPrefix(e.Error(), "OOM ") {
+		return fmt.Errorf("valkey: the server has no memory left (maxmemory): %w", err)
+	}
 	if err == nil || strings.HasPrefix(err.Error(), "valkey: ") {
 		return err
 	}

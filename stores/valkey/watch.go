@@ -2,6 +2,7 @@ package valkey
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -63,6 +64,9 @@ type link struct {
 	addr  string
 	lost  <-chan error
 	shape string // of the cluster when the link was made, as this node saw it
+
+	identity string // of the content of a server that is no cluster
+	replaced bool   // it has another one now; Reset is due
 }
 
 // follow passes on changes until it cannot.
@@ -138,6 +142,8 @@ func (w *watch) connect(ctx context.Context, addr string, node client.Client) er
 	}
 	if cluster {
 		l.shape, err = shape(l.Do(ctx, l.B().ClusterInfo().Build()))
+	} else {
+		err = l.identify(ctx)
 	}
 	return err
 }
@@ -218,17 +224,24 @@ func (w *watch) ask(ctx context.Context, limit time.Duration) error {
 	if !w.tell {
 		return ctx.Err()
 	}
+	for _, l := range w.links {
+		if l.replaced {
+			l.replaced = false
+			w.feed.Reset()
+		}
+	}
 	w.feed.CaughtUp(t)
 	return nil
 }
 
-// ask checks that the server is still a primary, and the cluster what it was.
+// ask checks that the server is still a primary, and its content and the cluster what
+// they were.
 func (l *link) ask(ctx context.Context) error {
-	questions := []client.Completed{l.B().Arbitrary("HELLO").Build()}
+	question := l.B().Get().Key(identityKey).Build()
 	if l.shape != "" {
-		questions = append(questions, l.B().ClusterInfo().Build())
+		question = l.B().ClusterInfo().Build()
 	}
-	answers := l.DoMulti(ctx, questions...)
+	answers := l.DoMulti(ctx, l.B().Arbitrary("HELLO").Build(), question)
 	hello, err := answers[0].AsMap()
 	if err != nil {
 		return err
@@ -238,11 +251,33 @@ func (l *link) ask(ctx context.Context) error {
 		return errReplica
 	}
 	if l.shape == "" {
-		return nil
+		if identity, err := answers[1].ToString(); err == nil && identity == l.identity {
+			return nil
+		}
+		l.replaced = true
+		return l.identify(ctx)
 	}
 	now, err := shape(answers[1])
 	if err == nil && now != l.shape {
 		err = errors.New("the cluster has changed")
+	}
+	return err
+}
+
+// identityKey holds a random text. SWAPDB, which broadcasts nothing, leads to another one
+// or to none, and so does a server that got the content of another one. In a cluster there is
+// no SWAPDB, and nodes get keys of others one by one. Watchers do not hear of this key.
+const identityKey = "apitoken:identity"
+
+var identityScript = newScript(inFullServer + `
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])`)
+
+// identify notes the identity of the content, which it writes if there is none.
+func (l *link) identify(ctx context.Context) (err error) {
+	l.identity, err = l.Do(ctx, l.B().Get().Key(identityKey).Build()).ToString()
+	if client.IsValkeyNil(err) {
+		l.identity, err = l.Do(ctx, l.B().Eval().Script(identityScript.text).Numkeys(1).Key(identityKey).Arg(rand.Text()).Build()).ToString()
 	}
 	return err
 }

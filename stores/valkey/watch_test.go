@@ -234,6 +234,16 @@ func TestAKilledServerEndsAWatch(t *testing.T) {
 	watching(t, store)
 }
 
+func TestAConnectionThatIsKilledEndsAWatch(t *testing.T) {
+	server := testserver.Redis(t)
+	store := opened(t, server)
+	defer store.Close()
+	_, ended := watching(t, store)
+	do(t, server, "CLIENT", "KILL", "TYPE", "normal")
+	endsWith(t, ended, "")
+	watching(t, store)
+}
+
 func TestAServerThatStandsStillEndsAWatch(t *testing.T) {
 	server := testserver.Redis(t)
 	store := opened(t, server)
