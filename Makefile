@@ -11,7 +11,7 @@ help: ## this list
 test: ## the tests of all modules; the race detector watches the root module and the stores
 	@$(ci) test
 
-check: ## each module alone, lint, cover, seconds of fuzz, newcomer; what CI does besides test
+check: ## variants of stores, each module alone, lint, cover, seconds of fuzz, newcomer; what CI does besides test
 	@$(ci) check
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy

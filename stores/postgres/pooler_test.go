@@ -89,9 +89,7 @@ func pooled(t testing.TB, databaseURL string) string {
 }
 
 func TestADatabaseBehindAPoolerIsAStore(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
+	testserver.Variant(t)
 	t.Parallel() // it waits most of the time
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		s, err := Open(t.Context(), pooled(t, testserver.PostgresDatabase(t)))
@@ -103,9 +101,7 @@ func TestADatabaseBehindAPoolerIsAStore(t *testing.T) {
 }
 
 func TestADatabaseBehindAPoolerIsAWatcher(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes most of a minute")
-	}
+	testserver.Variant(t)
 	t.Parallel() // it waits most of the time
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes {
 		return nodes(t, testserver.PostgresDatabase(t), func(t *testing.T, url string) string { return pooled(t, url) })

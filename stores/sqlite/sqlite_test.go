@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
 
@@ -96,9 +97,7 @@ func TestAFileIsAStore(t *testing.T) {
 }
 
 func TestADatabaseOfTheApplicationIsAStore(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
+	testserver.Variant(t)
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		db := database(t, newPath(t)+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")

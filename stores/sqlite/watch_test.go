@@ -15,6 +15,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
 
@@ -64,9 +65,7 @@ func TestAFileIsAWatcher(t *testing.T) {
 }
 
 func TestADatabaseOfTheApplicationIsAWatcher(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes most of a minute")
-	}
+	testserver.Variant(t)
 	t.Parallel() // it waits most of the time
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes {
 		dbs := make(map[string]*sql.DB)

@@ -73,7 +73,7 @@ type testCase struct {
 }
 
 // cases are all the things that a store must do.
-var cases = slices.Concat(fieldCases, laterCases, textCases, changeCases, touchCases, listCases, scanCases, contextCases)
+var cases = slices.Concat(fieldCases, laterCases, textCases, changeCases, touchCases, listCases, scanCases, lieCases, contextCases)
 
 // try runs c on an empty store, and closes it.
 func (c testCase) try(store apitoken.Store) (err error) {

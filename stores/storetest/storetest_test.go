@@ -466,7 +466,7 @@ var faults = []fault{
 			}
 			return rec, err
 		}
-	}, []string{"AcknowledgedChangesAreSeen"}},
+	}, []string{"AcknowledgedChangesAreSeen", "AChangeHoldsAfterMaxCacheAgeWhateverAWatcherSays"}},
 	{"writes behind", func(s *faulty) { // once the record has been looked for
 		var behind sync.Map
 		s.create = func(_ context.Context, rec apitoken.Record) error {

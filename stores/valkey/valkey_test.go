@@ -17,9 +17,7 @@ func TestARedisServerIsAStore(t *testing.T) {
 
 // It is used by the user that README.md describes, who must be allowed enough.
 func TestARedisClusterIsAStore(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
+	testserver.Variant(t)
 	t.Parallel()
 	nodes := testserver.RedisCluster(t, 3)
 	url := restricted(t, nodes...)

@@ -29,9 +29,7 @@ func TestARedisServerCanBeWatched(t *testing.T) {
 }
 
 func TestARedisClusterCanBeWatched(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes most of a minute")
-	}
+	testserver.Variant(t)
 	t.Parallel() // it waits most of the time
 	servers := testserver.RedisCluster(t, 3)
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes { return watched(t, servers...) })

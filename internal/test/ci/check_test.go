@@ -95,6 +95,23 @@ func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
 	assert.Contains(t, out.String(), "\n6 passed, 0 failed, 0 skipped\n", "two tests, and build and vet of two modules")
 }
 
+func TestTheTestsOfVariantsAreFoundAndOnlyTheyRun(t *testing.T) {
+	const code = "package n\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\ntype server struct{}\n\nvar testserver server\n\n" +
+		"func (server) Variant(t *testing.T) {\n\tif os.Getenv(\"APITOKEN_VARIANTS\") != \"1\" {\n\t\tt.Skip(\"repeats a suite\")\n\t}\n}\n\n" +
+		"func TestA(t *testing.T) {\n\tt.Error(\"ran\")\n}\n\nfunc TestB(t *testing.T) {\n\n\ttestserver.Variant(t)\n}\n\n" +
+		"func TestC(t *testing.T) {\n\tt.Run(\"one\", func(t *testing.T) {\n\t\ttestserver.Variant(t)\n\t})\n}\n"
+	w, r, out := newWorkspace(t, map[string]string{"m.go": "package m\n", "n/go.mod": "module example.com/m/n\n\ngo 1.26\n", "n/n_test.go": code})
+	variants.run(w, r)
+	assert.True(t, r.close(true), out)
+	assert.Equal(t, 3, r.count(passed), "TestB, TestC and its subtest: %s", out)
+}
+
+func TestThatThereAreNoTestsOfVariantsIsAFailure(t *testing.T) {
+	w, r, _ := newWorkspace(t, map[string]string{"m.go": "package m\n"})
+	variants.run(w, r)
+	assert.False(t, r.close(false))
+}
+
 func TestWhatATestNeedsIsNotForgottenWhereItIsSkippedForBeingLong(t *testing.T) {
 	const code = "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes minutes\")\n\t}\n\tt.Skip(\"needs a moon\")\n}\n"
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"strings"
 )
 
 // fuzz runs every target for FUZZTIME. The default of make check is a number of
@@ -17,7 +16,7 @@ func fuzz(budget string) stage {
 
 func fuzzAll(w *workspace, r *results, budget string) {
 	r.out.begin("listing the fuzz targets")
-	targets, err := fuzzTargets(w)
+	targets, err := findTests(w, fuzzTarget)
 	r.out.end("listing the fuzz targets")
 	if err != nil {
 		r.check("listing the fuzz targets", err)
@@ -41,30 +40,6 @@ func fuzzAll(w *workspace, r *results, budget string) {
 }
 
 var fuzzTarget = regexp.MustCompile(`(?m)^func (Fuzz\w*)\(\w+ \*testing\.F\)`)
-
-// fuzzTargets finds the fuzz targets of all modules in their sources. To ask
-// "go test -list" would link the tests of every package.
-func fuzzTargets(w *workspace) (targets []testID, err error) {
-	const files = `{{range .TestGoFiles}}{{$.ImportPath}} {{$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$.ImportPath}} {{$.Dir}}/{{.}}{{"\n"}}{{end}}`
-	out, err := w.command(w.root.Dir, "go", "list", "-f", files, "work").Output()
-	if err != nil {
-		return nil, withStderr(err)
-	}
-	for line := range strings.Lines(string(out)) {
-		pkg, file, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if !ok {
-			continue // go list ends a package with an empty line
-		}
-		source, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		for _, m := range fuzzTarget.FindAllSubmatch(source, -1) {
-			targets = append(targets, testID{pkg, string(m[1])})
-		}
-	}
-	return targets, nil
-}
 
 // lateStop tells a failure that is none: at the end of its time the fuzzer may
 // take its own deadline for an error of the target (golang/go#75804, until Go

@@ -15,8 +15,8 @@ const usage = `usage: go run ./internal/test/ci COMMAND...
 
   test      the tests of all modules; the race detector watches the root module
             and the stores
-  check     each module alone (build, vet, short tests), lint, cover, seconds of
-            fuzz, newcomer
+  check     the suites over variants of stores, each module alone (build, vet, short
+            tests), lint, cover, seconds of fuzz, newcomer
   lint      gofmt, go vet, staticcheck, go mod tidy
   cover     statement coverage of the root package
   fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
@@ -29,7 +29,7 @@ was skipped because this machine lacks something is a failure.
 
 var commands = map[string][]stage{
 	"test":     {watchedTests, otherTests},
-	"check":    {aloneTests, cover, lint, fuzz("5000x"), newcomer},
+	"check":    {variants, aloneTests, cover, lint, fuzz("5000x"), newcomer},
 	"lint":     {vet, lint},
 	"cover":    {cover},
 	"fuzz":     {fuzz("30s")},

@@ -2,9 +2,11 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,12 +24,18 @@ var goTest = []string{"test", "-json", "-count=1", "-vet=off", "-timeout=30m"} /
 // times slower if every memory access in it is watched, and not where our races
 // are. Not more than that is left out: a package that is not watched may bring the
 // program its copy of a generic function of sync, and then encoding/json seems to
-// race.
-var race = []string{"-race", "-gcflags=modernc.org/sqlite/lib=-race=false"}
+// race. What is watched has its conversions of pointers checked too, which the
+// translated C library around it does all the time: a tenth of the time of its tests.
+var race = []string{"-race", "-gcflags=modernc.org/...=-d=checkptr=0", "-gcflags=modernc.org/sqlite/lib=-race=false"}
 
 // The root module and the stores are where goroutines share memory.
 func (w *workspace) shares(m module) bool {
 	return m == w.root || strings.HasPrefix(m.Path, w.root.Path+"/stores/")
+}
+
+// shows reports whether a module only shows or measures what the others do.
+func (w *workspace) shows(m module) bool {
+	return m.Path == w.root.Path+"/examples" || m.Path == w.root.Path+"/benchmarks"
 }
 
 // onlyTests reports whether a package of the root module is for tests only. The
@@ -113,9 +121,37 @@ func raceFlags(w *workspace, r *results) []string {
 	return race
 }
 
+// A line of a function begins with a tab, or is empty.
+var ofVariant = regexp.MustCompile(`(?m)^func (Test\w*)\(t \*testing\.T\) \{\n(?:\t.*\n|\n)*?\t+testserver\.Variant\(t\)`)
+
+// variants runs the tests that call testserver.Variant, which make test skips: suites
+// of a store again, over another form of it.
+var variants = stage{"the suites over variants of stores, with the race detector", func(w *workspace, r *results) {
+	found, err := findTests(w, ofVariant)
+	if err == nil && len(found) == 0 {
+		err = errors.New("there are none")
+	}
+	if err != nil {
+		r.check("finding the tests of variants", err)
+		return
+	}
+	var names, packages []string
+	for _, t := range found {
+		names = append(names, t.Test)
+		if !slices.Contains(packages, t.Package) {
+			packages = append(packages, t.Package)
+		}
+	}
+	only := "-run=^(" + strings.Join(names, "|") + ")$"
+	cmd := w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), []string{only}, packages)...)
+	cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1")
+	r.gotest("go test -race, variants", cmd)
+}}
+
 // aloneTests sees each module as its users do, without the others of go.work. The
-// race detector watches here what it does not watch in make test, and the other way
-// round.
+// race detector watches here what it does not watch in make test. It does not watch
+// the examples and the benchmarks, which would take it as long as all the others:
+// what runs in them is watched in the other modules.
 var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 	flags := raceFlags(w, r)
 	for _, m := range w.modules {
@@ -124,7 +160,7 @@ var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 		})
 		r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
 		args := slices.Concat(goTest, together)
-		if !w.shares(m) {
+		if !w.shares(m) && !w.shows(m) {
 			args = append(args, flags...)
 		}
 		if !w.proves(m) { // whose forms of seconds are run here
@@ -133,3 +169,27 @@ var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 		r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", append(args, "./...")...))
 	}
 }}
+
+// findTests finds, in the sources of all modules, the functions whose name a pattern
+// catches. To ask "go test -list" would link the tests of every package.
+func findTests(w *workspace, pattern *regexp.Regexp) (found []testID, err error) {
+	const files = `{{range .TestGoFiles}}{{$.ImportPath}} {{$.Dir}}/{{.}}{{"\n"}}{{end}}{{range .XTestGoFiles}}{{$.ImportPath}} {{$.Dir}}/{{.}}{{"\n"}}{{end}}`
+	out, err := w.command(w.root.Dir, "go", "list", "-f", files, "work").Output()
+	if err != nil {
+		return nil, withStderr(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, file, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok {
+			continue // go list ends a package with an empty line
+		}
+		source, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range pattern.FindAllSubmatch(source, -1) {
+			found = append(found, testID{pkg, string(m[1])})
+		}
+	}
+	return found, nil
+}

@@ -1,0 +1,16 @@
+package testserver
+
+import (
+	"os"
+	"testing"
+)
+
+// Variant skips a test that repeats a suite over another form of a store, such as
+// PostgreSQL behind a pooler, unless APITOKEN_VARIANTS is 1. "make check" sets it
+// and runs every test that calls Variant.
+func Variant(t testing.TB) {
+	t.Helper()
+	if os.Getenv("APITOKEN_VARIANTS") != "1" {
+		t.Skip("repeats a suite; make check runs it, as APITOKEN_VARIANTS=1 does")
+	}
+}
