@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 )
 
 // NewAPI makes the JSON API that docs/api.md describes. It is mounted with
@@ -105,7 +106,7 @@ func (c *apiCall) manager() *apitoken.Manager { return c.config.Authority.As(c.a
 func apiBody[B any](f func(*apiCall, *B) (any, error)) func(*apiCall) (any, error) {
 	return func(c *apiCall) (any, error) {
 		b := new(B)
-		if c.wrong = jsonRead(c.w, c.r, b); c.wrong != nil && !c.op.allMistakes {
+		if c.wrong = jsonbody.Read(c.w, c.r, b); c.wrong != nil && !c.op.allMistakes {
 			return nil, c.wrong
 		}
 		return f(c, b)
@@ -114,7 +115,7 @@ func apiBody[B any](f func(*apiCall, *B) (any, error)) func(*apiCall) (any, erro
 
 func apiNoBody(f func(*apiCall) (any, error)) func(*apiCall) (any, error) {
 	return func(c *apiCall) (any, error) {
-		if err := jsonReadNone(c.r); err != nil {
+		if err := jsonbody.ReadNone(c.r); err != nil {
 			return nil, err
 		}
 		return f(c)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken/internal/fields"
+	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 )
 
 // described returns a part of openapi.json.
@@ -44,7 +45,7 @@ func TestTheBodiesThatAreReadAreThoseOfTheDocument(t *testing.T) {
 		schema := described(t, test.at...).(map[string]any)
 		var members, required []string
 		for f := range reflect.TypeOf(test.body).Fields() {
-			if f.Type == reflect.TypeFor[apiTexts]() {
+			if f.Type == reflect.TypeFor[jsonbody.Texts]() {
 				for _, text := range fields.Texts {
 					members = append(members, text.Name)
 				}

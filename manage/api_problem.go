@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 )
 
 // An apiProblem is a problem document (RFC 9457), and the error to be answered
@@ -112,6 +113,8 @@ func apiProblemOf(err error) *apiProblem {
 		return p
 	}
 	switch {
+	case errors.Is(err, jsonbody.ErrMediaType):
+		return apiMediaType.problem("The body of this request has to be JSON, with Content-Type: application/json.")
 	case errors.Is(err, apitoken.ErrNotFound):
 		return apiNotFound.problem("There is no such token.")
 	case errors.Is(err, apitoken.ErrNotRevealable):

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 )
 
 // apiConditions are header fields that clients rely on: a condition, and that
@@ -78,7 +79,7 @@ func (c *apiCall) readQuery() error {
 			problem = apiParameterProblem(name, values[0])
 		}
 		if problem != "" {
-			return &apitoken.FieldError{Field: jsonShort(name), Problem: problem}
+			return &apitoken.FieldError{Field: jsonbody.Short(name), Problem: problem}
 		}
 	}
 	c.query = query

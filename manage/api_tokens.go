@@ -9,6 +9,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/fields"
+	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 )
 
 // What the operations do. None of them decides who may do what: that is up to
@@ -89,37 +90,24 @@ func (c *apiCall) list() (any, error) {
 	}{tokens, next, page.Count, page.More}, nil
 }
 
-// apiTexts are the members of a body that are plain texts: one for each of fields.Texts,
-// nil where it is left out.
-type apiTexts []*string
-
-// each calls f with what is given.
-func (t apiTexts) each(f func(field *fields.Text, text *string)) {
-	for i, text := range t {
-		if text != nil {
-			f(fields.Texts[i].Text, text)
-		}
-	}
-}
-
 // An apiNewToken is the body of a request to generate a token.
 type apiNewToken struct {
 	Name            string `json:"name"`
-	Texts           apiTexts
-	Permissions     jsonStrings     `json:"permissions"`
-	ExpiresIn       *jsonDuration   `json:"expires_in"`
-	ExpiresAt       *jsonTime       `json:"expires_at"`
-	Never           *jsonTrue       `json:"never"`
-	NotBefore       *jsonTimeOrNull `json:"not_before"`
-	AllowedNetworks *jsonNetworks   `json:"allowed_networks"`
+	Texts           jsonbody.Texts
+	Permissions     jsonbody.Strings     `json:"permissions"`
+	ExpiresIn       *jsonbody.Duration   `json:"expires_in"`
+	ExpiresAt       *jsonbody.Time       `json:"expires_at"`
+	Never           *jsonbody.True       `json:"never"`
+	NotBefore       *jsonbody.TimeOrNull `json:"not_before"`
+	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
 }
 
 func (c *apiCall) generate(b *apiNewToken) (any, error) {
 	g := apitoken.GenerateParams{
 		Name:      b.Name,
-		NotBefore: time.Time(jsonOr(b.NotBefore)), Networks: jsonOr(b.AllowedNetworks),
+		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
 	}
-	b.Texts.each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
+	b.Texts.Each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
 	wrong := fieldErrors(c.wrong)
 	if c.wrong != nil && wrong == nil || slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return f.Field == "body" }) {
 		return nil, c.wrong // there is nothing more to look at
@@ -151,12 +139,12 @@ func (c *apiCall) generate(b *apiNewToken) (any, error) {
 type apiUpdate struct {
 	Active          *bool   `json:"active"`
 	Name            *string `json:"name"`
-	Texts           apiTexts
-	Permissions     *jsonStrings    `json:"permissions"`
-	ExpiresAt       *jsonTime       `json:"expires_at"`
-	Never           *jsonTrue       `json:"never"`
-	NotBefore       *jsonTimeOrNull `json:"not_before"`
-	AllowedNetworks *jsonNetworks   `json:"allowed_networks"`
+	Texts           jsonbody.Texts
+	Permissions     *jsonbody.Strings    `json:"permissions"`
+	ExpiresAt       *jsonbody.Time       `json:"expires_at"`
+	Never           *jsonbody.True       `json:"never"`
+	NotBefore       *jsonbody.TimeOrNull `json:"not_before"`
+	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
 }
 
 func (c *apiCall) update(b *apiUpdate) (any, error) {
@@ -164,7 +152,7 @@ func (c *apiCall) update(b *apiUpdate) (any, error) {
 		Active: b.Active, Name: b.Name,
 		NotBefore: (*time.Time)(b.NotBefore), Networks: (*[]netip.Prefix)(b.AllowedNetworks),
 	}
-	b.Texts.each(func(f *fields.Text, text *string) { *f.Update(&u) = text })
+	b.Texts.Each(func(f *fields.Text, text *string) { *f.Update(&u) = text })
 	var member string
 	var err error
 	if u.IfVersion, err = c.ifVersion(); err != nil {
@@ -190,7 +178,7 @@ func (c *apiCall) update(b *apiUpdate) (any, error) {
 
 // apiExpiry returns the one expiry that was given and the member that says it,
 // "" if there is none.
-func apiExpiry(in *jsonDuration, at *jsonTime, never *jsonTrue) (e apitoken.Expiry, member string, err error) {
+func apiExpiry(in *jsonbody.Duration, at *jsonbody.Time, never *jsonbody.True) (e apitoken.Expiry, member string, err error) {
 	say := func(m string, expiry apitoken.Expiry) {
 		if member != "" {
 			err = &apitoken.FieldError{Field: m, Problem: "does not go with " + member}
@@ -270,7 +258,7 @@ func (c *apiCall) lookUp(names []string, before func() (*apitoken.TokenInfo, err
 }
 
 type apiRotate struct {
-	Overlap jsonDuration `json:"overlap"`
+	Overlap jsonbody.Duration `json:"overlap"`
 }
 
 func (c *apiCall) rotate(b *apiRotate) (any, error) {
@@ -287,8 +275,8 @@ func (c *apiCall) endOverlap(b *apiEndOverlap) (any, error) {
 }
 
 type apiBulk struct {
-	Action string      `json:"action"`
-	IDs    jsonStrings `json:"ids"`
+	Action string           `json:"action"`
+	IDs    jsonbody.Strings `json:"ids"`
 }
 
 func (c *apiCall) bulk(b *apiBulk) (any, error) {
