@@ -8,9 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/api"
+	"github.com/apitoken-go/apitoken/manage/internal/signin"
 )
 
 // Config says how a service is to be managed. Authority and Identify are
@@ -58,11 +59,32 @@ type Config struct {
 	Failed func(*http.Request, error)
 }
 
-// ErrNotSignedIn is what Config.Identify returns when nobody is signed in.
-var ErrNotSignedIn = errors.New("manage: nobody is signed in")
+// ErrNotSignedIn is the error that Config.Identify returns when nobody is signed in.
+var ErrNotSignedIn = signin.ErrNotSignedIn
 
-// check returns what is wrong with c, and otherwise what tells requests of other
-// sites.
+// NewAPI makes the JSON API that docs/api.md describes. Mount it without the
+// prefix:
+//
+//	mux.Handle("/manage/api/", http.StripPrefix("/manage/api", api))
+//
+// A request is made by the user who is signed in (Config.Identify) or with an API
+// token (Config.IdentifyToken); one with both is refused. The API also refuses
+// changes that a browser makes for a page of another site, as
+// [http.CrossOriginProtection] detects them, unless the request has a token and
+// nobody is signed in: browsers add cookies on their own, but no tokens.
+func NewAPI(c Config) (http.Handler, error) {
+	protection, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	return api.New(api.Config{
+		Authority: c.Authority, Identify: c.Identify, IdentifyToken: c.IdentifyToken, Failed: c.Failed,
+		CrossOrigin: protection,
+	}), nil
+}
+
+// check returns the mistakes in c; without any, it returns the detector of requests
+// from pages of other sites.
 func (c *Config) check() (*http.CrossOriginProtection, error) {
 	var mistakes []error
 	switch {
@@ -81,44 +103,4 @@ func (c *Config) check() (*http.CrossOriginProtection, error) {
 		}
 	}
 	return protection, errors.Join(mistakes...)
-}
-
-// fieldErrors returns all that err says of fields.
-func fieldErrors(err error) (all []*apitoken.FieldError) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			all = append(all, fieldErrors(e)...)
-		}
-		return all
-	}
-	if e, ok := errors.AsType[*apitoken.FieldError](err); ok {
-		all = append(all, e)
-	}
-	return all
-}
-
-// incomplete says which fields an actor lacks, "" if none.
-func incomplete(what string, actor apitoken.Actor) string {
-	var lacks []string
-	if actor.User == "" {
-		lacks = append(lacks, "User")
-	}
-	if actor.Environment == "" {
-		lacks = append(lacks, "Environment")
-	}
-	if lacks == nil {
-		return ""
-	}
-	return what + " returned an actor without " + strings.Join(lacks, " and ") + "."
-}
-
-// askActor calls a function of the service. A panic is an error, after which
-// nothing is known of who makes the request.
-func askActor(what string, f func() (apitoken.Actor, error)) (actor apitoken.Actor, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			actor, err = apitoken.Actor{}, fmt.Errorf("manage: %s panicked: %v: %w", what, p, apitoken.ErrUnavailable)
-		}
-	}()
-	return f()
 }

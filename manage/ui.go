@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/signin"
 )
 
 // NewUI returns the web page on which people manage API tokens. Mount it under
@@ -144,7 +145,7 @@ func (ui *ui) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rq := &uiRequest{Request: r, w: w, at: at, now: ui.now()}
-	actor, err := askActor("Config.Identify", func() (apitoken.Actor, error) { return ui.config.Identify(r) })
+	actor, err := signin.Ask("Config.Identify", func() (apitoken.Actor, error) { return ui.config.Identify(r) })
 	rq.actor = actor
 	switch {
 	case errors.Is(err, ErrNotSignedIn) && ui.config.SignIn != nil:
@@ -157,14 +158,14 @@ func (ui *ui) serve(w http.ResponseWriter, r *http.Request) {
 		ui.failed(rq, fmt.Errorf("Config.Identify: %w", err))
 		ui.fail(rq, http.StatusServiceUnavailable, "We can’t tell who you are just now", "Signing in does not work at the moment. Try again in a minute.")
 		return
-	case incomplete("", actor) != "":
+	case signin.Incomplete("", actor) != "":
 		ui.fail(rq, http.StatusForbidden, "You can’t manage API tokens", "You are signed in, but do not belong to an environment.")
 		return
 	}
 	if r.Method == http.MethodPost {
 		r.Body = http.MaxBytesReader(w, r.Body, maxUIForm)
 		if err := r.ParseForm(); err != nil {
-			ui.fail(rq, http.StatusBadRequest, "The form could not be read", "It was incomplete or too long. Nothing was changed.")
+			ui.fail(rq, http.StatusBadRequest, "The form could not be read", "It was signin.Incomplete or too long. Nothing was changed.")
 			return
 		}
 	}

@@ -272,7 +272,7 @@ func (ui *ui) generate(rq *uiRequest) {
 	ticket := q.Get("ticket")
 	made, ok := uiTicketTime(ticket)
 	if !ok {
-		problems = append(problems, uiProblem{"", "The form was incomplete. Check it and try again."})
+		problems = append(problems, uiProblem{"", "The form was signin.Incomplete. Check it and try again."})
 	}
 	if problems != nil {
 		again(http.StatusUnprocessableEntity, problems)

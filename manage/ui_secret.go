@@ -171,7 +171,7 @@ func (ui *ui) rotate(rq *uiRequest) {
 		ui.askRotate(rq, http.StatusUnprocessableEntity, []uiProblem{{"overlap", "Choose how long the old secret stays valid."}})
 		return
 	case !ok:
-		ui.askRotate(rq, http.StatusUnprocessableEntity, []uiProblem{{"", "The form was incomplete. Check it and try again."}})
+		ui.askRotate(rq, http.StatusUnprocessableEntity, []uiProblem{{"", "The form was signin.Incomplete. Check it and try again."}})
 		return
 	}
 	if _, first := ui.once.use(rq.actor, ticket); !first {

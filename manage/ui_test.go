@@ -456,7 +456,7 @@ func TestUIAFormWithMistakesComesBackAsItWasFilledIn(t *testing.T) {
 		{"no network", "networks", "10.0.0.0/8\n300.1.1.1", `contains "300.1.1.1"`, `id="networks"`, 422},
 		{"no moment", "not_before", "tomorrow", "Enter a date and a time", `id="not_before"`, 422},
 		{"a start after the end", "not_before", "2999-01-01T00:00", "does not lie before the expiry", `id="not_before"`, 422},
-		{"no ticket", "ticket", "", "incomplete", "", 422},
+		{"no ticket", "ticket", "", "signin.Incomplete", "", 422},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			form := s.filled("ada")
@@ -660,7 +660,7 @@ func TestUIRotating(t *testing.T) {
 	in := s.generate("ada", "Laptop")
 	at := "tokens/" + in.ID
 	s.do("ada", at+"/rotate", url.Values{"ticket": {s.do("ada", at+"/rotate", nil).hidden("ticket")}}).says(422, "Choose how long the old secret stays valid")
-	s.do("ada", at+"/rotate", url.Values{"overlap": {"1h"}}).says(422, "incomplete")
+	s.do("ada", at+"/rotate", url.Values{"overlap": {"1h"}}).says(422, "signin.Incomplete")
 	form := url.Values{"overlap": {"24h"}, "ticket": {s.do("ada", at+"/rotate", nil).hidden("ticket")}}
 	a := s.do("ada", at+"/rotate", form)
 	a.says(200, "API token rotated", "The old secret stays valid too, until ", "UTC, which is in 1 day.")

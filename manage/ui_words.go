@@ -181,7 +181,7 @@ var uiFields = map[string]struct{ id, label string }{
 // uiProblemsOf puts all that the core says of an error into words; nil if it is none
 // that is about what was asked for.
 func uiProblemsOf(err error) (problems []uiProblem) {
-	for _, f := range fieldErrors(err) {
+	for _, f := range fields.Errors(err) {
 		problem, _ := uiProblemOf(f)
 		problems = append(problems, problem)
 	}

@@ -1,4 +1,4 @@
-package manage
+package api
 
 import (
 	"maps"
@@ -13,13 +13,13 @@ import (
 	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 )
 
-// apiConditions are header fields that clients rely on: a condition, and that
-// nothing is done twice. An operation that does not heed one refuses it.
-var apiConditions = []string{"If-Match", "Idempotency-Key"}
+// conditionHeaders are header fields on which clients rely. Operations that do not
+// support one answer 400 instead of ignoring it.
+var conditionHeaders = []string{"If-Match", "Idempotency-Key"}
 
-// readHeaders checks the header fields of apiConditions.
-func (c *apiCall) readHeaders() error {
-	for _, name := range apiConditions {
+// readHeaders checks conditionHeaders.
+func (c *call) readHeaders() error {
+	for _, name := range conditionHeaders {
 		switch values := c.r.Header.Values(name); {
 		case len(values) == 0:
 		case name != c.op.header:
@@ -33,37 +33,38 @@ func (c *apiCall) readHeaders() error {
 	return nil
 }
 
-// apiCodings are the content codings that proxies put into an entity tag.
-var apiCodings = []string{"gzip", "br", "zstd", "deflate"}
+// contentCodings are the content codings that proxies append to an entity tag.
+var contentCodings = []string{"gzip", "br", "zstd", "deflate"}
 
-// ifVersion returns the version that If-Match asks for, 0 for any. A proxy that
+// ifVersion returns the version that If-Match requires, 0 for any. A proxy that
 // compresses an answer changes its entity tag: nginx makes it weak, and Apache
-// appends the coding ("…-gzip"). The client has no other tag to send, and it
-// still names one version of the token, whatever the bytes of the answer were.
-func (c *apiCall) ifVersion() (int64, error) {
+// appends the coding ("…-gzip"). ifVersion takes such a tag, too: the client has no
+// other, and it still names one version of the token.
+func (c *call) ifVersion() (int64, error) {
 	value := c.r.Header.Get("If-Match")
 	if value == "" || value == "*" {
 		return 0, nil
 	}
 	tag := strings.TrimPrefix(value, "W/")
-	for _, coding := range apiCodings {
+	for _, coding := range contentCodings {
 		if name, ok := strings.CutSuffix(tag, "-"+coding+`"`); ok {
 			tag = name + `"`
 			break
 		}
 	}
 	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
-	if err != nil || version < 1 || apiETag(version) != tag {
+	if err != nil || version < 1 || etag(version) != tag {
 		return 0, &apitoken.FieldError{Field: "If-Match", Problem: `is not a single ETag as this API sends it, such as "4501592764112938", or *`}
 	}
 	return version, nil
 }
 
-// apiETag is the entity tag of a token. It stays when the token is only used.
-func apiETag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
+// etag returns the entity tag of a token. A use of the token does not change it.
+func etag(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// readQuery reads the query parameters: those that the operation has, each once.
-func (c *apiCall) readQuery() error {
+// readQuery sets c.query. It refuses parameters that the operation does not have, and
+// those that come twice.
+func (c *call) readQuery() error {
 	query, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
 		return &apitoken.FieldError{Field: "query", Problem: "cannot be parsed"}
@@ -76,7 +77,7 @@ func (c *apiCall) readQuery() error {
 		case len(values) > 1:
 			problem = "is given more than once"
 		default:
-			problem = apiParameterProblem(name, values[0])
+			problem = parameterProblem(name, values[0])
 		}
 		if problem != "" {
 			return &apitoken.FieldError{Field: jsonbody.Short(name), Problem: problem}
@@ -86,13 +87,13 @@ func (c *apiCall) readQuery() error {
 	return nil
 }
 
-// apiListParameters are those of a list.
-var apiListParameters = []string{"owner", "status", "q", "permission", "sort", "order", "limit", "cursor"}
+// listParameters are the names of the query parameters of a list.
+var listParameters = []string{"owner", "status", "q", "permission", "sort", "order", "limit", "cursor"}
 
-// apiParameterProblem says what is wrong with a parameter, whichever it is.
-func apiParameterProblem(name, value string) string {
+// parameterProblem returns what is wrong with the value of a parameter, "" for nothing.
+func parameterProblem(name, value string) string {
 	switch {
-	case value == "" && name != "q": // a search field that was left empty
+	case value == "" && name != "q": // forms send q when its field is empty
 		return "is empty"
 	case !utf8.ValidString(value):
 		return "is not valid UTF-8"
@@ -104,8 +105,8 @@ func apiParameterProblem(name, value string) string {
 	return ""
 }
 
-// apiList reads the parameters of a list.
-func apiList(query url.Values) (apitoken.ListParams, error) {
+// listParams returns the list that query asks for.
+func listParams(query url.Values) (apitoken.ListParams, error) {
 	l := apitoken.ListParams{
 		Status:     apitoken.Status(query.Get("status")),
 		Text:       query.Get("q"),

@@ -1,4 +1,4 @@
-package manage
+package api
 
 import (
 	"encoding/json"
@@ -20,7 +20,7 @@ import (
 // described returns a part of openapi.json.
 func described(t *testing.T, path ...string) any {
 	var v any
-	require.NoError(t, json.Unmarshal([]byte(openAPIDocument), &v))
+	require.NoError(t, json.Unmarshal([]byte(document), &v))
 	for _, name := range path {
 		v = v.(map[string]any)[name]
 		require.NotNil(t, v, "%v", path)
@@ -36,11 +36,11 @@ func TestTheBodiesThatAreReadAreThoseOfTheDocument(t *testing.T) {
 		body any
 		at   []string
 	}{
-		{apiNewToken{}, []string{"components", "schemas", "NewToken"}},
-		{apiUpdate{}, []string{"components", "schemas", "TokenUpdate"}},
-		{apiRotate{}, body("/tokens/{id}/rotate")},
-		{apiEndOverlap{}, body("/tokens/{id}/end-overlap")},
-		{apiBulk{}, body("/tokens/bulk")},
+		{newToken{}, []string{"components", "schemas", "NewToken"}},
+		{tokenUpdate{}, []string{"components", "schemas", "TokenUpdate"}},
+		{rotation{}, body("/tokens/{id}/rotate")},
+		{overlapEnd{}, body("/tokens/{id}/end-overlap")},
+		{bulkChange{}, body("/tokens/bulk")},
 	} {
 		schema := described(t, test.at...).(map[string]any)
 		var members, required []string
@@ -101,7 +101,7 @@ func TestTheOperationsAreThoseOfTheDocument(t *testing.T) {
 			}
 		}
 	}
-	for _, op := range apiOperations {
+	for _, op := range operations {
 		made = append(made, op.method+" /"+op.path)
 	}
 	assert.ElementsMatch(t, made, documented)
@@ -110,12 +110,12 @@ func TestTheOperationsAreThoseOfTheDocument(t *testing.T) {
 // Programs go by the code of a problem and people by its type, which leads to a
 // section of docs/problems.md.
 func TestEveryProblemIsDescribed(t *testing.T) {
-	source, err := os.ReadFile("api_problem.go")
+	source, err := os.ReadFile("problem.go")
 	require.NoError(t, err)
-	page, err := os.ReadFile("../docs/problems.md")
+	page, err := os.ReadFile("../../../docs/problems.md")
 	require.NoError(t, err)
 	var codes []any
-	for _, m := range regexp.MustCompile(`apiKind\{http\.Status\w+, "(\w+)"`).FindAllSubmatch(source, -1) {
+	for _, m := range regexp.MustCompile(`kind\{http\.Status\w+, "(\w+)"`).FindAllSubmatch(source, -1) {
 		codes = append(codes, string(m[1]))
 	}
 	require.NotEmpty(t, codes)
@@ -134,9 +134,9 @@ func TestEveryProblemIsDescribed(t *testing.T) {
 
 // docs/api.md shows requests and answers of every operation.
 func TestEveryOperationIsInTheManual(t *testing.T) {
-	page, err := os.ReadFile("../docs/api.md")
+	page, err := os.ReadFile("../../../docs/api.md")
 	require.NoError(t, err)
-	for _, op := range apiOperations {
+	for _, op := range operations {
 		assert.Contains(t, string(page), "## `"+op.method+" "+op.path+"`", "a section")
 		for _, name := range op.query {
 			assert.Contains(t, string(page), "`"+name+"`")

@@ -1,4 +1,4 @@
-package manage
+package api
 
 import (
 	"errors"
@@ -12,24 +12,21 @@ import (
 	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 )
 
-// What the operations do. None of them decides who may do what: that is up to
-// apitoken.Manager.
+func (c *call) get() (any, error) { return c.token(c.manager().Get(c.r.Context(), c.id)) }
 
-func (c *apiCall) get() (any, error) { return c.token(c.manager().Get(c.r.Context(), c.id)) }
+func (c *call) delete() (any, error) { return nil, c.manager().Delete(c.r.Context(), c.id) }
 
-func (c *apiCall) delete() (any, error) { return nil, c.manager().Delete(c.r.Context(), c.id) }
-
-// token answers with a token.
-func (c *apiCall) token(in *apitoken.TokenInfo, err error) (any, error) {
+// token answers with a token and its entity tag.
+func (c *call) token(in *apitoken.TokenInfo, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.w.Header().Set("ETag", apiETag(in.Version))
+	c.w.Header().Set("ETag", etag(in.Version))
 	return fields.Token{TokenInfo: in}, nil
 }
 
-// tokenAndSecret answers with a token that has just got a secret.
-func (c *apiCall) tokenAndSecret(in *apitoken.TokenInfo, secret apitoken.Secret, err error) (any, error) {
+// tokenAndSecret answers with a token and its new secret.
+func (c *call) tokenAndSecret(in *apitoken.TokenInfo, secret apitoken.Secret, err error) (any, error) {
 	token, err := c.token(in, err)
 	if err != nil {
 		return nil, err
@@ -40,7 +37,7 @@ func (c *apiCall) tokenAndSecret(in *apitoken.TokenInfo, secret apitoken.Secret,
 	}{token, secret.Reveal()}, nil
 }
 
-func (c *apiCall) reveal() (any, error) {
+func (c *call) reveal() (any, error) {
 	secret, err := c.manager().Reveal(c.r.Context(), c.id)
 	if err != nil {
 		return nil, err
@@ -50,7 +47,7 @@ func (c *apiCall) reveal() (any, error) {
 	}{secret.Reveal()}, nil
 }
 
-func (c *apiCall) permissions() (any, error) {
+func (c *call) permissions() (any, error) {
 	type permission struct {
 		Name        string `json:"name"`
 		Description string `json:"description"`
@@ -65,8 +62,8 @@ func (c *apiCall) permissions() (any, error) {
 	return map[string]any{"permissions": list}, nil
 }
 
-func (c *apiCall) list() (any, error) {
-	l, err := apiList(c.query)
+func (c *call) list() (any, error) {
+	l, err := listParams(c.query)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +87,8 @@ func (c *apiCall) list() (any, error) {
 	}{tokens, next, page.Count, page.More}, nil
 }
 
-// An apiNewToken is the body of a request to generate a token.
-type apiNewToken struct {
+// A newToken is the body of a request to generate a token.
+type newToken struct {
 	Name            string `json:"name"`
 	Texts           jsonbody.Texts
 	Permissions     jsonbody.Strings     `json:"permissions"`
@@ -102,41 +99,40 @@ type apiNewToken struct {
 	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
 }
 
-func (c *apiCall) generate(b *apiNewToken) (any, error) {
+func (c *call) generate(b *newToken) (any, error) {
 	g := apitoken.GenerateParams{
 		Name:      b.Name,
 		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
 	}
 	b.Texts.Each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
-	wrong := fieldErrors(c.wrong)
+	wrong := fields.Errors(c.wrong)
 	if c.wrong != nil && wrong == nil || slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return f.Field == "body" }) {
-		return nil, c.wrong // there is nothing more to look at
+		return nil, c.wrong // the body could not be read at all
 	}
-	expiry, member, err := apiExpiry(b.ExpiresIn, b.ExpiresAt, b.Never)
-	wrong = append(wrong, fieldErrors(err)...)
-	if member == "" && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return apiExpiries[f.Field] }) {
+	expiry, member, err := expiryOf(b.ExpiresIn, b.ExpiresAt, b.Never)
+	wrong = append(wrong, fields.Errors(err)...)
+	if member == "" && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] }) {
 		wrong = append(wrong, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"})
 	}
 	g.Permissions, _, err = c.lookUp(b.Permissions, nil)
-	wrong = append(wrong, fieldErrors(err)...)
+	wrong = append(wrong, fields.Errors(err)...)
 	if wrong == nil {
 		g.Expiry = expiry
-	} // else the core refuses it, as it has no expiry, and says what else is wrong
+	} // else Generate refuses g, which has no expiry, and reports further mistakes
 	in, secret, err := c.manager().Generate(c.r.Context(), g)
 	if wrong != nil {
-		return nil, apiTogether(wrong, fieldErrors(err))
+		return nil, joinMistakes(wrong, fields.Errors(err))
 	}
 	if err == nil {
-		// Relative to the URL that the client has asked, whatever prefixes were
-		// added and taken off on its way here.
+		// Relative, as proxies and handlers may have changed the prefix.
 		c.w.Header().Set("Location", "tokens/"+in.ID)
 		c.status = http.StatusCreated
 	}
-	return c.tokenAndSecret(in, secret, apiSaid(err, "expiry", member))
+	return c.tokenAndSecret(in, secret, renameField(err, "expiry", member))
 }
 
-// An apiUpdate is the body of a request to change a token.
-type apiUpdate struct {
+// A tokenUpdate is the body of a request to change a token.
+type tokenUpdate struct {
 	Active          *bool   `json:"active"`
 	Name            *string `json:"name"`
 	Texts           jsonbody.Texts
@@ -147,7 +143,7 @@ type apiUpdate struct {
 	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
 }
 
-func (c *apiCall) update(b *apiUpdate) (any, error) {
+func (c *call) update(b *tokenUpdate) (any, error) {
 	u := apitoken.UpdateParams{
 		Active: b.Active, Name: b.Name,
 		NotBefore: (*time.Time)(b.NotBefore), Networks: (*[]netip.Prefix)(b.AllowedNetworks),
@@ -158,7 +154,7 @@ func (c *apiCall) update(b *apiUpdate) (any, error) {
 	if u.IfVersion, err = c.ifVersion(); err != nil {
 		return nil, err
 	}
-	if u.Expiry, member, err = apiExpiry(nil, b.ExpiresAt, b.Never); err != nil {
+	if u.Expiry, member, err = expiryOf(nil, b.ExpiresAt, b.Never); err != nil {
 		return nil, err
 	}
 	if b.Permissions != nil {
@@ -171,14 +167,14 @@ func (c *apiCall) update(b *apiUpdate) (any, error) {
 	}
 	in, err := c.manager().Update(c.r.Context(), c.id, u)
 	if u.IfVersion != 0 && errors.Is(err, apitoken.ErrConflict) {
-		return nil, apiStaleVersion.problem("The token no longer has the version that If-Match names.")
+		return nil, kindStaleVersion.problem("The token no longer has the version that If-Match names.")
 	}
-	return c.token(in, apiSaid(err, "expiry", member))
+	return c.token(in, renameField(err, "expiry", member))
 }
 
-// apiExpiry returns the one expiry that was given and the member that says it,
-// "" if there is none.
-func apiExpiry(in *jsonbody.Duration, at *jsonbody.Time, never *jsonbody.True) (e apitoken.Expiry, member string, err error) {
+// expiryOf returns the expiry of a body and the name of its member, "" if the body
+// has none. Two expiries are an error.
+func expiryOf(in *jsonbody.Duration, at *jsonbody.Time, never *jsonbody.True) (e apitoken.Expiry, member string, err error) {
 	say := func(m string, expiry apitoken.Expiry) {
 		if member != "" {
 			err = &apitoken.FieldError{Field: m, Problem: "does not go with " + member}
@@ -198,13 +194,13 @@ func apiExpiry(in *jsonbody.Duration, at *jsonbody.Time, never *jsonbody.True) (
 	return e, member, err
 }
 
-// apiExpiries are the members that say when a token expires.
-var apiExpiries = map[string]bool{"expires_in": true, "expires_at": true, "never": true}
+// expiryMembers are the names of the members with an expiry.
+var expiryMembers = map[string]bool{"expires_in": true, "expires_at": true, "never": true}
 
-// apiTogether joins what is wrong with a body and what the core says of the rest:
-// the first mistake of each field.
-func apiTogether(wrong, core []*apitoken.FieldError) error {
-	known := map[string]bool{"expiry": true} // see generate
+// joinMistakes joins the mistakes of a body and those that Generate has found: the
+// first of each field.
+func joinMistakes(wrong, core []*apitoken.FieldError) error {
+	known := map[string]bool{"expiry": true} // generate has left it out
 	var all []error
 	for _, f := range append(wrong, core...) {
 		if !known[f.Field] {
@@ -215,13 +211,14 @@ func apiTogether(wrong, core []*apitoken.FieldError) error {
 	return errors.Join(all...)
 }
 
-// apiSaid puts the name by which the client knows a field into an error.
-func apiSaid(err error, field, member string) error {
+// renameField replaces the name of a field in err by that of its member or header
+// field, which clients know.
+func renameField(err error, field, member string) error {
 	if errors.Is(err, apitoken.ErrUnavailable) {
 		return err
 	}
 	var said []error
-	for _, f := range fieldErrors(err) {
+	for _, f := range fields.Errors(err) {
 		if f.Field == field {
 			f = &apitoken.FieldError{Field: member, Problem: f.Problem}
 		}
@@ -233,9 +230,10 @@ func apiSaid(err error, field, member string) error {
 	return errors.Join(said...)
 }
 
-// lookUp finds permissions by name. Names that the catalog does not know are
-// returned apart if the token has them already, which before says.
-func (c *apiCall) lookUp(names []string, before func() (*apitoken.TokenInfo, error)) (known []apitoken.Permission, unknown []string, err error) {
+// lookUp returns the permissions with these names. A name that the catalog does not
+// know is an error, unless the token that before returns has it already: then it is
+// one of unknown.
+func (c *call) lookUp(names []string, before func() (*apitoken.TokenInfo, error)) (known []apitoken.Permission, unknown []string, err error) {
 	var had *apitoken.TokenInfo
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
 		p, err := c.config.Authority.Catalog().Lookup(name)
@@ -257,32 +255,32 @@ func (c *apiCall) lookUp(names []string, before func() (*apitoken.TokenInfo, err
 	return known, unknown, nil
 }
 
-type apiRotate struct {
+type rotation struct {
 	Overlap jsonbody.Duration `json:"overlap"`
 }
 
-func (c *apiCall) rotate(b *apiRotate) (any, error) {
+func (c *call) rotate(b *rotation) (any, error) {
 	in, secret, err := c.manager().Rotate(c.r.Context(), c.id, time.Duration(b.Overlap), c.r.Header.Get("Idempotency-Key"))
-	return c.tokenAndSecret(in, secret, apiSaid(err, "idempotency_key", "Idempotency-Key"))
+	return c.tokenAndSecret(in, secret, renameField(err, "idempotency_key", "Idempotency-Key"))
 }
 
-type apiEndOverlap struct {
+type overlapEnd struct {
 	Keep string `json:"keep"`
 }
 
-func (c *apiCall) endOverlap(b *apiEndOverlap) (any, error) {
+func (c *call) endOverlap(b *overlapEnd) (any, error) {
 	return c.token(c.manager().EndOverlap(c.r.Context(), c.id, apitoken.Keep(b.Keep)))
 }
 
-type apiBulk struct {
+type bulkChange struct {
 	Action string           `json:"action"`
 	IDs    jsonbody.Strings `json:"ids"`
 }
 
-func (c *apiCall) bulk(b *apiBulk) (any, error) {
+func (c *call) bulk(b *bulkChange) (any, error) {
 	done, err := c.manager().Bulk(c.r.Context(), apitoken.BulkParams{Action: apitoken.Action(b.Action), IDs: b.IDs})
 	if stopped, ok := errors.AsType[*apitoken.BulkError](err); ok {
-		p := apiProblemOf(stopped.Err)
+		p := problemOf(stopped.Err)
 		p.ID, p.Done, p.Failed, p.cause = stopped.ID, append([]string{}, done...), b.IDs[len(done):], err
 		return nil, p
 	}
