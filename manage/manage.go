@@ -11,6 +11,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage/internal/api"
+	"github.com/apitoken-go/apitoken/manage/internal/page"
 	"github.com/apitoken-go/apitoken/manage/internal/signin"
 )
 
@@ -79,6 +80,39 @@ func NewAPI(c Config) (http.Handler, error) {
 	}
 	return api.New(api.Config{
 		Authority: c.Authority, Identify: c.Identify, IdentifyToken: c.IdentifyToken, Failed: c.Failed,
+		CrossOrigin: protection,
+	}), nil
+}
+
+// NewUI returns the web page on which people manage API tokens. Mount it under
+// a path that ends in a slash:
+//
+//	page, err := manage.NewUI(manage.Config{Authority: auth, Identify: whoIsSignedIn})
+//	mux.Handle("/manage/", page)
+//
+// It works with or without [http.StripPrefix], and also behind a proxy that changes
+// the path: the page recognizes an address by its end, and all links are relative.
+// Every address below the path belongs to the page, except those for which a
+// [http.ServeMux] has a more specific pattern, such as "/manage/api/".
+//
+// The page works without JavaScript, keeps no session and stores nothing in the
+// browser. It refuses changes that pages of other sites cause, also those of the
+// same domain ([http.CrossOriginProtection]).
+//
+// Only one answer has a secret: that to the form that generated, rotated or
+// showed it. To send the same form again, as reloading that answer does, neither
+// makes a second token nor shows a secret. Each form has a ticket for that, and the
+// process remembers the last tickets of each user. Another process of the same
+// service recognizes the token that was generated with the form by its name,
+// permissions and age, and rotates with the ticket as the idempotency key.
+func NewUI(c Config) (http.Handler, error) {
+	protection, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	return page.New(page.Config{
+		Authority: c.Authority, Identify: c.Identify, SignIn: c.SignIn, Routes: c.Routes,
+		Service: c.Service, Home: c.Home, Scheme: c.Scheme, Failed: c.Failed,
 		CrossOrigin: protection,
 	}), nil
 }

@@ -1,4 +1,4 @@
-package manage
+package page
 
 import (
 	"crypto/rand"
@@ -10,38 +10,38 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// uiOnce remembers which forms were sent, so that sending one again, as
+// tickets remembers which forms were sent, so that sending one again, as
 // reloading its answer does, has no further effect. A form carries a ticket
 // that says when it was made. Both bounds below only limit memory: a ticket that
 // was forgotten is like one of another process.
-type uiOnce struct {
+type tickets struct {
 	mu     sync.Mutex
-	actors map[uiActorKey]*uiUsed
-	order  []uiActorKey // the oldest first
+	actors map[actorKey]*usedTickets
+	order  []actorKey // the oldest first
 }
 
-type uiActorKey struct{ environment, user string }
+type actorKey struct{ environment, user string }
 
-// uiUsed are the tickets that a user has used, and the tokens that came of them.
-type uiUsed struct {
+// usedTickets are the tickets that a user has used, and the tokens that came of them.
+type usedTickets struct {
 	tokens map[string]string
 	order  []string
 }
 
 const (
-	maxUIActors  = 4096
-	maxUITickets = 64 // of one user
+	maxActors  = 4096
+	maxTickets = 64 // of one user
 )
 
-func newUIOnce() *uiOnce { return &uiOnce{actors: make(map[uiActorKey]*uiUsed)} }
+func newTickets() *tickets { return &tickets{actors: make(map[actorKey]*usedTickets)} }
 
-func uiNewTicket(now time.Time) string {
+func newTicket(now time.Time) string {
 	return strconv.FormatInt(now.UnixMicro(), 36) + "-" + rand.Text()
 }
 
-// uiTicketTime returns when the form with this ticket was made; false if that
+// ticketTime returns when the form with this ticket was made; false if that
 // is no ticket.
-func uiTicketTime(ticket string) (time.Time, bool) {
+func ticketTime(ticket string) (time.Time, bool) {
 	stamp, random, found := strings.Cut(ticket, "-")
 	us, err := strconv.ParseInt(stamp, 36, 64)
 	return time.UnixMicro(us), found && err == nil && len(random) >= 20 && len(ticket) <= 64
@@ -49,24 +49,24 @@ func uiTicketTime(ticket string) (time.Time, bool) {
 
 // use takes a ticket. If it was used before it returns false, and the ID of the
 // token that came of it, "" while that is not known.
-func (o *uiOnce) use(actor apitoken.Actor, ticket string) (token string, first bool) {
+func (o *tickets) use(actor apitoken.Actor, ticket string) (token string, first bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	key := uiActorKey{actor.Environment, actor.User}
+	key := actorKey{actor.Environment, actor.User}
 	used := o.actors[key]
 	if used == nil {
-		if len(o.order) == maxUIActors {
+		if len(o.order) == maxActors {
 			delete(o.actors, o.order[0])
 			o.order = o.order[1:]
 		}
-		used = &uiUsed{tokens: make(map[string]string)}
+		used = &usedTickets{tokens: make(map[string]string)}
 		o.actors[key] = used
 		o.order = append(o.order, key)
 	}
 	if token, again := used.tokens[ticket]; again {
 		return token, false
 	}
-	if len(used.order) == maxUITickets {
+	if len(used.order) == maxTickets {
 		delete(used.tokens, used.order[0])
 		used.order = used.order[1:]
 	}
@@ -77,10 +77,10 @@ func (o *uiOnce) use(actor apitoken.Actor, ticket string) (token string, first b
 
 // came says which token came of a ticket; "" gives the ticket back, because
 // nothing was done.
-func (o *uiOnce) came(actor apitoken.Actor, ticket, token string) {
+func (o *tickets) came(actor apitoken.Actor, ticket, token string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	used := o.actors[uiActorKey{actor.Environment, actor.User}]
+	used := o.actors[actorKey{actor.Environment, actor.User}]
 	if used == nil {
 		return
 	}

@@ -1,4 +1,4 @@
-package manage
+package page
 
 import (
 	"crypto/sha256"
@@ -11,21 +11,21 @@ import (
 )
 
 //go:embed static templates
-var uiFiles embed.FS
+var files embed.FS
 
-// uiAssets are the files of the page by the name under which they are served,
+// assets are the files of the page by the name under which they are served,
 // which contains a hash of their content, so that browsers may keep them for
-// good. uiAssetNames has these names by the name of the file.
-var uiAssets, uiAssetNames = uiLoadAssets()
+// good. assetNames has these names by the name of the file.
+var assets, assetNames = loadAssets()
 
-func uiLoadAssets() (map[string][]byte, map[string]string) {
+func loadAssets() (map[string][]byte, map[string]string) {
 	assets, names := make(map[string][]byte), make(map[string]string)
-	entries, err := fs.ReadDir(uiFiles, "static")
+	entries, err := fs.ReadDir(files, "static")
 	if err != nil {
 		panic(err) // they are compiled in
 	}
 	for _, e := range entries {
-		content, err := fs.ReadFile(uiFiles, "static/"+e.Name())
+		content, err := fs.ReadFile(files, "static/"+e.Name())
 		if err != nil {
 			panic(err)
 		}
@@ -37,9 +37,9 @@ func uiLoadAssets() (map[string][]byte, map[string]string) {
 	return assets, names
 }
 
-// uiServeAsset needs nobody to be signed in: the files are the same for all.
-func uiServeAsset(w http.ResponseWriter, r *http.Request, name string) {
-	content, ok := uiAssets[name]
+// serveAsset needs nobody to be signed in: the files are the same for all.
+func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
+	content, ok := assets[name]
 	if !ok {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
@@ -50,13 +50,13 @@ func uiServeAsset(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	h := w.Header()
-	h.Set("Content-Type", uiContentTypes[path.Ext(name)])
+	h.Set("Content-Type", contentTypes[path.Ext(name)])
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	w.Write(content)
 }
 
 // Not package mime, which asks the machine what it thinks of them.
-var uiContentTypes = map[string]string{
+var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
 	".js":  "text/javascript; charset=utf-8",
 	".svg": "image/svg+xml",

@@ -1,4 +1,4 @@
-package manage
+package page
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ import (
 )
 
 func TestUITicketsAreUsedOnceAndBounded(t *testing.T) {
-	o := newUIOnce()
+	o := newTickets()
 	ada := apitoken.Actor{User: "ada", Environment: "demo"}
 	_, first := o.use(ada, "t")
 	assert.True(t, first)
@@ -25,27 +25,27 @@ func TestUITicketsAreUsedOnceAndBounded(t *testing.T) {
 	_, first = o.use(ada, "given back")
 	assert.True(t, first)
 
-	for i := range 10 * maxUITickets {
+	for i := range 10 * maxTickets {
 		o.use(ada, fmt.Sprint(i))
 	}
-	used := o.actors[uiActorKey{"demo", "ada"}]
-	assert.Len(t, used.tokens, maxUITickets)
-	assert.Len(t, used.order, maxUITickets)
-	for i := range maxUIActors + 10 {
+	used := o.actors[actorKey{"demo", "ada"}]
+	assert.Len(t, used.tokens, maxTickets)
+	assert.Len(t, used.order, maxTickets)
+	for i := range maxActors + 10 {
 		o.use(apitoken.Actor{User: fmt.Sprint(i), Environment: "demo"}, "t")
 	}
-	assert.Len(t, o.actors, maxUIActors)
-	assert.Len(t, o.order, maxUIActors)
+	assert.Len(t, o.actors, maxActors)
+	assert.Len(t, o.order, maxActors)
 	o.came(ada, "t", "id") // long forgotten
 }
 
 func TestUITicketsTellWhenTheyWereMade(t *testing.T) {
 	now := time.UnixMicro(1_800_000_000_123_456)
-	made, ok := uiTicketTime(uiNewTicket(now))
+	made, ok := ticketTime(newTicket(now))
 	assert.True(t, ok)
 	assert.True(t, now.Equal(made))
 	for _, bad := range []string{"", "-", "abc", "!-AAAAAAAAAAAAAAAAAAAAAAAAAA", "zz-short"} {
-		_, ok := uiTicketTime(bad)
+		_, ok := ticketTime(bad)
 		assert.False(t, ok, bad)
 	}
 }
@@ -54,11 +54,11 @@ func TestUISpansAreRoundedToOneUnit(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	for want, d := range map[string]time.Duration{
 		"just now": -44 * time.Second, "in a moment": 10 * time.Second, "1 minute ago": -80 * time.Second, "in 1 hour": 61 * time.Minute,
-		"in 30 days": 30*uiDay - time.Minute, "in 9 days": 9 * uiDay, "3 months ago": -91 * uiDay, "in 1 year": 365 * uiDay, "2 years ago": -700 * uiDay,
+		"in 30 days": 30*oneDay - time.Minute, "in 9 days": 9 * oneDay, "3 months ago": -91 * oneDay, "in 1 year": 365 * oneDay, "2 years ago": -700 * oneDay,
 		"in 59 minutes": 59 * time.Minute, "in 23 hours": 23 * time.Hour, "in 1 day": 24*time.Hour - time.Minute,
 	} {
-		assert.Equal(t, want, uiMoment(now, now.Add(d)).Text)
+		assert.Equal(t, want, relativeTime(now, now.Add(d)).Text)
 	}
-	assert.Equal(t, "1,234,567", uiNumber(1234567))
-	assert.Equal(t, "999", uiNumber(999))
+	assert.Equal(t, "1,234,567", formatNumber(1234567))
+	assert.Equal(t, "999", formatNumber(999))
 }
