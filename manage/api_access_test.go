@@ -72,7 +72,7 @@ func TestWhatIsNotGrantedIsNamed(t *testing.T) {
 	assert.Nil(t, a.at("permissions"))
 }
 
-func TestWhoeverCannotBeToldIsNotLetIn(t *testing.T) {
+func TestARequestOfUnknownIdentityIsRefused(t *testing.T) {
 	nobody := func(*http.Request) (apitoken.Actor, error) { return apitoken.Actor{}, manage.ErrNotSignedIn }
 	ada := apitoken.Actor{User: "ada", Environment: "demo"}
 	for _, test := range []struct {

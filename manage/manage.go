@@ -1,7 +1,7 @@
 // Package manage lets people and programs manage API tokens over HTTP: [NewAPI]
-// makes the JSON API, [NewUI] the web page. Both are handlers to be mounted
-// under any path of a service, and use the login that the service has. Neither
-// decides who may do what: that is up to apitoken.Manager.
+// makes the JSON API, [NewUI] the web page. Both are handlers that a service mounts
+// under any path and that use the login of the service. Neither makes authorization
+// decisions: [apitoken.Manager] does.
 package manage
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/apitoken-go/apitoken/manage/internal/signin"
 )
 
-// Config says how a service is to be managed. Authority and Identify are
+// Config is the configuration of NewAPI and NewUI. Authority and Identify are
 // required.
 type Config struct {
 	_ [0]func() // keyed literals only; no ==
@@ -23,40 +23,41 @@ type Config struct {
 	// Authority verifies and manages the tokens.
 	Authority *apitoken.Authority
 
-	// Identify returns who is signed in, by the service's own login; the error
-	// is ErrNotSignedIn if nobody is. Any other error is answered with 503.
+	// Identify returns the user who is signed in to the service, and ErrNotSignedIn if
+	// nobody is. Requests for which it returns another error are answered with 503.
 	Identify func(*http.Request) (apitoken.Actor, error)
 
-	// IdentifyToken returns the actor for whom an API token may use the JSON
-	// API. The actor has to be of the token's environment; its field Token is set by
-	// the API. Without IdentifyToken, API tokens can be used for "self" only. An
-	// error is answered with 403, one that wraps apitoken.ErrUnavailable with 503.
+	// IdentifyToken returns the actor for whom an API token may use the JSON API. The
+	// actor must be of the environment of the token; the API sets their field Token.
+	// Without IdentifyToken, API tokens can be used for "self" only. Requests for which
+	// it returns an error are answered with 403, or with 503 if the error wraps
+	// apitoken.ErrUnavailable.
 	IdentifyToken func(*http.Request, apitoken.Token) (apitoken.Actor, error)
 
-	// SignIn answers requests for the web page of somebody who is not signed
-	// in, for instance with a redirect. Without it they get 401.
+	// SignIn answers requests for the web page by users who are not signed in, for
+	// instance with a redirect. Without it they get 401.
 	SignIn http.Handler
 
-	// Routes are what a token can be explained against on the web page.
+	// Routes are the routes for which the web page explains whether a token is accepted.
 	Routes []apitoken.Route
 
-	// Service is the name of the service, and Home the address that it leads to
-	// on the web page, to get back from it. Both are optional.
+	// Service is the name of the service on the web page, and Home the address to which
+	// it links. Both are optional.
 	Service string
 	Home    string
 
-	// Scheme is that of the apitoken.Config, for the lines that the web page
-	// gives to be copied; "" means "apiToken".
+	// Scheme is that of the apitoken.Config. The web page writes it into the commands
+	// that users copy. "" means "apiToken".
 	Scheme string
 
-	// TrustedOrigins are origins of web pages, such as "https://acme.example", that
-	// may make changes with the session of a user, beside the origin that a request
-	// is addressed to. Name the public origin of this service if a proxy in front
-	// does not pass the Host on; any other one can do all that the user can.
+	// TrustedOrigins are further origins, such as "https://acme.example", whose web pages
+	// may make changes with the session of a user. Add the public origin of this service
+	// if a proxy in front of it does not pass the Host on. Pages of any other origin
+	// in this list can do all that the user can.
 	TrustedOrigins []string
 
-	// Failed is told why a request is answered with 503, which clients are not:
-	// the error may name hosts and files.
+	// Failed gets the error of each request that is answered with 503. Clients do not
+	// see the error, which may name hosts and files.
 	Failed func(*http.Request, error)
 }
 

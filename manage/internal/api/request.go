@@ -23,7 +23,7 @@ func (c *call) readHeaders() error {
 		switch values := c.r.Header.Values(name); {
 		case len(values) == 0:
 		case name != c.op.header:
-			return &apitoken.FieldError{Field: name, Problem: "is not heeded by this request"}
+			return &apitoken.FieldError{Field: name, Problem: "is not supported by this request"}
 		case len(values) > 1:
 			return &apitoken.FieldError{Field: name, Problem: "is given more than once"}
 		case values[0] == "":

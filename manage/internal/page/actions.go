@@ -6,16 +6,16 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A tokenAction is something that can be done to a token.
+// A tokenAction is a link or button for a change of a token.
 type tokenAction struct {
 	Name, Label string
 	Link        string
 	Danger      bool
-	Not         string // why it cannot be done, as far as can be told beforehand
+	Not         string // why the change would be refused; "" if it is offered
 }
 
-// actions returns what the actor can do to a token. This only chooses what to
-// offer; the core judges when it is done.
+// actions returns the changes of a token that the page offers to the actor. It makes
+// no authorization decisions: apitoken.Manager checks the change again.
 func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []tokenAction {
 	mine := in.Owner == rq.actor.User
 	var lacking []string

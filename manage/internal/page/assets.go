@@ -13,16 +13,16 @@ import (
 //go:embed static templates
 var files embed.FS
 
-// assets are the files of the page by the name under which they are served,
-// which contains a hash of their content, so that browsers may keep them for
-// good. assetNames has these names by the name of the file.
+// assets are the files of the page by the name under which serveAsset serves them. The
+// name contains a hash of the content, so that browsers may cache the file forever.
+// assetNames has these names by the name of the file.
 var assets, assetNames = loadAssets()
 
 func loadAssets() (map[string][]byte, map[string]string) {
 	assets, names := make(map[string][]byte), make(map[string]string)
 	entries, err := fs.ReadDir(files, "static")
 	if err != nil {
-		panic(err) // they are compiled in
+		panic(err) // cannot happen: the files are compiled in
 	}
 	for _, e := range entries {
 		content, err := fs.ReadFile(files, "static/"+e.Name())
@@ -37,7 +37,7 @@ func loadAssets() (map[string][]byte, map[string]string) {
 	return assets, names
 }
 
-// serveAsset needs nobody to be signed in: the files are the same for all.
+// serveAsset answers with a file, to anyone: the files are the same for all users.
 func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
 	content, ok := assets[name]
 	if !ok {
@@ -55,7 +55,7 @@ func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
 	w.Write(content)
 }
 
-// Not package mime, which asks the machine what it thinks of them.
+// contentTypes replaces package mime, whose answers depend on the machine.
 var contentTypes = map[string]string{
 	".css": "text/css; charset=utf-8",
 	".js":  "text/javascript; charset=utf-8",

@@ -10,7 +10,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A bulkData asks before many tokens are changed.
+// A bulkData is the data of the page that confirms a change of several tokens.
 type bulkData struct {
 	layout
 	Action  string
@@ -19,23 +19,24 @@ type bulkData struct {
 	Button  string
 	Danger  bool
 	Tokens  []row
-	Gone    int // of those that were chosen
+	Gone    int // selected tokens that do not exist any more
 	Owners  int
 	Back    string
 	Cancel  string
 	Failed  string // the ID at which it stopped
 }
 
-// maxBulk is how many tokens can be selected: a page of the list. Each is read
-// before it is shown, one after the other.
+// maxBulk is the number of tokens that can be selected: a page of the list. askBulk
+// reads them one after the other.
 const maxBulk = perPage
 
+// bulkForm shows the confirmation of a change of several tokens.
 func (h *handler) bulkForm(rq *request) {
 	ids := rq.URL.Query()["id"]
 	h.askBulk(rq, http.StatusOK, rq.URL.Query().Get("action"), ids, nil)
 }
 
-// askBulk shows the one page that asks before many tokens are changed.
+// askBulk answers with the page that confirms a change of several tokens.
 func (h *handler) askBulk(rq *request, status int, action string, ids []string, problems []formProblem) {
 	p := &bulkData{Action: action}
 	back, _ := parseBack(rq.FormValue("back"))
@@ -53,7 +54,7 @@ func (h *handler) askBulk(rq *request, status int, action string, ids []string, 
 		h.fail(rq, http.StatusUnprocessableEntity, "Too many API tokens", fmt.Sprintf("At most %d can be changed at once. Nothing was changed.", maxBulk))
 		return
 	}
-	if len(ids) > 0 && !slices.Contains([]string{"activate", "deactivate", "delete"}, action) { // before anything is read
+	if len(ids) > 0 && !slices.Contains([]string{"activate", "deactivate", "delete"}, action) { // checked before any token is read
 		h.fail(rq, http.StatusUnprocessableEntity, "This is not possible", "API tokens can be activated, deactivated and deleted together; nothing else.")
 		return
 	}
@@ -95,6 +96,7 @@ func (h *handler) askBulk(rq *request, status int, action string, ids []string, 
 	h.render(rq, status, "bulk", p)
 }
 
+// bulk changes several tokens.
 func (h *handler) bulk(rq *request) {
 	action, ids := rq.PostForm.Get("action"), rq.PostForm["id"]
 	done, err := h.manager(rq).Bulk(rq.Context(), apitoken.BulkParams{Action: apitoken.Action(action), IDs: ids})

@@ -6,6 +6,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
+// changeForm shows the confirmation of an activation, deactivation or deletion.
 func (h *handler) changeForm(rq *request) {
 	if p, ok := h.confirmation(rq); ok {
 		h.describeChange(p)
@@ -13,7 +14,7 @@ func (h *handler) changeForm(rq *request) {
 	}
 }
 
-// describeChange says what a change means.
+// describeChange sets the texts of the page: what the change does.
 func (h *handler) describeChange(p *confirmData) {
 	in, mine := p.Token, p.Token.Owner == p.Actor.User
 	say := func(s string) { p.Effects = append(p.Effects, s) }
@@ -48,6 +49,7 @@ func (h *handler) describeChange(p *confirmData) {
 	p.Heading = p.Title
 }
 
+// change activates, deactivates or deletes a token.
 func (h *handler) change(rq *request) {
 	m, ctx, id := h.manager(rq), rq.Context(), rq.at.id
 	var err error

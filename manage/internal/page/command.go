@@ -10,10 +10,10 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// commandLines are lines for a shell that use a token.
+// commandLines are lines for a shell that make a request with a token.
 type commandLines struct{ Header, Variable string }
 
-// commands returns lines that try a token on a route that it can use.
+// commands returns commandLines for a route that the token can use.
 func (h *handler) commands(rq *request, in *apitoken.TokenInfo, secret string) commandLines {
 	address := originOf(rq.Request) + h.sample(in)
 	scheme := h.config.Scheme
@@ -24,9 +24,9 @@ func (h *handler) commands(rq *request, in *apitoken.TokenInfo, secret string) c
 	if in.DisplayID == "" {
 		variable = "API_TOKEN"
 	}
-	// A token has no character that means something between these quotes. The shell
-	// keeps commands, not what read reads. It is one line, as pasted lines that follow
-	// would be read for the token.
+	// No character of a token is special between these quotes. The history of the shell
+	// keeps commands, but not what read reads. Variable is a single line: read would take
+	// a second pasted line for the token.
 	return commandLines{
 		Header:   "curl -H 'Authorization: " + scheme + " " + secret + "' '" + address + "'",
 		Variable: "read -rs " + variable + " && export " + variable + " && curl -H \"Authorization: " + scheme + " $" + variable + "\" '" + address + "'",
@@ -35,8 +35,8 @@ func (h *handler) commands(rq *request, in *apitoken.TokenInfo, secret string) c
 
 var pathPattern = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
 
-// sample returns the path of a route that is there to look at and that the
-// token can use, "/" if there is none.
+// sample returns the path of a GET route without wildcards that the token can use, "/"
+// if there is none.
 func (h *handler) sample(in *apitoken.TokenInfo) string {
 	for _, rt := range h.config.Routes {
 		if rt.Method != http.MethodGet || !pathPattern.MatchString(rt.Pattern) || rt.Match == "open" {
@@ -56,10 +56,10 @@ func (h *handler) sample(in *apitoken.TokenInfo) string {
 
 var hostPattern = regexp.MustCompile(`^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?$`)
 
-// originOf returns the scheme and host at which the browser reached the page.
-// It says so itself with a form (RFC 6454 section 7), also where a proxy has
-// hidden it from us; that it is not another site's was checked before. Without
-// it, it is what this server sees.
+// originOf returns the scheme and host at which the browser reached the page. The
+// browser sends them as the Origin of a form (RFC 6454 section 7), also where a proxy
+// hides them from this server; CrossOrigin has checked that it is no other site.
+// Without an Origin, originOf returns the scheme and host that this server sees.
 func originOf(r *http.Request) string {
 	if o, err := url.Parse(r.Header.Get("Origin")); err == nil && (o.Scheme == "https" || o.Scheme == "http") && hostPattern.MatchString(o.Host) {
 		return o.Scheme + "://" + o.Host

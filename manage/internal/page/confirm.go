@@ -4,7 +4,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A confirmData asks before something is done.
+// A confirmData is the data of the page that confirms a change of a token.
 type confirmData struct {
 	layout
 	Token    *apitoken.TokenInfo
@@ -13,17 +13,17 @@ type confirmData struct {
 	LastUsed when
 	Uses     apitoken.LastUse
 	State    tokenState
-	Action   string // where the form leads
+	Action   string // the address to which the form is sent
 	Button   string
 	Danger   bool
-	Back     string // as the form carries it on
-	Cancel   string // where it leads
-	Keep     string // with end-overlap
-	Not      string // why it cannot be done
+	Back     string // the list from which the user came, "" for none
+	Cancel   string // the address of the link "Cancel"
+	Keep     string // the secret that end-overlap keeps
+	Not      string // why the change would be refused
 }
 
-// confirmation prepares a page that asks before a token is changed. It reports
-// false if it has answered itself.
+// confirmation returns a confirmData for the token of the request. If there is none, it
+// answers the request itself and reports false.
 func (h *handler) confirmation(rq *request) (*confirmData, bool) {
 	in, err := h.manager(rq).Get(rq.Context(), rq.at.id)
 	if err != nil {
@@ -47,7 +47,7 @@ func (h *handler) confirmation(rq *request) (*confirmData, bool) {
 	return p, true
 }
 
-// listOf says under which list a token stands.
+// listOf returns the page whose list has the token.
 func listOf(a apitoken.Actor, in *apitoken.TokenInfo) string {
 	if in.Owner != a.User {
 		return pageAll
@@ -55,8 +55,7 @@ func listOf(a apitoken.Actor, in *apitoken.TokenInfo) string {
 	return pageMine
 }
 
-// refuseChange shows the page that asked once more, with what stands against
-// the change.
+// refuseChange shows the confirmation again, with the reason why the change was refused.
 func (h *handler) refuseChange(rq *request, err error, describe func(*confirmData)) {
 	problem, ok := problemOf(err)
 	if !ok {

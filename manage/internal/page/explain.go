@@ -9,7 +9,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A explanation says in words what would happen to a request.
+// An explanation says in words whether a request would be accepted.
 type explanation struct {
 	Route   string
 	OK      bool
@@ -18,7 +18,7 @@ type explanation struct {
 	Reasons []string
 }
 
-// explain asks what would happen to a request, if the address names one.
+// explain sets p.Explain if the address names a route.
 func (h *handler) explain(rq *request, p *tokenData) {
 	q := rq.URL.Query()
 	chosen := q.Get("route")
@@ -78,7 +78,7 @@ func (h *handler) explain(rq *request, p *tokenData) {
 
 func routeName(rt apitoken.Route) string { return strings.TrimSpace(rt.Method + " " + rt.Pattern) }
 
-// requirementOf makes the requirement of a route again.
+// requirementOf returns the requirement of a route.
 func requirementOf(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Requirement, error) {
 	perms, err := c.Lookup(rt.Permissions...)
 	switch {

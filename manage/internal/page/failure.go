@@ -8,14 +8,14 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// messageData is a page that only says something.
+// A messageData is the data of a page with a message.
 type messageData struct {
 	layout
 	Heading, Text string
-	Link, Label   string // where to go from there
+	Link, Label   string // the link below the message
 }
 
-// fail answers with a page that says why there is no other.
+// fail answers with a page that says what is wrong.
 func (h *handler) fail(rq *request, status int, heading, text string) {
 	m := &messageData{layout: h.newPage(rq, "", heading), Heading: heading, Text: text}
 	if status == http.StatusServiceUnavailable {
@@ -27,7 +27,7 @@ func (h *handler) fail(rq *request, status int, heading, text string) {
 	h.render(rq, status, "message", m)
 }
 
-// refuse answers an error that no form can show.
+// refuse answers with the error of a request that no form belongs to.
 func (h *handler) refuse(rq *request, err error) {
 	if errors.Is(err, apitoken.ErrNotFound) {
 		h.fail(rq, http.StatusNotFound, "This API token does not exist", "It was deleted, or it is not one that you can see.")
@@ -45,7 +45,7 @@ func (h *handler) refuse(rq *request, err error) {
 	h.fail(rq, http.StatusServiceUnavailable, "API tokens are unavailable just now", text)
 }
 
-// statusOf returns the status of a page that shows an error.
+// statusOf returns the HTTP status for an error that problemOf knows.
 func statusOf(err error) int {
 	if _, ok := errors.AsType[*apitoken.FieldError](err); ok {
 		return http.StatusUnprocessableEntity
@@ -56,7 +56,7 @@ func statusOf(err error) int {
 	return http.StatusConflict
 }
 
-// failed tells the service why a page is answered with 503.
+// failed reports the error of an answer with 503 to the service.
 func (h *handler) failed(rq *request, err error) {
 	if h.config.Failed != nil {
 		h.config.Failed(rq.Request, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
+// generate generates a token and shows its secret.
 func (h *handler) generate(rq *request) {
 	q := rq.PostForm
 	again := func(status int, problems []formProblem) {
@@ -30,7 +31,7 @@ func (h *handler) generate(rq *request) {
 	}
 	id, first := h.tickets.use(rq.actor, ticket)
 	if !first {
-		// Whoever went back to the form and changed it wants another token.
+		// A user who went back to the form and changed it wants another token.
 		if in, err := h.manager(rq).Get(rq.Context(), id); err == nil && !asked.same(in) {
 			again(http.StatusConflict, []formProblem{{"", "A token was generated with this form before. Generate once more if you want another one."}})
 			return
@@ -38,7 +39,7 @@ func (h *handler) generate(rq *request) {
 		h.already(rq, id)
 		return
 	}
-	came := "" // of the ticket; "" gives it back
+	came := "" // the ID of the token; "" makes the ticket valid again
 	defer func() { h.tickets.came(rq.actor, ticket, came) }()
 
 	id, err := h.generatedSince(rq, asked, made)
@@ -66,9 +67,9 @@ func (h *handler) generate(rq *request) {
 	h.render(rq, http.StatusOK, "secret", p)
 }
 
-// generatedSince looks for a token that another process has generated from the
-// same form. There is no trace of the form in a token, but one of the same
-// content that is younger than the form can hardly be anything else.
+// generatedSince returns the ID of the token that another process has generated from
+// the same form, "" if there is none. A token has no trace of its form, but one with
+// the same content that is younger than the form hardly comes from anything else.
 func (h *handler) generatedSince(rq *request, asked tokenForm, made time.Time) (id string, err error) {
 	tokens, err := h.manager(rq).List(rq.Context(), apitoken.ListParams{Order: apitoken.ByCreated, Descending: true, Limit: 10})
 	if err != nil {
@@ -82,7 +83,7 @@ func (h *handler) generatedSince(rq *request, asked tokenForm, made time.Time) (
 	return "", nil
 }
 
-// already answers a form that was sent before.
+// already answers a form that was sent before. The ID may be "".
 func (h *handler) already(rq *request, id string) {
 	m := &messageData{
 		layout:  h.newPage(rq, pageMine, "This API token was generated already"),

@@ -14,14 +14,14 @@ import (
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
-// A generateData is the form that generates a token, as far as it is filled in.
+// A generateData is the data of the form that generates a token.
 type generateData struct {
 	layout
 	Ticket    string
 	Name      string
 	Texts     []textField
 	Expiries  []expiryOption
-	Date      string // for the expiry "date"
+	Date      string // the last day, for the expiry "date"
 	DateMin   string
 	DateMax   string
 	NotBefore string
@@ -29,10 +29,10 @@ type generateData struct {
 	Groups    []*permissionGroup
 	Selected  int
 	Grantable int
-	Policy    []string // what the policy of the service says, in words
-	Prefilled bool     // by a link
-	Refused   []string // what the link asked for and cannot get
-	More      bool     // whether the rarer fields are open
+	Policy    []string // sentences about the policy of the service
+	Prefilled bool     // by the address
+	Refused   []string // permissions in the address that the user cannot assign
+	More      bool     // the fields that few users need are open
 }
 
 // A textField is a plain text of a token in a form or on a page.
@@ -41,7 +41,7 @@ type textField struct {
 	Max                int
 }
 
-// textFields returns the plain texts with what value returns of each.
+// textFields returns the plain texts. Value returns the value of each.
 func textFields(value func(fields.Field) string) (texts []textField) {
 	for _, f := range fields.Texts {
 		label := strings.ToUpper(f.Label[:1]) + f.Label[1:]
@@ -50,12 +50,12 @@ func textFields(value func(fields.Field) string) (texts []textField) {
 	return texts
 }
 
-// A expiryOption is one way to say when a token expires.
+// An expiryOption is one choice of an expiry or of an overlap.
 type expiryOption struct {
 	Value, Label string
 	Date         string // spelled out
 	Selected     bool
-	Not          string // why it cannot be chosen
+	Not          string // why it cannot be chosen, "" if it can
 }
 
 var expiryPresets = []struct {
@@ -63,11 +63,11 @@ var expiryPresets = []struct {
 	label string
 }{{7, "7 days"}, {30, "30 days"}, {60, "60 days"}, {90, "90 days"}, {365, "1 year"}}
 
-// maxUnknown bounds how many unknown permissions of a link are named: a link may
-// have a megabyte of them.
+// maxUnknown is the number of unknown permissions of an address that the page names: an
+// address may have a megabyte of them.
 const maxUnknown = 10
 
-// generatePage makes the form from what was filled in, by a link or before.
+// generatePage returns the form, filled in with q: an address or a form that was sent.
 func (h *handler) generatePage(rq *request, q url.Values) *generateData {
 	p := &generateData{
 		layout: h.newPage(rq, pageGenerate, "Generate an API token"),
@@ -79,7 +79,7 @@ func (h *handler) generatePage(rq *request, q url.Values) *generateData {
 	policy := h.config.Authority.Policy()
 	longest := policy.MaxLifetime
 	if longest > 0 {
-		// The last day that ends before the policy does.
+		// The last day that ends before the longest lifetime.
 		p.DateMax = rq.now.UTC().Add(longest - oneDay).Format(dateLayout)
 		p.Policy = append(p.Policy, "This service allows tokens to live for at most "+formatTerm(longest)+", until "+formatDate(rq.now.Add(longest))+".")
 	}
@@ -121,7 +121,7 @@ func (h *handler) generatePage(rq *request, q url.Values) *generateData {
 		p.Expiries[i].Selected = e.Value == chosen && e.Not == ""
 	}
 
-	wanted := map[string]bool{} // names that were not found yet
+	wanted := map[string]bool{} // permissions of q that are not in the catalog, after the loop below
 	for _, list := range q["permission"] {
 		for name := range strings.FieldsFuncSeq(list, func(c rune) bool { return c == ',' || c == ' ' }) {
 			wanted[name] = true
@@ -154,6 +154,7 @@ func (h *handler) generatePage(rq *request, q url.Values) *generateData {
 	return p
 }
 
+// generateForm shows the form that generates a token.
 func (h *handler) generateForm(rq *request) {
 	q := rq.URL.Query()
 	p := h.generatePage(rq, q)

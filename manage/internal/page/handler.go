@@ -49,7 +49,7 @@ type handler struct {
 	tickets *tickets
 }
 
-// A request is a request for a page, by somebody who is signed in.
+// A request is an HTTP request for a page by a user who is signed in.
 type request struct {
 	*http.Request
 	w     http.ResponseWriter
@@ -58,8 +58,8 @@ type request struct {
 	now   time.Time
 }
 
-// setHeaders sets what all answers have. No style, script or handler is inline,
-// so that a text that slipped through unescaped could still do nothing.
+// setHeaders sets the header fields of every answer. The page has no inline style or
+// script, and the policy forbids them: a text that was not escaped could do nothing.
 func setHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
 		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
@@ -70,17 +70,18 @@ func setHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// maxForm bounds the body of a form, in bytes. It has room for a thousand
+// maxForm is the length of the longest form, in bytes. It has room for a thousand
 // permissions with long names.
 const maxForm = 256 << 10
 
+// serve answers a request that no page of another site made.
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	at := locate(r.URL.Path)
 	if at.page == pageAsset {
 		serveAsset(w, r, at.id)
 		return
 	}
-	if r.URL.Path == "" { // mounted with StripPrefix, and asked for without the slash
+	if r.URL.Path == "" { // http.StripPrefix has removed a prefix without the slash at its end
 		here, query, _ := strings.Cut(r.RequestURI, "?")
 		to := path.Base(here) + "/"
 		if query != "" {
@@ -117,6 +118,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	h.dispatch(rq)
 }
 
+// dispatch calls the method for the page of the request.
 func (h *handler) dispatch(rq *request) {
 	var get, post func(*request)
 	switch rq.at.page {
@@ -158,19 +160,20 @@ func (h *handler) dispatch(rq *request) {
 	h.fail(rq, http.StatusMethodNotAllowed, "That can’t be done here", "This page is for looking at only.")
 }
 
-// manager returns what acts for whoever is signed in. All rules are its own.
+// manager returns the Manager that acts for the user.
 func (h *handler) manager(rq *request) *apitoken.Manager {
 	return h.config.Authority.As(rq.actor)
 }
 
+// crossOrigin refuses a request that a page of another site made.
 func (h *handler) crossOrigin(w http.ResponseWriter, r *http.Request) {
 	rq := &request{Request: r, w: w, at: locate(r.URL.Path), now: h.now()}
 	h.fail(rq, http.StatusForbidden, "This came from another site",
 		"Another site has sent this form in your name. Nothing was changed. If it was you, open the page itself and try again.")
 }
 
-// seeOther redirects to a relative address. http.Redirect would resolve it
-// against a path that StripPrefix may have shortened.
+// seeOther redirects to a relative address. http.Redirect would resolve the address
+// against a path that http.StripPrefix may have shortened.
 func seeOther(w http.ResponseWriter, to string) {
 	w.Header().Set("Location", to)
 	w.WriteHeader(http.StatusSeeOther)

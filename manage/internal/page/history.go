@@ -17,7 +17,7 @@ var changedFieldLabels = map[string]string{
 	"expiry": "expiry", "not_before": "start", "allowed_networks": "allowed networks", "secret": "secret",
 }
 
-// describeEntry tells what an entry of a history stands for.
+// describeEntry returns the words for an entry of a history.
 func describeEntry(c apitoken.HistoryEntry) string {
 	if text, ok := actionLabels[string(c.Action)]; ok {
 		return text

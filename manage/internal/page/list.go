@@ -7,7 +7,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A listData is a list of tokens.
+// A listData is the data of the page with a list of tokens.
 type listData struct {
 	layout
 	View        listView
@@ -24,7 +24,7 @@ type listData struct {
 	Sorts       []option
 	Statuses    []option
 	Permissions []option
-	Self        string // where the form leads
+	Self        string // the address to which the form is sent
 }
 
 // A row is one token in a list.
@@ -36,7 +36,7 @@ type row struct {
 	Does                       []tokenAction
 }
 
-// All returns how many permissions are assigned, the unknown ones included.
+// Assigned returns the number of permissions, with the unknown ones.
 func (r row) Assigned() int { return len(r.Permissions) + len(r.Unknown) }
 
 type option struct {
@@ -44,10 +44,10 @@ type option struct {
 	Selected     bool
 }
 
-// A listColumn is a column by which one can sort.
+// A listColumn is the head of a column.
 type listColumn struct {
 	Class, Label string
-	Link         string // "" if one cannot
+	Link         string // to the list sorted by this column, "" if it cannot be
 	Sorted       string // "ascending" or "descending"
 }
 
@@ -79,13 +79,13 @@ func selectOption(options []option, value string) []option {
 	return out
 }
 
-// searchText returns a search text without the secret of a token that was pasted.
+// searchText returns text without the secret if a user pasted a token.
 func (h *handler) searchText(rq *request, text string) string {
 	text = strings.TrimSpace(text)
 	const idLen = 17
 	i := strings.LastIndexByte(text, '_') + 1
 	if i > 0 && len(text) > i+idLen && isID(text[i:i+idLen]) {
-		return text[:i+idLen] // also of half a token; a name is found by its beginning
+		return text[:i+idLen] // also of a part of a token; a search for a name needs its beginning only
 	}
 	// A token of an earlier system can look like a name.
 	if id, ok := h.config.Authority.IDOf(apitoken.NewSecret(text)); ok {
@@ -96,12 +96,13 @@ func (h *handler) searchText(rq *request, text string) string {
 	return text
 }
 
+// list shows the tokens of the user or those of all users.
 func (h *handler) list(rq *request) {
 	all := rq.at.page == pageAll
 	v := viewOf(all, rq.URL.Query())
 	asked := v
 	v.Text, v.Owner = h.searchText(rq, v.Text), strings.TrimSpace(v.Owner)
-	if v != asked { // a secret does not stay in the address
+	if v != asked { // do not leave a secret in the address
 		v.Cursor, v.Before = "", 0
 		seeOther(rq.w, rq.at.base+v.link())
 		return
@@ -181,7 +182,7 @@ func (h *handler) list(rq *request) {
 		known = known || perm.Name() == v.Permission
 		p.Permissions = append(p.Permissions, option{perm.Name(), perm.Name(), perm.Name() == v.Permission})
 	}
-	if !known { // a token may still have one that the catalog has dropped
+	if !known { // tokens may have one that is no longer in the catalog
 		p.Permissions = append(p.Permissions, option{v.Permission, v.Permission, true})
 	}
 	h.render(rq, http.StatusOK, "list", p)

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// A location says what page a request is for.
+// A location is the page that a request is for.
 type location struct {
 	page string // "" if there is none
 	id   string // of the token, or the name of the asset
-	base string // the relative way to the path under which the page is mounted
+	base string // the relative address of the path under which the page is mounted
 }
 
-// The pages, by how their addresses end.
+// The pages, by the last segment of their addresses.
 const (
 	pageMine     = "mine"
 	pageAll      = "all"
@@ -22,11 +22,11 @@ const (
 	pageToken    = "token"
 )
 
-// What can be done to a token has an address below it.
+// tokenActions are the pages below that of a token.
 var tokenActions = []string{"reveal", "rotate", "end-overlap", "activate", "deactivate", "delete"}
 
-// locate tells the page from the end of the address alone, so that it does
-// not matter where it is mounted.
+// locate returns the location of a path. It looks at the last segments only, so that
+// the page can be mounted anywhere.
 func locate(p string) location {
 	s := strings.Split(p, "/")
 	n := len(s)

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// notices are what a page says at its top after a form was sent and the
-// browser was redirected. Only what stands here can come from the address.
+// notices are the messages at the top of a page after a redirect, by the value of
+// "done" in the address. An address can show no other text.
 var notices = map[string]string{
 	"activated":   "activated",
 	"deactivated": "deactivated",
@@ -15,7 +15,7 @@ var notices = map[string]string{
 	"kept-old":    "The rotation was taken back. Only the old secret is valid.",
 }
 
-// notice reads what the form before has done from the address.
+// noticeOf returns the notice for the query of an address, "" for none.
 func noticeOf(q url.Values) string {
 	verb, ok := notices[q.Get("done")]
 	switch {
@@ -31,7 +31,7 @@ func noticeOf(q url.Values) string {
 	return "API token " + verb + "."
 }
 
-// smallNumber reads a number of up to four digits, 0 if it is none.
+// smallNumber parses a number of up to four digits. It returns 0 for anything else.
 func smallNumber(s string) (n int) {
 	if len(s) > 4 {
 		return 0

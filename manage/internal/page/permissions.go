@@ -8,7 +8,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// permissionGroup is a group of permissions.
+// A permissionGroup is a group of permissions in a form or on a page.
 type permissionGroup struct {
 	Name        string
 	ID          string
@@ -23,7 +23,7 @@ type permissionItem struct {
 	Denied            bool // the actor cannot grant it
 }
 
-// Head and Tail are the name before and after its first colon.
+// Tail returns the name after its first colon.
 func (p permissionItem) Tail() string {
 	if _, tail, found := strings.Cut(p.Name, ":"); found {
 		return tail
@@ -31,8 +31,8 @@ func (p permissionItem) Tail() string {
 	return p.Name
 }
 
-// groupPermissions groups permissions by the part of their names before the colon, in
-// the order of the catalog.
+// groupPermissions groups permissions by Permission.Group, in the order of perms. Fill
+// returns the item for each.
 func groupPermissions(perms []apitoken.Permission, fill func(apitoken.Permission) permissionItem) []*permissionGroup {
 	var groups []*permissionGroup
 	for _, p := range perms {
@@ -61,7 +61,7 @@ func assignedGroups(in *apitoken.TokenInfo) []*permissionGroup {
 	})
 }
 
-// mayGrant reports whether the core would let an actor grant p.
+// mayGrant reports whether apitoken.Manager lets an actor grant p.
 func mayGrant(a apitoken.Actor, p apitoken.Permission) bool {
 	return slices.Contains(a.Grants, p) && (a.Token.IsZero() || a.Token.Has(p))
 }

@@ -9,12 +9,11 @@ import (
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
-// A formProblem is something that stands against what was asked for. Field is the
-// ID of the element that it is about, "" if there is none.
+// A formProblem is a mistake in a form, or the reason why a change was refused. Field
+// is the ID of the element with the mistake, "" if there is none.
 type formProblem struct{ Field, Text string }
 
-// fieldLabels are the words for the fields that the core names, and the IDs of
-// their elements.
+// fieldLabels are the labels and the IDs of the elements, by FieldError.Field.
 var fieldLabels = map[string]struct{ id, label string }{
 	"name":             {"name", "The name"},
 	"permissions":      {"permissions", "The list of permissions"},
@@ -24,8 +23,8 @@ var fieldLabels = map[string]struct{ id, label string }{
 	"overlap":          {"overlap", "The overlap"},
 }
 
-// problemsOf puts all that the core says of an error into words; nil if it is none
-// that is about what was asked for.
+// problemsOf returns a formProblem for each error that is joined in err; nil for an
+// error that problemOf does not know.
 func problemsOf(err error) (problems []formProblem) {
 	for _, f := range fields.Errors(err) {
 		problem, _ := problemOf(f)
@@ -37,8 +36,8 @@ func problemsOf(err error) (problems []formProblem) {
 	return problems
 }
 
-// problemOf puts an error of the core into words; false if it is none that
-// is about what was asked for.
+// problemOf returns the words for an error of apitoken.Manager. It reports false for an
+// error that has nothing to do with the request, such as that of a store.
 func problemOf(err error) (formProblem, bool) {
 	if e, ok := errors.AsType[*apitoken.FieldError](err); ok {
 		f, known := fieldLabels[e.Field]

@@ -12,22 +12,23 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A layout is what every page is made of.
+// A layout is the data that every page has.
 type layout struct {
 	Title    string
-	Base     string // the relative way to the path under which the page is mounted
+	Base     string // the relative address of the path under which the page is mounted
 	Here     string // the page that the navigation marks
 	Service  string
 	Home     string
 	Actor    apitoken.Actor // zero if nobody is signed in
-	Notice   string         // what was done by the form before
+	Notice   string         // what the last form has done
 	Problems []formProblem
 	Now      time.Time
 }
 
+// SignedIn reports whether the request has a user.
 func (p *layout) SignedIn() bool { return p.Actor.User != "" }
 
-// Problem returns what is wrong with the field of this ID, "" for nothing.
+// Problem returns the problem of the element with this ID, "" for none.
 func (p *layout) Problem(field string) string {
 	if i := slices.IndexFunc(p.Problems, func(pr formProblem) bool { return pr.Field == field }); i >= 0 {
 		return p.Problems[i].Text
@@ -37,7 +38,7 @@ func (p *layout) Problem(field string) string {
 
 func (p *layout) page() *layout { return p }
 
-// newPage begins a page.
+// newPage returns a layout.
 func (h *handler) newPage(rq *request, here, title string) layout {
 	return layout{
 		Title: title, Base: rq.at.base, Here: here, Actor: rq.actor, Now: rq.now,
@@ -53,8 +54,8 @@ var templateFuncs = template.FuncMap{
 	"moment": relativeTime,
 	"change": describeEntry,
 	"source": sourceLabel,
-	// A title has no markup to isolate a name whose letters run the other way,
-	// so the characters for that are used (Unicode UAX 9).
+	// A title can have no markup such as <bdi> around a name in a right-to-left
+	// script, so these are the characters for it (Unicode UAX 9).
 	"isolate": func(s string) string { return "\u2068" + s + "\u2069" },
 	"initial": func(s string) string {
 		for _, c := range s {
@@ -75,8 +76,8 @@ func parseTemplates(pages ...string) map[string]*template.Template {
 	return all
 }
 
-// render answers with a page. It is made whole first, so that an error leaves
-// no half of one.
+// render answers with a page. It writes nothing before the template was executed, so
+// that an error leaves no half of a page.
 func (h *handler) render(rq *request, status int, name string, data interface{ page() *layout }) {
 	var out bytes.Buffer
 	if err := templates[name].ExecuteTemplate(&out, "layout", data); err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// reveal answers with the page and the secret on it, which therefore has no
-// address of its own to go back to.
+// reveal answers with the page of the token and its secret. A GET of the same address
+// shows no secret.
 func (h *handler) reveal(rq *request) {
 	ticket := rq.PostForm.Get("ticket")
 	first := false

@@ -7,7 +7,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A rotateData asks how to rotate a token.
+// A rotateData is the data of the form that rotates a token.
 type rotateData struct {
 	layout
 	Token    *apitoken.TokenInfo
@@ -30,8 +30,10 @@ var overlapChoices = []struct {
 	{"168h", "7 days", "", 7 * 24 * time.Hour},
 }
 
+// rotateForm shows the form that rotates a token.
 func (h *handler) rotateForm(rq *request) { h.askRotate(rq, http.StatusOK, nil) }
 
+// askRotate answers with the form that rotates a token.
 func (h *handler) askRotate(rq *request, status int, problems []formProblem) {
 	c, ok := h.confirmation(rq)
 	if !ok {
@@ -61,6 +63,7 @@ func (h *handler) askRotate(rq *request, status int, problems []formProblem) {
 	h.render(rq, status, "rotate", p)
 }
 
+// rotate rotates a token and shows the new secret.
 func (h *handler) rotate(rq *request) {
 	var overlap time.Duration
 	chosen := false
@@ -89,7 +92,8 @@ func (h *handler) rotate(rq *request) {
 	if err == nil {
 		in, secret, err = h.manager(rq).Rotate(rq.Context(), rq.at.id, overlap, ticket)
 	}
-	// By another process. Where secrets are kept Rotate returns that one again.
+	// Another process has rotated it. If the service keeps secrets, Rotate returns the
+	// new secret again, without an error.
 	if err == apitoken.ErrAlreadyRotated || err == nil && in.Version == before.Version {
 		h.alreadyRotated(rq)
 		return
@@ -113,6 +117,7 @@ func (h *handler) rotate(rq *request) {
 	h.render(rq, http.StatusOK, "secret", p)
 }
 
+// alreadyRotated answers a form that was sent before.
 func (h *handler) alreadyRotated(rq *request) {
 	m := &messageData{
 		layout:  h.newPage(rq, pageMine, "This API token was rotated already"),

@@ -4,7 +4,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A secretData shows a secret, once.
+// A secretData is the data of the page that shows a new secret.
 type secretData struct {
 	layout
 	Token    *apitoken.TokenInfo
@@ -13,7 +13,7 @@ type secretData struct {
 	Groups   []*permissionGroup
 	Commands commandLines
 	Rotated  bool
-	Old      when // until when the old secret is valid, if it still is
+	Old      when // the end of the overlap, if the old secret is still valid
 }
 
 func (h *handler) secretPage(rq *request, in *apitoken.TokenInfo, secret apitoken.Secret) *secretData {

@@ -6,10 +6,10 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// warnBefore is how long before its end an expiry is marked.
+// warnBefore is the time before its end for which an expiry is marked.
 const warnBefore = 7 * 24 * time.Hour
 
-// expires tells when a token ends, by itself or by the policy.
+// expires returns the words for the end of a token.
 func (h *handler) expires(in *apitoken.TokenInfo, now time.Time) when {
 	end, _ := h.end(in)
 	if end.IsZero() {
@@ -25,7 +25,7 @@ func (h *handler) expires(in *apitoken.TokenInfo, now time.Time) when {
 	return w
 }
 
-// end returns when a token ends, and whether that is the policy's doing.
+// end returns the end of a token, zero for none, and whether the policy sets it.
 func (h *handler) end(in *apitoken.TokenInfo) (end time.Time, byPolicy bool) {
 	most := h.config.Authority.Policy().MaxLifetime
 	if most <= 0 {
@@ -48,7 +48,7 @@ func lastUsed(in *apitoken.TokenInfo, now time.Time) when {
 	return when{Text: "Never used"}
 }
 
-// A tokenState is a status in words, and in the name of a colour.
+// A tokenState is a status: its label, its color and the reason for it.
 type tokenState struct{ Label, Level, Why string }
 
 func (h *handler) state(in *apitoken.TokenInfo, now time.Time) tokenState {

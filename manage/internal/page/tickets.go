@@ -10,10 +10,10 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// tickets remembers which forms were sent, so that sending one again, as
-// reloading its answer does, has no further effect. A form carries a ticket
-// that says when it was made. Both bounds below only limit memory: a ticket that
-// was forgotten is like one of another process.
+// tickets remembers the forms that were sent, so that a form that is sent again, as by
+// reloading its answer, has no further effect. Each form has a ticket with the time at
+// which it was made. The bounds below only limit memory: a forgotten ticket is treated
+// like one of another process.
 type tickets struct {
 	mu     sync.Mutex
 	actors map[actorKey]*usedTickets
@@ -22,7 +22,8 @@ type tickets struct {
 
 type actorKey struct{ environment, user string }
 
-// usedTickets are the tickets that a user has used, and the tokens that came of them.
+// usedTickets are the tickets of a user, and the IDs of the tokens that their forms
+// generated or rotated.
 type usedTickets struct {
 	tokens map[string]string
 	order  []string
@@ -35,20 +36,21 @@ const (
 
 func newTickets() *tickets { return &tickets{actors: make(map[actorKey]*usedTickets)} }
 
+// newTicket returns a ticket for a form that is made now.
 func newTicket(now time.Time) string {
 	return strconv.FormatInt(now.UnixMicro(), 36) + "-" + rand.Text()
 }
 
-// ticketTime returns when the form with this ticket was made; false if that
-// is no ticket.
+// ticketTime returns the time at which the form with this ticket was made. It reports
+// false if the text is no ticket.
 func ticketTime(ticket string) (time.Time, bool) {
 	stamp, random, found := strings.Cut(ticket, "-")
 	us, err := strconv.ParseInt(stamp, 36, 64)
 	return time.UnixMicro(us), found && err == nil && len(random) >= 20 && len(ticket) <= 64
 }
 
-// use takes a ticket. If it was used before it returns false, and the ID of the
-// token that came of it, "" while that is not known.
+// use marks a ticket as used and reports whether this is the first time. If not, it
+// returns the ID of the token, "" while that is not known.
 func (o *tickets) use(actor apitoken.Actor, ticket string) (token string, first bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -75,8 +77,8 @@ func (o *tickets) use(actor apitoken.Actor, ticket string) (token string, first 
 	return "", true
 }
 
-// came says which token came of a ticket; "" gives the ticket back, because
-// nothing was done.
+// came records the ID of the token for a ticket. With "" the ticket can be used again,
+// because its form has changed nothing.
 func (o *tickets) came(actor apitoken.Actor, ticket, token string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// A when is a moment in words, with the exact one behind it.
+// A when is a time in words, with the exact time.
 type when struct {
 	Text  string
 	Level string // "", "warn" or "bad"
@@ -19,7 +19,7 @@ func (w when) Exact() string { return w.At.UTC().Format("2006-01-02 15:04:05") +
 
 const oneDay = 24 * time.Hour
 
-// relativeTime tells how far a moment is away.
+// relativeTime returns the words for t as seen from now, such as "in 2 days".
 func relativeTime(now, t time.Time) when {
 	if t.IsZero() {
 		return when{}
@@ -40,7 +40,7 @@ func relativeTime(now, t time.Time) when {
 	return when{Text: text, At: t}
 }
 
-// formatSpan rounds a time span to one unit; "" is less than a minute.
+// formatSpan rounds a duration to one unit. It returns "" for less than 45 seconds.
 func formatSpan(d time.Duration) string {
 	const day = 24 * time.Hour
 	rounded := func(unit time.Duration) int { return int((d + unit/2) / unit) }
@@ -59,7 +59,8 @@ func formatSpan(d time.Duration) string {
 	return plural(max(1, rounded(365*day)), "year")
 }
 
-// formatTerm is the time that a policy names, in its own unit.
+// formatTerm returns the words for a duration of a policy, in days or hours if it is a
+// whole number of them.
 func formatTerm(d time.Duration) string {
 	switch {
 	case d%oneDay == 0:
@@ -70,5 +71,5 @@ func formatTerm(d time.Duration) string {
 	return formatSpan(d)
 }
 
-// formatDate spells a date out.
+// formatDate returns a date such as "Monday, 2 January 2006".
 func formatDate(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006") }

@@ -7,7 +7,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
-// A tokenData is all about one token.
+// A tokenData is the data of the page about one token.
 type tokenData struct {
 	layout
 	Token  *apitoken.TokenInfo
@@ -17,21 +17,22 @@ type tokenData struct {
 	Does   []tokenAction
 	Groups []*permissionGroup
 
-	Secret   string // "" unless it was just asked for
-	Ticket   string // to ask for it
-	NotShown string // why it cannot be asked for
+	Secret   string // "" unless the user has just asked for it
+	Ticket   string // of the form that shows the secret
+	NotShown string // why the page cannot show the secret
 
 	Created, Expires, LastUsed when
-	ByPolicy                   bool // it expires by the policy of the service
+	ByPolicy                   bool // the policy of the service sets Expires
 	Idle                       string
 	Old                        when
 	OldUsed                    when
 
-	Routes  []option // to explain it against
+	Routes  []option // the choices for Explain
 	From    string
 	Explain *explanation
 }
 
+// token shows the page about a token.
 func (h *handler) token(rq *request) {
 	if p, ok := h.tokenPage(rq); ok {
 		p.Notice = noticeOf(rq.URL.Query())
@@ -40,8 +41,8 @@ func (h *handler) token(rq *request) {
 	}
 }
 
-// tokenPage reads a token for its page. It reports false if it has answered
-// itself.
+// tokenPage returns the data of the page about the token of the request. If there is no
+// such token, it answers the request itself and reports false.
 func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	in, err := h.manager(rq).Get(rq.Context(), rq.at.id)
 	if err != nil {
@@ -76,5 +77,5 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	return p, true
 }
 
-// backToToken is for somebody who follows the address of a form.
+// backToToken redirects a user who opens the address of a form to the token.
 func (h *handler) backToToken(rq *request) { seeOther(rq.w, rq.at.base+"tokens/"+rq.at.id) }

@@ -14,13 +14,13 @@ import (
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
-// tokenForm is what a form asked for.
+// A tokenForm is the token that a form asks for.
 type tokenForm struct {
 	apitoken.GenerateParams
-	end func(created time.Time) time.Time // zero: never
+	end func(created time.Time) time.Time // the expiry of the token; zero: never
 }
 
-// same reports whether a token is what was asked for.
+// same reports whether a token is what the form asks for.
 func (a tokenForm) same(in *apitoken.TokenInfo) bool {
 	lacks := func(p apitoken.Permission) bool { return !slices.Contains(in.Permissions, p) }
 	differs := func(f fields.Field) bool { return f.Text.Value(in) != *f.Text.Generate(&a.GenerateParams) }
@@ -29,8 +29,8 @@ func (a tokenForm) same(in *apitoken.TokenInfo) bool {
 		in.ExpiresAt.Equal(a.end(in.CreatedAt)) && in.NotBefore.Equal(a.NotBefore) && slices.Equal(in.Networks, a.Networks)
 }
 
-// asked reads a form. Problems are what it left out or what cannot be read;
-// whether it may be had is for the core to say.
+// asked reads a form. Problems are missing values and values that cannot be parsed. It
+// does not check the rules of apitoken.Manager.
 func (h *handler) asked(q url.Values) (g tokenForm, problems []formProblem) {
 	wrong := func(field, text string) { problems = append(problems, formProblem{field, text}) }
 	g.Name = strings.TrimSpace(q.Get("name"))
@@ -85,8 +85,8 @@ func (h *handler) asked(q url.Values) (g tokenForm, problems []formProblem) {
 
 const dateLayout = "2006-01-02"
 
-// endOfDay returns the end of a day that a form names: a token that expires on a
-// day can be used all that day.
+// endOfDay returns the end of a day: a token that expires on a day can be used all that
+// day.
 func endOfDay(date string) (time.Time, error) {
 	day, err := time.Parse(dateLayout, date)
 	return day.Add(oneDay), err
@@ -94,7 +94,7 @@ func endOfDay(date string) (time.Time, error) {
 
 var daysPattern = regexp.MustCompile(`^[1-9][0-9]{0,4}d$`)
 
-// parseDays reads "30d".
+// parseDays parses a number of days such as "30d".
 func parseDays(s string) (time.Duration, bool) {
 	if !daysPattern.MatchString(s) {
 		return 0, false
@@ -103,7 +103,8 @@ func parseDays(s string) (time.Duration, bool) {
 	return time.Duration(n) * oneDay, true
 }
 
-// parseNetworks reads networks or single addresses, by lines, spaces or commas.
+// parseNetworks parses networks and single addresses, separated by lines, spaces or
+// commas. The networks are as a store returns them.
 func parseNetworks(text string) ([]netip.Prefix, error) {
 	var list []netip.Prefix
 	for _, s := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ';' || c <= ' ' }) {
@@ -120,11 +121,11 @@ func parseNetworks(text string) ([]netip.Prefix, error) {
 		switch a := p.Addr(); {
 		case !a.Is4In6():
 			p = p.Masked()
-		case p.Bits() >= 96: // the core refuses the others
+		case p.Bits() >= 96: // Generate refuses the others
 			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96).Masked()
 		}
 		list = append(list, p)
 	}
-	slices.SortFunc(list, netip.Prefix.Compare) // as it is stored
+	slices.SortFunc(list, netip.Prefix.Compare)
 	return slices.Compact(list), nil
 }

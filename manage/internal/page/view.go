@@ -7,7 +7,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A listView is what a list shows, all of which stands in its address.
+// A listView is the part of the tokens that a list shows. Its address has all of it.
 type listView struct {
 	All        bool // of all owners
 	Owner      string
@@ -16,14 +16,15 @@ type listView struct {
 	Text       string
 	Sort       string // an order, with "-" before it if descending
 	Cursor     string
-	Before     int // how many were on the pages before, as far as the address tells
+	Before     int // the number of tokens on the pages before, if the address has it
 }
 
 const defaultSort = "-created"
 
-// perPage is how many tokens a page shows.
+// perPage is the number of tokens on a page.
 const perPage = 50
 
+// viewOf returns the view of the query of an address.
 func viewOf(all bool, q url.Values) listView {
 	v := listView{
 		All: all, Owner: q.Get("owner"), Status: q.Get("status"), Permission: q.Get("permission"),
@@ -70,8 +71,8 @@ func (v listView) link() string {
 	return page
 }
 
-// parseBack reads the address of a list that a form came from. It can lead nowhere
-// else: what is returned is made anew.
+// parseBack parses the address of the list from which the user came. The address cannot
+// lead to another site: it is built anew from the listView.
 func parseBack(text string) (back listView, ok bool) {
 	page, query, _ := strings.Cut(text, "?")
 	q, err := url.ParseQuery(query)
@@ -81,7 +82,7 @@ func parseBack(text string) (back listView, ok bool) {
 	return viewOf(page == pageAll, q), text != ""
 }
 
-// done returns the address with a notice about what was done.
+// done returns the address of a view with a notice: what was done to n tokens.
 func (v listView) done(what string, n int) string {
 	link := v.link()
 	sep := "?"
@@ -95,10 +96,12 @@ func (v listView) done(what string, n int) string {
 	return link
 }
 
+// filtered reports whether the view leaves tokens out.
 func (v listView) filtered() bool {
 	return v.Owner != "" || v.Status != "" || v.Permission != "" || v.Text != ""
 }
 
+// query returns the parameters for Manager.List.
 func (v listView) query() apitoken.ListParams {
 	sort, descending := strings.CutPrefix(v.Sort, "-")
 	l := apitoken.ListParams{

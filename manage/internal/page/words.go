@@ -7,7 +7,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// plural is "1 token", "2 tokens", "1,000 tokens".
+// plural returns "1 token", "2 tokens" or "1,000 tokens".
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -23,7 +23,7 @@ func formatNumber(n int) string {
 	return s
 }
 
-// joinAnd is "a", "a and b", "a, b and c".
+// joinAnd returns "a", "a and b", "a, b and c".
 func joinAnd(words []string) string {
 	if n := len(words); n > 1 {
 		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
@@ -31,7 +31,7 @@ func joinAnd(words []string) string {
 	return strings.Join(words, "")
 }
 
-// joinOr is "a", "a or b", "a, b or c".
+// joinOr returns "a", "a or b", "a, b or c".
 func joinOr(words []string) string {
 	if n := len(words); n > 1 {
 		return strings.Join(words[:n-1], ", ") + " or " + words[n-1]
@@ -39,7 +39,7 @@ func joinOr(words []string) string {
 	return strings.Join(words, "")
 }
 
-// sourceLabel tells by which source a token came.
+// sourceLabel returns the words for the part of a request that had the token.
 func sourceLabel(t apitoken.Source) string {
 	switch t {
 	case apitoken.InHeader:

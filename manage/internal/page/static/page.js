@@ -135,7 +135,7 @@ document.addEventListener("DOMContentLoaded", () => {
 		if (!g.every) continue;
 		g.every.closest("label").hidden = false;
 		g.every.addEventListener("change", () => {
-			// Only what the search shows: nobody selects what he does not see.
+			// Only what the search shows: nobody selects what they do not see.
 			for (const b of g.boxes) if (!b.closest("li").hidden) b.checked = g.every.checked;
 			update();
 		});
