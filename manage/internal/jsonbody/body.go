@@ -34,10 +34,10 @@ const maxBody = 64 << 10
 //   - null is a mistake, except for a [TimeOrNull];
 //   - a member whose field is not a pointer is required.
 //
-// The error is ErrMediaType, or one or several joined *apitoken.FieldError: one
-// for each mistake, up to some twenty. For a body that is not a JSON object or
-// longer than 64 KiB, the field is "body". Read sets the fields without mistakes
-// in any case.
+// The error is ErrMediaType, or one or several joined *apitoken.FieldError: one for
+// each mistake, but for unknown and repeated members not more than twenty. For a body
+// that is not a JSON object or longer than 64 KiB, the field is "body". Read sets the
+// fields without mistakes in any case.
 func Read(w http.ResponseWriter, r *http.Request, into any) error {
 	if !isJSON(r.Header) {
 		return ErrMediaType
@@ -100,20 +100,19 @@ func decode(body []byte, into any) error {
 		var value json.RawMessage
 		_ = object.Decode(&value)
 		field, known := members[name]
-		switch _, twice := given[name]; {
-		case !known:
-			wrong = append(wrong, &apitoken.FieldError{Field: Short(name), Problem: "is not a member that this request has"})
-			continue
-		case twice:
-			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: "is given more than once"})
+		if _, twice := given[name]; !known || twice {
+			problem := "is not a member that this request has"
+			if twice {
+				problem = "is given more than once"
+			}
+			if len(wrong) < maxMistakes {
+				wrong = append(wrong, &apitoken.FieldError{Field: Short(name), Problem: problem})
+			}
 			continue
 		}
 		given[name] = value
 		if err := set(field, value); err != nil {
 			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: err.Error()})
-		}
-		if len(wrong) > maxMistakes {
-			break
 		}
 	}
 	for f := range reflect.TypeOf(into).Elem().Fields() {
@@ -125,8 +124,8 @@ func decode(body []byte, into any) error {
 	return errors.Join(wrong...)
 }
 
-// maxMistakes is the number of mistakes after which decode reads no further
-// members.
+// maxMistakes is the number of mistakes after which decode reports no further unknown
+// or repeated members, of which a body may have thousands.
 const maxMistakes = 20
 
 func bodyError(problem string) error {
