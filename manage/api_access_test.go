@@ -144,7 +144,7 @@ func TestARequestOfUnknownIdentityIsRefused(t *testing.T) {
 	}
 }
 
-// What IdentifyToken returns in the field Token does not widen what a token can
+// The field Token of the actor from IdentifyToken does not add to what a token can
 // grant.
 func TestATokenGrantsNoMoreThanItHasWhateverItsActorMay(t *testing.T) {
 	w := newAPIWorld(t, func(_ *apitoken.Config, c *manage.Config) {

@@ -53,7 +53,7 @@ func TestPathsThatAreNotThereAreNotFound(t *testing.T) {
 		{"get", "/tokens", 405, "GET, HEAD, POST"},
 		{"POST", "/self", 405, "GET, HEAD, DELETE"},
 		{"GET", "/tokens/ID", 200, ""},
-		{"GET", "tokens/ID", 200, ""}, // after StripPrefix with a slash at its end
+		{"GET", "tokens/ID", 200, ""}, // after http.StripPrefix with a slash at the end of the prefix
 		{"GET", "/%74okens/ID", 200, ""},
 		{"GET", fmt.Sprintf("/tokens/%%%X", info.ID[0]) + info.ID[1:], 200, ""},
 	} {
@@ -73,9 +73,8 @@ func TestPathsThatAreNotThereAreNotFound(t *testing.T) {
 	}
 }
 
-// Wherever the API is mounted, also behind a proxy that adds a prefix which the
-// service does not know, what it generates is found at the Location; and where
-// the document says the server is.
+// The Location of a new token and the server in the document are right under every
+// prefix, also under one that a proxy adds and the service does not know.
 func TestItWorksUnderEveryPrefix(t *testing.T) {
 	w := newAPIWorld(t)
 	api, err := manage.NewAPI(w.config)

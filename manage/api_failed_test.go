@@ -20,7 +20,7 @@ import (
 func TestAStoreThatFailsIsToldOfWithoutItsWords(t *testing.T) {
 	for _, row := range apiRows {
 		if row.path == "permissions" || row.path == "openapi.json" || row.want[2] > 299 || row.path == "tokens/{id}" && row.body == `{}` {
-			continue // does not ask the store, or not of the admin
+			continue // makes no call to the store, or not for the admin
 		}
 		for name, failure := range map[string]func() error{
 			"an error": func() error { return fmt.Errorf("pq: password of admin@db1.internal: %w", io.ErrUnexpectedEOF) },
@@ -42,7 +42,7 @@ func TestAStoreThatFailsIsToldOfWithoutItsWords(t *testing.T) {
 	c := newAPICase(t, nil)
 	rec, err := c.store.Get(t.Context(), c.target.ID)
 	require.NoError(t, err)
-	rec.ExpiresAt = time.Date(12_000, 1, 1, 0, 0, 0, 0, time.UTC) // which JSON cannot hold
+	rec.ExpiresAt = time.Date(12_000, 1, 1, 0, 0, 0, 0, time.UTC) // JSON cannot encode it
 	rec.Version++
 	require.NoError(t, c.store.Replace(t.Context(), rec))
 	assert.Equal(t, http.StatusServiceUnavailable, c.do("GET", "tokens/"+rec.ID, "", apiAs("ada")).status)

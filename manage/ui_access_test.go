@@ -150,7 +150,7 @@ func TestUIWhoMaySeeAndDoWhat(t *testing.T) {
 	assert.Equal(t, in, s.get("ada", in.ID), "nothing was changed")
 	assert.NotContains(t, s.do("ada", "", nil).body, "All API tokens")
 
-	// What another deactivated is not offered to its owner, and not done.
+	// The owner can't activate what someone else deactivated; the page does not offer it.
 	s.do("admin", at+"/deactivate", url.Values{}).goesTo(s, at+"/deactivate")
 	s.do("ada", at, nil).says(200, "You can’t activate this token: someone else than you deactivated it")
 	s.do("ada", at+"/activate", nil).says(200, "This can’t be done")
@@ -158,7 +158,7 @@ func TestUIWhoMaySeeAndDoWhat(t *testing.T) {
 	s.do("admin", at+"/activate", url.Values{}).goesTo(s, at+"/activate")
 	assert.Equal(t, apitoken.StatusActive, s.get("ada", in.ID).Status)
 
-	// What its owner deactivated can be kept so.
+	// The administrator can deactivate what its owner deactivated, too.
 	s.do("ada", at+"/deactivate", url.Values{}).goesTo(s, at+"/deactivate")
 	s.do("admin", at, nil).says(200, "Deactivate too")
 	s.do("admin", at+"/deactivate", nil).says(200, "Its owner has deactivated this token already")

@@ -32,8 +32,8 @@ func TestUIAssetsAreKeptByTheirContent(t *testing.T) {
 	}
 }
 
-// Every link and every form of every page leads somewhere, wherever the page is
-// mounted.
+// Every link and every form of every page leads to an existing address, under every
+// path.
 func TestUIThePageWorksUnderAnyPath(t *testing.T) {
 	for _, mount := range []struct{ path, strip string }{
 		{"/", ""}, {"/manage/", ""}, {"/manage/", "/manage"}, {"/a/b/c/", ""}, {"/a/b/c/", "/a/b/c"}, {"/a/b/c/", "/a"}, {"/tokens/", ""}, {"/all/generate/", ""},

@@ -15,8 +15,7 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// Config.Failed is told why a request is answered with 503, whichever of the two
-// handlers it was made to.
+// Config.Failed gets the error of a 503 of either handler.
 func TestUIWhyAPageCannotBeShownIsToldToFailed(t *testing.T) {
 	var told []error
 	s := newUISite(t, func(c *apitoken.Config, m *manage.Config) {

@@ -51,7 +51,7 @@ func TestUIGenerateShowsTheSecretOnceAndMakesOneToken(t *testing.T) {
 		assert.Len(t, s.tokens("ada"), 1, field)
 	}
 
-	s.handler = s.page() // behind a load balancer, the form may be sent to another process
+	s.handler = s.page() // a load balancer may send the form to another process
 	again = s.do("ada", "generate", form)
 	again.says(200, "generated already")
 	assert.Empty(t, again.secret())
@@ -61,7 +61,7 @@ func TestUIGenerateShowsTheSecretOnceAndMakesOneToken(t *testing.T) {
 	next := s.filled("ada")
 	assert.NotEmpty(t, s.do("ada", "generate", next).secret())
 	assert.Len(t, s.tokens("ada"), 2)
-	// A ticket is of one user.
+	// A ticket belongs to one user.
 	form.Set("name", "Mine")
 	assert.NotEmpty(t, s.do("bob", "generate", form).secret())
 
@@ -79,7 +79,7 @@ func TestUIAFormSentAgainIsKnownHoweverItsNetworksAreWritten(t *testing.T) {
 	s.do("ada", "generate", form).says(200, "generated already")
 	assert.Len(t, s.tokens("ada"), 1)
 
-	wide := s.filled("ada") // of which no part is left as it was meant
+	wide := s.filled("ada") // wider than IPv4, so that no IPv4 network is left of it
 	wide.Set("networks", "::ffff:10.0.0.0/90")
 	s.do("ada", "generate", wide).says(422, "no network")
 	assert.Len(t, s.tokens("ada"), 1)
@@ -129,7 +129,7 @@ func TestUIAFormWithMistakesComesBackAsItWasFilledIn(t *testing.T) {
 			if c.field != "description" {
 				assert.Contains(t, a.body, `value="for builds"`)
 			}
-			// It can be mended and sent.
+			// It can be corrected and sent.
 			form = s.filled("ada")
 			form.Set("ticket", a.hidden("ticket"))
 			s.do("ada", "generate", form).says(200, "API token generated")

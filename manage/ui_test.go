@@ -35,7 +35,7 @@ type uiSite struct {
 	report  apitoken.Permission
 }
 
-// newUISite makes a site; edit changes its configuration before.
+// newUISite makes a site with a configuration that edit has changed.
 func newUISite(t *testing.T, edit func(*apitoken.Config, *manage.Config)) *uiSite {
 	t.Helper()
 	var catalog apitoken.Catalog
@@ -82,7 +82,7 @@ func newUISite(t *testing.T, edit func(*apitoken.Config, *manage.Config)) *uiSit
 	return s
 }
 
-// page makes another process, as it were, of the same service.
+// page returns a new handler, like that of another process of the same service.
 func (s *uiSite) page() http.Handler {
 	s.t.Helper()
 	page, err := manage.NewUI(s.config)
@@ -92,7 +92,7 @@ func (s *uiSite) page() http.Handler {
 	return mux
 }
 
-// do sends a request as a user's browser does; a form makes it a POST.
+// do sends a request like the browser of a user. With a form it is a POST.
 func (s *uiSite) do(user, path string, form url.Values, header ...string) *uiAnswer {
 	s.t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "https://acme.example"+s.mount+path, nil)
@@ -137,7 +137,7 @@ func (s *uiSite) get(user, id string) *apitoken.TokenInfo {
 	return in
 }
 
-// filled is the form that generates a token, filled in.
+// filled returns the form that generates a token, filled in.
 func (s *uiSite) filled(user string) url.Values {
 	return url.Values{
 		"ticket": {s.do(user, "generate", nil).hidden("ticket")}, "name": {"CI"}, "description": {"for builds"},

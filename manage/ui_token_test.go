@@ -38,7 +38,7 @@ func TestUIShowingASecretIsAskedForEachTime(t *testing.T) {
 	s.do("ada", at+"/reveal", form).says(503)
 	audit = nil
 	a := s.do("ada", at+"/reveal", form)
-	a.says(200, "Hide") // what failed does not use the form up
+	a.says(200, "Hide") // a form that failed can be sent again
 	assert.NotEmpty(t, a.secret())
 	a = s.do("ada", at+"/reveal", form)
 	a.says(200, "Reloading the page does not show the secret again")
