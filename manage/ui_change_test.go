@@ -16,7 +16,7 @@ func TestUIRotating(t *testing.T) {
 	in := s.generate("ada", "Laptop")
 	at := "tokens/" + in.ID
 	s.do("ada", at+"/rotate", url.Values{"ticket": {s.do("ada", at+"/rotate", nil).hidden("ticket")}}).says(422, "Choose how long the old secret stays valid")
-	s.do("ada", at+"/rotate", url.Values{"overlap": {"1h"}}).says(422, "signin.Incomplete")
+	s.do("ada", at+"/rotate", url.Values{"overlap": {"1h"}}).says(422, "incomplete")
 	form := url.Values{"overlap": {"24h"}, "ticket": {s.do("ada", at+"/rotate", nil).hidden("ticket")}}
 	a := s.do("ada", at+"/rotate", form)
 	a.says(200, "API token rotated", "The old secret stays valid too, until ", "UTC, which is in 1 day.")

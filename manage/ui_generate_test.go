@@ -107,7 +107,7 @@ func TestUIAFormWithMistakesComesBackAsItWasFilledIn(t *testing.T) {
 		{"no network", "networks", "10.0.0.0/8\n300.1.1.1", `contains "300.1.1.1"`, `id="networks"`, 422},
 		{"no moment", "not_before", "tomorrow", "Enter a date and a time", `id="not_before"`, 422},
 		{"a start after the end", "not_before", "2999-01-01T00:00", "does not lie before the expiry", `id="not_before"`, 422},
-		{"no ticket", "ticket", "", "signin.Incomplete", "", 422},
+		{"no ticket", "ticket", "", "incomplete", "", 422},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			form := s.filled("ada")

@@ -23,7 +23,7 @@ func (h *handler) generate(rq *request) {
 	ticket := q.Get("ticket")
 	made, ok := ticketTime(ticket)
 	if !ok {
-		problems = append(problems, formProblem{"", "The form was signin.Incomplete. Check it and try again."})
+		problems = append(problems, formProblem{"", "The form was incomplete. Check it and try again."})
 	}
 	if problems != nil {
 		again(http.StatusUnprocessableEntity, problems)

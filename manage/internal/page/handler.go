@@ -111,7 +111,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
-			h.fail(rq, http.StatusBadRequest, "The form could not be read", "It was signin.Incomplete or too long. Nothing was changed.")
+			h.fail(rq, http.StatusBadRequest, "The form could not be read", "It was incomplete or too long. Nothing was changed.")
 			return
 		}
 	}

@@ -79,7 +79,7 @@ func (h *handler) rotate(rq *request) {
 		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"overlap", "Choose how long the old secret stays valid."}})
 		return
 	case !ok:
-		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"", "The form was signin.Incomplete. Check it and try again."}})
+		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"", "The form was incomplete. Check it and try again."}})
 		return
 	}
 	if _, first := h.tickets.use(rq.actor, ticket); !first {
