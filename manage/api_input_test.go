@@ -25,8 +25,8 @@ func mustNetworks(texts ...string) (list []netip.Prefix) {
 	return list
 }
 
-// Bodies that are refused, and the field that the answer names. $ stands for
-// the members that a request to generate a token needs.
+// apiBadBodies are bodies that the API refuses, and the field that the answer names. $
+// stands for the members that a new token requires.
 var apiBadBodies = []struct{ why, method, path, body, field string }{
 	{"not JSON", "POST", "tokens", `name=x`, "body"},
 	{"half of an object", "POST", "tokens", `{$`, "body"},
@@ -175,7 +175,7 @@ func TestABodyThatBreaksOffChangesNothing(t *testing.T) {
 	w := newAPIWorld(t)
 	for why, body := range map[string]io.ReadCloser{
 		"an error":       io.NopCloser(io.MultiReader(strings.NewReader(`{"name":"x","permissions":["devices:read"],"never":true}`), iotest.ErrReader(io.ErrUnexpectedEOF))),
-		"no body at all": nil, // as http.NewRequest leaves it
+		"no body at all": nil, // like http.NewRequest
 	} {
 		a := w.do("POST", "tokens", "", apiAs("ada"), apiHeader("Content-Type", "application/json"), func(r *http.Request) { r.Body = body })
 		assert.Equal(t, http.StatusBadRequest, a.status, why)
@@ -350,9 +350,9 @@ func TestHeadersThatClientsRelyOnAreHeededOrRefused(t *testing.T) {
 		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", stale), 412},
 		{"PATCH", "tokens/{id}", `{"name":"x"}`, apiHeader("If-Match", stale), 412},
 		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", strings.Trim(current, `"`)), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/"+current), 200}, // nginx makes it weak when it compresses
+		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/"+current), 200}, // nginx makes the tag weak when it compresses
 		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/"+stale), 412},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "gzip")), 200}, // Apache says with what it compresses
+		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "gzip")), 200}, // Apache appends the coding
 		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "br")), 200},
 		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "deflate")), 200},
 		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/"+encoded(current, "zstd")), 200},
@@ -391,8 +391,8 @@ func TestHeadersThatClientsRelyOnAreHeededOrRefused(t *testing.T) {
 	}
 }
 
-// FuzzJSONBodies looks for a body that makes a healthy service fail, or makes
-// it do something that was not asked for in the one right form.
+// FuzzJSONBodies looks for a body that makes a healthy service fail, or that changes
+// something though it is not correct.
 func FuzzJSONBodies(f *testing.F) {
 	for _, test := range apiBadBodies {
 		f.Add(strings.ReplaceAll(test.body, "$", `"name":"x","permissions":["devices:read"],"never":true`))
@@ -425,11 +425,10 @@ func FuzzJSONBodies(f *testing.F) {
 			if a.status >= 500 {
 				t.Fatalf("%s %s %q: %s", method, path, body, a.body)
 			}
-			if a.status >= 300 { // and do has checked that nothing was changed
+			if a.status >= 300 { // do has checked that nothing was changed
 				continue
 			}
-			// What was done was asked for by an object that any other reader
-			// understands in the same way.
+			// Any other JSON parser reads the same from an accepted body.
 			var asked map[string]any
 			if !utf8.ValidString(body) || json.Unmarshal([]byte(body), &asked) != nil || asked == nil {
 				t.Fatalf("%s %s %q: %s", method, path, body, a.body)

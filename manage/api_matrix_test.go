@@ -15,8 +15,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// An apiCase is a world and who makes a request in it. The token that requests
-// are about is ada's; it has devices:read and devices:write.
+// An apiCase is a world and the identity of a request in it. The requests are about a
+// token of ada's with devices:read and devices:write.
 type apiCase struct {
 	*apiWorld
 	target *apitoken.TokenInfo
@@ -41,7 +41,7 @@ func newAPICase(t *testing.T, prepare func(*apiCase)) *apiCase {
 
 func (c *apiCase) ada() *apitoken.Manager { return c.auth.As(c.users["ada"]) }
 
-// apiIdentities are those who make each request.
+// apiIdentities are the identities with which each request is made.
 var apiIdentities = []struct {
 	name string
 	edit func(*apiCase, *http.Request)
@@ -66,19 +66,19 @@ var apiIdentities = []struct {
 	}},
 }
 
-// An apiRow is a request and what is answered to owner, other user, admin,
-// admin of the other environment, and weak API token.
+// An apiRow is a request and the statuses of its answers to the owner, another user, the
+// admin, the admin of another environment, and a weak API token.
 type apiRow struct {
 	method, path, body string
 	want               [5]int
 	prepare            func(*apiCase)
 }
 
-// statuses are what each of apiIdentities gets.
+// statuses returns the status that each of apiIdentities gets.
 func (row apiRow) statuses() []int {
 	if row.path == "openapi.json" {
 		all := slices.Repeat([]int{200}, len(apiIdentities)-1)
-		return append(all, 400) // a parameter that it does not have
+		return append(all, 400) // for an unknown parameter
 	}
 	return slices.Concat([]int{401}, row.want[:], []int{400, 400, 401, 400, 400})
 }
@@ -98,7 +98,7 @@ var apiRows = []apiRow{
 
 	{"POST", "tokens/bulk", `{"action":"deactivate","ids":["{id}"]}`, [5]int{200, 404, 200, 404, 200}, nil},
 	{"POST", "tokens/bulk", `{"action":"activate","ids":["{id}"]}`, [5]int{200, 404, 200, 404, 403}, apiDeactivated},
-	{"POST", "tokens/bulk", `{"action":"delete","ids":["{id}"]}`, [5]int{200, 200, 200, 200, 200}, nil}, // what does not exist counts as deleted
+	{"POST", "tokens/bulk", `{"action":"delete","ids":["{id}"]}`, [5]int{200, 200, 200, 200, 200}, nil}, // a token that does not exist counts as deleted
 
 	{"GET", "tokens/{id}", "", [5]int{200, 404, 200, 404, 200}, nil},
 
@@ -166,8 +166,7 @@ func TestEveryoneGetsOfEveryRequestWhatTheRulesGive(t *testing.T) {
 					a := c.do(method, fill(row.path), fill(row.body), func(r *http.Request) { identity.edit(c, r) })
 					assert.Equal(t, row.statuses()[i], a.status, a.body)
 
-					// Whatever the answer, those who may not see the token do
-					// not reach it.
+					// No request of a user who may not see the token reaches it.
 					after, _ := c.store.Get(t.Context(), c.target.ID)
 					if !slices.Contains([]string{"owner", "admin", "weak API token"}, identity.name) {
 						assert.Equal(t, before, after)
@@ -178,7 +177,7 @@ func TestEveryoneGetsOfEveryRequestWhatTheRulesGive(t *testing.T) {
 			}
 		}
 	}
-	// Nothing that the document has was left out.
+	// The matrix has every operation of the document.
 	document := newAPIWorld(t).document
 	for path, item := range document.all["paths"].(map[string]any) {
 		for method, op := range item.(map[string]any) {
@@ -194,7 +193,7 @@ func TestEveryoneGetsOfEveryRequestWhatTheRulesGive(t *testing.T) {
 	}
 }
 
-// What a request without login gets is what the document says of its security.
+// The document names the operations that need no login, and no others.
 func TestOnlyTheOperationsThatTheDocumentSaysAreOpenAreOpen(t *testing.T) {
 	document := newAPIWorld(t).document
 	for path, item := range document.all["paths"].(map[string]any) {

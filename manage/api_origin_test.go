@@ -31,7 +31,7 @@ func TestARequestThatAnotherSiteMakesIsRefused(t *testing.T) {
 			both := func(r *http.Request) { apiAs("ada")(r); apiWith(c.weak)(r) }
 			for _, who := range []func(*http.Request){apiAs("ada"), both, func(*http.Request) {}, apiHeader("Authorization", "Basic YWRhOg==")} {
 				if row.method != "GET" && !test.refused {
-					continue // the matrix has them without these headers
+					continue // the matrix has them without these header fields
 				}
 				fill := strings.NewReplacer("{id}", c.target.ID).Replace
 				a := c.do(row.method, fill(row.path), fill(row.body), who, test.edit)
@@ -50,8 +50,8 @@ func TestARequestThatAnotherSiteMakesIsRefused(t *testing.T) {
 	}
 }
 
-// A browser adds no API token to what a page of another site sends; only the page
-// can, if CORS lets it.
+// A browser adds no API token to the requests of a page of another site. The page can
+// add one if CORS lets it.
 func TestAPageOfAnotherOriginCanUseATokenWhereNobodyIsSignedIn(t *testing.T) {
 	for _, from := range []func(*http.Request){
 		apiHeader("Sec-Fetch-Site", "cross-site"), apiHeader("Sec-Fetch-Site", "same-site"), apiHeader("Origin", "https://example.org"), apiHeader("Origin", "null"),
@@ -84,7 +84,7 @@ func TestTrustedOriginsMayUseASession(t *testing.T) {
 		{"http://acme.example", "", 403}, {"https://acme.example.evil.example", "", 403}, {"null", "", 403}, {"", "cross-site", 403},
 	} {
 		edit := func(r *http.Request) {
-			r.Host = "10.0.0.1:8080" // as a proxy asks that does not pass the Host on
+			r.Host = "10.0.0.1:8080" // like a proxy that does not pass the Host on
 			apiAs("ada")(r)
 			for name, value := range map[string]string{"Origin": c.origin, "Sec-Fetch-Site": c.site} {
 				if value != "" {

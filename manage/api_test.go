@@ -21,8 +21,8 @@ import (
 
 // An apiWorld is a service with the JSON API under /manage/api/. Ada and grace
 // are users of the environment demo, where admin manages others; eve manages
-// others in another environment. A cookie holds who is signed in, and an API
-// token stands for its owner.
+// others in another environment. A cookie has the name of the user who is
+// signed in, and an API token acts for its owner.
 type apiWorld struct {
 	t        testing.TB
 	store    *apiStore
@@ -35,7 +35,7 @@ type apiWorld struct {
 	read, write, reports apitoken.Permission
 
 	mu     sync.Mutex
-	failed []error // what Config.Failed was told
+	failed []error // the errors that Config.Failed got
 }
 
 const apiPrefix = "/manage/api"
@@ -97,8 +97,8 @@ func apiKey(t testing.TB) apitoken.Key {
 	return key
 }
 
-// generate makes a token past the API, edited from one with devices:read that
-// never expires.
+// generate makes a token without the API: with devices:read and without expiry, before
+// edit.
 func (w *apiWorld) generate(user string, edit ...func(*apitoken.GenerateParams)) (*apitoken.TokenInfo, apitoken.Secret) {
 	w.t.Helper()
 	g := apitoken.GenerateParams{Name: "ci", Permissions: []apitoken.Permission{w.read}, Expiry: apitoken.Never()}
@@ -110,7 +110,7 @@ func (w *apiWorld) generate(user string, edit ...func(*apitoken.GenerateParams))
 	return info, secret
 }
 
-// works reports whether a token is accepted by the service.
+// works reports whether the service accepts a token.
 func (w *apiWorld) works(secret string) bool {
 	r := httptest.NewRequest("GET", "/devices", nil)
 	r.Header.Set("Authorization", "apiToken "+secret)
@@ -118,7 +118,7 @@ func (w *apiWorld) works(secret string) bool {
 	return err == nil
 }
 
-// stored returns all records without their uses: what only a change changes.
+// stored returns all records without their uses, so that only a change changes them.
 func (w *apiWorld) stored() []apitoken.Record {
 	records, err := w.store.Store.(apitoken.Scanner).Scan(context.Background(), "", 1000)
 	require.NoError(w.t, err)
@@ -136,8 +136,8 @@ type apiAnswer struct {
 	object map[string]any // the body
 }
 
-// do makes a request to the API, and holds it and the answer to what is true of
-// all of them and to the OpenAPI document.
+// do makes a request to the API. It checks what is true of every request and answer, and
+// compares both with the OpenAPI document.
 func (w *apiWorld) do(method, path, body string, edit ...func(*http.Request)) *apiAnswer {
 	w.t.Helper()
 	var reader io.Reader
@@ -195,7 +195,7 @@ func apiInt(v any) int {
 	return int(n)
 }
 
-// at follows a path of member names into the answer.
+// at returns the value at a path of member names in the answer.
 func (a *apiAnswer) at(path ...string) any {
 	var v any = a.object
 	for _, name := range path {
@@ -218,7 +218,7 @@ func apiAs(user string) func(*http.Request) {
 	return func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "session", Value: user}) }
 }
 
-// apiWith presents a token.
+// apiWith adds a token.
 func apiWith(secret string) func(*http.Request) {
 	return apiHeader("Authorization", "apiToken "+secret)
 }
@@ -227,7 +227,7 @@ func apiHeader(name string, values ...string) func(*http.Request) {
 	return func(r *http.Request) { r.Header[http.CanonicalHeaderKey(name)] = values }
 }
 
-// An apiStore fails when it is told to.
+// An apiStore fails on demand.
 type apiStore struct {
 	apitoken.Store
 	fail func(method string) error

@@ -17,9 +17,9 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// FuzzBody sends bodies to the operations that take one. None makes the service
-// fail; one that is taken is JSON with known members, each once, as another
-// reader of JSON sees it, and what it says is what the token is.
+// FuzzBody sends bodies to the operations that take one. None may make the service fail.
+// An accepted body must be JSON with known members, each once, for another JSON parser
+// too, and the token must have its values.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{
 		`{"name":"ci","permissions":["devices:read"],"never":true}`,
@@ -48,7 +48,7 @@ func FuzzBody(f *testing.F) {
 		{"POST", "/tokens/" + in.ID + "/end-overlap", []string{"keep"}},
 	}
 	f.Fuzz(func(t *testing.T, body []byte, which uint8) {
-		w.store.Store = freshMemory() // or a finding would rest on all executions before it
+		w.store.Store = freshMemory() // so that a finding does not depend on earlier executions
 		require.NoError(t, w.store.Create(t.Context(), rec))
 		op := operations[int(which)%len(operations)]
 		r := httptest.NewRequest(op.method, apiPrefix+op.path, bytes.NewReader(body))
@@ -105,7 +105,7 @@ func membersOf(t *testing.T, body []byte) (names []string) {
 
 // FuzzPage shows texts that users choose on every page. Read as HTML, a page has
 // the elements and attributes that it has with a plain text, in the same order:
-// nothing breaks out of its place. And the text is there, as it was given.
+// no text changes the markup. And the page has the text unchanged.
 func FuzzPage(f *testing.F) {
 	for _, text := range []string{
 		"ci", `<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='x`, "</title><b>", "<!--", "-->", "]]>", "{{.Secret}}", "javascript:alert(1)",
@@ -120,7 +120,7 @@ func FuzzPage(f *testing.F) {
 			Name: name, Description: description, Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never(),
 		})
 		if err != nil {
-			return // not a text that is taken
+			return // Generate refuses the text
 		}
 		withText, _, err := s.auth.As(s.actors["bob"]).Generate(t.Context(), apitoken.GenerateParams{
 			Name: name, Description: description, Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never(),
@@ -163,7 +163,7 @@ func FuzzPage(f *testing.F) {
 	})
 }
 
-// plainIf keeps what pages make depend on it: whether there is a description.
+// plainIf returns a plain text if there is one: pages depend on that.
 func plainIf(text string) string {
 	if text == "" {
 		return ""
@@ -171,9 +171,9 @@ func plainIf(text string) string {
 	return "plain"
 }
 
-// readHTML reads a page as browsers do as far as pages of ours go: tags with
-// quoted attributes, and text. It returns the tags with the names of their
-// attributes, and all texts and values, unescaped.
+// readHTML parses the part of HTML that the page uses: tags with quoted attributes, and
+// text. It returns the tags with the names of their attributes, and all texts and
+// values, unescaped.
 func readHTML(t *testing.T, page string) (shape, texts []string) {
 	t.Helper()
 	for page != "" {

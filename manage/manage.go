@@ -1,19 +1,21 @@
 // Package manage lets people and programs manage API tokens over HTTP: [NewAPI]
-// makes the JSON API, [NewUI] the web page. Both are handlers to be mounted
-// under any path of a service, and use the login that the service has. Neither
-// decides who may do what: that is up to apitoken.Manager.
+// makes the JSON API, [NewUI] the web page. Both are handlers that a service mounts
+// under any path and that use the login of the service. Neither makes authorization
+// decisions: [apitoken.Manager] does.
 package manage
 
 import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/api"
+	"github.com/apitoken-go/apitoken/manage/internal/page"
+	"github.com/apitoken-go/apitoken/manage/internal/signin"
 )
 
-// Config says how a service is to be managed. Authority and Identify are
+// Config is the configuration of NewAPI and NewUI. Authority and Identify are
 // required.
 type Config struct {
 	_ [0]func() // keyed literals only; no ==
@@ -21,48 +23,103 @@ type Config struct {
 	// Authority verifies and manages the tokens.
 	Authority *apitoken.Authority
 
-	// Identify returns who is signed in, by the service's own login; the error
-	// is ErrNotSignedIn if nobody is. Any other error is answered with 503.
+	// Identify returns the user who is signed in to the service, and ErrNotSignedIn if
+	// nobody is. Requests for which it returns another error are answered with 503.
 	Identify func(*http.Request) (apitoken.Actor, error)
 
-	// IdentifyToken returns the actor for whom an API token may use the JSON
-	// API. The actor has to be of the token's environment; its field Token is set by
-	// the API. Without IdentifyToken, API tokens can be used for "self" only. An
-	// error is answered with 403, one that wraps apitoken.ErrUnavailable with 503.
+	// IdentifyToken returns the actor for whom an API token may use the JSON API. The
+	// actor must be of the environment of the token; the API sets their field Token.
+	// Without IdentifyToken, API tokens can be used for "self" only. Requests for which
+	// it returns an error are answered with 403, or with 503 if the error wraps
+	// apitoken.ErrUnavailable.
 	IdentifyToken func(*http.Request, apitoken.Token) (apitoken.Actor, error)
 
-	// SignIn answers requests for the web page of somebody who is not signed
-	// in, for instance with a redirect. Without it they get 401.
+	// SignIn answers requests for the web page by users who are not signed in, for
+	// instance with a redirect. Without it they get 401.
 	SignIn http.Handler
 
-	// Routes are what a token can be explained against on the web page.
+	// Routes are the routes for which the web page explains whether a token is accepted.
 	Routes []apitoken.Route
 
-	// Service is the name of the service, and Home the address that it leads to
-	// on the web page, to get back from it. Both are optional.
+	// Service is the name of the service on the web page, and Home the address to which
+	// it links. Both are optional.
 	Service string
 	Home    string
 
-	// Scheme is that of the apitoken.Config, for the lines that the web page
-	// gives to be copied; "" means "apiToken".
+	// Scheme is that of the apitoken.Config. The web page writes it into the commands
+	// that users copy. "" means "apiToken".
 	Scheme string
 
-	// TrustedOrigins are origins of web pages, such as "https://acme.example", that
-	// may make changes with the session of a user, beside the origin that a request
-	// is addressed to. Name the public origin of this service if a proxy in front
-	// does not pass the Host on; any other one can do all that the user can.
+	// TrustedOrigins are further origins, such as "https://acme.example", whose web pages
+	// may make changes with the session of a user. Add the public origin of this service
+	// if a proxy in front of it does not pass the Host on. Pages of any other origin
+	// in this list can do all that the user can.
 	TrustedOrigins []string
 
-	// Failed is told why a request is answered with 503, which clients are not:
-	// the error may name hosts and files.
+	// Failed gets the error of each request that is answered with 503. Clients do not
+	// see the error, which may name hosts and files.
 	Failed func(*http.Request, error)
 }
 
-// ErrNotSignedIn is what Config.Identify returns when nobody is signed in.
-var ErrNotSignedIn = errors.New("manage: nobody is signed in")
+// ErrNotSignedIn is the error that Config.Identify returns when nobody is signed in.
+var ErrNotSignedIn = signin.ErrNotSignedIn
 
-// check returns what is wrong with c, and otherwise what tells requests of other
-// sites.
+// NewAPI makes the JSON API that docs/api.md describes. Mount it without the
+// prefix:
+//
+//	mux.Handle("/manage/api/", http.StripPrefix("/manage/api", api))
+//
+// A request is made by the user who is signed in (Config.Identify) or with an API
+// token (Config.IdentifyToken); one with both is refused. The API also refuses
+// changes that a browser makes for a page of another site, as
+// [http.CrossOriginProtection] detects them, unless the request has a token and
+// nobody is signed in: browsers add cookies on their own, but no tokens.
+func NewAPI(c Config) (http.Handler, error) {
+	protection, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	return api.New(api.Config{
+		Authority: c.Authority, Identify: c.Identify, IdentifyToken: c.IdentifyToken, Failed: c.Failed,
+		CrossOrigin: protection,
+	}), nil
+}
+
+// NewUI returns the web page on which people manage API tokens. Mount it under
+// a path that ends in a slash:
+//
+//	page, err := manage.NewUI(manage.Config{Authority: auth, Identify: whoIsSignedIn})
+//	mux.Handle("/manage/", page)
+//
+// It works with or without [http.StripPrefix], and also behind a proxy that changes
+// the path: the page recognizes an address by its end, and all links are relative.
+// Every address below the path belongs to the page, except those for which a
+// [http.ServeMux] has a more specific pattern, such as "/manage/api/".
+//
+// The page works without JavaScript, keeps no session and stores nothing in the
+// browser. It refuses changes that pages of other sites cause, also those of the
+// same domain ([http.CrossOriginProtection]).
+//
+// Only one answer has a secret: that to the form that generated, rotated or
+// showed it. To send the same form again, as reloading that answer does, neither
+// makes a second token nor shows a secret. Each form has a ticket for that, and the
+// process remembers the last tickets of each user. Another process of the same
+// service recognizes the token that was generated with the form by its name,
+// permissions and age, and rotates with the ticket as the idempotency key.
+func NewUI(c Config) (http.Handler, error) {
+	protection, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	return page.New(page.Config{
+		Authority: c.Authority, Identify: c.Identify, SignIn: c.SignIn, Routes: c.Routes,
+		Service: c.Service, Home: c.Home, Scheme: c.Scheme, Failed: c.Failed,
+		CrossOrigin: protection,
+	}), nil
+}
+
+// check returns the mistakes in c; without any, it returns the detector of requests
+// from pages of other sites.
 func (c *Config) check() (*http.CrossOriginProtection, error) {
 	var mistakes []error
 	switch {
@@ -81,44 +138,4 @@ func (c *Config) check() (*http.CrossOriginProtection, error) {
 		}
 	}
 	return protection, errors.Join(mistakes...)
-}
-
-// fieldErrors returns all that err says of fields.
-func fieldErrors(err error) (all []*apitoken.FieldError) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			all = append(all, fieldErrors(e)...)
-		}
-		return all
-	}
-	if e, ok := errors.AsType[*apitoken.FieldError](err); ok {
-		all = append(all, e)
-	}
-	return all
-}
-
-// incomplete says which fields an actor lacks, "" if none.
-func incomplete(what string, actor apitoken.Actor) string {
-	var lacks []string
-	if actor.User == "" {
-		lacks = append(lacks, "User")
-	}
-	if actor.Environment == "" {
-		lacks = append(lacks, "Environment")
-	}
-	if lacks == nil {
-		return ""
-	}
-	return what + " returned an actor without " + strings.Join(lacks, " and ") + "."
-}
-
-// askActor calls a function of the service. A panic is an error, after which
-// nothing is known of who makes the request.
-func askActor(what string, f func() (apitoken.Actor, error)) (actor apitoken.Actor, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			actor, err = apitoken.Actor{}, fmt.Errorf("manage: %s panicked: %v: %w", what, p, apitoken.ErrUnavailable)
-		}
-	}()
-	return f()
 }

@@ -21,7 +21,7 @@ import (
 type apiDocument struct {
 	all map[string]any
 
-	// seen are the operations and statuses that were met in check, as in
+	// seen are the operations and statuses that check has got, such as
 	// "GET /tokens 200".
 	seen map[string]bool
 }
@@ -37,7 +37,7 @@ func readAPIDocument(t testing.TB, h http.Handler) *apiDocument {
 	return d
 }
 
-// at follows member names, and references on the way.
+// at returns the value at a path of member names. It follows references.
 func (d *apiDocument) at(v any, path ...string) any {
 	for {
 		object, ok := v.(map[string]any)
@@ -59,7 +59,7 @@ func (d *apiDocument) at(v any, path ...string) any {
 	}
 }
 
-// operation finds the operation that a request is for.
+// operation returns the operation of a request.
 func (d *apiDocument) operation(method, escapedPath string) (path string, op map[string]any) {
 	paths := d.at(d.all, "paths").(map[string]any)
 	op, found := d.at(paths[escapedPath], strings.ToLower(method)).(map[string]any)
@@ -75,8 +75,7 @@ func (d *apiDocument) operation(method, escapedPath string) (path string, op map
 	return path, op
 }
 
-// check holds an answer to the document, and the request too if it was one that
-// succeeded.
+// check compares an answer with the document, and a request that succeeded, too.
 func (d *apiDocument) check(t testing.TB, r *http.Request, path, body string, a *apiAnswer) {
 	t.Helper()
 	method := r.Method
@@ -157,8 +156,8 @@ func (d *apiDocument) checkRequest(t testing.TB, r *http.Request, path string, o
 	assert.Empty(t, d.faults(t, schema, value, what))
 }
 
-// faults says where a value does not match a schema, by the part of JSON Schema
-// that the document uses; any other keyword fails the test.
+// faults returns the places at which a value does not match a schema. It knows the
+// keywords that the document uses; any other one fails the test.
 func (d *apiDocument) faults(t testing.TB, schema, value any, at string) (faults []string) {
 	s, ok := schema.(map[string]any)
 	require.True(t, ok, "%s: no schema", at)
@@ -316,7 +315,7 @@ func TestTheOpenAPIDocumentHoldsTogether(t *testing.T) {
 				ids[id] = true
 			}
 			for name, e := range v {
-				if name == "schema" { // all of its keywords are ones that the tests check
+				if name == "schema" { // faults knows all of its keywords
 					w.document.faults(t, e, "", at)
 				}
 				walk(e, at+"/"+name)

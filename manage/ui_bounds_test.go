@@ -64,3 +64,11 @@ func TestUIABulkFormReadsNoMoreThanAPageOfTheList(t *testing.T) {
 	s.do("ada", "bulk?"+form.Encode(), nil).says(200, "Delete 50 API tokens?")
 	assert.Equal(t, 50, store.n)
 }
+
+func TestUIFormsAreBounded(t *testing.T) {
+	s := newUISite(t, nil)
+	form := s.filled("ada")
+	form.Set("networks", strings.Repeat("x", 300<<10))
+	s.do("ada", "generate", form).says(400, "could not be read")
+	assert.Empty(t, s.tokens("ada"))
+}

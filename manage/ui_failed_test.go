@@ -15,8 +15,7 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// Config.Failed is told why a request is answered with 503, whichever of the two
-// handlers it was made to.
+// Config.Failed gets the error of a 503 of either handler.
 func TestUIWhyAPageCannotBeShownIsToldToFailed(t *testing.T) {
 	var told []error
 	s := newUISite(t, func(c *apitoken.Config, m *manage.Config) {
@@ -52,4 +51,42 @@ func TestUIASelectionThatWasChangedInPartIsNotSaidToBeUnchanged(t *testing.T) {
 	answer.says(403, "Change freeze", "1 token before it changed.")
 	assert.NotContains(t, answer.text(), "Nothing was changed")
 	assert.Equal(t, apitoken.StatusInactive, s.get("ada", one.ID).Status)
+}
+
+// uiBrokenStore fails on demand.
+type uiBrokenStore struct {
+	*memory.Store
+	broken bool
+}
+
+func (s *uiBrokenStore) Get(ctx context.Context, id string) (apitoken.Record, error) {
+	if s.broken {
+		return apitoken.Record{}, errors.New("disk on fire")
+	}
+	return s.Store.Get(ctx, id)
+}
+
+func (s *uiBrokenStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
+	if s.broken {
+		return apitoken.Page{}, errors.New("disk on fire")
+	}
+	return s.Store.List(ctx, q)
+}
+
+func TestUIAStoreThatFailsIsSaidSo(t *testing.T) {
+	store := &uiBrokenStore{Store: memory.New()}
+	s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.Store = store })
+	in := s.generate("ada", "Laptop")
+	form := s.filled("ada")
+	store.broken = true
+	for _, path := range []string{"", "tokens/" + in.ID, "tokens/" + in.ID + "/delete"} {
+		a := s.do("ada", path, nil)
+		a.says(503, "unavailable")
+		assert.NotContains(t, a.body, "fire")
+	}
+	s.do("ada", "generate", nil).says(200)
+	s.do("ada", "tokens/"+in.ID+"/delete", url.Values{}).says(503, "not known whether")
+	s.do("ada", "generate", form).says(503)
+	store.broken = false
+	s.do("ada", "generate", form).says(200, "API token generated")
 }

@@ -1,7 +1,10 @@
 package manage_test
 
 import (
+	"fmt"
+	"html"
 	"net/url"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -40,4 +43,44 @@ func TestUIASearchForAWholeTokenLeavesNoSecretInTheAddress(t *testing.T) {
 	s.do("ada", "?q="+earlier, nil).says(200, "No API token matches")
 	assert.Equal(t, "all?owner=bob", s.do("admin", "all?owner=+bob+", nil).goesTo(s, "all"))
 	s.do("admin", "all?owner=bob&q=nightly", nil).says(200, "Showing 1 of 1")
+}
+
+func TestUIListsAreFilteredSortedAndPagedByTheirAddress(t *testing.T) {
+	s := newUISite(t, nil)
+	for i := range 120 {
+		s.generate("bob", fmt.Sprintf("Sensor %03d", i))
+	}
+	s.generate("ada", "Laptop", s.write)
+	a := s.do("admin", "all?q=sensor&sort=name", nil)
+	a.says(200, "Showing 50 of 120", "Clear filters")
+	assert.Contains(t, a.body, `aria-sort="ascending"`)
+	var names []string
+	path := "all?q=sensor&sort=name"
+	for path != "" {
+		a := s.do("admin", path, nil)
+		for _, m := range regexp.MustCompile(`<a class="name"[^>]*><bdi>([^<]*)`).FindAllStringSubmatch(a.body, -1) {
+			names = append(names, m[1])
+		}
+		path = ""
+		if m := regexp.MustCompile(`href="\./([^"]*)" rel="next"`).FindStringSubmatch(a.body); m != nil {
+			path = html.UnescapeString(m[1])
+			assert.Contains(t, path, "q=sensor")
+		}
+	}
+	require.Len(t, names, 120)
+	assert.Equal(t, "Sensor 000", names[0])
+	assert.Equal(t, "Sensor 119", names[119])
+	s.do("admin", "all?owner=ada", nil).says(200, "Showing 1 of 1", "Laptop")
+	s.do("admin", "all?permission=devices:write", nil).says(200, "Showing 1 of 1", "Laptop")
+	s.do("admin", "all?status=inactive", nil).says(200, "No API token matches")
+	s.do("ada", "?owner=bob", nil).says(200, "Showing 1 of 1", "Laptop")
+	s.do("admin", "all?permission=gone", nil).says(200, "No API token matches")
+}
+
+func TestUICountsStopAtAThousand(t *testing.T) {
+	s := newUISite(t, nil)
+	for i := range 1001 {
+		s.generate("bob", fmt.Sprint("Token ", i))
+	}
+	s.do("admin", "all", nil).says(200, "Showing 50 of 1,000+")
 }

@@ -39,7 +39,7 @@ func TestAClientOfOapiCodegen(t *testing.T) {
 	// The tools have a go.mod of their own, with which go.work cannot be used.
 	alone := []string{"GOWORK=off"}
 	code := run(alone, "go", "tool", "-modfile=../../tools/go.mod", "oapi-codegen",
-		"-generate", "types,client", "-package", "main", "../../manage/openapi.json")
+		"-generate", "types,client", "-package", "main", "../../manage/internal/api/openapi.json")
 	client := filepath.Join(dir, "client.go")
 	require.NoError(t, os.WriteFile(client, []byte(code), 0o666))
 

@@ -6,14 +6,13 @@
 //		os.Exit(cli.Run(ctx, auth, os.Args[2:], cli.Config{Actor: operator}))
 //	}
 //
-// "token help" lists what it can do. It asks apitoken.Manager for everything, so
-// that the rules are those of the web page and of the JSON API. Changes are events
-// of the Authority that it is given: let its Config.Observe write them where those
-// of the service go.
+// "token help" lists the commands. They have the rules of the web page and of the JSON
+// API: those of apitoken.Manager. Changes are events of the Authority. Its
+// Config.Observe should write them to the log of the service.
 //
-// Results go to the standard output, everything else to the standard error. A
-// secret is written once, to the standard output, when its token is generated;
-// no message repeats one. With -json, results and errors are JSON.
+// Results go to the standard output, everything else to the standard error. The
+// command writes a secret once, to the standard output, when it generates the token;
+// no message contains one. With -json, results and errors are JSON.
 //
 // The exit code is
 //
@@ -42,26 +41,26 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Config says how [Run] is to work. Actor is required.
+// Config is the configuration of [Run]. Actor is required.
 type Config struct {
 	_ [0]func() // keyed literals only
 
-	// Actor returns who acts, and with that what they may do. environment and user
-	// are what -environment and -user name, "" where they were not given. Whoever
-	// can run the command has the store and its keys, so this is for order, not
-	// for protection; but a typing mistake should be an error. Tokens belong to
-	// the User of the Actor that generates them.
+	// Actor returns the actor of a command, and with that the rights it has. The
+	// arguments are the values of -environment and -user, "" if they are not given. It
+	// should return an error for an unknown user. This is no protection: anyone who can
+	// run the command has the store and its keys. A new token belongs to the User of the
+	// actor.
 	Actor func(ctx context.Context, environment, user string) (apitoken.Actor, error)
 
-	// Name is how the command is called, for its help; "" means "token".
+	// Name is the name of the command in its help; "" means "token".
 	Name string
 
-	// Where to read and write; nil means os.Stdin, os.Stdout and os.Stderr.
+	// The command reads and writes these; nil means os.Stdin, os.Stdout and os.Stderr.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
 
-// The exit codes, as the package documentation has them.
+// The exit codes. The package documentation describes them.
 const (
 	done = iota
 	failed
@@ -71,7 +70,7 @@ const (
 	unavailable
 )
 
-// A command is what one can do.
+// A command is one of the commands in the help.
 type command struct {
 	name, args string
 	about      string
@@ -116,7 +115,7 @@ type call struct {
 	rekeyParams       apitoken.RekeyParams
 }
 
-// Run runs one command, which args begin with, and returns the exit code.
+// Run runs the command whose name and arguments args are. It returns the exit code.
 func Run(ctx context.Context, auth *apitoken.Authority, args []string, c Config) int {
 	k := &call{ctx: ctx, auth: auth, in: c.Stdin, out: &output{w: c.Stdout}, err: &output{w: c.Stderr}}
 	if c.Stdin == nil {
@@ -133,7 +132,7 @@ func Run(ctx context.Context, auth *apitoken.Authority, args []string, c Config)
 	}
 	err := k.start(c, args)
 	if err == nil {
-		err = k.out.err // nobody has read the result
+		err = k.out.err // the result was not written completely
 	}
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return done
@@ -215,8 +214,8 @@ func (k *call) parse(name string, cmd command, args []string) error {
 	return nil
 }
 
-// flagMistake is what is wrong with the flags, if that can be said without
-// repeating what may be a secret.
+// flagMistake returns what is wrong with the flags. It does not repeat values: a
+// secret may be among them.
 func flagMistake(err error) string {
 	harmless := regexp.MustCompile(`^flag (provided but not defined: -[a-z-]{1,20}|needs an argument: -[a-z-]{1,20})$`)
 	if harmless.MatchString(err.Error()) {
@@ -242,7 +241,7 @@ exit code: 0 done, 1 failed or done in part, 2 wrong usage, 3 no such token,
 `)
 }
 
-// A usageError says what is wrong with the command line or an input file.
+// A usageError is a mistake in the command line or in an input file.
 type usageError struct{ problem string }
 
 func (e *usageError) Error() string { return e.problem }
@@ -281,14 +280,14 @@ func (k *call) report(name string, err error) int {
 	return code
 }
 
-// note says something that is no result.
+// note writes a message that is no result.
 func (k *call) note(format string, args ...any) {
 	if !k.json {
 		fmt.Fprintf(k.err, format+"\n", args...)
 	}
 }
 
-// An output is written to until that fails once.
+// An output writes until a write fails. It keeps the error.
 type output struct {
 	w   io.Writer
 	err error
@@ -308,8 +307,8 @@ func (o *output) line(v any) {
 	_ = e.Encode(v) // Write keeps the error
 }
 
-// shown returns a text of a user as it can be written to a terminal: characters
-// that change what is around them are replaced.
+// shown returns a text of a user for a terminal. It replaces characters that change the
+// text around them.
 func shown(s string) string {
 	return strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {

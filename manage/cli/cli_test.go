@@ -376,7 +376,7 @@ func TestALeakedTokenIsDeactivatedFromTheStandardInput(t *testing.T) {
 	r := d.run(text, "deactivate", "-")
 	assert.Equal(t, result{0, "deactivated " + id + "\n", ""}, r)
 	assert.ErrorIs(t, d.accepts(text), apitoken.ErrDeactivated)
-	assert.Equal(t, 4, d.run("", "activate", id, "-user", "bob").code, "not his to activate")
+	assert.Equal(t, 4, d.run("", "activate", id, "-user", "bob").code, "not theirs to activate")
 	assert.Equal(t, "activated "+id, d.must("activate", id))
 	assert.NoError(t, d.accepts(text))
 	assert.Equal(t, "deleted "+id, d.must("delete", id))
@@ -397,15 +397,15 @@ func TestManyTokensAreAllCheckedFirst(t *testing.T) {
 func TestNothingIsDeletedIfOneTokenCannotBeSeen(t *testing.T) {
 	d := newDesk(t)
 	text, id := d.generate("the operator's")
-	his, hisID := d.generate("bob's", "-user", "bob")
-	for _, args := range [][]string{{hisID, id, "-user", "bob"}, {id, "not-an-id"}, {id, hisID, "00000000000000000"}} {
+	theirs, theirID := d.generate("bob's", "-user", "bob")
+	for _, args := range [][]string{{theirID, id, "-user", "bob"}, {id, "not-an-id"}, {id, theirID, "00000000000000000"}} {
 		r := d.run("", append([]string{"delete"}, args...)...)
 		assert.Equal(t, 3, r.code, "%v", args)
 		assert.Empty(t, r.stdout, "%v", args)
 	}
 	assert.NoError(t, d.accepts(text))
-	assert.NoError(t, d.accepts(his))
-	assert.Equal(t, "deleted "+id+"\ndeleted "+hisID, d.must("delete", id, hisID))
+	assert.NoError(t, d.accepts(theirs))
+	assert.Equal(t, "deleted "+id+"\ndeleted "+theirID, d.must("delete", id, theirID))
 }
 
 func TestListsAreCompleteAndMayBeRestricted(t *testing.T) {
@@ -413,12 +413,12 @@ func TestListsAreCompleteAndMayBeRestricted(t *testing.T) {
 	for i := range 205 {
 		d.generate(fmt.Sprintf("mine %03d", i))
 	}
-	_, his := d.generate("his", "-user", "bob")
+	_, theirs := d.generate("theirs", "-user", "bob")
 	assert.Len(t, strings.Fields(d.must("list", "-q")), 206)
 	assert.Len(t, strings.Fields(d.must("list", "-q", "-limit", "203")), 203)
-	assert.Equal(t, his, d.must("list", "-q", "-owner", "bob"))
-	assert.Equal(t, his, d.must("list", "-q", "-text", "his"))
-	assert.Equal(t, his, d.must("list", "-q", "-user", "bob"), "who manages nobody's else sees his own")
+	assert.Equal(t, theirs, d.must("list", "-q", "-owner", "bob"))
+	assert.Equal(t, theirs, d.must("list", "-q", "-text", "theirs"))
+	assert.Equal(t, theirs, d.must("list", "-q", "-user", "bob"), "users without the right to manage others see their own")
 	assert.Empty(t, d.must("list", "-q", "-environment", "other"))
 	assert.Empty(t, d.must("list", "-q", "-permission", "reports:read"))
 	assert.Len(t, strings.Split(d.must("export"), "\n"), 206)

@@ -77,7 +77,7 @@ func (k *call) importCSV() error {
 	for i, r := range rows {
 		err := k.ctx.Err()
 		if err == nil {
-			// Once begun it is finished, so that the report is about all that was done.
+			// A row that was begun is finished, so that the report has every change.
 			var in *apitoken.TokenInfo
 			in, err = k.m.Import(context.WithoutCancel(k.ctx), r.ImportParams)
 			k.reportLine(r.line, in, err)
@@ -125,7 +125,7 @@ func (k *call) reportLine(line int, in *apitoken.TokenInfo, err error) {
 	fmt.Fprintf(k.out, "line %d: %s %s\n", line, result, cmp.Or(id, problem))
 }
 
-// maxMistakes bounds how many lines an error names.
+// maxMistakes is the number of lines that an error names.
 const maxMistakes = 20
 
 var columns = func() []string {
@@ -136,8 +136,8 @@ var columns = func() []string {
 	return list
 }()
 
-// read reads all lines. What only a Manager can judge is left to Import. Its
-// errors name lines and columns, never what is in them.
+// read reads all lines. It leaves the rules of apitoken.Manager to Import. Its errors
+// name lines and columns, but not their contents.
 func (k *call) read(file io.Reader) (rows []row, err error) {
 	r, err := newCSV(file)
 	if err != nil {
@@ -211,8 +211,9 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 	return rows, nil
 }
 
-// newCSV reads what spreadsheets save as CSV or as text: UTF-8, or UTF-16 with a byte
-// order mark, separated as a line "sep=" says, else by commas, semicolons or tabs.
+// newCSV reads files that spreadsheets save as CSV or as text: UTF-8, or UTF-16 with a
+// byte order mark. A line "sep=" names the separator; without it, commas, semicolons and
+// tabs are recognized.
 func newCSV(file io.Reader) (*csv.Reader, error) {
 	b, err := io.ReadAll(file)
 	if err != nil {
@@ -300,7 +301,7 @@ func sumOf(i apitoken.ImportParams) [sha256.Size]byte {
 	return sha256.Sum256([]byte(i.Secret.Reveal()))
 }
 
-// csvMistake is what is wrong with the form of the file.
+// csvMistake returns the mistake in the syntax of the file.
 func csvMistake(err error) string {
 	if err == io.EOF {
 		return "the file is empty"
@@ -312,8 +313,8 @@ func exportFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.format, "format", "jsonl", "`FORMAT`: jsonl, a JSON object per line; or csv, for spreadsheets")
 }
 
-// export writes in the order of creation, so that tokens that are added
-// meanwhile do not move others from one page to the next.
+// export writes in the order of creation: tokens that are added meanwhile then move no
+// others to another page.
 func (k *call) export() error {
 	if !k.actor.ManageOthers {
 		k.note("only tokens of %s: the actor does not manage those of others", shown(k.actor.User))
@@ -344,7 +345,7 @@ func (k *call) export() error {
 	return nil
 }
 
-// cells is a line of CSV, with what cell returns of each field that has a column.
+// cells returns a line of CSV. Cell returns the text of each field that has a column.
 func cells(cell func(fields.Field) string) (line []string) {
 	for _, f := range fields.All {
 		if f.Cell != nil {

@@ -16,8 +16,8 @@ var (
 	_       = catalog.Define("devices:write", "Add, change and remove devices")
 )
 
-// operator says who acts at the terminal: whoever can open the store may do
-// everything there, or what the user may who is named.
+// operator returns the actor at the terminal: an administrator, or the user that -user
+// names.
 func operator(_ context.Context, environment, user string) (apitoken.Actor, error) {
 	if environment == "" {
 		environment = apitoken.DefaultEnvironment
@@ -28,8 +28,8 @@ func operator(_ context.Context, environment, user string) (apitoken.Actor, erro
 	return apitoken.Actor{User: "operator", Environment: environment, Grants: catalog.All(), ManageOthers: true}, nil
 }
 
-// In main, args are those behind the name of the subcommand, os.Args[2:], and the
-// exit code is for os.Exit.
+// In main, args are os.Args[2:], the arguments after the name of the subcommand, and
+// the exit code goes to os.Exit.
 func ExampleRun() {
 	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: catalog, Store: memory.New()})
 	if err != nil {

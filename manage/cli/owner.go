@@ -13,9 +13,9 @@ func deactivateFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.page.owner, "owner", "", "instead of IDs: all tokens of this `USER`, until a list shows no other")
 }
 
-// deactivateOwner deactivates all tokens of a user. Those that they have deactivated
-// themselves are deactivated again, as they could activate them. A thief may make or
-// change tokens meanwhile, so it lists again until there is nothing left to do.
+// deactivateOwner deactivates all tokens of a user, also those that the user has
+// deactivated and could activate again. A thief may make or change tokens meanwhile, so
+// it lists the tokens again until none is left to deactivate.
 func (k *call) deactivateOwner() error {
 	done := []string{}
 	pass := func() (progress bool, err error) {

@@ -29,8 +29,8 @@ func generateFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` it can be used from; without, from everywhere")
 }
 
-// generate writes the secret, and only that, to the standard output, for
-// TOKEN=$(... generate ...). What was made is said on the standard error.
+// generate writes only the secret to the standard output, for TOKEN=$(... generate ...).
+// It describes the token on the standard error.
 func (k *call) generate() error {
 	g, err := k.token.parse(k)
 	if err != nil {
@@ -57,7 +57,7 @@ func (k *call) generate() error {
 	return nil
 }
 
-// takeBack deletes a token whose secret nobody has seen.
+// takeBack deletes a token whose secret could not be written.
 func (k *call) takeBack(in *apitoken.TokenInfo) error {
 	err := k.m.Delete(context.WithoutCancel(k.ctx), in.ID)
 	if err != nil && !errors.Is(err, apitoken.ErrNotFound) {
@@ -89,7 +89,7 @@ func (k *call) list() error {
 		return &usageError{"-limit is negative"}
 	}
 	if v.quiet {
-		// For scripts: a token that is renamed meanwhile is not missed.
+		// Scripts then miss no token that is renamed meanwhile.
 		v.sort = cmp.Or(v.sort, string(apitoken.ByCreated))
 	}
 	l := apitoken.ListParams{
@@ -126,7 +126,8 @@ func (k *call) list() error {
 	return t.Flush()
 }
 
-// each goes through a list page by page, and returns how many tokens it saw.
+// each calls f for the tokens of a list, up to limit of them unless that is 0, and
+// returns their number.
 func (k *call) each(l apitoken.ListParams, limit int, f func(*apitoken.TokenInfo)) (n int, err error) {
 	const most = 200 // per page
 	for {
@@ -194,8 +195,8 @@ func (k *call) bulk() error {
 		}
 		all = append(all, id)
 	}
-	// A Bulk looks at its own tokens first, not at those of the next one, and to
-	// delete what is not there is no error to it.
+	// A Bulk checks its own tokens before it changes any, but not those of the next one;
+	// and it does not fail for a token that is already deleted.
 	for _, id := range all {
 		if _, err := k.m.Get(k.ctx, id); err != nil {
 			return &apitoken.BulkError{ID: id, Err: err}
@@ -219,7 +220,7 @@ func (k *call) bulk() error {
 		}
 	}
 	if err != nil && len(ids) > 0 {
-		// Not wrapped: that part was done matters more than what stopped the rest.
+		// Not wrapped: the exit code should say that a part was done, not what stopped the rest.
 		return fmt.Errorf("%d of %d tokens are done, those that are listed: %v", len(ids), len(all), err)
 	}
 	return err
@@ -342,9 +343,8 @@ func (k *call) rekey() error {
 
 var errTyped = &usageError{"that is a token, which is now in the history of the shell; its ID would do, or - to read it from the standard input"}
 
-// id returns the ID that an argument stands for: the ID itself, the beginning of
-// a token as it is shown or found, or, with "-", the token that is read from the
-// standard input.
+// id returns the ID in an argument: an ID, a display ID, the beginning of a token, or "-"
+// for a token from the standard input.
 func (k *call) id(arg string) (string, error) {
 	const idLen, bodyLen = 17, 66 // in what follows the prefix, see docs/scanning.md
 	body := arg
@@ -376,7 +376,7 @@ func (k *call) id(arg string) (string, error) {
 	return body[:idLen], nil
 }
 
-// moment writes a time, or what stands for none.
+// expiry returns the words for the expiry of a token.
 func expiry(t time.Time) string {
 	if t.IsZero() {
 		return "never expires"

@@ -12,9 +12,8 @@ import (
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
-// tokenFlags are what to make, as texts: of flags or of a line of CSV. What is
-// wrong with them is said without repeating them, since a secret may have come
-// into the wrong place.
+// tokenFlags are the fields of a new token as texts, from flags or from a line of CSV.
+// Errors do not repeat them: a secret may be in the wrong place.
 type tokenFlags struct {
 	name, permissions, expires, networks string
 	texts                                []string // one for each of fields.Texts
@@ -49,12 +48,13 @@ func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
 	return g, nil
 }
 
-// words cuts a list at spaces and commas.
+// words splits a list at spaces and commas.
 func words(s string) []string {
 	return strings.FieldsFunc(s, func(c rune) bool { return c == ' ' || c == ',' })
 }
 
-// lookup finds permissions by name. It says which one is unknown by its place.
+// lookup returns the permissions with these names. Its error names the place of an
+// unknown one, not its text.
 func (k *call) lookup(list string) ([]apitoken.Permission, error) {
 	var perms []apitoken.Permission
 	for i, name := range words(list) {
@@ -71,8 +71,8 @@ func (k *call) lookup(list string) ([]apitoken.Permission, error) {
 	return perms, nil
 }
 
-// parseExpiry reads "never", a duration ("12h"), whole days of 24 hours ("90d"),
-// or a moment as RFC 3339 writes it.
+// parseExpiry parses "never", a duration ("12h"), a number of days of 24 hours ("90d") or
+// a time in the format of RFC 3339.
 func parseExpiry(s string) (apitoken.Expiry, error) {
 	const mostDays = 106_751 // that a time.Duration can hold
 	switch {
@@ -95,7 +95,7 @@ func parseExpiry(s string) (apitoken.Expiry, error) {
 	return apitoken.Expiry{}, errors.New("is not 90d, 12h, a time such as 2030-01-31T12:00:00Z, or never")
 }
 
-// parseNetworks reads networks and single addresses.
+// parseNetworks parses networks and single addresses.
 func parseNetworks(s string) (list []netip.Prefix, err error) {
 	for _, word := range words(s) {
 		network, err := netip.ParsePrefix(word)

@@ -1,5 +1,5 @@
 // This program is compiled together with a client that oapi-codegen makes of
-// manage/openapi.json, and uses it: see generated_test.go.
+// manage/internal/api/openapi.json, and uses it: see generated_test.go.
 package main
 
 import (

@@ -14,7 +14,7 @@ func (s Suite) TestABulkIsCheckedFirstAndThenDoneOneByOne(t *testing.T) {
 	w := s.newWorld(t)
 	mine, secret := w.generate(w.ada)
 	second, _ := w.generate(w.ada)
-	his, _ := w.generate(w.grace)
+	others, _ := w.generate(w.grace)
 	reports, _ := w.generate(w.grace, func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{w.reports} })
 	elsewhere, _ := w.generate(w.eve)
 	bulk := func(actor apitoken.Actor, action string, ids ...string) ([]string, error) {
@@ -27,15 +27,15 @@ func (s Suite) TestABulkIsCheckedFirstAndThenDoneOneByOne(t *testing.T) {
 		require.Equal(t, id, stopped.ID)
 	}
 
-	done, err := bulk(w.ada, "deactivate", mine.ID, his.ID, second.ID)
+	done, err := bulk(w.ada, "deactivate", mine.ID, others.ID, second.ID)
 	require.ErrorIs(t, err, apitoken.ErrNotFound)
-	refusedAt(his.ID, err)
+	refusedAt(others.ID, err)
 	require.Empty(t, done)
 	require.True(t, w.works(secret), "nothing was done")
 
-	done, err = bulk(w.admin, "deactivate", mine.ID, his.ID, mine.ID, reports.ID)
+	done, err = bulk(w.admin, "deactivate", mine.ID, others.ID, mine.ID, reports.ID)
 	require.NoError(t, err)
-	require.Equal(t, []string{mine.ID, his.ID, mine.ID, reports.ID}, done)
+	require.Equal(t, []string{mine.ID, others.ID, mine.ID, reports.ID}, done)
 	require.False(t, w.works(secret))
 
 	weak := w.admin
@@ -53,7 +53,7 @@ func (s Suite) TestABulkIsCheckedFirstAndThenDoneOneByOne(t *testing.T) {
 	done, err = bulk(w.admin, "delete", mine.ID, elsewhere.ID, mine.ID)
 	require.NoError(t, err, "what does not exist counts as deleted")
 	require.Len(t, done, 3)
-	require.NotZero(t, w.stored(elsewhere.ID).Version, "but what is not his stays")
+	require.NotZero(t, w.stored(elsewhere.ID).Version, "but a token of another environment stays")
 	require.False(t, w.works(secret))
 
 	for field, b := range map[string]apitoken.BulkParams{
@@ -92,7 +92,7 @@ func (s Suite) TestABulkThatTheStoreBreaksOffIsFinishedByRepeatingIt(t *testing.
 	require.Empty(t, list.Tokens)
 }
 
-// failingDeletes deletes so many and then fails.
+// A failingDeletes store deletes after tokens and fails from then on.
 type failingDeletes struct {
 	apitoken.Store
 	after int

@@ -69,7 +69,7 @@ func (s Suite) TestAnOverlapNeverOutlivesTheToken(t *testing.T) {
 		got, fresh, err := m.Rotate(t.Context(), info.ID, 24*time.Hour, "")
 		require.NoError(t, err)
 		require.Equal(t, info.ExpiresAt, got.Rotation.OldValidUntil)
-		// Nor does it when the token is shortened, and it stays short when that is taken back.
+		// A shorter expiry of the token shortens the overlap. A longer one later does not extend it.
 		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.In(time.Minute)})
 		require.NoError(t, err)
 		got, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.Never()})
@@ -128,7 +128,7 @@ func (s Suite) TestARepeatedRotationChangesNothing(t *testing.T) {
 			require.Equal(t, fresh.Reveal(), again.Reveal())
 			require.Equal(t, "reveal", string(w.lastEvent().Action), "showing it again is a reveal")
 		}
-		// After it was taken back, its key must not make another one.
+		// The key of a rotation that was taken back must not start another one.
 		_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepOld)
 		require.NoError(t, err)
 		_, _, err = m.Rotate(t.Context(), info.ID, 0, "key 1")
@@ -200,7 +200,7 @@ func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
 		"nobody":                               {apitoken.Actor{}, isForbidden},
 		"the owner without the permission":     {apitoken.Actor{User: "ada", Environment: "demo"}, isForbidden},
 		"the owner by a token that lacks it":   {s.byToken(w, w.ada, w.write), isForbidden},
-		"the administrator by a token of his":  {s.byToken(w, w.admin, w.read), isForbidden},
+		"the administrator with a token":       {s.byToken(w, w.admin, w.read), isForbidden},
 		"somebody of that name somewhere else": {apitoken.Actor{User: "ada", Environment: "other", ManageOthers: true}, func(err error) bool { return err == apitoken.ErrNotFound }},
 	} {
 		m := w.auth.As(c.actor)
@@ -210,7 +210,7 @@ func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
 		require.True(t, c.is(err), "%s ends it: %v", who, err)
 		secret, err := m.Reveal(t.Context(), info.ID)
 		if who == "the owner without the permission" {
-			require.NoError(t, err, "it is still his to see")
+			require.NoError(t, err, "the owner still sees it")
 			require.Equal(t, fresh.Reveal(), secret.Reveal())
 			continue
 		}
@@ -222,7 +222,7 @@ func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
 	require.True(t, w.works(fresh))
 }
 
-// byToken returns the actor as if he had come by a token with one permission.
+// byToken returns the actor as if a token with one permission had made the request.
 func (s Suite) byToken(w *world, actor apitoken.Actor, p apitoken.Permission) apitoken.Actor {
 	_, secret := w.generate(actor, func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{p} })
 	tok, err := w.auth.Verify(w.t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())

@@ -1,0 +1,152 @@
+package managertest
+
+import (
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+func (s Suite) TestExpiryAndNotBeforeAreExact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := s.newWorld(t)
+		_, secret := w.generate(w.ada, func(g *apitoken.GenerateParams) {
+			g.NotBefore = time.Now().Add(time.Hour)
+			g.Expiry = apitoken.In(2 * time.Hour)
+		})
+		for _, c := range []struct {
+			after  time.Duration
+			reason apitoken.Reason
+		}{
+			{0, apitoken.ErrNotYetValid},
+			{time.Hour - time.Microsecond, apitoken.ErrNotYetValid},
+			{time.Hour, ""},
+			{2*time.Hour - time.Microsecond, ""},
+			{2 * time.Hour, apitoken.ErrExpired},
+			{1000 * time.Hour, apitoken.ErrExpired},
+		} {
+			time.Sleep(time.Until(w.events[0].Time.Add(c.after)))
+			require.Equal(t, c.reason == "", w.works(secret), "after %v", c.after)
+			require.Equal(t, c.reason, w.lastEvent().Reason, "after %v", c.after)
+		}
+	})
+}
+
+func (s Suite) TestAPolicyBindsTokensThatWereIssuedBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := s.open(t)
+		before := s.newWorldOn(t, store)
+		_, forever := before.generate(before.ada)
+		short, _ := before.generate(before.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Hour) })
+		start := time.Now()
+
+		w := s.newWorldOn(t, store, func(c *apitoken.Config) { c.MaxLifetime = 24 * time.Hour })
+		time.Sleep(24*time.Hour - time.Microsecond)
+		require.True(t, w.works(forever))
+		time.Sleep(time.Microsecond)
+		require.False(t, w.works(forever))
+		require.Equal(t, apitoken.ErrExpired, w.lastEvent().Reason)
+		require.True(t, before.works(forever), "it is the policy")
+		x, err := w.auth.As(w.ada).Explain(t.Context(), short.ID, apitoken.AnyToken(), netip.Addr{})
+		require.NoError(t, err)
+		require.True(t, x.ExpiresAt.Equal(start.Add(time.Hour)), "the sooner of the two")
+
+		m := w.auth.As(w.ada)
+		for what, expiry := range map[string]apitoken.Expiry{"never": apitoken.Never(), "too late": apitoken.In(24*time.Hour + time.Second)} {
+			_, _, err := m.Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{w.read}, Expiry: expiry})
+			require.Equal(t, "expiry", fieldOf(err), what)
+		}
+		info, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(24 * time.Hour) })
+		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.Never()})
+		require.Equal(t, "expiry", fieldOf(err))
+	})
+}
+
+func (s Suite) TestATokenThatIsNotUsedForTooLongIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := s.newWorld(t, func(c *apitoken.Config) { c.MaxIdle = 24 * time.Hour })
+		info, secret := w.generate(w.ada)
+		for range 3 {
+			time.Sleep(23 * time.Hour)
+			require.True(t, w.works(secret))
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+		}
+		time.Sleep(24 * time.Hour)
+		require.False(t, w.works(secret))
+		require.Equal(t, apitoken.ErrIdle, w.lastEvent().Reason)
+		time.Sleep(2 * time.Minute)
+		require.False(t, w.works(secret), "trying it is not using it")
+		got, err := w.auth.As(w.ada).Get(t.Context(), info.ID)
+		require.NoError(t, err)
+		require.Equal(t, apitoken.StatusExpired, got.Status)
+	})
+	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: s.open(t), MaxIdle: time.Minute})
+	require.Equal(t, "Config.MaxIdle", fieldOf(err))
+	_, err = apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: struct{ apitoken.Store }{s.open(t)}, MaxIdle: 24 * time.Hour})
+	require.Equal(t, "Config.MaxIdle", fieldOf(err), "a store that does not record use")
+}
+
+func (s Suite) TestAListJudgesTheStatusByThePolicyLikeEverythingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := s.open(t)
+		before := s.newWorldOn(t, store)
+		before.generate(before.ada)
+		w := s.newWorldOn(t, store, func(c *apitoken.Config) { c.MaxLifetime = 48 * time.Hour; c.MaxIdle = 24 * time.Hour })
+		count := func(status apitoken.Status) int {
+			page, err := w.auth.As(w.ada).List(t.Context(), apitoken.ListParams{Status: status})
+			require.NoError(t, err)
+			for _, tok := range page.Tokens {
+				require.Equal(t, status, tok.Status)
+			}
+			return page.Count
+		}
+		require.Equal(t, 1, count(apitoken.StatusActive))
+		require.Equal(t, 0, count(apitoken.StatusExpired))
+		time.Sleep(24 * time.Hour)
+		require.Equal(t, 0, count(apitoken.StatusActive))
+		require.Equal(t, 1, count(apitoken.StatusExpired))
+	})
+}
+
+func (s Suite) TestAPolicyCanBePreviewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := s.newWorld(t)
+		for range 30 {
+			w.generate(w.ada)
+			w.generate(w.grace)
+		}
+		w.generate(w.eve)
+		inactive, _ := w.generate(w.ada)
+		_, err := w.auth.As(w.ada).Deactivate(t.Context(), inactive.ID)
+		require.NoError(t, err)
+		time.Sleep(48 * time.Hour)
+		fresh, _ := w.generate(w.admin)
+		m := w.auth.As(w.admin)
+
+		got, err := m.PreviewPolicy(t.Context(), apitoken.Policy{MaxLifetime: 24 * time.Hour})
+		require.NoError(t, err)
+		require.Len(t, got.Tokens, 60)
+		require.Equal(t, []string{"ada", "grace"}, got.Owners)
+		got, err = m.PreviewPolicy(t.Context(), apitoken.Policy{MaxLifetime: 72 * time.Hour})
+		require.NoError(t, err)
+		require.Empty(t, got.Tokens)
+		got, err = m.PreviewPolicy(t.Context(), apitoken.Policy{MaxIdle: 24 * time.Hour})
+		require.NoError(t, err)
+		require.Len(t, got.Tokens, 60)
+		for _, tok := range got.Tokens {
+			require.NotEqual(t, fresh.ID, tok.ID)
+			require.NotEqual(t, inactive.ID, tok.ID)
+		}
+		_, err = w.auth.As(w.ada).PreviewPolicy(t.Context(), apitoken.Policy{})
+		require.True(t, isForbidden(err))
+		_, err = m.PreviewPolicy(t.Context(), apitoken.Policy{MaxIdle: -1})
+		require.Equal(t, "policy", fieldOf(err))
+		_, err = w.auth.As(apitoken.Actor{}).PreviewPolicy(t.Context(), apitoken.Policy{})
+		require.True(t, isForbidden(err))
+	})
+}

@@ -1,0 +1,214 @@
+// Package api is the JSON API over which programs manage tokens. docs/api.md
+// describes it. Authorization is up to apitoken.Manager.
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
+)
+
+// A Config has the fields of manage.Config that the API needs.
+type Config struct {
+	Authority     *apitoken.Authority
+	Identify      func(*http.Request) (apitoken.Actor, error)
+	IdentifyToken func(*http.Request, apitoken.Token) (apitoken.Actor, error)
+	Failed        func(*http.Request, error)
+
+	// CrossOrigin detects requests that pages of other sites make.
+	CrossOrigin *http.CrossOriginProtection
+}
+
+// New returns the handler of the API. It expects paths without the prefix under
+// which the API is mounted.
+func New(c Config) http.Handler { return &api{c} }
+
+type api struct{ config Config }
+
+// An operation is what the API does for a method and a path.
+type operation struct {
+	method, path string
+	who          identity
+	query        []string // the names of its query parameters
+	header       string   // the one of conditionHeaders that it supports, "" for none
+	do           func(*call) (any, error)
+	allMistakes  bool // do is also called after mistakes in the body, to report further ones
+}
+
+// operations are all operations. Paths are matched in this order: "tokens/bulk" is
+// no ID. openapi.json describes them.
+var operations = []operation{
+	{method: "GET", path: "permissions", do: withoutBody((*call).permissions)},
+	{method: "GET", path: "tokens", query: listParameters, do: withoutBody((*call).list)},
+	{method: "POST", path: "tokens", do: withBody((*call).generate), allMistakes: true},
+	{method: "POST", path: "tokens/bulk", do: withBody((*call).bulk)},
+	{method: "GET", path: "tokens/{id}", do: withoutBody((*call).get)},
+	{method: "PATCH", path: "tokens/{id}", header: "If-Match", do: withBody((*call).update)},
+	{method: "DELETE", path: "tokens/{id}", do: withoutBody((*call).delete)},
+	{method: "POST", path: "tokens/{id}/rotate", header: "Idempotency-Key", do: withBody((*call).rotate)},
+	{method: "POST", path: "tokens/{id}/end-overlap", do: withBody((*call).endOverlap)},
+	{method: "POST", path: "tokens/{id}/reveal", do: withoutBody((*call).reveal)},
+	{method: "GET", path: "self", who: bearer, do: withoutBody((*call).get)},
+	{method: "DELETE", path: "self", who: bearer, do: withoutBody((*call).delete)},
+	{method: "GET", path: "openapi.json", who: anyone, do: withoutBody((*call).openAPI)},
+}
+
+// match reports whether a path is that of op, and returns the ID in it. It decodes
+// each segment by itself, so that an encoded slash is part of a segment.
+func (op *operation) match(escapedPath string) (id string, ok bool) {
+	want := strings.Split(op.path, "/")
+	got := strings.Split(strings.TrimPrefix(escapedPath, "/"), "/")
+	if len(got) != len(want) {
+		return "", false
+	}
+	for i, segment := range got {
+		text, err := url.PathUnescape(segment)
+		switch {
+		case err != nil || text == "":
+			return "", false
+		case want[i] == "{id}":
+			id = text
+		case want[i] != text:
+			return "", false
+		}
+	}
+	return id, true
+}
+
+// An call is one request to the API.
+type call struct {
+	*api
+	op     *operation
+	w      http.ResponseWriter
+	r      *http.Request
+	id     string // of the token
+	actor  apitoken.Actor
+	query  url.Values // has each of op.query at most once
+	status int        // of the answer, if that has a body
+	wrong  error      // the mistakes of the body, if op.allMistakes
+}
+
+// manager returns the Manager that acts for the actor of the request.
+func (c *call) manager() *apitoken.Manager { return c.config.Authority.As(c.actor) }
+
+// withBody returns the do of an operation whose requests have a body of type B. The
+// function f returns the value to answer as JSON, nil for 204.
+func withBody[B any](f func(*call, *B) (any, error)) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		b := new(B)
+		if c.wrong = jsonbody.Read(c.w, c.r, b); c.wrong != nil && !c.op.allMistakes {
+			return nil, c.wrong
+		}
+		return f(c, b)
+	}
+}
+
+// withoutBody is like withBody for requests without a body.
+func withoutBody(f func(*call) (any, error)) func(*call) (any, error) {
+	return func(c *call) (any, error) {
+		if err := jsonbody.ReadNone(c.r); err != nil {
+			return nil, err
+		}
+		return f(c)
+	}
+}
+
+// ServeHTTP answers a request to the API.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{api: a, w: w, r: r, status: http.StatusOK}
+	if a.isCrossOrigin(r) && !a.config.Authority.HasCredential(r) {
+		a.refuse(w, r, crossOriginError())
+		return
+	}
+	allow, err := c.find()
+	if allow != nil {
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+	}
+	var answer any
+	if err == nil {
+		answer, err = c.answer()
+	}
+	switch {
+	case err != nil:
+		a.refuse(w, r, err)
+	case answer == nil:
+		setHeaders(w.Header())
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		a.write(w, r, c.status, "application/json", answer)
+	}
+}
+
+// find sets c.op and c.id. If no operation has the path and the method of the
+// request, it returns an error, and the methods that the path allows.
+func (c *call) find() (allow []string, err error) {
+	path := ""
+	for i := range operations {
+		op := &operations[i]
+		id, ok := op.match(c.r.URL.EscapedPath())
+		if !ok || path != "" && path != op.path {
+			continue
+		}
+		path = op.path
+		methods := []string{op.method}
+		if op.method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+		if slices.Contains(methods, c.r.Method) {
+			c.op, c.id = op, id
+			return nil, nil
+		}
+		allow = append(allow, methods...)
+	}
+	if path == "" {
+		return nil, kindNotFound.problem("There is nothing at this path.")
+	}
+	return allow, kindMethod.problem("This path allows " + strings.Join(allow, ", ") + ".")
+}
+
+// answer runs the operation, after it has checked who makes the request, its
+// header fields and its query.
+func (c *call) answer() (any, error) {
+	var err error
+	if c.actor, err = c.identify(c.r, c.op.who); err != nil {
+		return nil, err
+	}
+	if c.op.who == bearer {
+		c.id = c.actor.Token.ID()
+	}
+	if err := c.readHeaders(); err != nil {
+		return nil, err
+	}
+	if err := c.readQuery(); err != nil {
+		return nil, err
+	}
+	return c.op.do(c)
+}
+
+// setHeaders sets the header fields of every answer: caches must not keep it, and
+// browsers must not guess its type.
+func setHeaders(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// write answers with v as JSON, or with 503 if v cannot be encoded.
+func (a *api) write(w http.ResponseWriter, r *http.Request, status int, contentType string, v any) {
+	body, err := json.Marshal(v)
+	if err != nil { // a time after the year 9999, which no store should return
+		w.Header().Del("ETag")
+		a.refuse(w, r, err)
+		return
+	}
+	setHeaders(w.Header())
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		w.Write(append(body, '\n'))
+	}
+}

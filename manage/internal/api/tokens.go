@@ -1,0 +1,288 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
+	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
+)
+
+func (c *call) get() (any, error) { return c.token(c.manager().Get(c.r.Context(), c.id)) }
+
+func (c *call) delete() (any, error) { return nil, c.manager().Delete(c.r.Context(), c.id) }
+
+// token answers with a token and its entity tag.
+func (c *call) token(in *apitoken.TokenInfo, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	c.w.Header().Set("ETag", etag(in.Version))
+	return fields.Token{TokenInfo: in}, nil
+}
+
+// tokenAndSecret answers with a token and its new secret.
+func (c *call) tokenAndSecret(in *apitoken.TokenInfo, secret apitoken.Secret, err error) (any, error) {
+	token, err := c.token(in, err)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Token  any    `json:"token"`
+		Secret string `json:"secret"`
+	}{token, secret.Reveal()}, nil
+}
+
+func (c *call) reveal() (any, error) {
+	secret, err := c.manager().Reveal(c.r.Context(), c.id)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Secret string `json:"secret"`
+	}{secret.Reveal()}, nil
+}
+
+func (c *call) permissions() (any, error) {
+	type permission struct {
+		Name        string `json:"name"`
+		Description string `json:"description"`
+		Group       string `json:"group"`
+		Grantable   bool   `json:"grantable"`
+	}
+	list := []permission{}
+	for _, p := range c.config.Authority.Catalog().All() {
+		grantable := slices.Contains(c.actor.Grants, p) && (c.actor.Token.IsZero() || c.actor.Token.Has(p))
+		list = append(list, permission{p.Name(), p.Description(), p.Group(), grantable})
+	}
+	return map[string]any{"permissions": list}, nil
+}
+
+func (c *call) list() (any, error) {
+	l, err := listParams(c.query)
+	if err != nil {
+		return nil, err
+	}
+	page, err := c.manager().List(c.r.Context(), l)
+	if err != nil {
+		return nil, err
+	}
+	tokens := []fields.Token{}
+	for _, in := range page.Tokens {
+		tokens = append(tokens, fields.Token{TokenInfo: in})
+	}
+	var next *string
+	if page.Next != "" {
+		next = &page.Next
+	}
+	return struct {
+		Tokens    []fields.Token `json:"tokens"`
+		Next      *string        `json:"next"`
+		Count     int            `json:"count"`
+		CountMore bool           `json:"count_more"`
+	}{tokens, next, page.Count, page.More}, nil
+}
+
+// A newToken is the body of a request to generate a token.
+type newToken struct {
+	Name            string `json:"name"`
+	Texts           jsonbody.Texts
+	Permissions     jsonbody.Strings     `json:"permissions"`
+	ExpiresIn       *jsonbody.Duration   `json:"expires_in"`
+	ExpiresAt       *jsonbody.Time       `json:"expires_at"`
+	Never           *jsonbody.True       `json:"never"`
+	NotBefore       *jsonbody.TimeOrNull `json:"not_before"`
+	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
+}
+
+func (c *call) generate(b *newToken) (any, error) {
+	g := apitoken.GenerateParams{
+		Name:      b.Name,
+		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
+	}
+	b.Texts.Each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
+	wrong := fields.Errors(c.wrong)
+	if c.wrong != nil && wrong == nil || slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return f.Field == "body" }) {
+		return nil, c.wrong // the body could not be read at all
+	}
+	expiry, member, err := expiryOf(b.ExpiresIn, b.ExpiresAt, b.Never)
+	wrong = append(wrong, fields.Errors(err)...)
+	if member == "" && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] }) {
+		wrong = append(wrong, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"})
+	}
+	g.Permissions, _, err = c.lookUp(b.Permissions, nil)
+	wrong = append(wrong, fields.Errors(err)...)
+	if wrong == nil {
+		g.Expiry = expiry
+	} // else Generate refuses g, which has no expiry, and reports further mistakes
+	in, secret, err := c.manager().Generate(c.r.Context(), g)
+	if wrong != nil {
+		return nil, joinMistakes(wrong, fields.Errors(err))
+	}
+	if err == nil {
+		// Relative, as proxies and handlers may have changed the prefix.
+		c.w.Header().Set("Location", "tokens/"+in.ID)
+		c.status = http.StatusCreated
+	}
+	return c.tokenAndSecret(in, secret, renameField(err, "expiry", member))
+}
+
+// A tokenUpdate is the body of a request to change a token.
+type tokenUpdate struct {
+	Active          *bool   `json:"active"`
+	Name            *string `json:"name"`
+	Texts           jsonbody.Texts
+	Permissions     *jsonbody.Strings    `json:"permissions"`
+	ExpiresAt       *jsonbody.Time       `json:"expires_at"`
+	Never           *jsonbody.True       `json:"never"`
+	NotBefore       *jsonbody.TimeOrNull `json:"not_before"`
+	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
+}
+
+func (c *call) update(b *tokenUpdate) (any, error) {
+	u := apitoken.UpdateParams{
+		Active: b.Active, Name: b.Name,
+		NotBefore: (*time.Time)(b.NotBefore), Networks: (*[]netip.Prefix)(b.AllowedNetworks),
+	}
+	b.Texts.Each(func(f *fields.Text, text *string) { *f.Update(&u) = text })
+	var member string
+	var err error
+	if u.IfVersion, err = c.ifVersion(); err != nil {
+		return nil, err
+	}
+	if u.Expiry, member, err = expiryOf(nil, b.ExpiresAt, b.Never); err != nil {
+		return nil, err
+	}
+	if b.Permissions != nil {
+		before := func() (*apitoken.TokenInfo, error) { return c.manager().Get(c.r.Context(), c.id) }
+		known, unknown, err := c.lookUp(*b.Permissions, before)
+		if err != nil {
+			return nil, err
+		}
+		u.Permissions, u.Unknown = &known, unknown
+	}
+	in, err := c.manager().Update(c.r.Context(), c.id, u)
+	if u.IfVersion != 0 && errors.Is(err, apitoken.ErrConflict) {
+		return nil, kindStaleVersion.problem("The token no longer has the version that If-Match names.")
+	}
+	return c.token(in, renameField(err, "expiry", member))
+}
+
+// expiryOf returns the expiry of a body and the name of its member, "" if the body
+// has none. Two expiries are an error.
+func expiryOf(in *jsonbody.Duration, at *jsonbody.Time, never *jsonbody.True) (e apitoken.Expiry, member string, err error) {
+	say := func(m string, expiry apitoken.Expiry) {
+		if member != "" {
+			err = &apitoken.FieldError{Field: m, Problem: "does not go with " + member}
+			return
+		}
+		e, member = expiry, m
+	}
+	if in != nil {
+		say("expires_in", apitoken.In(time.Duration(*in)))
+	}
+	if at != nil {
+		say("expires_at", apitoken.At(time.Time(*at)))
+	}
+	if never != nil {
+		say("never", apitoken.Never())
+	}
+	return e, member, err
+}
+
+// expiryMembers are the names of the members with an expiry.
+var expiryMembers = map[string]bool{"expires_in": true, "expires_at": true, "never": true}
+
+// joinMistakes joins the mistakes of a body and those that Generate has found: the
+// first of each field.
+func joinMistakes(wrong, core []*apitoken.FieldError) error {
+	known := map[string]bool{"expiry": true} // generate has left it out
+	var all []error
+	for _, f := range append(wrong, core...) {
+		if !known[f.Field] {
+			known[f.Field] = true
+			all = append(all, f)
+		}
+	}
+	return errors.Join(all...)
+}
+
+// renameField replaces the name of a field in err by that of its member or header
+// field, which clients know.
+func renameField(err error, field, member string) error {
+	if errors.Is(err, apitoken.ErrUnavailable) {
+		return err
+	}
+	var said []error
+	for _, f := range fields.Errors(err) {
+		if f.Field == field {
+			f = &apitoken.FieldError{Field: member, Problem: f.Problem}
+		}
+		said = append(said, f)
+	}
+	if said == nil {
+		return err
+	}
+	return errors.Join(said...)
+}
+
+// lookUp returns the permissions with these names. A name that the catalog does not
+// know is an error, unless the token that before returns has it already: then it is
+// one of unknown.
+func (c *call) lookUp(names []string, before func() (*apitoken.TokenInfo, error)) (known []apitoken.Permission, unknown []string, err error) {
+	var had *apitoken.TokenInfo
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		p, err := c.config.Authority.Catalog().Lookup(name)
+		if err == nil {
+			known = append(known, p...)
+			continue
+		}
+		if before != nil && had == nil {
+			var gone error
+			if had, gone = before(); gone != nil {
+				return nil, nil, gone
+			}
+		}
+		if had == nil || !slices.Contains(had.Unknown, name) {
+			return nil, nil, err
+		}
+		unknown = append(unknown, name)
+	}
+	return known, unknown, nil
+}
+
+type rotation struct {
+	Overlap jsonbody.Duration `json:"overlap"`
+}
+
+func (c *call) rotate(b *rotation) (any, error) {
+	in, secret, err := c.manager().Rotate(c.r.Context(), c.id, time.Duration(b.Overlap), c.r.Header.Get("Idempotency-Key"))
+	return c.tokenAndSecret(in, secret, renameField(err, "idempotency_key", "Idempotency-Key"))
+}
+
+type overlapEnd struct {
+	Keep string `json:"keep"`
+}
+
+func (c *call) endOverlap(b *overlapEnd) (any, error) {
+	return c.token(c.manager().EndOverlap(c.r.Context(), c.id, apitoken.Keep(b.Keep)))
+}
+
+type bulkChange struct {
+	Action string           `json:"action"`
+	IDs    jsonbody.Strings `json:"ids"`
+}
+
+func (c *call) bulk(b *bulkChange) (any, error) {
+	done, err := c.manager().Bulk(c.r.Context(), apitoken.BulkParams{Action: apitoken.Action(b.Action), IDs: b.IDs})
+	if stopped, ok := errors.AsType[*apitoken.BulkError](err); ok {
+		p := problemOf(stopped.Err)
+		p.ID, p.Done, p.Failed, p.cause = stopped.ID, append([]string{}, done...), b.IDs[len(done):], err
+		return nil, p
+	}
+	return map[string][]string{"done": done}, err
+}

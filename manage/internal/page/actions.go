@@ -1,0 +1,73 @@
+package page
+
+import (
+	"net/url"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// A tokenAction is a link or button for a change of a token.
+type tokenAction struct {
+	Name, Label string
+	Link        string
+	Danger      bool
+	Not         string // why the change would be refused; "" if it is offered
+}
+
+// actions returns the changes of a token that the page offers to the actor. It makes
+// no authorization decisions: apitoken.Manager checks the change again.
+func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []tokenAction {
+	mine := in.Owner == rq.actor.User
+	var lacking []string
+	for _, p := range in.Permissions {
+		if !mayGrant(rq.actor, p) {
+			lacking = append(lacking, p.Name())
+		}
+	}
+	ungrantable := ""
+	if lacking != nil {
+		ungrantable = "you do not have " + joinAnd(lacking[:min(3, len(lacking))]) + " yourself"
+	}
+	var list []tokenAction
+	add := func(name, label, not string, danger bool) {
+		link := rq.at.base + "tokens/" + in.ID + "/" + name
+		if back != "" {
+			link += "?" + url.Values{"back": {back}}.Encode()
+		}
+		list = append(list, tokenAction{name, label, link, danger, not})
+	}
+	switch in.Status {
+	case apitoken.StatusNewer:
+		return nil
+	case apitoken.StatusDamaged:
+		not := ""
+		if !rq.actor.ManageOthers {
+			not = "only those who manage the tokens of others can delete a damaged one"
+		}
+		add("delete", "Delete", not, true)
+		return list
+	}
+	if mine {
+		not := ungrantable
+		switch {
+		case in.Rotation != nil:
+			not = "a rotation is not over yet"
+		case in.Status != apitoken.StatusActive:
+			not = "only an active token can be rotated"
+		}
+		add("rotate", "Rotate", not, false)
+	}
+	switch {
+	case in.DeactivatedAt.IsZero():
+		add("deactivate", "Deactivate", "", false)
+	case mine && in.DeactivatedBy != in.Owner:
+		add("activate", "Activate", "someone else than you deactivated it", false)
+	default:
+		add("activate", "Activate", ungrantable, false)
+		if !mine && in.DeactivatedBy == in.Owner {
+			add("deactivate", "Deactivate too", "", false)
+		}
+	}
+	add("delete", "Delete", "", true)
+	return list
+}

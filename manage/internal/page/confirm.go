@@ -1,0 +1,74 @@
+package page
+
+import (
+	"github.com/apitoken-go/apitoken"
+)
+
+// A confirmData is the data of the page that confirms a change of a token.
+type confirmData struct {
+	layout
+	Token    *apitoken.TokenInfo
+	Heading  string
+	Effects  []string
+	LastUsed when
+	Uses     apitoken.LastUse
+	State    tokenState
+	Action   string // the address to which the form is sent
+	Button   string
+	Danger   bool
+	Back     string // the list from which the user came, "" for none
+	Cancel   string // the address of the link "Cancel"
+	Keep     string // the secret that end-overlap keeps
+	Not      string // why the change would be refused
+}
+
+// confirmation returns a confirmData for the token of the request. If there is none, it
+// answers the request itself and reports false.
+func (h *handler) confirmation(rq *request) (*confirmData, bool) {
+	in, err := h.manager(rq).Get(rq.Context(), rq.at.id)
+	if err != nil {
+		h.refuse(rq, err)
+		return nil, false
+	}
+	p := &confirmData{
+		layout: h.newPage(rq, listOf(rq.actor, in), ""), Token: in, State: h.state(in, rq.now),
+		LastUsed: lastUsed(in, rq.now), Uses: in.LastUsed(), Action: rq.at.page,
+		Cancel: rq.at.base + "tokens/" + in.ID,
+	}
+	if back, ok := parseBack(rq.FormValue("back")); ok {
+		p.Back = rq.FormValue("back")
+		p.Cancel = rq.at.base + back.link()
+	}
+	for _, a := range h.actions(rq, in, "") {
+		if a.Name == rq.at.page {
+			p.Not = a.Not
+		}
+	}
+	return p, true
+}
+
+// listOf returns the page whose list has the token.
+func listOf(a apitoken.Actor, in *apitoken.TokenInfo) string {
+	if in.Owner != a.User {
+		return pageAll
+	}
+	return pageMine
+}
+
+// refuseChange shows the confirmation again, with the reason why the change was refused.
+func (h *handler) refuseChange(rq *request, err error, describe func(*confirmData)) {
+	problem, ok := problemOf(err)
+	if !ok {
+		h.refuse(rq, err)
+		return
+	}
+	p, ok := h.confirmation(rq)
+	if !ok {
+		return
+	}
+	problem.Field = ""
+	p.Problems, p.Not = []formProblem{problem}, ""
+	p.Keep = rq.FormValue("keep")
+	describe(p)
+	h.render(rq, statusOf(err), "confirm", p)
+}

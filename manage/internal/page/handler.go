@@ -1,0 +1,180 @@
+// Package page is the web page on which people manage API tokens: HTML that the
+// server makes, with forms that work without JavaScript. Authorization is up to
+// apitoken.Manager.
+package page
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/signin"
+)
+
+// A Config has the fields of manage.Config that the page needs.
+type Config struct {
+	Authority *apitoken.Authority
+	Identify  func(*http.Request) (apitoken.Actor, error)
+	SignIn    http.Handler
+	Routes    []apitoken.Route
+	Service   string
+	Home      string
+	Scheme    string
+	Failed    func(*http.Request, error)
+
+	// CrossOrigin detects requests that pages of other sites make. New sets its
+	// DenyHandler.
+	CrossOrigin *http.CrossOriginProtection
+}
+
+// New returns the handler of the page. It may get paths with or without the prefix
+// under which the page is mounted.
+func New(c Config) http.Handler {
+	h := &handler{config: c, now: time.Now, tickets: newTickets()}
+	c.CrossOrigin.SetDenyHandler(http.HandlerFunc(h.crossOrigin))
+	guarded := c.CrossOrigin.Handler(http.HandlerFunc(h.serve))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		setHeaders(w.Header())
+		guarded.ServeHTTP(w, r)
+	})
+}
+
+type handler struct {
+	config  Config
+	now     func() time.Time
+	tickets *tickets
+}
+
+// A request is an HTTP request for a page by a user who is signed in.
+type request struct {
+	*http.Request
+	w     http.ResponseWriter
+	actor apitoken.Actor
+	at    location
+	now   time.Time
+}
+
+// setHeaders sets the header fields of every answer. The page has no inline style or
+// script, and the policy forbids them: a text that was not escaped could do nothing.
+func setHeaders(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
+		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
+// maxForm is the length of the longest form, in bytes. It has room for a thousand
+// permissions with long names.
+const maxForm = 256 << 10
+
+// serve answers a request that no page of another site made.
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
+	at := locate(r.URL.Path)
+	if at.page == pageAsset {
+		serveAsset(w, r, at.id)
+		return
+	}
+	if r.URL.Path == "" { // http.StripPrefix has removed a prefix without the slash at its end
+		here, query, _ := strings.Cut(r.RequestURI, "?")
+		to := path.Base(here) + "/"
+		if query != "" {
+			to += "?" + query
+		}
+		seeOther(w, to)
+		return
+	}
+	rq := &request{Request: r, w: w, at: at, now: h.now()}
+	actor, err := signin.Ask("Config.Identify", func() (apitoken.Actor, error) { return h.config.Identify(r) })
+	rq.actor = actor
+	switch {
+	case errors.Is(err, signin.ErrNotSignedIn) && h.config.SignIn != nil:
+		h.config.SignIn.ServeHTTP(w, r)
+		return
+	case errors.Is(err, signin.ErrNotSignedIn):
+		h.fail(rq, http.StatusUnauthorized, "You are not signed in", "Sign in to manage your API tokens.")
+		return
+	case err != nil:
+		h.failed(rq, fmt.Errorf("Config.Identify: %w", err))
+		h.fail(rq, http.StatusServiceUnavailable, "We can’t tell who you are just now", "Signing in does not work at the moment. Try again in a minute.")
+		return
+	case signin.Incomplete("", actor) != "":
+		h.fail(rq, http.StatusForbidden, "You can’t manage API tokens", "You are signed in, but do not belong to an environment.")
+		return
+	}
+	if r.Method == http.MethodPost {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if err := r.ParseForm(); err != nil {
+			h.fail(rq, http.StatusBadRequest, "The form could not be read", "It was incomplete or too long. Nothing was changed.")
+			return
+		}
+	}
+	h.dispatch(rq)
+}
+
+// dispatch calls the method for the page of the request.
+func (h *handler) dispatch(rq *request) {
+	var get, post func(*request)
+	switch rq.at.page {
+	case pageMine, pageAll:
+		get = h.list
+	case pageGenerate:
+		get, post = h.generateForm, h.generate
+	case pageBulk:
+		get, post = h.bulkForm, h.bulk
+	case pageToken:
+		get = h.token
+	case "reveal":
+		get, post = h.backToToken, h.reveal
+	case "rotate":
+		get, post = h.rotateForm, h.rotate
+	case "end-overlap":
+		get, post = h.endOverlapForm, h.endOverlap
+	case "activate", "deactivate", "delete":
+		get, post = h.changeForm, h.change
+	default:
+		h.fail(rq, http.StatusNotFound, "There is nothing here", "The address may be mistyped, or what it named is gone.")
+		return
+	}
+	switch rq.Method {
+	case http.MethodGet, http.MethodHead:
+		get(rq)
+		return
+	case http.MethodPost:
+		if post != nil {
+			post(rq)
+			return
+		}
+	}
+	allow := "GET, HEAD"
+	if post != nil {
+		allow += ", POST"
+	}
+	rq.w.Header().Set("Allow", allow)
+	h.fail(rq, http.StatusMethodNotAllowed, "That can’t be done here", "This page is for looking at only.")
+}
+
+// manager returns the Manager that acts for the user.
+func (h *handler) manager(rq *request) *apitoken.Manager {
+	return h.config.Authority.As(rq.actor)
+}
+
+// crossOrigin refuses a request that a page of another site made.
+func (h *handler) crossOrigin(w http.ResponseWriter, r *http.Request) {
+	rq := &request{Request: r, w: w, at: locate(r.URL.Path), now: h.now()}
+	h.fail(rq, http.StatusForbidden, "This came from another site",
+		"Another site has sent this form in your name. Nothing was changed. If it was you, open the page itself and try again.")
+}
+
+// seeOther redirects to a relative address. http.Redirect would resolve the address
+// against a path that http.StripPrefix may have shortened.
+func seeOther(w http.ResponseWriter, to string) {
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}

@@ -1,0 +1,45 @@
+package page
+
+import (
+	"net/http"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+func (h *handler) endOverlapForm(rq *request) {
+	p, ok := h.confirmation(rq)
+	if !ok {
+		return
+	}
+	p.Keep = rq.FormValue("keep")
+	if p.Token.Rotation == nil {
+		p.Not = "the rotation is over already, and only one secret is valid"
+	}
+	h.describeOverlap(p)
+	h.render(rq, http.StatusOK, "confirm", p)
+}
+
+func (h *handler) describeOverlap(p *confirmData) {
+	if p.Keep != string(apitoken.KeepOld) {
+		p.Keep = string(apitoken.KeepNew)
+		p.Title, p.Button = "End the old secret now?", "End the old secret"
+		p.Effects = []string{"Requests with the old secret are refused from now on. The new one stays valid."}
+	} else {
+		p.Title, p.Button, p.Danger = "Take the rotation back?", "Take it back", true
+		p.Effects = []string{"Requests with the new secret are refused from now on. The old one stays valid, for as long as the token.",
+			"Do this if the new secret was lost, or something can’t be changed over to it."}
+	}
+	if r := p.Token.Rotation; r != nil && !r.OldLastUsedAt.IsZero() {
+		p.Effects = append(p.Effects, "The old secret was last used "+relativeTime(p.Now, r.OldLastUsedAt).Text+".")
+	}
+	p.Heading = p.Title
+}
+
+func (h *handler) endOverlap(rq *request) {
+	keep := apitoken.Keep(rq.PostForm.Get("keep"))
+	if _, err := h.manager(rq).EndOverlap(rq.Context(), rq.at.id, keep); err != nil {
+		h.refuseChange(rq, err, h.describeOverlap)
+		return
+	}
+	seeOther(rq.w, rq.at.base+"tokens/"+rq.at.id+"?done=kept-"+string(keep))
+}

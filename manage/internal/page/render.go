@@ -1,0 +1,93 @@
+package page
+
+import (
+	"bytes"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// A layout is the data that every page has.
+type layout struct {
+	Title    string
+	Base     string // the relative address of the path under which the page is mounted
+	Here     string // the page that the navigation marks
+	Service  string
+	Home     string
+	Actor    apitoken.Actor // zero if nobody is signed in
+	Notice   string         // what the last form has done
+	Problems []formProblem
+	Now      time.Time
+}
+
+// SignedIn reports whether the request has a user.
+func (p *layout) SignedIn() bool { return p.Actor.User != "" }
+
+// Problem returns the problem of the element with this ID, "" for none.
+func (p *layout) Problem(field string) string {
+	if i := slices.IndexFunc(p.Problems, func(pr formProblem) bool { return pr.Field == field }); i >= 0 {
+		return p.Problems[i].Text
+	}
+	return ""
+}
+
+func (p *layout) page() *layout { return p }
+
+// newPage returns a layout.
+func (h *handler) newPage(rq *request, here, title string) layout {
+	return layout{
+		Title: title, Base: rq.at.base, Here: here, Actor: rq.actor, Now: rq.now,
+		Service: h.config.Service, Home: h.config.Home,
+	}
+}
+
+var templateFuncs = template.FuncMap{
+	"asset":  func(name string) string { return assetNames[name] },
+	"count":  plural,
+	"number": formatNumber,
+	"date":   formatDate,
+	"moment": relativeTime,
+	"change": describeEntry,
+	"source": sourceLabel,
+	// A title can have no markup such as <bdi> around a name in a right-to-left
+	// script, so these are the characters for it (Unicode UAX 9).
+	"isolate": func(s string) string { return "\u2068" + s + "\u2069" },
+	"initial": func(s string) string {
+		for _, c := range s {
+			return strings.ToUpper(string(c))
+		}
+		return ""
+	},
+}
+
+var templates = parseTemplates("list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message")
+
+func parseTemplates(pages ...string) map[string]*template.Template {
+	shared := template.Must(template.New("").Funcs(templateFuncs).ParseFS(files, "templates/layout.html", "templates/parts.html"))
+	all := make(map[string]*template.Template)
+	for _, name := range pages {
+		all[name] = template.Must(template.Must(shared.Clone()).ParseFS(files, "templates/"+name+".html"))
+	}
+	return all
+}
+
+// render answers with a page. It writes nothing before the template was executed, so
+// that an error leaves no half of a page.
+func (h *handler) render(rq *request, status int, name string, data interface{ page() *layout }) {
+	var out bytes.Buffer
+	if err := templates[name].ExecuteTemplate(&out, "layout", data); err != nil {
+		slog.ErrorContext(rq.Context(), "apitoken: page "+name, "error", err)
+		http.Error(rq.w, "the page could not be made", http.StatusInternalServerError)
+		return
+	}
+	rq.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	rq.w.WriteHeader(status)
+	if rq.Method != http.MethodHead {
+		rq.w.Write(out.Bytes())
+	}
+}

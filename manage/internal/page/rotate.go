@@ -1,0 +1,130 @@
+package page
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// A rotateData is the data of the form that rotates a token.
+type rotateData struct {
+	layout
+	Token    *apitoken.TokenInfo
+	Ticket   string
+	Overlaps []expiryOption
+	LastUsed when
+	Uses     apitoken.LastUse
+	Back     string
+	Cancel   string
+	Not      string
+}
+
+var overlapChoices = []struct {
+	value, label, what string
+	d                  time.Duration
+}{
+	{"0", "End it at once", "If the secret may be known to others", 0},
+	{"1h", "1 hour", "", time.Hour},
+	{"24h", "24 hours", "", 24 * time.Hour},
+	{"168h", "7 days", "", 7 * 24 * time.Hour},
+}
+
+// rotateForm shows the form that rotates a token.
+func (h *handler) rotateForm(rq *request) { h.askRotate(rq, http.StatusOK, nil) }
+
+// askRotate answers with the form that rotates a token.
+func (h *handler) askRotate(rq *request, status int, problems []formProblem) {
+	c, ok := h.confirmation(rq)
+	if !ok {
+		return
+	}
+	p := &rotateData{
+		layout: c.layout, Token: c.Token, Ticket: newTicket(rq.now), LastUsed: c.LastUsed, Uses: c.Uses,
+		Back: c.Back, Cancel: c.Cancel, Not: c.Not,
+	}
+	if c.Token.Owner != rq.actor.User {
+		p.Not = "only its owner may rotate a token"
+	}
+	p.Title, p.Problems = "Rotate this API token", problems
+	end, _ := h.end(c.Token)
+	for _, o := range overlapChoices {
+		x := expiryOption{Value: o.value, Label: o.label, Date: o.what, Selected: rq.PostFormValue("overlap") == o.value}
+		if o.d > 0 {
+			until := rq.now.Add(o.d)
+			if !end.IsZero() && until.After(end) {
+				x.Date = "Until it expires, sooner than that"
+			} else {
+				x.Date = "Until " + until.UTC().Format("Mon, 2 January, 15:04") + " UTC"
+			}
+		}
+		p.Overlaps = append(p.Overlaps, x)
+	}
+	h.render(rq, status, "rotate", p)
+}
+
+// rotate rotates a token and shows the new secret.
+func (h *handler) rotate(rq *request) {
+	var overlap time.Duration
+	chosen := false
+	for _, o := range overlapChoices {
+		if o.value == rq.PostForm.Get("overlap") {
+			overlap, chosen = o.d, true
+		}
+	}
+	ticket := rq.PostForm.Get("ticket")
+	_, ok := ticketTime(ticket)
+	switch {
+	case !chosen:
+		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"overlap", "Choose how long the old secret stays valid."}})
+		return
+	case !ok:
+		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"", "The form was incomplete. Check it and try again."}})
+		return
+	}
+	if _, first := h.tickets.use(rq.actor, ticket); !first {
+		h.alreadyRotated(rq)
+		return
+	}
+	var in *apitoken.TokenInfo
+	var secret apitoken.Secret
+	before, err := h.manager(rq).Get(rq.Context(), rq.at.id)
+	if err == nil {
+		in, secret, err = h.manager(rq).Rotate(rq.Context(), rq.at.id, overlap, ticket)
+	}
+	// Another process has rotated it. If the service keeps secrets, Rotate returns the
+	// new secret again, without an error.
+	if err == apitoken.ErrAlreadyRotated || err == nil && in.Version == before.Version {
+		h.alreadyRotated(rq)
+		return
+	}
+	if err != nil {
+		h.tickets.came(rq.actor, ticket, "")
+		if problem, ok := problemOf(err); ok {
+			problem.Field = ""
+			h.askRotate(rq, statusOf(err), []formProblem{problem})
+			return
+		}
+		h.refuse(rq, err)
+		return
+	}
+	h.tickets.came(rq.actor, ticket, in.ID)
+	p := h.secretPage(rq, in, secret)
+	p.Title, p.Rotated = "API token rotated", true
+	if in.Rotation != nil {
+		p.Old = relativeTime(rq.now, in.Rotation.OldValidUntil)
+	}
+	h.render(rq, http.StatusOK, "secret", p)
+}
+
+// alreadyRotated answers a form that was sent before.
+func (h *handler) alreadyRotated(rq *request) {
+	m := &messageData{
+		layout:  h.newPage(rq, pageMine, "This API token was rotated already"),
+		Heading: "This API token was rotated already",
+		Text: "The same form was sent twice, for instance by reloading the page. It was not rotated again, and the new secret is not shown again here. " +
+			"If you did not copy it, open the token: there you can show it, if this service keeps secrets, or else take the rotation back while the old secret is valid, or rotate again.",
+		Link: rq.at.base + "tokens/" + rq.at.id, Label: "Open the token",
+	}
+	h.render(rq, http.StatusOK, "message", m)
+}

@@ -1,0 +1,75 @@
+package page
+
+import (
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// warnBefore is the time before its end for which an expiry is marked.
+const warnBefore = 7 * 24 * time.Hour
+
+// expires returns the words for the end of a token.
+func (h *handler) expires(in *apitoken.TokenInfo, now time.Time) when {
+	end, _ := h.end(in)
+	if end.IsZero() {
+		return when{Text: "Never expires"}
+	}
+	w := relativeTime(now, end)
+	switch {
+	case !now.Before(end):
+		w.Level = "bad"
+	case end.Sub(now) <= warnBefore:
+		w.Level = "warn"
+	}
+	return w
+}
+
+// end returns the end of a token, zero for none, and whether the policy sets it.
+func (h *handler) end(in *apitoken.TokenInfo) (end time.Time, byPolicy bool) {
+	most := h.config.Authority.Policy().MaxLifetime
+	if most <= 0 {
+		return in.ExpiresAt, false
+	}
+	limit := in.CreatedAt.Add(most)
+	if in.ExpiresAt.IsZero() || limit.Before(in.ExpiresAt) {
+		return limit, true
+	}
+	return in.ExpiresAt, false
+}
+
+func lastUsed(in *apitoken.TokenInfo, now time.Time) when {
+	switch {
+	case !in.LastUsed().At.IsZero():
+		return relativeTime(now, in.LastUsed().At)
+	case !in.UseRecorded:
+		return when{Text: "Not recorded"}
+	}
+	return when{Text: "Never used"}
+}
+
+// A tokenState is a status: its label, its color and the reason for it.
+type tokenState struct{ Label, Level, Why string }
+
+func (h *handler) state(in *apitoken.TokenInfo, now time.Time) tokenState {
+	switch in.Status {
+	case apitoken.StatusActive:
+		return tokenState{"Active", "good", ""}
+	case apitoken.StatusInactive:
+		return tokenState{"Deactivated", "off", "by " + in.DeactivatedBy}
+	case apitoken.StatusPending:
+		return tokenState{"Not yet valid", "info", "valid " + relativeTime(now, in.NotBefore).Text}
+	case apitoken.StatusExpired:
+		if end, _ := h.end(in); end.IsZero() || now.Before(end) {
+			return tokenState{"Expired", "bad", "not used for too long"}
+		}
+		return tokenState{"Expired", "bad", ""}
+	}
+	switch in.Status {
+	case apitoken.StatusDamaged:
+		return tokenState{"Damaged", "bad", "somebody changed it in the database, and it is refused"}
+	case apitoken.StatusNewer:
+		return tokenState{"Of a newer version", "bad", "a later version of this service changed it; until this one is brought up to date, it is refused"}
+	}
+	return tokenState{string(in.Status), "off", ""}
+}

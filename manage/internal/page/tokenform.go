@@ -1,0 +1,131 @@
+package page
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
+)
+
+// A tokenForm is the token that a form asks for.
+type tokenForm struct {
+	apitoken.GenerateParams
+	end func(created time.Time) time.Time // the expiry of the token; zero: never
+}
+
+// same reports whether a token is what the form asks for.
+func (a tokenForm) same(in *apitoken.TokenInfo) bool {
+	lacks := func(p apitoken.Permission) bool { return !slices.Contains(in.Permissions, p) }
+	differs := func(f fields.Field) bool { return f.Text.Value(in) != *f.Text.Generate(&a.GenerateParams) }
+	return in.Name == a.Name && !slices.ContainsFunc(fields.Texts, differs) &&
+		len(in.Permissions) == len(a.Permissions) && !slices.ContainsFunc(a.Permissions, lacks) &&
+		in.ExpiresAt.Equal(a.end(in.CreatedAt)) && in.NotBefore.Equal(a.NotBefore) && slices.Equal(in.Networks, a.Networks)
+}
+
+// asked reads a form. Problems are missing values and values that cannot be parsed. It
+// does not check the rules of apitoken.Manager.
+func (h *handler) asked(q url.Values) (g tokenForm, problems []formProblem) {
+	wrong := func(field, text string) { problems = append(problems, formProblem{field, text}) }
+	g.Name = strings.TrimSpace(q.Get("name"))
+	for _, f := range fields.Texts {
+		*f.Text.Generate(&g.GenerateParams) = strings.TrimSpace(q.Get(f.Name))
+	}
+	if g.Name == "" {
+		wrong("name", "Enter a name that says what the token is for.")
+	}
+	switch chosen := q.Get("expires"); chosen {
+	case "":
+		wrong("expires", "Choose when the token expires.")
+	case "never":
+		g.Expiry, g.end = apitoken.Never(), func(time.Time) time.Time { return time.Time{} }
+	case "date":
+		end, err := endOfDay(q.Get("date"))
+		if err != nil {
+			wrong("date", "Enter the date on which the token expires.")
+			break
+		}
+		g.Expiry, g.end = apitoken.At(end), func(time.Time) time.Time { return end }
+	default:
+		d, ok := parseDays(chosen)
+		if !ok {
+			wrong("expires", "Choose one of the expiries.")
+			break
+		}
+		g.Expiry, g.end = apitoken.In(d), func(created time.Time) time.Time { return created.Add(d) }
+	}
+	if len(q["permission"]) == 0 {
+		wrong("permissions", "Select at least one permission.")
+	} else if perms, err := h.config.Authority.Catalog().Lookup(slices.Compact(slices.Sorted(slices.Values(q["permission"])))...); err != nil {
+		problem, _ := problemOf(err)
+		problems = append(problems, problem)
+	} else {
+		g.Permissions = perms
+	}
+	if s := q.Get("not_before"); s != "" {
+		t, err := time.Parse("2006-01-02T15:04", s)
+		if err != nil {
+			wrong("not_before", "Enter a date and a time, or nothing.")
+		}
+		g.NotBefore = t
+	}
+	var err error
+	if g.Networks, err = parseNetworks(q.Get("networks")); err != nil {
+		problem, _ := problemOf(err)
+		problems = append(problems, problem)
+	}
+	return g, problems
+}
+
+const dateLayout = "2006-01-02"
+
+// endOfDay returns the end of a day: a token that expires on a day can be used all that
+// day.
+func endOfDay(date string) (time.Time, error) {
+	day, err := time.Parse(dateLayout, date)
+	return day.Add(oneDay), err
+}
+
+var daysPattern = regexp.MustCompile(`^[1-9][0-9]{0,4}d$`)
+
+// parseDays parses a number of days such as "30d".
+func parseDays(s string) (time.Duration, bool) {
+	if !daysPattern.MatchString(s) {
+		return 0, false
+	}
+	n, _ := strconv.Atoi(strings.TrimSuffix(s, "d"))
+	return time.Duration(n) * oneDay, true
+}
+
+// parseNetworks parses networks and single addresses, separated by lines, spaces or
+// commas. The networks are as a store returns them.
+func parseNetworks(text string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, s := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ';' || c <= ' ' }) {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(s); err == nil && a.Zone() == "" {
+				p = netip.PrefixFrom(a, a.BitLen())
+			}
+		}
+		if err != nil || !p.IsValid() {
+			return nil, &apitoken.FieldError{Field: "allowed_networks", Problem: fmt.Sprintf("contains %.60q, which is no network: write for example 192.0.2.0/24 or 2001:db8::/32", s)}
+		}
+		switch a := p.Addr(); {
+		case !a.Is4In6():
+			p = p.Masked()
+		case p.Bits() >= 96: // Generate refuses the others
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96).Masked()
+		}
+		list = append(list, p)
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	return slices.Compact(list), nil
+}

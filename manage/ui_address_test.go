@@ -1,0 +1,91 @@
+package manage_test
+
+import (
+	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken/manage"
+)
+
+func TestUIAssetsAreKeptByTheirContent(t *testing.T) {
+	s := newUISite(t, nil)
+	page := s.do("ada", "", nil).body
+	links := regexp.MustCompile(`(?:href|src)="\./(assets/[a-z]+\.[0-9a-f]{12}\.[a-z]+)"`).FindAllStringSubmatch(page, -1)
+	require.Len(t, links, 3)
+	for _, link := range links {
+		a := s.do("", link[1], nil)
+		require.Equal(t, 200, a.StatusCode, "nobody needs to be signed in")
+		assert.Contains(t, a.Header.Get("Cache-Control"), "immutable")
+		assert.Contains(t, []string{"text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml"}, a.Header.Get("Content-Type"))
+		assert.Equal(t, 405, s.do("ada", link[1], url.Values{}).StatusCode)
+	}
+	for _, path := range []string{"assets/page.css", "assets/", "assets/..%2fui.go", "assets/page.000000000000.css"} {
+		assert.NotEqual(t, 200, s.do("", path, nil).StatusCode, path)
+	}
+}
+
+// Every link and every form of every page leads to an existing address, under every
+// path.
+func TestUIThePageWorksUnderAnyPath(t *testing.T) {
+	for _, mount := range []struct{ path, strip string }{
+		{"/", ""}, {"/manage/", ""}, {"/manage/", "/manage"}, {"/a/b/c/", ""}, {"/a/b/c/", "/a/b/c"}, {"/a/b/c/", "/a"}, {"/tokens/", ""}, {"/all/generate/", ""},
+	} {
+		s := newUISite(t, nil)
+		for i := range 60 {
+			s.generate("admin", fmt.Sprintf("Token %d", i))
+		}
+		in := s.generate("ada", "Laptop")
+		_, err := s.auth.As(s.actors["ada"]).Deactivate(t.Context(), in.ID)
+		require.NoError(t, err)
+		page, err := manage.NewUI(s.config)
+		require.NoError(t, err)
+		mux := http.NewServeMux()
+		mux.Handle(mount.path, http.StripPrefix(mount.strip, page))
+		s.handler, s.mount = mux, mount.path
+
+		seen, todo := map[string]bool{}, []string{mount.path}
+		for len(todo) > 0 && len(seen) < 120 {
+			path := todo[0]
+			todo = todo[1:]
+			if seen[path] {
+				continue
+			}
+			seen[path] = true
+			a := s.do("admin", strings.TrimPrefix(path, mount.path), nil)
+			require.Equal(t, 200, a.StatusCode, "%+v: %s", mount, path)
+			base, err := url.Parse("https://acme.example" + path)
+			require.NoError(t, err)
+			for _, m := range regexp.MustCompile(`(?:href|src|action)="([^"#]*)`).FindAllStringSubmatch(a.body, -1) {
+				to, err := base.Parse(html.UnescapeString(m[1]))
+				require.NoError(t, err)
+				require.True(t, strings.HasPrefix(to.Path, mount.path), "%+v: %s leads to %s", mount, path, to)
+				require.Equal(t, "acme.example", to.Host)
+				if !strings.HasSuffix(to.Path, "/reveal") {
+					todo = append(todo, to.RequestURI())
+				}
+			}
+		}
+		assert.Greater(t, len(seen), 60, mount)
+
+		form := s.do("admin", "tokens/"+in.ID+"/activate?back=all%3Fq%3Dlap", nil)
+		done := s.do("admin", "tokens/"+in.ID+"/activate", url.Values{"back": {form.hidden("back")}})
+		assert.Equal(t, "all?q=lap&done=activated", done.goesTo(s, "tokens/"+in.ID+"/activate"), mount)
+	}
+
+	s := newUISite(t, nil)
+	page, err := manage.NewUI(s.config)
+	require.NoError(t, err)
+	s.handler = http.StripPrefix("/x/manage", page)
+	s.mount = "/x/manage"
+	a := s.do("ada", "?q=x", nil)
+	assert.Equal(t, 303, a.StatusCode)
+	assert.Equal(t, "manage/?q=x", a.Header.Get("Location"), "the slash that relative links need")
+}
