@@ -107,8 +107,10 @@ type Config struct {
 
 	// Audit is asked before every change and every reveal, and an error stops
 	// it: a ForbiddenError is returned as it is, any other as ErrUnavailable.
-	// It is asked once, and must answer within StoreTimeout. Observe is told
-	// afterwards how it went.
+	// It must answer within StoreTimeout. Where somebody else changes the token
+	// meanwhile it is asked again, about what would be written now, so that it may be
+	// asked more than once for a change; of a deactivation only if the token was
+	// deactivated meanwhile. Observe is told afterwards how it went.
 	Audit func(context.Context, Event) error
 
 	// StoreTimeout is how long a request or a change waits for the store; 0
@@ -188,6 +190,7 @@ type Authority struct {
 	cache       *cache    // nil with NoCache
 	follower    *follower // nil without a cache, or if the store is no Watcher
 
+	turns   turns
 	refused refusalCounters
 	moves   atomic.Bool // WithoutQueryToken has moved a token into a context
 

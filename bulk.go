@@ -42,8 +42,7 @@ func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err er
 	var do, may func(id string) error
 	allowed := func(rule edit) func(id string) error {
 		return func(id string) error {
-			_, _, _, err := m.prepare(ctx, b.Action, id, 0, rule)
-			return err
+			return m.prepare(ctx, &change{action: b.Action, id: id, edit: rule})
 		}
 	}
 	switch b.Action {

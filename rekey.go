@@ -46,6 +46,9 @@ func (a *Authority) Rekey(ctx context.Context, how RekeyParams) (RekeyProgress, 
 
 const rekeyBatch = 256
 
+// maxTries bounds how often a record is rekeyed again because a change came between.
+const maxTries = 16
+
 func (a *Authority) rekey(ctx context.Context, how RekeyParams, p *RekeyProgress) error {
 	if !a.ready() {
 		return unavailable(errors.New("apitoken: the Authority was not made by New"))
