@@ -145,7 +145,9 @@ type Config struct {
 	// and how many calls of OwnerPermissions; others wait for one to end, at
 	// most for StoreTimeout or OwnerTimeout. 0 means 64. A quarter as many more
 	// are kept for tokens that are in memory and have to be read anew, so that a
-	// flood of unknown ones does not keep them waiting.
+	// flood of unknown ones does not keep them waiting. As many calls of Managers
+	// run in the store, and in Audit, an eighth as many lists, and besides a quarter
+	// as many revocations, which so wait for none of the others.
 	MaxConcurrentLookups int
 }
 
@@ -194,7 +196,8 @@ type Authority struct {
 	refused refusalCounters
 	moves   atomic.Bool // WithoutQueryToken has moved a token into a context
 
-	lookups, renewals, storeGate, owners, auditGate *gate
+	lookups, renewals, owners *gate
+	lanes                     lanes
 }
 
 // New checks a configuration and makes an [Authority] of it. All mistakes are
@@ -303,11 +306,10 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		now:         now,
 		started:     now(),
 
-		lookups:   newGate("the store", c.StoreTimeout, c.MaxConcurrentLookups),
-		renewals:  newGate("the store", c.StoreTimeout, max(1, c.MaxConcurrentLookups/4)),
-		storeGate: newGate("the store", c.StoreTimeout, 0),
-		owners:    newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),
-		auditGate: newGate("Config.Audit", c.StoreTimeout, 0),
+		lookups:  newGate("the store", c.StoreTimeout, c.MaxConcurrentLookups),
+		renewals: newGate("the store", c.StoreTimeout, max(1, c.MaxConcurrentLookups/4)),
+		owners:   newGate("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),
+		lanes:    newLanes(c.MaxConcurrentLookups, c.StoreTimeout),
 	}
 	a.config.IntegrityKeys, a.config.EncryptionKeys = slices.Clone(c.IntegrityKeys), slices.Clone(c.EncryptionKeys)
 	if err := a.checkKeys(); err != nil {

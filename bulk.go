@@ -45,6 +45,9 @@ func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err er
 			return m.prepare(ctx, &change{action: b.Action, id: id, edit: rule})
 		}
 	}
+	if b.Action == actionDeactivate || b.Action == actionDelete {
+		m = m.revocation()
+	}
 	switch b.Action {
 	case actionActivate:
 		do = func(id string) error { _, err := m.Activate(ctx, id); return err }

@@ -9,6 +9,7 @@ import (
 // with [ErrUnknownToken]. Where tokens can be imported, owners cannot delete one
 // that somebody else has deactivated, as they could import it again.
 func (m *Manager) Delete(ctx context.Context, id string) error {
+	m = m.revocation()
 	before, err := m.deletable(ctx, id)
 	if err == nil {
 		err = m.audit(ctx, m.event(actionDelete, id, before, nil))

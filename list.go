@@ -67,7 +67,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 
 // page reads a page from the store and checks it.
 func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
-	page, err := storeCall(ctx, m.a, func(ctx context.Context) (Page, error) { return m.a.store.List(ctx, q) })
+	page, err := through(ctx, m.a.lanes.lists, func(ctx context.Context) (Page, error) { return m.a.store.List(ctx, q) })
 	if err != nil {
 		return nil, Page{}, unavailable(err)
 	}

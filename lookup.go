@@ -251,15 +251,15 @@ func (a *Authority) readRow(ctx context.Context, id string) (*row, error) {
 
 // storeCall runs f, which calls the store on behalf of a Manager.
 func storeCall[T any](ctx context.Context, a *Authority, f func(context.Context) (T, error)) (T, error) {
-	return through(ctx, a.storeGate, f)
+	return through(ctx, a.lanes.others.store, f)
 }
 
 // storeWrite runs f, which changes a token in the store. When it returns, this
 // node has forgotten what the token was, however the change ended: it may have
 // been made although the answer was lost, or be made after we have given up.
-func (a *Authority) storeWrite(ctx context.Context, id string, f func(context.Context) error) error {
+func (a *Authority) storeWrite(ctx context.Context, g *gate, id string, f func(context.Context) error) error {
 	defer a.cache.invalidate(id)
-	_, err := storeCall(ctx, a, func(ctx context.Context) (struct{}, error) {
+	_, err := through(ctx, g, func(ctx context.Context) (struct{}, error) {
 		defer a.cache.invalidate(id)
 		return struct{}{}, f(ctx)
 	})

@@ -42,13 +42,14 @@ type Actor struct {
 // [FieldError], or [ErrUnavailable]. After ErrUnavailable a change may or may not
 // have been made. Errors may wrap these.
 type Manager struct {
-	a     *Authority
-	actor Actor
+	a        *Authority
+	actor    Actor
+	revoking bool // it goes the way of revocations
 }
 
 // As returns a Manager that acts for actor. It costs nothing: make one for each
 // request. What the actor may do is checked by its methods.
-func (a *Authority) As(actor Actor) *Manager { return &Manager{a, actor} }
+func (a *Authority) As(actor Actor) *Manager { return &Manager{a: a, actor: actor} }
 
 // Get returns a token. One that the actor may not see is [ErrNotFound], as one that
 // does not exist.
@@ -77,7 +78,7 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	if !validID(id) {
 		return nil, ErrNotFound
 	}
-	e, err := storeCall(ctx, m.a, func(ctx context.Context) (*row, error) { return m.a.readRow(ctx, id) })
+	e, err := through(ctx, m.lane().store, func(ctx context.Context) (*row, error) { return m.a.readRow(ctx, id) })
 	switch {
 	case errors.Is(err, ErrNotFound):
 		m.a.cache.invalidate(id)
@@ -97,7 +98,7 @@ func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
 // write runs a change of the store. An error is one of Store's sentinels as it
 // is, or wraps ErrUnavailable.
 func (m *Manager) write(ctx context.Context, id string, f func(context.Context) error) error {
-	err := m.a.storeWrite(ctx, id, f)
+	err := m.a.storeWrite(ctx, m.lane().store, id, f)
 	for _, sentinel := range []error{ErrExists, ErrNotFound, ErrConflict} {
 		if errors.Is(err, sentinel) {
 			return sentinel
@@ -215,7 +216,7 @@ func (m *Manager) audit(ctx context.Context, ev Event) error {
 		return nil
 	}
 	ev.Time = m.a.now()
-	_, err := through(ctx, m.a.auditGate, func(ctx context.Context) (struct{}, error) {
+	_, err := through(ctx, m.lane().audit, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, m.a.config.Audit(ctx, ev)
 	})
 	if _, veto := errors.AsType[*ForbiddenError](err); err == nil || veto {

@@ -94,7 +94,7 @@ func (a *Authority) rekeyOne(ctx context.Context, rec Record, adopt bool, p *Rek
 		if next == nil {
 			return nil
 		}
-		err = a.storeWrite(ctx, rec.ID, func(ctx context.Context) error { return a.store.Replace(ctx, next.rec) })
+		err = a.storeWrite(ctx, a.lanes.others.store, rec.ID, func(ctx context.Context) error { return a.store.Replace(ctx, next.rec) })
 		switch {
 		case err == nil:
 			p.Rekeyed++
