@@ -193,6 +193,7 @@ type Authority struct {
 	follower    *follower // nil without a cache, or if the store is no Watcher
 
 	turns   turns
+	blocks  blocks
 	refused refusalCounters
 	moves   atomic.Bool // WithoutQueryToken has moved a token into a context
 
@@ -368,6 +369,7 @@ func (a *Authority) Close() error {
 		return nil
 	}
 	var errs [2]error
+	a.blocks.close(a.config.StoreTimeout)
 	if a.follower != nil {
 		errs[0] = a.follower.close(a.config.StoreTimeout)
 	}

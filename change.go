@@ -18,6 +18,7 @@ type change struct {
 	id        string
 	ifVersion int64
 	edit      edit
+	since     *row // if it is tried again, later: the version that was read at first
 
 	before, after *row // the version that was read, and the next one, ready to be written
 	fields        []string
@@ -27,7 +28,10 @@ type change struct {
 // change reads a token, judges and edits a copy, and writes that if nobody else
 // wrote meanwhile; otherwise it begins again, until Config.StoreTimeout has passed.
 func (m *Manager) change(ctx context.Context, action Action, id string, ifVersion int64, f edit) (*TokenInfo, error) {
-	c := &change{action: action, id: id, ifVersion: ifVersion, edit: f}
+	return m.make(ctx, &change{action: action, id: id, ifVersion: ifVersion, edit: f})
+}
+
+func (m *Manager) make(ctx context.Context, c *change) (*TokenInfo, error) {
 	err := m.authorize()
 	if err == nil {
 		wait, cancel := context.WithTimeout(ctx, m.a.config.StoreTimeout)
@@ -35,7 +39,7 @@ func (m *Manager) change(ctx context.Context, action Action, id string, ifVersio
 		for try := 0; ; try++ {
 			var r rank
 			r, err = m.try(ctx, wait, c)
-			if err != ErrConflict || ifVersion != 0 || !backOff(wait, r, try) {
+			if err != ErrConflict || c.ifVersion != 0 || !backOff(wait, r, try) {
 				break
 			}
 		}
@@ -43,10 +47,16 @@ func (m *Manager) change(ctx context.Context, action Action, id string, ifVersio
 	if c.before != nil && c.fields == nil {
 		// What is so already may be another node's doing, of which this one has
 		// not heard; to who is told of it here, it holds here.
-		m.a.cache.invalidate(id)
+		m.a.cache.invalidate(c.id)
 	}
 	if err == nil && c.fields == nil {
+		if c.before.rec.Status == StatusActive && c.action == actionActivate {
+			m.unblock(c.before)
+		}
 		return m.a.info(c.before), nil
+	}
+	if m.revoking {
+		err = mayBeLive(err)
 	}
 	m.observe(ctx, m.changeEvent(c), err)
 	if err != nil {
@@ -77,7 +87,22 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r rank, err error) 
 			return r, err
 		}
 	}
-	return r, m.write(ctx, c.id, func(ctx context.Context) error { return m.a.store.Replace(ctx, c.after.rec) })
+	err = m.write(ctx, c.id, func(ctx context.Context) error { return m.a.store.Replace(ctx, c.after.rec) })
+	switch before, inactive := c.before, c.after.rec.Status == StatusInactive; {
+	case !slices.Contains(c.fields, "active"):
+	case err == nil:
+		m.a.blocks.end(c.id, func(*block) bool { return true })
+	case inactive && errors.Is(err, ErrUnavailable) && c.since == nil:
+		again := change{action: c.action, id: c.id, ifVersion: c.ifVersion, edit: c.edit, since: before}
+		m.unwritten(ctx, before, func(ctx context.Context) error {
+			_, err := m.make(ctx, new(again))
+			if err == ErrConflict && c.ifVersion != 0 {
+				return nil // the token is no longer the one that was meant
+			}
+			return err
+		})
+	}
+	return r, err
 }
 
 // turn waits for the turn of a change. A revocation goes on without it, as whoever
@@ -106,6 +131,9 @@ func (m *Manager) prepare(ctx context.Context, c *change) (err error) {
 	}
 	if c.ifVersion != 0 && c.ifVersion != c.before.rec.Version {
 		return ErrConflict
+	}
+	if c.since != nil && settled(&c.since.rec, &c.before.rec) {
+		return nil
 	}
 	now := micro(m.a.now())
 	rec := c.before.rec.clone()

@@ -13,6 +13,8 @@ type facts struct {
 	life   *life // nil: not asked
 	policy Policy
 
+	blocked bool // this node could not write that it is deactivated
+
 	environment answer // the request is about that of the token
 	address     answer // the token may be used from there
 	owner       answer // the owner exists
@@ -59,7 +61,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrUnavailable, f.environment == failed)
 	against.add(ErrEnvironment, f.environment == no)
 	if l := f.life; l != nil {
-		against.add(ErrDeactivated, l.inactive)
+		against.add(ErrDeactivated, l.inactive || f.blocked)
 		against.add(ErrExpired, past(f.policy.expiry(l), f.now))
 		against.add(ErrIdle, f.policy.idle(l, f.now))
 		against.add(ErrNotYetValid, f.now < l.notBefore)

@@ -35,7 +35,7 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	}
 	l := r.rec.life()
 	x := &Explanation{ExpiresAt: moment(m.a.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
-	f := facts{life: &l, until: noTime, policy: m.a.policy}
+	f := facts{life: &l, until: noTime, policy: m.a.policy, blocked: m.a.blocks.has(id)}
 	if from.IsValid() {
 		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
 	}

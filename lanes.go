@@ -33,7 +33,10 @@ func (m *Manager) revocation() *Manager {
 	return &Manager{a: m.a, actor: m.actor, revoking: true}
 }
 
-// revokes reports whether an update can only be meant to take something away.
+// revokes reports whether an update may be meant to take something away.
 func (u *UpdateParams) revokes() bool {
-	return u.Name == nil && u.Description == nil && (u.Active == nil || !*u.Active)
+	if u.Active != nil {
+		return !*u.Active
+	}
+	return u.Name == nil && u.Description == nil
 }

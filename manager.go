@@ -40,7 +40,13 @@ type Actor struct {
 //
 // Methods report [ErrNotFound], [ErrConflict], a [ForbiddenError], a
 // [FieldError], or [ErrUnavailable]. After ErrUnavailable a change may or may not
-// have been made. Errors may wrap these.
+// have been made; a token that was to be deactivated or deleted may still be accepted.
+// Errors may wrap these.
+//
+// If the store does not take a deactivation or a deletion that was allowed, this
+// process refuses the token all the same, and tries again until the store answers,
+// asking Config.Audit each time; not if somebody has changed the status of the token
+// meanwhile. It knows of 1,000 such tokens at most, and of none after it has ended.
 type Manager struct {
 	a        *Authority
 	actor    Actor

@@ -332,6 +332,7 @@ func (a *Authority) verify(q *request, v *verdict) {
 	}
 	e, secret := v.token.entry(), v.token.secret()
 	f.until, f.life, f.policy, f.now = e.until(secret), &e.life, a.policy, a.clock(v.at)
+	f.blocked = a.blocks.has(e.id())
 	a.surroundings(q, v, &f)
 	against = evaluate(&f)
 	if v.reason = against.first(); v.reason != "" {

@@ -131,7 +131,7 @@ func apiProblemOf(err error) *apiProblem {
 }
 
 func apiNoAnswer() *apiProblem {
-	return apiUnavailable.problem("The service cannot answer just now. If this was a change, it is not known whether it was made. Try again.")
+	return apiUnavailable.problem("The service cannot answer just now. If this was a change, it is not known whether it was made, and a token that was to be revoked may still be accepted. Try again.")
 }
 
 // apiSentence makes a sentence of a rule, which may be the service's own.

@@ -125,7 +125,7 @@ func (ui *ui) refuse(rq *uiRequest, err error) {
 	ui.failed(rq, err)
 	text := "API tokens can’t be read at the moment. Try again in a minute."
 	if rq.Method == http.MethodPost {
-		text = "It is not known whether the change was made. Look before you try again."
+		text = "It is not known whether the change was made: a token that you wanted to stop may still be accepted. Look before you try again."
 	}
 	ui.fail(rq, http.StatusServiceUnavailable, "API tokens are unavailable just now", text)
 }
