@@ -41,7 +41,7 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	}
 	effective := r.perms
 	owner, limited, err := m.a.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
-	f.owner, x.Err = ownerAnswer(err)
+	f.owner, x.Err = ownerAnswer(ctx, err)
 	if f.owner == yes {
 		if limited {
 			effective = r.perms.and(owner)

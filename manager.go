@@ -244,6 +244,8 @@ func (m *Manager) observe(ctx context.Context, ev Event, cause error) {
 	switch {
 	case errors.Is(cause, errNewerRecord):
 		ev.Reason = errNewerRecord
+	case failure(ctx, cause) == abandoned:
+		ev.Reason = errCanceled
 	case errors.Is(cause, ErrUnavailable):
 		ev.Reason = ErrUnavailable
 	}

@@ -276,7 +276,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			Time: v.at, Action: actionUse, Reason: v.reason,
 			TokenID: v.id, Source: q.raw.source,
 		}
-		if v.reason == ErrUnavailable || v.reason == errNewerRecord {
+		if v.reason == ErrUnavailable || v.reason == errNewerRecord || v.reason == errCanceled {
 			ev.Err = v.err
 		}
 		if !v.token.IsZero() {
@@ -392,7 +392,7 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 		secret.digest = digest(c.secret)
 	}
 	if e, v.err = a.find(q.ctx, v, hash, e, fresh, &secret); v.err != nil {
-		f.record = recordAnswer(v.err)
+		f.record = recordAnswer(q.ctx, v.err)
 		return
 	}
 	which := e.find(&secret)
@@ -407,12 +407,20 @@ func (a *Authority) identify(q *request, v *verdict, f *facts) {
 }
 
 // recordAnswer reads the error of find.
-func recordAnswer(err error) answer {
+func recordAnswer(ctx context.Context, err error) answer {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return no
 	case errors.Is(err, errNewerRecord):
 		return newer
+	}
+	return failure(ctx, err)
+}
+
+// failure tells a client that went away from a question that nobody could answer.
+func failure(ctx context.Context, err error) answer {
+	if ctx.Err() == context.Canceled && errors.Is(err, context.Canceled) {
+		return abandoned
 	}
 	return failed
 }
@@ -457,7 +465,7 @@ func (a *Authority) surroundings(q *request, v *verdict, f *facts) {
 // that. A powerless owner may do nothing.
 func (a *Authority) limit(ctx context.Context, tok *Token) (owner answer, powerless bool, err error) {
 	perms, _, err := a.ownerPermissions(ctx, tok.Environment(), tok.Owner())
-	if owner, err = ownerAnswer(err); owner != yes {
+	if owner, err = ownerAnswer(ctx, err); owner != yes {
 		return owner, false, err
 	}
 	if tok.x == nil {
@@ -469,12 +477,12 @@ func (a *Authority) limit(ctx context.Context, tok *Token) (owner answer, powerl
 
 // ownerAnswer reads the error of ownerPermissions: whether the owner exists, and
 // why that is not known.
-func ownerAnswer(err error) (answer, error) {
+func ownerAnswer(ctx context.Context, err error) (answer, error) {
 	switch {
 	case errors.Is(err, ErrNoOwner):
 		return no, nil
 	case err != nil:
-		return failed, err
+		return failure(ctx, err), err
 	}
 	return yes, nil
 }

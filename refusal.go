@@ -69,6 +69,7 @@ func (r *Refusal) Problem() Problem {
 var (
 	refusedUnavailable = newRefusal(ErrUnavailable, "", unavailableProblem)
 	refusedNewer       = newRefusal(errNewerRecord, "", unavailableProblem)
+	refusedCanceled    = newRefusal(errCanceled, "", unavailableProblem)
 
 	unavailableProblem = Problem{
 		Type: problemTypes + "unavailable", Title: "Authentication unavailable", Status: http.StatusServiceUnavailable,
@@ -91,6 +92,8 @@ func (a *Authority) refuse(reason Reason, c *rawCredential, requirement *Require
 		return refusedUnavailable
 	case reason == errNewerRecord:
 		return refusedNewer
+	case reason == errCanceled:
+		return refusedCanceled
 	}
 	return s.invalid[reason.index()]
 }
