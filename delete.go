@@ -45,7 +45,7 @@ func (m *Manager) deletable(ctx context.Context, id string) (*row, error) {
 	case errors.Is(r.wrong, errNewerRecord):
 		return nil, unavailable(r.wrong)
 	case r.wrong != nil && !m.actor.ManageOthers:
-		return r, &ForbiddenError{Rule: "the record of the token is damaged: only those who manage the tokens of others can delete it"}
+		return r, damaged(r.wrong)
 	case r.wrong != nil:
 		return r, nil
 	}

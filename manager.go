@@ -71,7 +71,7 @@ func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 func (m *Manager) visible(ctx context.Context, id string) (*row, error) {
 	r, err := m.look(ctx, id)
 	if err == nil && r.wrong != nil {
-		return nil, unavailable(r.wrong)
+		return nil, damaged(r.wrong)
 	}
 	return r, err
 }
@@ -94,7 +94,7 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	case e.rec.Environment == m.actor.Environment && (m.owns(e) || m.actor.ManageOthers):
 		return e, nil
 	case e.wrong != nil: // nobody knows whose it is
-		return nil, unavailable(e.wrong)
+		return nil, damaged(e.wrong)
 	}
 	return nil, ErrNotFound
 }

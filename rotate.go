@@ -21,8 +21,10 @@ var (
 	// ErrNotRotating: there is no old secret to keep.
 	ErrNotRotating = errors.New("apitoken: the token is not being rotated")
 
-	// ErrNotRevealable: the secret was not kept, so that it cannot be shown.
-	ErrNotRevealable = errors.New("apitoken: the secret was not kept")
+	// ErrNotRevealable: the secret was not kept, so that it cannot be shown. An error
+	// that wraps it says why one that was kept cannot: its key is no longer in
+	// Config.EncryptionKeys, or what is stored was changed. Rotate the token then.
+	ErrNotRevealable = errors.New("apitoken: the secret cannot be shown")
 )
 
 // A Rotation is what people see of a rotation while both secrets are valid.
@@ -172,7 +174,8 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenI
 }
 
 // Reveal shows the newest secret of the actor's own token again. It is
-// ErrNotRevealable unless Config.EncryptionKeys were set when the token was made. Each
+// ErrNotRevealable unless Config.EncryptionKeys were set when the token was made, and
+// if it can no longer be decrypted. Each
 // reveal is audited and observed like a change.
 func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 	e, err := m.visible(ctx, id)

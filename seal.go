@@ -164,19 +164,19 @@ func (a *Authority) decryptSecret(rec *Record, s *SecretRecord) (string, error) 
 	}
 	key, ok := ring(a.config.EncryptionKeys).find(s.EncryptionKeyID)
 	if !ok {
-		return "", unavailable(fmt.Errorf("apitoken: the secret is encrypted under the key %.40q, which is not in Config.EncryptionKeys", s.EncryptionKeyID))
+		return "", fmt.Errorf("%w: it is encrypted under the key %.40q, which is not in Config.EncryptionKeys", ErrNotRevealable, s.EncryptionKeyID)
 	}
 	aead, err := chacha20poly1305.NewX([]byte(key.reveal()))
 	if err != nil {
 		return "", unavailable(err)
 	}
 	if len(s.Ciphertext) < aead.NonceSize() {
-		return "", unavailable(errors.New("apitoken: the encrypted secret is too short"))
+		return "", fmt.Errorf("%w: what is stored of it is too short", ErrNotRevealable)
 	}
 	nonce, box := s.Ciphertext[:aead.NonceSize()], s.Ciphertext[aead.NonceSize():]
 	secret, err := aead.Open(nil, nonce, box, secretData(rec, s))
 	if err != nil || string(digestBytes(string(secret))) != string(s.Digest) {
-		return "", unavailable(errors.New("apitoken: the encrypted secret was changed, or is of another token"))
+		return "", fmt.Errorf("%w: what is stored of it was changed, or is of another token", ErrNotRevealable)
 	}
 	return string(secret), nil
 }

@@ -654,3 +654,19 @@ func TestAnAddressOfATokenIsShownAsItIs(t *testing.T) {
 		assert.Equal(t, []any{a.object}, list.at("tokens"), "a list shows what a single answer shows")
 	})
 }
+
+func TestAKeptSecretThatCannotBeDecryptedIsToBeRotated(t *testing.T) {
+	w := newAPIWorld(t)
+	info, _ := w.generate("ada")
+	rec, err := w.store.Get(t.Context(), info.ID)
+	require.NoError(t, err)
+	rec.Secrets[0].EncryptionKeyID = "gone"
+	rec.Version++
+	require.NoError(t, w.store.Replace(t.Context(), rec))
+	a := w.do("POST", "tokens/"+info.ID+"/reveal", "", apiAs("ada"))
+	assert.Equal(t, http.StatusConflict, a.status)
+	assert.Equal(t, "secret_unreadable", a.text("code"))
+	assert.Empty(t, a.header["Retry-After"])
+	assert.Equal(t, http.StatusOK, w.do("POST", "tokens/"+info.ID+"/rotate", `{"overlap":"0s"}`, apiAs("ada")).status)
+	assert.Equal(t, http.StatusOK, w.do("POST", "tokens/"+info.ID+"/reveal", "", apiAs("ada")).status)
+}

@@ -63,6 +63,7 @@ var (
 	apiMethod          = apiKind{http.StatusMethodNotAllowed, "method_not_allowed", "Method not allowed"}
 	apiConflict        = apiKind{http.StatusConflict, "conflict", "Changed meanwhile"}
 	apiExists          = apiKind{http.StatusConflict, "exists", "Exists already"}
+	apiUnreadable      = apiKind{http.StatusConflict, "secret_unreadable", "Secret not readable"}
 	apiRotating        = apiKind{http.StatusConflict, "rotating", "Rotation under way"}
 	apiAlreadyRotated  = apiKind{http.StatusConflict, "already_rotated", "Rotated already"}
 	apiNotRotating     = apiKind{http.StatusConflict, "not_rotating", "No rotation under way"}
@@ -114,6 +115,8 @@ func apiProblemOf(err error) *apiProblem {
 	switch {
 	case errors.Is(err, apitoken.ErrNotFound):
 		return apiNotFound.problem("There is no such token.")
+	case errors.Is(err, apitoken.ErrNotRevealable) && err != apitoken.ErrNotRevealable:
+		return apiUnreadable.problem("The secret was kept, but can no longer be decrypted. Rotate the token.")
 	case errors.Is(err, apitoken.ErrNotRevealable):
 		return apiNotRevealable.problem("The secret was not kept, so that it cannot be shown.")
 	case errors.Is(err, apitoken.ErrConflict):
