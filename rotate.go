@@ -61,7 +61,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 		switch {
 		case !m.owns(before):
 			return nil, &ForbiddenError{Rule: "only its owner may rotate a token"}
-		case m.a.policy.Status(rec, now) != StatusActive:
+		case m.a.policy.Status(rec, m.judged()) != StatusActive:
 			return nil, &ForbiddenError{Rule: "only an active token can be rotated"}
 		}
 		if err := m.mayGrant(before.known); err != nil {
@@ -73,7 +73,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 		} else if i > 0 {
 			return nil, ErrAlreadyRotated
 		}
-		if rec.rotating(now) {
+		if rec.rotating(m.judged()) {
 			return nil, ErrRotating
 		}
 		old := rec.Secrets[0]
@@ -107,6 +107,11 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	}
 	return info, NewSecret(m.a.grammar.text(id, secret)), nil
 }
+
+// judged returns now by the clock of requests, by which a token or a secret that they
+// refuse is not valid here either. What is written is by the wall clock alone: a clock that was
+// ahead when the process began gives nothing a longer life on other nodes.
+func (m *Manager) judged() time.Time { return moment(m.a.clock(m.a.now())) }
 
 // ended is until when a secret is valid that somebody has ended: until before any
 // time that a clock may show, as it must not live on where one is behind.
@@ -153,11 +158,12 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenI
 			return nil, ErrNotRotating
 		}
 		first, second := &rec.Secrets[0], &rec.Secrets[1]
+		rotating := rec.rotating(m.judged())
 		keptOld := first.CreatedAt.Before(second.CreatedAt) // by an earlier call
 		switch {
-		case !rec.rotating(now) && keptOld == (keep == KeepOld):
+		case !rotating && keptOld == (keep == KeepOld):
 			return nil, nil
-		case !rec.rotating(now):
+		case !rotating:
 			return nil, ErrNotRotating
 		}
 		if keep == KeepOld {
