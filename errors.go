@@ -67,7 +67,7 @@ func damaged(wrong error) error {
 	if errors.Is(wrong, errNewerRecord) {
 		return unavailable(wrong)
 	}
-	rule := "the record of the token is damaged: it can only be deleted, by those who manage the tokens of others"
+	rule := "the record of the token is damaged: those who manage the tokens of others can delete it, and an operator can adopt it"
 	return fmt.Errorf("%w (%w)", &ForbiddenError{Rule: rule}, wrong)
 }
 

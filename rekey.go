@@ -12,6 +12,11 @@ type RekeyParams struct {
 	// wrote them: for the one time when Config.IntegrityKeys are introduced.
 	AdoptWithoutMAC bool
 
+	// Adopt is asked about each record that is damaged, which whoever wrote it may have
+	// forged, and is shown the token as it would be: true authenticates it. nil leaves
+	// all of them alone.
+	Adopt func(*TokenInfo) bool
+
 	// After is the ID to continue after, "" to begin.
 	After string
 
@@ -68,7 +73,7 @@ func (a *Authority) rekey(ctx context.Context, how RekeyParams, p *RekeyProgress
 			if rec.ID <= p.Last && p.Seen > 0 {
 				return unavailable(errors.New("apitoken: the store scans in circles"))
 			}
-			if err := a.rekeyOne(ctx, rec, how.AdoptWithoutMAC, p); err != nil {
+			if err := a.rekeyOne(ctx, rec, &how, p); err != nil {
 				return err
 			}
 			p.Seen++
@@ -83,14 +88,20 @@ func (a *Authority) rekey(ctx context.Context, how RekeyParams, p *RekeyProgress
 	}
 }
 
-func (a *Authority) rekeyOne(ctx context.Context, rec Record, adopt bool, p *RekeyProgress) error {
+func (a *Authority) rekeyOne(ctx context.Context, rec Record, how *RekeyParams, p *RekeyProgress) error {
 	for range maxTries {
-		next, err := a.rekeyed(rec, adopt)
+		ev := Event{Action: actionRekey, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner}
+		next, err := a.rekeyed(rec, how.AdoptWithoutMAC)
 		if err != nil {
+			next = a.adopted(rec, how)
+		}
+		if err != nil && next == nil {
 			p.Refused++
-			_ = a.observe(ctx, &Event{Time: a.now(), Action: actionRekey, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
+			ev.Time, ev.Err = a.now(), err
+			_ = a.observe(ctx, &ev)
 			return nil
 		}
+		adopted := err != nil
 		if next == nil {
 			return nil
 		}
@@ -98,6 +109,10 @@ func (a *Authority) rekeyOne(ctx context.Context, rec Record, adopt bool, p *Rek
 		switch {
 		case err == nil:
 			p.Rekeyed++
+			if adopted {
+				ev.Time, ev.After = a.now(), a.info(next)
+				_ = a.observe(ctx, &ev)
+			}
 			return nil
 		case errors.Is(err, ErrNotFound):
 			return nil // deleted meanwhile
@@ -113,6 +128,21 @@ func (a *Authority) rekeyOne(ctx context.Context, rec Record, adopt bool, p *Rek
 		}
 	}
 	return ErrConflict
+}
+
+// adopted returns the next version of a damaged record, if it is a record otherwise
+// and the operator takes it; else nil.
+func (a *Authority) adopted(rec Record, how *RekeyParams) *row {
+	if how.Adopt == nil || len(a.config.IntegrityKeys) == 0 {
+		return nil
+	}
+	rec = rec.clone()
+	rec.Version++
+	next, err := a.withMAC(rec)
+	if err != nil || !how.Adopt(a.info(next)) {
+		return nil
+	}
+	return next
 }
 
 // rekeyed returns the next version of a record under the newest keys, nil if it

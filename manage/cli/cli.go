@@ -115,6 +115,7 @@ type call struct {
 	check             bool
 	format            string
 	rekeyParams       apitoken.RekeyParams
+	adopt             string
 }
 
 // Run runs one command, which args begin with, and returns the exit code.
