@@ -3,6 +3,7 @@ package apitoken_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -75,4 +76,38 @@ func TestADamagedRecordIsAdoptedAsItIsShown(t *testing.T) {
 	_, err = rekey(func(*apitoken.TokenInfo) bool { return true })
 	require.Error(t, err)
 	assert.Empty(t, shown)
+}
+
+// One token that its owner changes all the time does not stop all others.
+func TestARekeyGoesOnPastARecordThatChangesAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := memory.New()
+		g := newRig(t, func(c *apitoken.Config) {
+			c.Store, c.IntegrityKeys = store, []apitoken.Key{testKeyNamed(t, "a")}
+		})
+		busy, _ := g.generate(t)
+		for range 20 {
+			g.generate(t)
+		}
+		g = newRig(t, func(c *apitoken.Config) {
+			c.Store = conflictingFor{store, busy.ID}
+			c.IntegrityKeys = []apitoken.Key{testKeyNamed(t, "b"), testKeyNamed(t, "a")}
+		})
+		p, err := g.Rekey(t.Context(), apitoken.RekeyParams{})
+		assert.ErrorContains(t, err, "1 tokens could not be rekeyed")
+		assert.Equal(t, apitoken.RekeyProgress{Seen: 21, Rekeyed: 20, Refused: 1, Last: p.Last}, p)
+	})
+}
+
+// A conflictingFor always has a conflict for one token.
+type conflictingFor struct {
+	*memory.Store
+	id string
+}
+
+func (s conflictingFor) Replace(ctx context.Context, rec apitoken.Record) error {
+	if rec.ID == s.id {
+		return apitoken.ErrConflict
+	}
+	return s.Store.Replace(ctx, rec)
 }

@@ -55,9 +55,11 @@ func situations(f func(situation, *facts)) {
 				l.notBefore = testNow + 1
 			case 7:
 				l.inactive, l.expires, l.used, l.notBefore = true, testNow, noTime, testNow+1
+			case 8:
+				f.blocked = true
 			}
 			f.life = &l
-		}, "", "good", "inactive", "expired", "too old", "idle", "early", "all four")},
+		}, "", "good", "inactive", "expired", "too old", "idle", "early", "all four", "blocked")},
 		{"environment", answers(func(f *facts, a answer) { f.environment = a }, "", "same", "other", "unknown")},
 		{"address", answers(func(f *facts, a answer) { f.address = a }, "", "inside", "outside", "unknown")},
 		{"owner", answers(func(f *facts, a answer) {
@@ -96,7 +98,9 @@ var answers = []struct {
 	{ErrRetiredSecret, func(s situation) bool { return s["life"] != "" && s["until"] == "past" }},
 	{ErrUnavailable, func(s situation) bool { return s["environment"] == "unknown" }},
 	{ErrEnvironment, func(s situation) bool { return s["environment"] == "other" }},
-	{ErrDeactivated, func(s situation) bool { return s["life"] == "inactive" || s["life"] == "all four" }},
+	{ErrDeactivated, func(s situation) bool {
+		return s["life"] == "inactive" || s["life"] == "blocked" || s["life"] == "all four"
+	}},
 	{ErrExpired, func(s situation) bool {
 		return s["life"] == "expired" || s["life"] == "too old" || s["life"] == "all four"
 	}},

@@ -28,7 +28,7 @@ type RekeyParams struct {
 type RekeyProgress struct {
 	Seen    int    // tokens looked at
 	Rekeyed int    // of them, those that needed it
-	Refused int    // left alone: the MAC is broken or missing, or a key is
+	Refused int    // left alone: the MAC is broken or missing, a key is, or it changes all the time
 	Last    string // ID of the last token looked at, for RekeyParams.After
 }
 
@@ -51,7 +51,8 @@ func (a *Authority) Rekey(ctx context.Context, how RekeyParams) (RekeyProgress, 
 
 const rekeyBatch = 256
 
-// maxTries bounds how often a record is rekeyed again because a change came between.
+// maxTries bounds how often a record is rekeyed again because a change came between:
+// one that changes all the time does not stop all others.
 const maxTries = 16
 
 func (a *Authority) rekey(ctx context.Context, how RekeyParams, p *RekeyProgress) error {
@@ -89,11 +90,14 @@ func (a *Authority) rekey(ctx context.Context, how RekeyParams, p *RekeyProgress
 }
 
 func (a *Authority) rekeyOne(ctx context.Context, rec Record, how *RekeyParams, p *RekeyProgress) error {
-	for range maxTries {
+	for try := 0; ; try++ {
 		ev := Event{Action: actionRekey, TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner}
 		next, err := a.rekeyed(rec, how.AdoptWithoutMAC)
 		if err != nil {
 			next = a.adopted(rec, how)
+		}
+		if err == nil && try == maxTries {
+			next, err = nil, ErrConflict
 		}
 		if err != nil && next == nil {
 			p.Refused++
@@ -119,6 +123,7 @@ func (a *Authority) rekeyOne(ctx context.Context, rec Record, how *RekeyParams, 
 		case !errors.Is(err, ErrConflict):
 			return unavailable(err)
 		}
+		backOff(ctx, narrowing, try)
 		rec, err = storeCall(ctx, a, func(ctx context.Context) (Record, error) { return a.store.Get(ctx, rec.ID) })
 		if errors.Is(err, ErrNotFound) {
 			return nil
@@ -127,7 +132,6 @@ func (a *Authority) rekeyOne(ctx context.Context, rec Record, how *RekeyParams, 
 			return unavailable(err)
 		}
 	}
-	return ErrConflict
 }
 
 // adopted returns the next version of a damaged record, if it is a record otherwise
