@@ -90,20 +90,19 @@ func TestATokenWhoseRevocationCannotBeWrittenIsRefusedHereUntilItIs(t *testing.T
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				asked := 0
+				var asked atomic.Int64
 				s, g, another, in, secret := fullRigs(t, func(c *apitoken.Config) {
-					c.Audit = func(context.Context, apitoken.Event) error { asked++; return nil }
+					c.Audit = func(context.Context, apitoken.Event) error { asked.Add(1); return nil }
 				})
 				s.full.Store(true)
-				asked = 0
+				asked.Store(0)
 				err := revoke(g.As(admin), in.ID)
 				require.ErrorIs(t, err, apitoken.ErrUnavailable)
 				assert.ErrorContains(t, err, "the token may still be accepted")
-				assert.Equal(t, 1, asked)
-				g.events = nil
+				assert.EqualValues(t, 1, asked.Load())
 				time.Sleep(soon)
 				assert.Equal(t, 401, g.get(secret))
-				assert.Equal(t, apitoken.ErrDeactivated, g.events[len(g.events)-1].Reason)
+				assert.Equal(t, apitoken.ErrDeactivated, g.lastEvent().Reason)
 				x, err := g.As(ada).Explain(t.Context(), in.ID, apitoken.All(wireRead), networkless)
 				require.NoError(t, err)
 				assert.Equal(t, []apitoken.Reason{apitoken.ErrDeactivated}, x.Reasons)
@@ -113,10 +112,10 @@ func TestATokenWhoseRevocationCannotBeWrittenIsRefusedHereUntilItIs(t *testing.T
 				time.Sleep(soon)
 				assert.NotEqual(t, 204, another.get(secret))
 				assert.NotEqual(t, 204, g.get(secret))
-				assert.Greater(t, asked, 1, "audited again")
-				asked = 0
+				assert.Greater(t, asked.Load(), int64(1), "audited again")
+				asked.Store(0)
 				time.Sleep(soon)
-				assert.Zero(t, asked, "and then no more")
+				assert.Zero(t, asked.Load(), "and then no more")
 				if what != "delete" {
 					rec := s.stored(t, in.ID)
 					assert.Equal(t, "admin", rec.DeactivatedBy)
@@ -202,15 +201,20 @@ func TestWhatIsForbiddenVetoedOrNotAuditedBlocksNothing(t *testing.T) {
 
 func TestABlockEndsWhenItsRetryIsVetoed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var verdict error
+		var vetoes atomic.Bool
 		s, g, _, in, secret := fullRigs(t, func(c *apitoken.Config) {
-			c.Audit = func(context.Context, apitoken.Event) error { return verdict }
+			c.Audit = func(context.Context, apitoken.Event) error {
+				if vetoes.Load() {
+					return &apitoken.ForbiddenError{Rule: "four eyes"}
+				}
+				return nil
+			}
 		})
 		s.full.Store(true)
 		_, err := g.As(admin).Deactivate(t.Context(), in.ID)
 		require.Error(t, err)
 		require.Equal(t, 401, g.get(secret))
-		verdict = &apitoken.ForbiddenError{Rule: "four eyes"}
+		vetoes.Store(true)
 		time.Sleep(soon)
 		assert.Equal(t, 204, g.get(secret))
 	})
@@ -268,3 +272,9 @@ func TestAtMostAThousandTokensAreBlockedHalfOfThemByTheirOwners(t *testing.T) {
 }
 
 var networkless netip.Addr
+
+func (g *rig) lastEvent() apitoken.Event {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.events[len(g.events)-1]
+}
