@@ -13,8 +13,8 @@ import (
 // An application is what the functions of a Config say. Whatever they do, return, panic
 // or hang, is an answer or an error here.
 type application struct {
-	config         *Config
-	owners, audits *bulkhead.Bulkhead
+	config *Config
+	owners *bulkhead.Bulkhead
 }
 
 // ownerPermissions returns what the owner of a token may do now, if the
@@ -99,13 +99,13 @@ func (a *application) observe(ctx context.Context, ev *Event) (err error) {
 	return nil
 }
 
-// audit asks whether a change may be made. Only a ForbiddenError is a veto; whatever
+// audit asks, in a lane, whether a change may be made. Only a ForbiddenError is a veto; whatever
 // else is wrong with the answer is ErrUnavailable.
-func (a *application) audit(ctx context.Context, ev Event) error {
+func (a *application) audit(ctx context.Context, lane *bulkhead.Bulkhead, ev Event) error {
 	if a.config.Audit == nil {
 		return nil
 	}
-	_, err := bulkhead.Call(ctx, a.audits, func(ctx context.Context) (struct{}, error) {
+	_, err := bulkhead.Call(ctx, lane, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, a.config.Audit(ctx, ev)
 	})
 	if _, veto := errors.AsType[*ForbiddenError](err); err == nil || veto {

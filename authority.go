@@ -27,6 +27,9 @@ type Authority struct {
 	application application
 	rows        rows
 	cursors     cursors
+	lanes       lanes
+	turns       turns
+	blocks      blocks
 	uses        *usage.Writer // nil if the store is no Toucher
 	follower    *follower     // nil without a cache, or if the store is no Watcher
 }
@@ -51,9 +54,11 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	a := &Authority{
 		config:  c,
 		clock:   clock{now, now()},
-		rows:    rows{records: records, store: c.Store, calls: store(0)},
+		rows:    rows{records: records, store: c.Store},
 		cursors: cursors{records.integrity, c.Prefix + "_"},
+		lanes:   newLanes(c.MaxConcurrentLookups, c.StoreTimeout),
 	}
+	a.rows.calls = a.lanes.others.store
 	if err := a.rows.checkKeys(); err != nil {
 		return nil, err
 	}
@@ -65,7 +70,6 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	a.application = application{
 		config: &a.config,
 		owners: bulkhead.New("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),
-		audits: bulkhead.New("Config.Audit", c.StoreTimeout, 0),
 	}
 	a.decider = decider{
 		clock:   a.clock,
@@ -76,6 +80,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 			lookups: store(c.MaxConcurrentLookups), renewals: store(max(1, c.MaxConcurrentLookups/4)),
 		},
 		application: a.application,
+		blocks:      &a.blocks,
 	}
 	a.credentials.grammar = a.decider.grammar
 	if !c.NoQueryToken {
@@ -111,6 +116,7 @@ func (a *Authority) Close() error {
 		return nil
 	}
 	var errs [2]error
+	a.blocks.close(a.config.StoreTimeout)
 	if a.follower != nil {
 		errs[0] = a.follower.close(a.config.StoreTimeout)
 	}

@@ -44,9 +44,11 @@ func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err er
 	var do, may func(id string) error
 	allowed := func(rule edit) func(id string) error {
 		return func(id string) error {
-			_, _, _, err := m.prepare(ctx, b.Action, id, 0, rule)
-			return err
+			return m.prepare(ctx, &change{action: b.Action, id: id, edit: rule})
 		}
+	}
+	if b.Action == actionDeactivate || b.Action == actionDelete {
+		m = m.revocation()
 	}
 	switch b.Action {
 	case actionActivate:

@@ -107,8 +107,10 @@ type Config struct {
 
 	// Audit is asked before every change and every reveal, and an error stops
 	// it: a ForbiddenError is returned as it is, any other as ErrUnavailable.
-	// It is asked once, and must answer within StoreTimeout. Observe is told
-	// afterwards how it went.
+	// It must answer within StoreTimeout. Where somebody else changes the token
+	// meanwhile it is asked again, about what would be written now, so that it may be
+	// asked more than once for a change; of a deactivation only if the token was
+	// deactivated meanwhile. Observe is told afterwards how it went.
 	Audit func(context.Context, Event) error
 
 	// StoreTimeout is how long a request or a change waits for the store; 0
@@ -143,7 +145,9 @@ type Config struct {
 	// and how many calls of OwnerPermissions; others wait for one to end, at
 	// most for StoreTimeout or OwnerTimeout. 0 means 64. A quarter as many more
 	// are kept for tokens that are in memory and have to be read anew, so that a
-	// flood of unknown ones does not keep them waiting.
+	// flood of unknown ones does not keep them waiting. As many calls of Managers
+	// run in the store, and in Audit, an eighth as many lists, and besides a quarter
+	// as many revocations, which so wait for none of the others.
 	MaxConcurrentLookups int
 }
 

@@ -13,6 +13,8 @@ type facts struct {
 	life   *life // nil: not asked
 	policy Policy
 
+	blocked bool // this node could not write that it is deactivated
+
 	environment answer // the request is about that of the token
 	address     answer // the token may be used from there
 	owner       answer // the owner exists
@@ -28,6 +30,7 @@ const (
 	no
 	failed // whoever was asked could not say
 	newer
+	abandoned // the client went away before there was an answer
 )
 
 // answerTo returns the answer to a question that may have failed.
@@ -52,6 +55,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrUnknownToken, f.record == no)
 	against.add(ErrUnavailable, f.record == failed)
 	against.add(errNewerRecord, f.record == newer)
+	against.add(errCanceled, f.record == abandoned)
 	against.add(ErrWrongSecret, f.secret == no)
 	if f.life != nil {
 		against.add(ErrRetiredSecret, past(f.until, f.now))
@@ -59,7 +63,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrUnavailable, f.environment == failed)
 	against.add(ErrEnvironment, f.environment == no)
 	if l := f.life; l != nil {
-		against.add(ErrDeactivated, l.inactive)
+		against.add(ErrDeactivated, l.inactive || f.blocked)
 		against.add(ErrExpired, past(f.policy.expiry(l), f.now))
 		against.add(ErrIdle, f.policy.idle(l, f.now))
 		against.add(ErrNotYetValid, f.now < l.notBefore)
@@ -68,6 +72,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrAddressNotAllowed, f.address == no)
 	against.add(ErrNoOwner, f.owner == no)
 	against.add(ErrUnavailable, f.owner == failed)
+	against.add(errCanceled, f.owner == abandoned)
 	against.add(ErrMissingPermission, f.permissions == no)
 	return against
 }
@@ -80,7 +85,7 @@ func past(end, now int64) bool { return end != noTime && now >= end }
 // request. It has room for every line of evaluate.
 type reasonList struct {
 	n    int
-	rows [19]uint8
+	rows [21]uint8
 }
 
 func (l *reasonList) add(r Reason, applies bool) {

@@ -31,7 +31,7 @@ func situations(f func(situation, *facts)) {
 	}{
 		{"credential", answers(func(f *facts, a answer) { f.credential = a }, "", "one", "none", "malformed")[1:]},
 		{"need", answers(func(f *facts, a answer) { f.requirement = a * failed }, "", "senseless")},
-		{"record", answers(func(f *facts, a answer) { f.record = a }, "", "there", "unknown", "unreadable", "of a later version")},
+		{"record", answers(func(f *facts, a answer) { f.record = a }, "", "there", "unknown", "unreadable", "of a later version", "not waited for")},
 		{"secret", answers(func(f *facts, a answer) { f.secret = a }, "", "right", "wrong")},
 		{"until", answers(func(f *facts, a answer) {
 			f.until = []int64{noTime, testNow + 1, testNow}[a]
@@ -55,12 +55,16 @@ func situations(f func(situation, *facts)) {
 				l.notBefore = testNow + 1
 			case 7:
 				l.inactive, l.expires, l.used, l.notBefore = true, testNow, noTime, testNow+1
+			case 8:
+				f.blocked = true
 			}
 			f.life = &l
-		}, "", "good", "inactive", "expired", "too old", "idle", "early", "all four")},
+		}, "", "good", "inactive", "expired", "too old", "idle", "early", "all four", "blocked")},
 		{"environment", answers(func(f *facts, a answer) { f.environment = a }, "", "same", "other", "unknown")},
 		{"address", answers(func(f *facts, a answer) { f.address = a }, "", "inside", "outside", "unknown")},
-		{"owner", answers(func(f *facts, a answer) { f.owner = a }, "", "there", "gone", "unknown")},
+		{"owner", answers(func(f *facts, a answer) {
+			f.owner = [...]answer{notAsked, yes, no, failed, abandoned}[a]
+		}, "", "there", "gone", "unknown", "not waited for")},
 		{"permissions", answers(func(f *facts, a answer) { f.permissions = a }, "", "enough", "too few")},
 	}
 	var walk func(i int, s situation, so *facts)
@@ -89,11 +93,14 @@ var answers = []struct {
 	{ErrUnknownToken, func(s situation) bool { return s["record"] == "unknown" }},
 	{ErrUnavailable, func(s situation) bool { return s["record"] == "unreadable" }},
 	{errNewerRecord, func(s situation) bool { return s["record"] == "of a later version" }},
+	{errCanceled, func(s situation) bool { return s["record"] == "not waited for" }},
 	{ErrWrongSecret, func(s situation) bool { return s["secret"] == "wrong" }},
 	{ErrRetiredSecret, func(s situation) bool { return s["life"] != "" && s["until"] == "past" }},
 	{ErrUnavailable, func(s situation) bool { return s["environment"] == "unknown" }},
 	{ErrEnvironment, func(s situation) bool { return s["environment"] == "other" }},
-	{ErrDeactivated, func(s situation) bool { return s["life"] == "inactive" || s["life"] == "all four" }},
+	{ErrDeactivated, func(s situation) bool {
+		return s["life"] == "inactive" || s["life"] == "blocked" || s["life"] == "all four"
+	}},
 	{ErrExpired, func(s situation) bool {
 		return s["life"] == "expired" || s["life"] == "too old" || s["life"] == "all four"
 	}},
@@ -103,6 +110,7 @@ var answers = []struct {
 	{ErrAddressNotAllowed, func(s situation) bool { return s["address"] == "outside" }},
 	{ErrNoOwner, func(s situation) bool { return s["owner"] == "gone" }},
 	{ErrUnavailable, func(s situation) bool { return s["owner"] == "unknown" }},
+	{errCanceled, func(s situation) bool { return s["owner"] == "not waited for" }},
 	{ErrMissingPermission, func(s situation) bool { return s["permissions"] == "too few" }},
 }
 

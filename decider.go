@@ -19,6 +19,7 @@ type decider struct {
 	policy      Policy
 	reader      reader
 	application application
+	blocks      *blocks
 }
 
 // A request is what is decided about: an HTTP request or a Credential.
@@ -59,6 +60,7 @@ func (d *decider) decide(q *request, v *verdict) {
 	}
 	e, secret := v.token.entry(), v.token.secret()
 	f.until, f.life, f.policy, f.now = e.until(secret), &e.life, d.policy, d.clock.micros(v.at)
+	f.blocked = d.blocks.has(v.id)
 	d.surroundings(q, v, &f)
 	against = evaluate(&f)
 	if v.reason = against.first(); v.reason != "" {
@@ -118,7 +120,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		secret.digest = grammar.Digest(c.secret)
 	}
 	if n, v.err = d.find(q.ctx, v, key, n, fresh, &secret); v.err != nil {
-		f.record = recordAnswer(v.err)
+		f.record = recordAnswer(q.ctx, v.err)
 		return
 	}
 	which := n.Value.find(&secret)
@@ -133,12 +135,20 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 }
 
 // recordAnswer reads the error of find.
-func recordAnswer(err error) answer {
+func recordAnswer(ctx context.Context, err error) answer {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return no
 	case errors.Is(err, errNewerRecord):
 		return newer
+	}
+	return failure(ctx, err)
+}
+
+// failure tells a client that went away from a question that nobody could answer.
+func failure(ctx context.Context, err error) answer {
+	if ctx.Err() == context.Canceled && errors.Is(err, context.Canceled) {
+		return abandoned
 	}
 	return failed
 }
@@ -183,7 +193,7 @@ func (d *decider) surroundings(q *request, v *verdict, f *facts) {
 // that. A powerless owner may do nothing.
 func (d *decider) limit(ctx context.Context, tok *Token) (owner answer, powerless bool, err error) {
 	perms, _, err := d.application.ownerPermissions(ctx, tok.Environment(), tok.Owner())
-	if owner, err = ownerAnswer(err); owner != yes {
+	if owner, err = ownerAnswer(ctx, err); owner != yes {
 		return owner, false, err
 	}
 	if tok.x == nil {
@@ -195,12 +205,12 @@ func (d *decider) limit(ctx context.Context, tok *Token) (owner answer, powerles
 
 // ownerAnswer reads the error of ownerPermissions: whether the owner exists, and
 // why that is not known.
-func ownerAnswer(err error) (answer, error) {
+func ownerAnswer(ctx context.Context, err error) (answer, error) {
 	switch {
 	case errors.Is(err, ErrNoOwner):
 		return no, nil
 	case err != nil:
-		return failed, err
+		return failure(ctx, err), err
 	}
 	return yes, nil
 }

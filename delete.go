@@ -9,7 +9,15 @@ import (
 // with [ErrUnknownToken]. Where tokens can be imported, owners cannot delete one
 // that somebody else has deactivated, as they could import it again.
 func (m *Manager) Delete(ctx context.Context, id string) error {
+	return m.revocation().delete(ctx, id, nil)
+}
+
+// delete is Delete; with the version that was read at first if it is tried again.
+func (m *Manager) delete(ctx context.Context, id string, since *row) error {
 	before, err := m.deletable(ctx, id)
+	if err == nil && since != nil && settled(&since.rec, &before.rec) {
+		return nil
+	}
 	if err == nil {
 		err = m.audit(ctx, m.event(actionDelete, id, before, nil))
 	}
@@ -18,7 +26,11 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 		if err == ErrNotFound {
 			return err // someone else was faster, and has told the observer
 		}
+		if before.wrong == nil && since == nil && errors.Is(err, ErrUnavailable) {
+			m.unwritten(ctx, before, func(ctx context.Context) error { return m.delete(ctx, id, before) })
+		}
 	}
+	err = mayBeLive(err)
 	m.observe(ctx, m.event(actionDelete, id, before, nil), err)
 	return err
 }
@@ -33,7 +45,7 @@ func (m *Manager) deletable(ctx context.Context, id string) (*row, error) {
 	case errors.Is(r.wrong, errNewerRecord):
 		return nil, unavailable(r.wrong)
 	case r.wrong != nil && !m.actor.ManageOthers:
-		return r, &ForbiddenError{Rule: "the record of the token is damaged: only those who manage the tokens of others can delete it"}
+		return r, damaged(r.wrong)
 	case r.wrong != nil:
 		return r, nil
 	}

@@ -61,6 +61,16 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
+// damaged is the error of a record that nobody can vouch for. It is a rule, as trying
+// again does not help; one that a later version has to judge is unavailable here.
+func damaged(wrong error) error {
+	if errors.Is(wrong, errNewerRecord) {
+		return unavailable(wrong)
+	}
+	rule := "the record of the token is damaged: those who manage the tokens of others can delete it, and an operator can adopt it"
+	return fmt.Errorf("%w (%w)", &ForbiddenError{Rule: rule}, wrong)
+}
+
 // named reports whether an error says that what was asked for cannot be done.
 func named(err error) bool {
 	for _, e := range []error{ErrNotFound, ErrExists, ErrConflict, ErrRotating, ErrAlreadyRotated, ErrNotRotating, ErrNotRevealable} {

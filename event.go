@@ -65,15 +65,15 @@ type Event struct {
 
 // LogEvents returns a function for Config.Observe that writes one line per
 // event: refusals that are the service's own failure at level Error, changes
-// and other refusals at Info, accepted requests and those without any token at
-// Debug.
+// and other refusals at Info, accepted requests, those without any token, and those
+// whose client did not wait at Debug.
 func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, ev Event) {
 		level := slog.LevelInfo
 		switch {
 		case ev.Reason == ErrUnavailable || ev.Reason == errNewerRecord:
 			level = slog.LevelError
-		case ev.Action == actionUse && (ev.Reason == "" || ev.Reason == ErrNoToken):
+		case ev.Action == actionUse && (ev.Reason == "" || ev.Reason == ErrNoToken || ev.Reason == errCanceled):
 			level = slog.LevelDebug
 		}
 		if !l.Enabled(ctx, level) {

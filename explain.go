@@ -38,13 +38,13 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	}
 	l := r.rec.life()
 	x := &Explanation{ExpiresAt: moment(m.a.decider.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
-	f := facts{life: &l, until: noTime, policy: m.a.decider.policy}
+	f := facts{life: &l, until: noTime, policy: m.a.decider.policy, blocked: m.a.blocks.has(id)}
 	if from.IsValid() {
 		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
 	}
 	effective := r.perms
 	owner, limited, err := m.a.application.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
-	f.owner, x.Err = ownerAnswer(err)
+	f.owner, x.Err = ownerAnswer(ctx, err)
 	if f.owner == yes {
 		if limited {
 			effective = r.perms.and(owner)

@@ -321,7 +321,7 @@ func FuzzTampering(f *testing.F) {
 			require.Equal(t, secret.Reveal(), shown.Reveal())
 			return
 		}
-		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		require.ErrorIs(t, err, apitoken.ErrNotRevealable)
 		require.Empty(t, shown.Reveal())
 	})
 }

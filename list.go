@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/keyring"
 	"github.com/apitoken-go/apitoken/internal/tagged"
@@ -77,7 +78,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 
 // page reads a page from the store and checks it.
 func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
-	page, err := storeCall(ctx, &m.a.rows, func(ctx context.Context) (Page, error) { return m.a.rows.store.List(ctx, q) })
+	page, err := bulkhead.Call(ctx, m.a.lanes.lists, func(ctx context.Context) (Page, error) { return m.a.rows.store.List(ctx, q) })
 	if err != nil {
 		return nil, Page{}, unavailable(err)
 	}

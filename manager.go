@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/text"
 )
@@ -43,15 +44,22 @@ type Actor struct {
 //
 // Methods report [ErrNotFound], [ErrConflict], a [ForbiddenError], a
 // [FieldError], or [ErrUnavailable]. After ErrUnavailable a change may or may not
-// have been made. Errors may wrap these.
+// have been made; a token that was to be deactivated or deleted may still be accepted.
+// Errors may wrap these.
+//
+// If the store does not take a deactivation or a deletion that was allowed, this
+// process refuses the token all the same, and tries again until the store answers,
+// asking Config.Audit each time; not if somebody has changed the status of the token
+// meanwhile. It knows of 1,000 such tokens at most, and of none after it has ended.
 type Manager struct {
-	a     *Authority
-	actor Actor
+	a        *Authority
+	actor    Actor
+	revoking bool // it goes the way of revocations
 }
 
 // As returns a Manager that acts for actor. It costs nothing: make one for each
 // request. What the actor may do is checked by its methods.
-func (a *Authority) As(actor Actor) *Manager { return &Manager{a, actor} }
+func (a *Authority) As(actor Actor) *Manager { return &Manager{a: a, actor: actor} }
 
 // Get returns a token. One that the actor may not see is [ErrNotFound], as one that
 // does not exist.
@@ -67,7 +75,7 @@ func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 func (m *Manager) visible(ctx context.Context, id string) (*row, error) {
 	r, err := m.look(ctx, id)
 	if err == nil && r.wrong != nil {
-		return nil, unavailable(r.wrong)
+		return nil, damaged(r.wrong)
 	}
 	return r, err
 }
@@ -80,7 +88,7 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	if !grammar.ValidID(id) {
 		return nil, ErrNotFound
 	}
-	e, err := storeCall(ctx, &m.a.rows, func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, id) })
+	e, err := bulkhead.Call(ctx, m.lane().store, func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, id) })
 	switch {
 	case errors.Is(err, ErrNotFound):
 		m.a.rows.cache.Invalidate(id)
@@ -90,84 +98,17 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	case e.rec.Environment == m.actor.Environment && (m.owns(e) || m.actor.ManageOthers):
 		return e, nil
 	case e.wrong != nil: // nobody knows whose it is
-		return nil, unavailable(e.wrong)
+		return nil, damaged(e.wrong)
 	}
 	return nil, ErrNotFound
 }
 
 func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
 
-// An edit changes rec, a copy of before's record, if the rules allow it, and
-// returns the names of the fields it changed; nil for none.
-type edit func(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error)
-
-// maxTries bounds how often a change is tried again because another one came
-// between.
-const maxTries = 16
-
-// change reads a token, judges and edits a copy, and writes that if nobody else
-// wrote meanwhile; otherwise it begins again, but does not ask the audit twice.
-func (m *Manager) change(ctx context.Context, action Action, id string, ifVersion int64, f edit) (*TokenInfo, error) {
-	var (
-		ev      = m.event(action, id, nil, nil)
-		audited bool
-	)
-	for try := 1; ; try++ {
-		before, after, fields, err := m.prepare(ctx, action, id, ifVersion, f)
-		if before != nil && fields == nil {
-			// What is so already may be another node's doing, of which this one has
-			// not heard; to who is told of it here, it holds here.
-			m.a.rows.cache.Invalidate(id)
-		}
-		if err == nil && fields == nil {
-			return m.info(before), nil
-		}
-		ev = m.event(action, id, before, after)
-		ev.Fields = fields
-		if err == nil && !audited {
-			err = m.audit(ctx, ev)
-			audited = true
-		}
-		if err == nil {
-			err = m.write(ctx, id, func(ctx context.Context) error { return m.a.rows.store.Replace(ctx, after.rec) })
-		}
-		if err == ErrConflict && ifVersion == 0 && try < maxTries {
-			continue
-		}
-		m.observe(ctx, ev, err)
-		if err != nil {
-			return nil, err
-		}
-		return m.info(after), nil
-	}
-}
-
-// prepare makes the next version of a token, ready to be written.
-func (m *Manager) prepare(ctx context.Context, action Action, id string, ifVersion int64, f edit) (before, after *row, fields []string, err error) {
-	before, err = m.visible(ctx, id)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if ifVersion != 0 && ifVersion != before.rec.Version {
-		return before, nil, nil, ErrConflict
-	}
-	now := micro(m.a.clock.now())
-	rec := before.rec.clone()
-	fields, err = f(m, &rec, before, now)
-	if err != nil || fields == nil {
-		return before, nil, nil, err
-	}
-	rec.Version++
-	rec.ChangedAt = now
-	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: action, Fields: fields})
-	after, err = m.a.rows.signed(rec)
-	return before, after, fields, err
-}
-
 // write runs a change of the store. An error is one of Store's sentinels as it
 // is, or wraps ErrUnavailable.
 func (m *Manager) write(ctx context.Context, id string, f func(context.Context) error) error {
-	err := m.a.rows.write(ctx, id, f)
+	err := m.a.rows.write(ctx, m.lane().store, id, f)
 	for _, sentinel := range []error{ErrExists, ErrNotFound, ErrConflict} {
 		if errors.Is(err, sentinel) {
 			return sentinel
@@ -282,7 +223,7 @@ func (m *Manager) event(action Action, id string, before, after *row) Event {
 // audit asks the application whether a change may be made.
 func (m *Manager) audit(ctx context.Context, ev Event) error {
 	ev.Time = m.a.clock.now()
-	return m.a.application.audit(ctx, ev)
+	return m.a.application.audit(ctx, m.lane().audit, ev)
 }
 
 // observe tells the observer how a change went. What it does can no longer
@@ -298,6 +239,8 @@ func (m *Manager) observe(ctx context.Context, ev Event, cause error) {
 	switch {
 	case errors.Is(cause, errNewerRecord):
 		ev.Reason = errNewerRecord
+	case failure(ctx, cause) == abandoned:
+		ev.Reason = errCanceled
 	case errors.Is(cause, ErrUnavailable):
 		ev.Reason = ErrUnavailable
 	}

@@ -257,7 +257,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			Time: v.at, Action: actionUse, Reason: v.reason,
 			TokenID: v.id, Source: q.raw.source,
 		}
-		if v.reason == ErrUnavailable || v.reason == errNewerRecord {
+		if v.reason == ErrUnavailable || v.reason == errNewerRecord || v.reason == errCanceled {
 			ev.Err = v.err
 		}
 		if !v.token.IsZero() {

@@ -30,6 +30,9 @@ const (
 	// errNewerRecord is an ErrUnavailable too: a later version of this package wrote in
 	// the record what has to be understood. Update this program.
 	errNewerRecord Reason = "newer_record"
+
+	// errCanceled is an ErrUnavailable too: the client went away while it waited.
+	errCanceled Reason = "canceled"
 )
 
 // reasons has a row for each reason: the status of the answer, whether that is
@@ -56,6 +59,7 @@ var reasons = [...]struct {
 	{ErrNoOwner, http.StatusUnauthorized, true, "The owner of the token is no longer a user of this service."},
 	{ErrMissingPermission, http.StatusForbidden, false, "A permission is missing."},
 	{errNewerRecord, http.StatusServiceUnavailable, false, "The token was changed by a later version of this service, which has to check it."},
+	{errCanceled, http.StatusServiceUnavailable, false, "The client did not wait for the answer."},
 	{ErrUnavailable, http.StatusServiceUnavailable, false, "The token could not be checked right now."},
 }
 
@@ -74,10 +78,11 @@ func (r Reason) index() int {
 func (r Reason) Error() string { return "apitoken: " + string(r) }
 
 // Is makes errors.Is(r, ErrInvalidToken) true for all reasons why a well-formed
-// request is answered with 401, and errors.Is(r, ErrUnavailable) for "newer_record".
+// request is answered with 401, and errors.Is(r, ErrUnavailable) for "newer_record"
+// and "canceled".
 func (r Reason) Is(target error) bool {
 	return target == ErrInvalidToken && (r == ErrInvalidToken || reasons[r.index()].invalid) ||
-		target == ErrUnavailable && r == errNewerRecord
+		target == ErrUnavailable && (r == errNewerRecord || r == errCanceled)
 }
 
 // Status returns the HTTP status of a refusal for this reason.

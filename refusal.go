@@ -68,6 +68,7 @@ func (r *Refusal) Problem() Problem {
 var (
 	refusedUnavailable = newRefusal(ErrUnavailable, "", unavailableProblem)
 	refusedNewer       = newRefusal(errNewerRecord, "", unavailableProblem)
+	refusedCanceled    = newRefusal(errCanceled, "", unavailableProblem)
 
 	unavailableProblem = Problem{
 		Type: problemTypes + "unavailable", Title: "Authentication unavailable", Status: http.StatusServiceUnavailable,
@@ -96,6 +97,8 @@ func (f *refuser) refusal(reason Reason, c *rawCredential, requirement *Requirem
 		return refusedUnavailable
 	case reason == errNewerRecord:
 		return refusedNewer
+	case reason == errCanceled:
+		return refusedCanceled
 	}
 	return s.invalid[reason.index()]
 }

@@ -12,6 +12,11 @@ type RekeyParams struct {
 	// wrote them: for the one time when Config.IntegrityKeys are introduced.
 	AdoptWithoutMAC bool
 
+	// Adopt is asked about each record that is damaged, which whoever wrote it may have
+	// forged, and is shown the token as it would be: true authenticates it. nil leaves
+	// all of them alone.
+	Adopt func(*TokenInfo) bool
+
 	// After is the ID to continue after, "" to begin.
 	After string
 
@@ -23,7 +28,7 @@ type RekeyParams struct {
 type RekeyProgress struct {
 	Seen    int    // tokens looked at
 	Rekeyed int    // of them, those that needed it
-	Refused int    // left alone: the MAC is broken or missing, or a key is
+	Refused int    // left alone: the MAC is broken or missing, a key is, or it changes all the time
 	Last    string // ID of the last token looked at, for RekeyParams.After
 }
 
@@ -40,7 +45,7 @@ func (a *Authority) Rekey(ctx context.Context, how RekeyParams) (RekeyProgress, 
 		ev.Time, ev.Action = a.clock.now(), actionRekey
 		_ = a.application.observe(ctx, &ev)
 	}
-	r := rekeyer{&a.rows, how, tell, RekeyProgress{Last: how.After}}
+	r := rekeyer{&a.rows, how, a.As(Actor{}).info, tell, RekeyProgress{Last: how.After}}
 	err := r.run(ctx)
 	if err == nil && r.done.Refused > 0 {
 		err = fmt.Errorf("apitoken: %d tokens could not be rekeyed", r.done.Refused)
@@ -51,10 +56,15 @@ func (a *Authority) Rekey(ctx context.Context, how RekeyParams) (RekeyProgress, 
 
 const rekeyBatch = 256
 
+// maxTries bounds how often a record is rekeyed again because a change came between:
+// one that changes all the time does not stop all others.
+const maxTries = 16
+
 // A rekeyer is one run of Rekey.
 type rekeyer struct {
 	rows *rows
 	how  RekeyParams
+	info func(*row) *TokenInfo
 	tell func(Event)
 	done RekeyProgress
 }
@@ -92,26 +102,40 @@ func (r *rekeyer) run(ctx context.Context) error {
 
 // rekey brings one record under the newest keys, also if others change it meanwhile.
 func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
-	for range maxTries {
+	for try := 0; ; try++ {
+		ev := Event{TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner}
 		next, err := r.next(rec)
 		if err != nil {
+			next = r.adopted(rec)
+		}
+		if err == nil && try == maxTries {
+			next, err = nil, ErrConflict
+		}
+		if err != nil && next == nil {
 			r.done.Refused++
-			r.tell(Event{TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner, Err: err})
+			ev.Err = err
+			r.tell(ev)
 			return nil
 		}
+		adopted := err != nil
 		if next == nil {
 			return nil
 		}
-		err = r.rows.write(ctx, rec.ID, func(ctx context.Context) error { return r.rows.store.Replace(ctx, next.rec) })
+		err = r.rows.write(ctx, r.rows.calls, rec.ID, func(ctx context.Context) error { return r.rows.store.Replace(ctx, next.rec) })
 		switch {
 		case err == nil:
 			r.done.Rekeyed++
+			if adopted {
+				ev.After = r.info(next)
+				r.tell(ev)
+			}
 			return nil
 		case errors.Is(err, ErrNotFound):
 			return nil // deleted meanwhile
 		case !errors.Is(err, ErrConflict):
 			return unavailable(err)
 		}
+		backOff(ctx, narrowing, try)
 		rec, err = storeCall(ctx, r.rows, func(ctx context.Context) (Record, error) { return r.rows.store.Get(ctx, rec.ID) })
 		if errors.Is(err, ErrNotFound) {
 			return nil
@@ -120,7 +144,21 @@ func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
 			return unavailable(err)
 		}
 	}
-	return ErrConflict
+}
+
+// adopted returns the next version of a damaged record, if it is a record otherwise
+// and the operator takes it; else nil.
+func (r *rekeyer) adopted(rec Record) *row {
+	if r.how.Adopt == nil || r.rows.integrity.Newest() == "" {
+		return nil
+	}
+	rec = rec.clone()
+	rec.Version++
+	next, err := r.rows.signed(rec)
+	if err != nil || !r.how.Adopt(r.info(next)) {
+		return nil
+	}
+	return next
 }
 
 // next returns the next version of a record under the newest keys, nil if it is there

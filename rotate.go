@@ -21,8 +21,10 @@ var (
 	// ErrNotRotating: there is no old secret to keep.
 	ErrNotRotating = errors.New("apitoken: the token is not being rotated")
 
-	// ErrNotRevealable: the secret was not kept, so that it cannot be shown.
-	ErrNotRevealable = errors.New("apitoken: the secret was not kept")
+	// ErrNotRevealable: the secret was not kept, so that it cannot be shown. An error
+	// that wraps it says why one that was kept cannot: its key is no longer in
+	// Config.EncryptionKeys, or what is stored was changed. Rotate the token then.
+	ErrNotRevealable = errors.New("apitoken: the secret cannot be shown")
 )
 
 // A Rotation is what people see of a rotation while both secrets are valid.
@@ -59,7 +61,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 		switch {
 		case !m.owns(before):
 			return nil, &ForbiddenError{Rule: "only its owner may rotate a token"}
-		case m.a.decider.policy.Status(rec, now) != StatusActive:
+		case m.a.decider.policy.Status(rec, m.judged()) != StatusActive:
 			return nil, &ForbiddenError{Rule: "only an active token can be rotated"}
 		}
 		if err := m.mayGrant(before.known); err != nil {
@@ -71,7 +73,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 		} else if i > 0 {
 			return nil, ErrAlreadyRotated
 		}
-		if rec.rotating(now) {
+		if rec.rotating(m.judged()) {
 			return nil, ErrRotating
 		}
 		old := rec.Secrets[0]
@@ -105,6 +107,11 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	}
 	return info, NewSecret(m.a.decider.grammar.Text(id, secret)), nil
 }
+
+// judged returns now by the clock of requests, by which a token or a secret that they
+// refuse is not valid here either. What is written is by the wall clock alone: a clock that was
+// ahead when the process began gives nothing a longer life on other nodes.
+func (m *Manager) judged() time.Time { return moment(m.a.clock.micros(m.a.clock.now())) }
 
 // ended is until when a secret is valid that somebody has ended: until before any
 // time that a clock may show, as it must not live on where one is behind.
@@ -151,11 +158,12 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenI
 			return nil, ErrNotRotating
 		}
 		first, second := &rec.Secrets[0], &rec.Secrets[1]
+		rotating := rec.rotating(m.judged())
 		keptOld := first.CreatedAt.Before(second.CreatedAt) // by an earlier call
 		switch {
-		case !rec.rotating(now) && keptOld == (keep == KeepOld):
+		case !rotating && keptOld == (keep == KeepOld):
 			return nil, nil
-		case !rec.rotating(now):
+		case !rotating:
 			return nil, ErrNotRotating
 		}
 		if keep == KeepOld {
@@ -172,7 +180,8 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenI
 }
 
 // Reveal shows the newest secret of the actor's own token again. It is
-// ErrNotRevealable unless Config.EncryptionKeys were set when the token was made. Each
+// ErrNotRevealable unless Config.EncryptionKeys were set when the token was made, and
+// if it can no longer be decrypted. Each
 // reveal is audited and observed like a change.
 func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 	e, err := m.visible(ctx, id)

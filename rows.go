@@ -17,7 +17,7 @@ type rows struct {
 	records
 	store Store
 	cache *cache.Cache[entry]
-	calls *bulkhead.Bulkhead
+	calls *bulkhead.Bulkhead // where calls wait, if nothing else is said
 }
 
 // get reads a token. A record that is wrong is no error: the row says what is wrong.
@@ -41,9 +41,9 @@ func storeCall[T any](ctx context.Context, r *rows, f func(context.Context) (T, 
 // write runs f, which changes a token in the store. When it returns, this
 // node has forgotten what the token was, however the change ended: it may have
 // been made although the answer was lost, or be made after we have given up.
-func (r *rows) write(ctx context.Context, id string, f func(context.Context) error) error {
+func (r *rows) write(ctx context.Context, lane *bulkhead.Bulkhead, id string, f func(context.Context) error) error {
 	defer r.cache.Invalidate(id)
-	_, err := storeCall(ctx, r, func(ctx context.Context) (struct{}, error) {
+	_, err := bulkhead.Call(ctx, lane, func(ctx context.Context) (struct{}, error) {
 		defer r.cache.Invalidate(id)
 		return struct{}{}, f(ctx)
 	})

@@ -96,9 +96,9 @@ func (s *sealer) decrypt(rec *Record, secret *SecretRecord) (string, error) {
 	text, err := s.encryption.Decrypt(secret.EncryptionKeyID, secret.Ciphertext, secretData(rec, secret))
 	switch {
 	case errors.Is(err, keyring.ErrNoKey):
-		return "", unavailable(fmt.Errorf("apitoken: the secret is encrypted under the key %.40q, which is not in Config.EncryptionKeys", secret.EncryptionKeyID))
+		return "", fmt.Errorf("%w: it is encrypted under the key %.40q, which is not in Config.EncryptionKeys", ErrNotRevealable, secret.EncryptionKeyID)
 	case err != nil || string(digestBytes(text)) != string(secret.Digest):
-		return "", unavailable(errors.New("apitoken: the encrypted secret was changed, or is of another token"))
+		return "", fmt.Errorf("%w: what is stored of it was changed, or is of another token", ErrNotRevealable)
 	}
 	return text, nil
 }

@@ -217,11 +217,10 @@ type entry struct {
 	home   unique.Handle[home]
 	rare   *rare
 
-	foreign bool // digest is that of a foreign token
-
 	// Owner and name stand in text one after the other; these are where the name
 	// begins, and where it ends. What is longer than text is in rare.
 	name, end uint16
+	foreign   bool // digest is that of a foreign token
 	text      [35]byte
 }
 

@@ -30,6 +30,9 @@ type UpdateParams struct {
 // Update changes a token, all of it or nothing. An update that would leave
 // everything as it is changes nothing, not even the version.
 func (m *Manager) Update(ctx context.Context, id string, u UpdateParams) (*TokenInfo, error) {
+	if u.revokes() {
+		m = m.revocation()
+	}
 	return m.change(ctx, actionUpdate, id, u.IfVersion, u.edit)
 }
 
@@ -44,7 +47,7 @@ func (m *Manager) Activate(ctx context.Context, id string) (*TokenInfo, error) {
 // with ManageOthers deactivates what its owner had deactivated, the owner can
 // no longer activate it.
 func (m *Manager) Deactivate(ctx context.Context, id string) (*TokenInfo, error) {
-	return m.change(ctx, actionDeactivate, id, 0, UpdateParams{Active: new(false)}.edit)
+	return m.revocation().change(ctx, actionDeactivate, id, 0, UpdateParams{Active: new(false)}.edit)
 }
 
 // edit applies u if the rules allow it.

@@ -129,3 +129,19 @@ func TestPermissionsAreListedWithWhatCanBeGranted(t *testing.T) {
 	first := w.do("GET", "permissions", "", apiAs("ada")).at("permissions").([]any)[0]
 	assert.Equal(t, map[string]any{"name": "devices:read", "description": "See devices", "group": "devices", "grantable": true}, first)
 }
+
+func TestAKeptSecretThatCannotBeDecryptedIsToBeRotated(t *testing.T) {
+	w := newAPIWorld(t)
+	info, _ := w.generate("ada")
+	rec, err := w.store.Get(t.Context(), info.ID)
+	require.NoError(t, err)
+	rec.Secrets[0].EncryptionKeyID = "gone"
+	rec.Version++
+	require.NoError(t, w.store.Replace(t.Context(), rec))
+	a := w.do("POST", "tokens/"+info.ID+"/reveal", "", apiAs("ada"))
+	assert.Equal(t, http.StatusConflict, a.status)
+	assert.Equal(t, "secret_unreadable", a.text("code"))
+	assert.Empty(t, a.header["Retry-After"])
+	assert.Equal(t, http.StatusOK, w.do("POST", "tokens/"+info.ID+"/rotate", `{"overlap":"0s"}`, apiAs("ada")).status)
+	assert.Equal(t, http.StatusOK, w.do("POST", "tokens/"+info.ID+"/reveal", "", apiAs("ada")).status)
+}

@@ -89,6 +89,7 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 	s.has(t, "apitoken_refusals_total", `
 		# HELP apitoken_refusals_total Requests that were refused, by reason.
 		# TYPE apitoken_refusals_total counter
+		apitoken_refusals_total{reason="canceled"} 0
 		apitoken_refusals_total{reason="deactivated"} 0
 		apitoken_refusals_total{reason="expired"} 0
 		apitoken_refusals_total{reason="idle"} 0

@@ -21,7 +21,8 @@
 //	2  the command line or a value is wrong; nothing was done
 //	3  there is no such token, or none that the actor may see
 //	4  the rules forbid it, or someone else changed the token meanwhile
-//	5  the store did not answer: a change may have been made or not
+//	5  the store did not answer: a change may have been made or not, and a token
+//	   that was to be deactivated or deleted may still be accepted
 package cli
 
 import (
@@ -113,6 +114,7 @@ type call struct {
 	check             bool
 	format            string
 	rekeyParams       apitoken.RekeyParams
+	adopt             string
 }
 
 // Run runs the command whose name and arguments args are. It returns the exit code.
@@ -237,7 +239,8 @@ An ID can be given as the beginning of a token, as pages and lists show it, or a
 then the whole token is read from the standard input, so that it is in no history.
 
 exit code: 0 done, 1 failed or done in part, 2 wrong usage, 3 no such token,
-4 forbidden by the rules, 5 the store did not answer
+4 forbidden by the rules, 5 the store did not answer: a token that was to be
+deactivated or deleted may still be accepted
 `)
 }
 

@@ -162,7 +162,12 @@ func (k *call) show() error {
 		k.out.line(fields.Token{TokenInfo: in})
 		return nil
 	}
-	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
+	return showFields(k.out, in)
+}
+
+// showFields writes a token field by field.
+func showFields(w io.Writer, in *apitoken.TokenInfo) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(t, "%s\t%s\n", name, shown(value))
@@ -316,12 +321,16 @@ func (k *call) permissions() error {
 
 func rekeyFlags(k *call, fs *flag.FlagSet) {
 	fs.BoolVar(&k.rekeyParams.AdoptWithoutMAC, "adopt-without-mac", false, "also authenticate rows without a MAC, which trusts whoever wrote them: once, when keys are introduced")
+	fs.StringVar(&k.adopt, "adopt", "", "show the damaged token with this `ID`, and authenticate it if you say so, which trusts whoever changed it")
 	fs.StringVar(&k.rekeyParams.After, "after", "", "continue after this `ID`")
 }
 
 func (k *call) rekey() error {
 	k.rekeyParams.Progress = func(p apitoken.RekeyProgress) {
 		k.note("%d tokens looked at, %d rekeyed, %d refused", p.Seen, p.Rekeyed, p.Refused)
+	}
+	if k.adopt != "" {
+		k.rekeyParams.Adopt = k.adopted
 	}
 	p, err := k.auth.Rekey(k.ctx, k.rekeyParams)
 	if k.json {
@@ -339,6 +348,20 @@ func (k *call) rekey() error {
 		fmt.Fprintf(k.out, "done: %d of %d tokens rekeyed\n", p.Rekeyed, p.Seen)
 	}
 	return err
+}
+
+// adopted shows a damaged token as it would be, and asks whether to take it, if it is
+// the one that was named.
+func (k *call) adopted(in *apitoken.TokenInfo) bool {
+	if in.ID != k.adopt {
+		return false
+	}
+	_ = showFields(k.err, in)
+	fmt.Fprint(k.err, "Somebody changed this token without the key. Adopt it as it is shown? Type its ID: ")
+	var answer string
+	_, _ = fmt.Fscanln(k.in, &answer)
+	fmt.Fprintln(k.err)
+	return answer == k.adopt
 }
 
 var errTyped = &usageError{"that is a token, which is now in the history of the shell; its ID would do, or - to read it from the standard input"}

@@ -111,7 +111,7 @@ func TestTestsComeBeforeEverythingElse(t *testing.T) {
 		return list
 	}
 	assert.Equal(t, []string{watchedTests.name, otherTests.name}, names("test"))
-	assert.Equal(t, []string{aloneTests.name, cover.name, lint.name, "fuzz", newcomer.name}, names("check"))
+	assert.Equal(t, []string{variants.name, aloneTests.name, cover.name, lint.name, "fuzz", newcomer.name}, names("check"))
 }
 
 func TestEachModuleIsTestedOnceAndTheStoresAndTheRootAreWatched(t *testing.T) {

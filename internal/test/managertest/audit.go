@@ -91,7 +91,7 @@ func (s Suite) TestAConflictDoesNotAskTheAuditTwice(t *testing.T) {
 	asked := 0
 	conflicts := &conflictingStore{Store: s.open(t), times: 3}
 	w := s.newWorld(t, func(c *apitoken.Config) {
-		c.Store = conflicts
+		c.Store, c.StoreTimeout = conflicts, 500*time.Millisecond
 		c.Audit = func(context.Context, apitoken.Event) error { asked++; return nil }
 	})
 	info, _ := w.generate(w.ada)

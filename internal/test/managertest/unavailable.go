@@ -76,8 +76,9 @@ func (s Suite) TestACallerThatGoesAwayDoesNotBreakOffAWrite(t *testing.T) {
 		time.AfterFunc(500*time.Millisecond, cancel)
 		_, err := w.auth.As(w.ada).Deactivate(ctx, info.ID)
 		require.ErrorIs(t, err, apitoken.ErrUnavailable)
-		time.Sleep(time.Second)
+		time.Sleep(5 * time.Second) // and is tried again, which finds that it was made
 		require.Equal(t, apitoken.StatusInactive, w.stored(info.ID).Status, "it was under way")
+		require.Equal(t, info.Version+1, w.stored(info.ID).Version)
 	})
 }
 

@@ -66,6 +66,7 @@ var (
 	kindExists          = kind{http.StatusConflict, "exists", "Exists already"}
 	kindRotating        = kind{http.StatusConflict, "rotating", "Rotation under way"}
 	kindAlreadyRotated  = kind{http.StatusConflict, "already_rotated", "Rotated already"}
+	kindUnreadable      = kind{http.StatusConflict, "secret_unreadable", "Secret not readable"}
 	kindNotRotating     = kind{http.StatusConflict, "not_rotating", "No rotation under way"}
 	kindStaleVersion    = kind{http.StatusPreconditionFailed, "stale_version", "Version not current"}
 	kindMediaType       = kind{http.StatusUnsupportedMediaType, "media_type", "Not JSON"}
@@ -116,6 +117,8 @@ func problemOf(err error) *problem {
 		return kindMediaType.problem("The body of this request has to be JSON, with Content-Type: application/json.")
 	case errors.Is(err, apitoken.ErrNotFound):
 		return kindNotFound.problem("There is no such token.")
+	case errors.Is(err, apitoken.ErrNotRevealable) && err != apitoken.ErrNotRevealable:
+		return kindUnreadable.problem("The secret was kept, but can no longer be decrypted. Rotate the token.")
 	case errors.Is(err, apitoken.ErrNotRevealable):
 		return kindNotRevealable.problem("The secret was not kept, so that it cannot be shown.")
 	case errors.Is(err, apitoken.ErrConflict):
@@ -134,7 +137,7 @@ func problemOf(err error) *problem {
 
 // noAnswer returns the problem for an error that clients must not see.
 func noAnswer() *problem {
-	return kindUnavailable.problem("The service cannot answer just now. If this was a change, it is not known whether it was made. Try again.")
+	return kindUnavailable.problem("The service cannot answer just now. If this was a change, it is not known whether it was made, and a token that was to be revoked may still be accepted. Try again.")
 }
 
 // sentence makes a sentence of a rule, which may be one of the service.

@@ -40,7 +40,7 @@ func (h *handler) refuse(rq *request, err error) {
 	h.failed(rq, err)
 	text := "API tokens can’t be read at the moment. Try again in a minute."
 	if rq.Method == http.MethodPost {
-		text = "It is not known whether the change was made. Look before you try again."
+		text = "It is not known whether the change was made: a token that you wanted to stop may still be accepted. Look before you try again."
 	}
 	h.fail(rq, http.StatusServiceUnavailable, "API tokens are unavailable just now", text)
 }

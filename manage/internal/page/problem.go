@@ -61,6 +61,8 @@ func problemOf(err error) (formProblem, bool) {
 		return formProblem{"", "The token is being rotated already: its old secret is still valid. End that first."}, true
 	case errors.Is(err, apitoken.ErrNotRotating):
 		return formProblem{"", "The rotation is over: only one secret is valid."}, true
+	case errors.Is(err, apitoken.ErrNotRevealable) && err != apitoken.ErrNotRevealable:
+		return formProblem{"", "The secret was kept, but can no longer be decrypted. Rotate the token."}, true
 	case errors.Is(err, apitoken.ErrNotRevealable):
 		return formProblem{"", "The secret was not kept, so it can’t be shown."}, true
 	case errors.Is(err, apitoken.ErrConflict):

@@ -1,0 +1,183 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// An edit changes rec, a copy of before's record, if the rules allow it, and
+// returns the names of the fields it changed; nil for none.
+type edit func(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error)
+
+// A change is one that is under way.
+type change struct {
+	action    Action
+	id        string
+	ifVersion int64
+	edit      edit
+	since     *row // if it is tried again, later: the version that was read at first
+
+	before, after *row // the version that was read, and the next one, ready to be written
+	fields        []string
+	asked         *Event // what the audit has allowed
+}
+
+// change reads a token, judges and edits a copy, and writes that if nobody else
+// wrote meanwhile; otherwise it begins again, until Config.StoreTimeout has passed.
+func (m *Manager) change(ctx context.Context, action Action, id string, ifVersion int64, f edit) (*TokenInfo, error) {
+	return m.make(ctx, &change{action: action, id: id, ifVersion: ifVersion, edit: f})
+}
+
+func (m *Manager) make(ctx context.Context, c *change) (*TokenInfo, error) {
+	err := m.authorize()
+	if err == nil {
+		wait, cancel := context.WithTimeout(ctx, m.a.config.StoreTimeout)
+		defer cancel()
+		for try := 0; ; try++ {
+			var r rank
+			r, err = m.try(ctx, wait, c)
+			if err != ErrConflict || c.ifVersion != 0 || !backOff(wait, r, try) {
+				break
+			}
+		}
+	}
+	if c.before != nil && c.fields == nil {
+		// What is so already may be another node's doing, of which this one has
+		// not heard; to who is told of it here, it holds here.
+		m.a.rows.cache.Invalidate(c.id)
+	}
+	if err == nil && c.fields == nil {
+		if c.before.rec.Status == StatusActive && c.action == actionActivate {
+			m.unblock(c.before)
+		}
+		return m.info(c.before), nil
+	}
+	if m.revoking {
+		err = mayBeLive(err)
+	}
+	m.observe(ctx, m.changeEvent(c), err)
+	if err != nil {
+		return nil, err
+	}
+	return m.info(c.after), nil
+}
+
+// try makes a change once, in its turn.
+func (m *Manager) try(ctx, wait context.Context, c *change) (r rank, err error) {
+	if err := m.prepare(ctx, c); err != nil || c.fields == nil {
+		return r, err
+	}
+	r = m.rankOf(c.before, c.after, c.fields)
+	done, met, err := m.turn(wait, c.id, r)
+	if err != nil {
+		return r, err
+	}
+	defer done()
+	if met {
+		if err := m.prepare(ctx, c); err != nil || c.fields == nil {
+			return r, err
+		}
+	}
+	if ev := m.changeEvent(c); c.asked == nil || !sameChange(c.asked, &ev) {
+		c.asked = &ev
+		if err := m.audit(ctx, ev); err != nil {
+			return r, err
+		}
+	}
+	err = m.write(ctx, c.id, func(ctx context.Context) error { return m.a.rows.store.Replace(ctx, c.after.rec) })
+	switch before, inactive := c.before, c.after.rec.Status == StatusInactive; {
+	case !slices.Contains(c.fields, "active"):
+	case err == nil:
+		m.a.blocks.end(c.id, func(*block) bool { return true })
+	case inactive && errors.Is(err, ErrUnavailable) && c.since == nil:
+		again := change{action: c.action, id: c.id, ifVersion: c.ifVersion, edit: c.edit, since: before}
+		m.unwritten(ctx, before, func(ctx context.Context) error {
+			_, err := m.make(ctx, new(again))
+			if err == ErrConflict && c.ifVersion != 0 {
+				return nil // the token is no longer the one that was meant
+			}
+			return err
+		})
+	}
+	return r, err
+}
+
+// turn waits for the turn of a change. A revocation goes on without it, as whoever
+// has it may hang.
+func (m *Manager) turn(wait context.Context, id string, r rank) (done func(), met bool, err error) {
+	patience, cancel := wait, context.CancelFunc(func() {})
+	if r > ordinary {
+		patience, cancel = context.WithTimeout(wait, m.a.config.StoreTimeout/4)
+	}
+	defer cancel()
+	done, met, ok := m.a.turns.take(patience, id, r)
+	switch {
+	case ok:
+		return done, met, nil
+	case r == ordinary || wait.Err() != nil:
+		return nil, false, unavailable(errors.New("apitoken: other changes of the token are under way"))
+	}
+	return func() {}, true, nil
+}
+
+// prepare makes the next version of a token, ready to be written.
+func (m *Manager) prepare(ctx context.Context, c *change) (err error) {
+	c.before, c.after, c.fields = nil, nil, nil
+	if c.before, err = m.visible(ctx, c.id); err != nil {
+		return err
+	}
+	if c.ifVersion != 0 && c.ifVersion != c.before.rec.Version {
+		return ErrConflict
+	}
+	if c.since != nil && settled(&c.since.rec, &c.before.rec) {
+		return nil
+	}
+	now := micro(m.a.clock.now())
+	rec := c.before.rec.clone()
+	fields, err := c.edit(m, &rec, c.before, now)
+	if err != nil || fields == nil {
+		return err
+	}
+	rec.Version++
+	rec.ChangedAt = now
+	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: c.action, Fields: fields})
+	if c.after, err = m.a.rows.signed(rec); err == nil {
+		c.fields = fields
+	}
+	return err
+}
+
+// changeEvent returns what there is to tell about a change.
+func (m *Manager) changeEvent(c *change) Event {
+	ev := m.event(c.action, c.id, c.before, c.after)
+	ev.Fields = c.fields
+	return ev
+}
+
+// sameChange reports whether the audit, which has allowed one event, has thereby
+// allowed another of the same change after a later read of the token. Deactivating is the
+// same whatever else of the token has changed: it must not depend on an audit that
+// takes as long as its owner takes for the next change.
+func sameChange(asked, ev *Event) bool {
+	if !slices.Equal(asked.Fields, ev.Fields) {
+		return false
+	}
+	if slices.Equal(ev.Fields, []string{"active"}) && ev.After.DeactivatedBy != "" {
+		return asked.Before.DeactivatedBy == ev.Before.DeactivatedBy
+	}
+	return reflect.DeepEqual(substance(asked.Before), substance(ev.Before)) && reflect.DeepEqual(substance(asked.After), substance(ev.After))
+}
+
+// substance returns what is known of a token without what each read, each use and
+// each attempt of a change makes another.
+func substance(in *TokenInfo) TokenInfo {
+	s := *in
+	s.Version, s.ChangedAt, s.DeactivatedAt, s.LastUses, s.History = 0, time.Time{}, time.Time{}, nil, nil
+	if s.Rotation != nil {
+		s.Rotation = &Rotation{}
+	}
+	return s
+}

@@ -1,0 +1,146 @@
+package apitoken_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+// admin manages the tokens of others in production, and grants nothing.
+var admin = apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true}
+
+// A distantStore takes a millisecond for each call.
+type distantStore struct{ apitoken.Store }
+
+func (s distantStore) Get(ctx context.Context, id string) (apitoken.Record, error) {
+	time.Sleep(time.Millisecond)
+	return s.Store.Get(ctx, id)
+}
+
+func (s distantStore) Replace(ctx context.Context, rec apitoken.Record) error {
+	time.Sleep(time.Millisecond)
+	err := s.Store.Replace(ctx, rec)
+	time.Sleep(time.Millisecond)
+	return err
+}
+
+// renaming renames a token again and again, on each of the nodes from so many
+// goroutines, until the function that it returns is called.
+func renaming(id string, goroutines int, nodes ...*rig) (stop func()) {
+	var stopped atomic.Bool
+	var wg sync.WaitGroup
+	for _, g := range nodes {
+		for i := range goroutines {
+			wg.Go(func() {
+				for n := 0; !stopped.Load(); n++ {
+					name := fmt.Sprintf("%d %d", i, n)
+					g.As(ada).Update(context.Background(), id, apitoken.UpdateParams{Name: &name})
+				}
+			})
+		}
+	}
+	return func() { stopped.Store(true); wg.Wait() }
+}
+
+func TestARevocationIsNotLostToAnOwnerWhoRenames(t *testing.T) {
+	for what, revoke := range map[string]func(g *rig, id string) error{
+		"deactivate": func(g *rig, id string) error { _, err := g.As(admin).Deactivate(context.Background(), id); return err },
+		"narrow": func(g *rig, id string) error {
+			_, err := g.As(admin).Update(context.Background(), id, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
+			return err
+		},
+		"delete": func(g *rig, id string) error { return g.As(admin).Delete(context.Background(), id) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{c.Store} })
+				another := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{g.store} })
+				for range 20 {
+					in, _ := g.generate(t)
+					stop := renaming(in.ID, 50, g, another)
+					time.Sleep(100 * time.Millisecond)
+					began := time.Now()
+					assert.NoError(t, revoke(g, in.ID))
+					assert.Less(t, time.Since(began), 2*time.Second)
+					stop()
+				}
+			})
+		})
+	}
+}
+
+func TestAllOrdinaryChangesOfATokenAreMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{c.Store} })
+		in, _ := g.generate(t)
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				name := fmt.Sprint(i)
+				_, err := g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Name: &name})
+				assert.NoError(t, err)
+			})
+		}
+		wg.Wait()
+		after, err := g.As(ada).Get(t.Context(), in.ID)
+		require.NoError(t, err)
+		assert.Equal(t, in.Version+100, after.Version)
+	})
+}
+
+// An audit that hangs keeps the turn of the change that it was asked about.
+func TestARevocationDoesNotWaitForAChangeThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		g := newRig(t, func(c *apitoken.Config) {
+			c.Audit = func(ctx context.Context, ev apitoken.Event) error {
+				if ev.Action == "update" {
+					<-hang
+				}
+				return nil
+			}
+		})
+		in, _ := g.generate(t)
+		var wg sync.WaitGroup
+		wg.Go(func() { g.As(ada).Update(context.Background(), in.ID, apitoken.UpdateParams{Name: new("x")}) })
+		synctest.Wait()
+		began := time.Now()
+		_, err := g.As(admin).Deactivate(t.Context(), in.ID)
+		assert.NoError(t, err)
+		assert.LessOrEqual(t, time.Since(began), time.Second)
+		close(hang)
+		wg.Wait()
+	})
+}
+
+func TestACallerWhoGoesAwayLeavesTheTurnToTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{c.Store} })
+		in, _ := g.generate(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				_, err := g.As(ada).Update(ctx, in.ID, apitoken.UpdateParams{Name: new("x" + time.Now().String())})
+				assert.True(t, err == nil || errors.Is(err, apitoken.ErrUnavailable), err)
+			})
+		}
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		began := time.Now()
+		_, err := g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Name: new("last")})
+		assert.NoError(t, err)
+		assert.Less(t, time.Since(began), 100*time.Millisecond)
+	})
+}
