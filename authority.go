@@ -7,9 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/turns"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
@@ -28,8 +30,8 @@ type Authority struct {
 	rows        rows
 	cursors     cursors
 	lanes       lanes
-	turns       turns
-	blocks      blocks
+	turns       turns.Turns
+	blocks      blocks.Blocks
 	uses        *usage.Writer // nil if the store is no Toucher
 	follower    *follower     // nil without a cache, or if the store is no Watcher
 }
@@ -116,7 +118,7 @@ func (a *Authority) Close() error {
 		return nil
 	}
 	var errs [2]error
-	a.blocks.close(a.config.StoreTimeout)
+	a.blocks.Close(a.config.StoreTimeout)
 	if a.follower != nil {
 		errs[0] = a.follower.close(a.config.StoreTimeout)
 	}

@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/blocks"
+	"github.com/apitoken-go/apitoken/internal/turns"
 )
 
 // An edit changes rec, a copy of before's record, if the rules allow it, and
@@ -37,9 +40,9 @@ func (m *Manager) make(ctx context.Context, c *change) (*TokenInfo, error) {
 		wait, cancel := context.WithTimeout(ctx, m.a.config.StoreTimeout)
 		defer cancel()
 		for try := 0; ; try++ {
-			var r rank
+			var r turns.Rank
 			r, err = m.try(ctx, wait, c)
-			if err != ErrConflict || c.ifVersion != 0 || !backOff(wait, r, try) {
+			if err != ErrConflict || c.ifVersion != 0 || !turns.BackOff(wait, r, try) {
 				break
 			}
 		}
@@ -66,7 +69,7 @@ func (m *Manager) make(ctx context.Context, c *change) (*TokenInfo, error) {
 }
 
 // try makes a change once, in its turn.
-func (m *Manager) try(ctx, wait context.Context, c *change) (r rank, err error) {
+func (m *Manager) try(ctx, wait context.Context, c *change) (r turns.Rank, err error) {
 	if err := m.prepare(ctx, c); err != nil || c.fields == nil {
 		return r, err
 	}
@@ -91,7 +94,7 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r rank, err error) 
 	switch before, inactive := c.before, c.after.rec.Status == StatusInactive; {
 	case !slices.Contains(c.fields, "active"):
 	case err == nil:
-		m.a.blocks.end(c.id, func(*block) bool { return true })
+		m.a.blocks.End(c.id, func(*blocks.Block) bool { return true })
 	case inactive && errors.Is(err, ErrUnavailable) && c.since == nil:
 		again := change{action: c.action, id: c.id, ifVersion: c.ifVersion, edit: c.edit, since: before}
 		m.unwritten(ctx, before, func(ctx context.Context) error {
@@ -107,17 +110,17 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r rank, err error) 
 
 // turn waits for the turn of a change. A revocation goes on without it, as whoever
 // has it may hang.
-func (m *Manager) turn(wait context.Context, id string, r rank) (done func(), met bool, err error) {
+func (m *Manager) turn(wait context.Context, id string, r turns.Rank) (done func(), met bool, err error) {
 	patience, cancel := wait, context.CancelFunc(func() {})
-	if r > ordinary {
+	if r > turns.Ordinary {
 		patience, cancel = context.WithTimeout(wait, m.a.config.StoreTimeout/4)
 	}
 	defer cancel()
-	done, met, ok := m.a.turns.take(patience, id, r)
+	done, met, ok := m.a.turns.Take(patience, id, r)
 	switch {
 	case ok:
 		return done, met, nil
-	case r == ordinary || wait.Err() != nil:
+	case r == turns.Ordinary || wait.Err() != nil:
 		return nil, false, unavailable(errors.New("apitoken: other changes of the token are under way"))
 	}
 	return func() {}, true, nil

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
@@ -19,7 +20,7 @@ type decider struct {
 	policy      Policy
 	reader      reader
 	application application
-	blocks      *blocks
+	blocks      *blocks.Blocks
 }
 
 // A request is what is decided about: an HTTP request or a Credential.
@@ -60,7 +61,7 @@ func (d *decider) decide(q *request, v *verdict) {
 	}
 	e, secret := v.token.entry(), v.token.secret()
 	f.until, f.life, f.policy, f.now = e.until(secret), &e.life, d.policy, d.clock.micros(v.at)
-	f.blocked = d.blocks.has(v.id)
+	f.blocked = d.blocks.Has(v.id)
 	d.surroundings(q, v, &f)
 	against = evaluate(&f)
 	if v.reason = against.first(); v.reason != "" {

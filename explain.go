@@ -38,7 +38,7 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	}
 	l := r.rec.life()
 	x := &Explanation{ExpiresAt: moment(m.a.decider.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
-	f := facts{life: &l, until: noTime, policy: m.a.decider.policy, blocked: m.a.blocks.has(id)}
+	f := facts{life: &l, until: noTime, policy: m.a.decider.policy, blocked: m.a.blocks.Has(id)}
 	if from.IsValid() {
 		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/apitoken-go/apitoken/internal/turns"
 )
 
 // RekeyParams says how to re-key; see [Authority.Rekey].
@@ -135,7 +137,7 @@ func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
 		case !errors.Is(err, ErrConflict):
 			return unavailable(err)
 		}
-		backOff(ctx, narrowing, try)
+		turns.BackOff(ctx, turns.Narrowing, try)
 		rec, err = storeCall(ctx, r.rows, func(ctx context.Context) (Record, error) { return r.rows.store.Get(ctx, rec.ID) })
 		if errors.Is(err, ErrNotFound) {
 			return nil

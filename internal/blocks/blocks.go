@@ -1,0 +1,145 @@
+// Package blocks remembers the tokens that this process refuses on its own.
+package blocks
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Blocks are the tokens that this node refuses because a revocation was allowed and
+// could not be written: nobody knows whether they are live. Each is tried again until
+// the store answers. They are in memory only, and end with the process.
+type Blocks struct {
+	n atomic.Int32 // of tokens; every request reads it
+
+	mu     sync.Mutex
+	tokens map[string]*Block
+	stop   context.CancelFunc // of the retries; nil while there are none
+	done   chan struct{}      // closed when they have ended
+	closed bool
+}
+
+// A Block is a revocation that could not be written.
+type Block struct {
+	By    string                          // who revoked the token
+	Other bool                            // who is not its owner
+	Again func(context.Context) (ok bool) // revokes it, unless that is settled; false: no answer
+	Ctx   context.Context                 // of the revocation, without its end
+}
+
+// Limits of blocks. Owners can fill no more than half of them.
+const (
+	maxBlocks      = 1000
+	maxOwnerBlocks = maxBlocks / 2
+)
+
+// Pauses before revocations are tried again: the first, and the longest.
+const (
+	retryPause    = 250 * time.Millisecond
+	maxRetryPause = 5 * time.Second
+)
+
+// Has reports whether a token is blocked.
+func (b *Blocks) Has(id string) bool {
+	if b.n.Load() == 0 {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tokens[id] != nil
+}
+
+// Add blocks a token, if there is room.
+func (b *Blocks) Add(id string, k *Block) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if old := b.tokens[id]; old != nil && old.Other && !k.Other {
+		return // an administrator's weighs more
+	}
+	room := maxBlocks
+	if !k.Other {
+		room = maxOwnerBlocks
+	}
+	if b.closed || b.tokens[id] == nil && len(b.tokens) >= room {
+		return
+	}
+	if b.tokens == nil {
+		b.tokens = make(map[string]*Block)
+	}
+	b.tokens[id] = k
+	b.n.Store(int32(len(b.tokens)))
+	if b.stop == nil {
+		ctx, stop := context.WithCancel(context.Background())
+		b.stop, b.done = stop, make(chan struct{})
+		go b.retry(ctx, b.done)
+	}
+}
+
+// End takes the block of a token away for which ends is true.
+func (b *Blocks) End(id string, ends func(*Block) bool) {
+	if b.n.Load() == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k := b.tokens[id]; k != nil && ends(k) {
+		delete(b.tokens, id)
+		b.n.Store(int32(len(b.tokens)))
+	}
+}
+
+// retry revokes what is blocked, until nothing is.
+func (b *Blocks) retry(ctx context.Context, done chan struct{}) {
+	defer close(done)
+	for pause := retryPause; ; pause = min(2*pause, maxRetryPause) {
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		b.mu.Lock()
+		if len(b.tokens) == 0 {
+			b.stop()
+			b.stop = nil
+			b.mu.Unlock()
+			return
+		}
+		tokens := maps.Clone(b.tokens)
+		b.mu.Unlock()
+		for id, k := range tokens { // in random order: one may have no answer when the others do
+			if !k.try(ctx) {
+				break
+			}
+			b.End(id, func(now *Block) bool { return now == k })
+		}
+	}
+}
+
+// try revokes the token of a block again, until ctx is done.
+func (k *Block) try(ctx context.Context) (ok bool) {
+	own, cancel := context.WithCancel(k.Ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	return k.Again(own)
+}
+
+// Close ends all blocks, and waits for what is tried again, but not for long.
+func (b *Blocks) Close(limit time.Duration) {
+	b.mu.Lock()
+	b.closed = true
+	clear(b.tokens)
+	b.n.Store(0)
+	stop, done := b.stop, b.done
+	b.mu.Unlock()
+	if stop == nil {
+		return
+	}
+	stop()
+	select {
+	case <-done:
+	case <-time.After(limit):
+	}
+}

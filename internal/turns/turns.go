@@ -1,0 +1,127 @@
+// Package turns decides in which order the changes of one thing are made.
+package turns
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A Rank says which of the changes of a token goes first.
+type Rank int
+
+// The ranks, the lowest first.
+const (
+	Ordinary  Rank = iota
+	Narrowing      // it only takes away what the token may do
+	Ending         // it deactivates the token, or an administrator narrows it
+	ranks
+)
+
+// Turns let the changes of one token in this process happen one after the other,
+// those of a higher Rank first, so that a revocation is not lost to others again and
+// again. After a change that is not Ending the token rests for a moment, in which
+// another process has its turn. Turns are a courtesy: what keeps a change from
+// overwriting another is the version in the store. The zero Turns is ready for use.
+type Turns struct {
+	mu  sync.Mutex
+	ids map[string]*turn
+}
+
+type turn struct {
+	taken   bool
+	rests   bool // and only an ending change may take it
+	waiting [ranks][]chan struct{}
+}
+
+// Take waits for the turn of a change, and reports whether others had theirs
+// meanwhile. The caller has to call release if ok.
+func (t *Turns) Take(ctx context.Context, id string, r Rank) (release func(), waited, ok bool) {
+	t.mu.Lock()
+	q := t.ids[id]
+	if q == nil {
+		if t.ids == nil {
+			t.ids = make(map[string]*turn)
+		}
+		q = new(turn)
+		t.ids[id] = q
+	}
+	if !q.taken && (r == Ending || !q.rests) {
+		q.taken = true
+		t.mu.Unlock()
+		return t.releaser(id, q, r), false, true
+	}
+	mine := make(chan struct{})
+	q.waiting[r] = append(q.waiting[r], mine)
+	t.mu.Unlock()
+	select {
+	case <-mine:
+		return t.releaser(id, q, r), true, true
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if i := slices.Index(q.waiting[r], mine); i >= 0 {
+		q.waiting[r] = slices.Delete(q.waiting[r], i, i+1)
+		return nil, true, false
+	}
+	return t.releaser(id, q, r), true, true // it was given at the same moment
+}
+
+// maxRest bounds how long a token rests. A rest is as long as the change was:
+// another process needs about as much to read the token and to write it.
+const maxRest = 50 * time.Millisecond
+
+func (t *Turns) releaser(id string, q *turn, r Rank) func() {
+	began := time.Now()
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		q.taken = false
+		if r != Ending {
+			q.rests = true
+			time.AfterFunc(min(time.Since(began), maxRest), func() {
+				t.mu.Lock()
+				defer t.mu.Unlock()
+				q.rests = false
+				if !q.taken {
+					t.pass(id, q)
+				}
+			})
+		}
+		t.pass(id, q)
+	}
+}
+
+// pass gives the turn to the next one.
+func (t *Turns) pass(id string, q *turn) {
+	for r := Ending; r >= Ordinary; r-- {
+		if len(q.waiting[r]) > 0 && (r == Ending || !q.rests) {
+			close(q.waiting[r][0])
+			q.waiting[r] = slices.Delete(q.waiting[r], 0, 1)
+			q.taken = true
+			return
+		}
+	}
+	if !q.rests {
+		delete(t.ids, id)
+	}
+}
+
+// BackOff waits before a change is tried again that met another one: a random time,
+// as others do the same, which grows with each try, much more so for ordinary
+// changes. It reports whether there is time left.
+func BackOff(ctx context.Context, r Rank, try int) bool {
+	longest := time.Millisecond << min(try, 3)
+	if r == Ordinary {
+		longest = time.Millisecond << min(try, 7)
+	}
+	select {
+	case <-time.After(rand.N(longest)):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,135 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/apitoken-go/apitoken/internal/blocks"
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/turns"
+)
+
+// lanes are where the calls of Managers wait for the store and the audit. All are
+// bounded, as a call that hangs keeps a goroutine. Revocations have slots of
+// their own, which nothing else takes: lists and floods do not keep them waiting.
+type lanes struct {
+	others, revocations lane
+	lists               *bulkhead.Bulkhead // fewer: a list may keep a store busy for a second
+}
+
+type lane struct{ store, audit *bulkhead.Bulkhead }
+
+func newLanes(slots int, limit time.Duration) lanes {
+	newLane := func(slots int) lane {
+		return lane{bulkhead.New("the store", limit, slots), bulkhead.New("Config.Audit", limit, slots)}
+	}
+	return lanes{newLane(slots), newLane(max(1, slots/4)), bulkhead.New("lists of the store", limit, max(1, slots/8))}
+}
+
+// lane returns where a call of m waits.
+func (m *Manager) lane() *lane {
+	if m.revoking {
+		return &m.a.lanes.revocations
+	}
+	return &m.a.lanes.others
+}
+
+// revocation returns m for a change that is meant to be a revocation. Which rank it has
+// in the end is decided by what it would write.
+func (m *Manager) revocation() *Manager {
+	return &Manager{a: m.a, actor: m.actor, revoking: true}
+}
+
+// revokes reports whether an update may be meant to take something away.
+func (u *UpdateParams) revokes() bool {
+	if u.Active != nil {
+		return !*u.Active
+	}
+	return u.Name == nil && u.Description == nil
+}
+
+// rankOf ranks a change that was prepared.
+func (m *Manager) rankOf(before, after *row, fields []string) turns.Rank {
+	switch {
+	case after.rec.Status == StatusInactive && before.rec.Status != StatusInactive:
+		return turns.Ending
+	case !narrows(&before.rec, &after.rec, fields):
+		return turns.Ordinary
+	case !m.owns(before):
+		return turns.Ending
+	}
+	return turns.Narrowing
+}
+
+// narrows reports whether every field that a change changes allows less than before.
+func narrows(old, rec *Record, fields []string) bool {
+	for _, field := range fields {
+		var less bool
+		switch field {
+		case "active":
+			less = rec.Status == StatusInactive
+		case "permissions":
+			less = !slices.ContainsFunc(rec.Permissions, func(name string) bool { return !slices.Contains(old.Permissions, name) })
+		case "expiry":
+			less = !laterEnd(rec.ExpiresAt, old.ExpiresAt)
+		case "not_before":
+			less = rec.NotBefore.After(old.NotBefore)
+		case "allowed_networks":
+			less = allInside(rec.Networks, old.Networks)
+		}
+		if !less {
+			return false
+		}
+	}
+	return true
+}
+
+// laterEnd reports whether an expiry, zero for never, is later than another.
+func laterEnd(t, than time.Time) bool {
+	return !than.IsZero() && (t.IsZero() || t.After(than))
+}
+
+// unwritten is told that a revocation which was allowed and audited could not be
+// written. again makes the same revocation once more.
+func (m *Manager) unwritten(ctx context.Context, before *row, again func(context.Context) error) {
+	m.a.blocks.Add(before.rec.ID, &blocks.Block{
+		By: m.actor.User, Other: !m.owns(before), Ctx: context.WithoutCancel(ctx),
+		Again: func(ctx context.Context) bool {
+			err := again(ctx)
+			return !errors.Is(err, ErrUnavailable) && err != ErrConflict
+		},
+	})
+}
+
+// unblock ends the block of a token that was activated by who may overrule it: who
+// asked for it, or an administrator whose token it is not.
+func (m *Manager) unblock(r *row) {
+	m.a.blocks.End(r.rec.ID, func(k *blocks.Block) bool { return k.By == m.actor.User || !m.owns(r) })
+}
+
+// settled reports whether somebody has changed the status since a version was read.
+func settled(read, now *Record) bool {
+	if now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy {
+		return true
+	}
+	for _, line := range now.History {
+		if len(read.History) > 0 && line.At.Equal(read.History[0].At) && line.Action == read.History[0].Action {
+			break
+		}
+		if slices.Contains(line.Fields, "active") {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBeLive says of the error of a revocation what it means for the token.
+func mayBeLive(err error) error {
+	if errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("apitoken: the token may still be accepted as before: %w", err)
+	}
+	return err
+}
