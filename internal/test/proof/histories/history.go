@@ -81,6 +81,9 @@ type state struct {
 	old      int16 // -1: none
 	overlap  bool  // old is good, too
 	kept     kind  // of the last overlap that was ended: keepNew or keepOld
+
+	// A deactivation, or a deletion, came to no answer and may be made from then on.
+	mayStop, mayVanish bool
 }
 
 var fresh = state{old: -1, kept: keepNew}
@@ -138,6 +141,18 @@ func (s state) after(k kind, secret int16) state {
 		s.deleted = true
 	}
 	return s
+}
+
+// revoked returns the state, and those that it becomes if what may be made is made now.
+func (s state) revoked() []state {
+	states := []state{s}
+	if s.mayStop && !s.deleted && !s.inactive {
+		states = append(states, s.after(deactivate, 0))
+	}
+	if s.mayVanish && !s.deleted {
+		states = append(states, s.after(remove, 0))
+	}
+	return states
 }
 
 // outcomeOf reads the error of an operation.

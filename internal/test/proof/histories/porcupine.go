@@ -7,7 +7,8 @@ import (
 )
 
 // model is a token as Porcupine sees it. A change whose outcome is unknown may
-// have been made at any time after its call, or never.
+// have been made at any time after its call, or never. A revocation is tried again, so
+// that it may be made later as well, and meanwhile the node may refuse the token.
 var model = porcupine.NondeterministicModel{
 	Init: func() []any { return []any{nil} }, // not generated
 	Step: func(before, input, output any) []any {
@@ -18,23 +19,36 @@ var model = porcupine.NondeterministicModel{
 			}
 			return nil
 		}
-		s := before.(state)
-		sees := s.sees(o.kind, o.secret)
-		switch {
-		case o.kind == generate:
-			return nil
-		case output.(outcome) == unknown && sees == done:
-			return []any{s, s.after(o.kind, o.secret)}
-		case output.(outcome) == unknown:
-			return []any{s}
-		case sees != output.(outcome):
-			return nil
-		case sees == done:
-			return []any{s.after(o.kind, o.secret)}
+		var after []any
+		for _, s := range before.(state).revoked() {
+			after = append(after, step(s, o, output.(outcome))...)
 		}
-		return []any{s}
+		return after
 	},
 	Equal: func(a, b any) bool { return a == b },
+}
+
+// step returns the states after an operation.
+func step(s state, o op, saw outcome) []any {
+	sees := s.sees(o.kind, o.secret)
+	switch {
+	case o.kind == generate:
+		return nil
+	case saw == unknown && o.kind == deactivate:
+		s.mayStop = true
+	case saw == unknown && o.kind == remove:
+		s.mayVanish = true
+	case saw == unknown && sees == done:
+		return []any{s, s.after(o.kind, o.secret)}
+	case saw == unknown:
+	case o.kind == verify && saw == sawInactive && sees == accepted && (s.mayStop || s.mayVanish):
+		// The node refuses the token, as nobody knows whether it is live.
+	case sees != saw:
+		return nil
+	case sees == done:
+		return []any{s.after(o.kind, o.secret)}
+	}
+	return []any{s}
 }
 
 // linearizable asks Porcupine about the operations on one token.
