@@ -17,15 +17,10 @@ type argument struct {
 }
 
 const (
-	farYears = "It is about the years -10000 and 10000 alone, before which every moment is long past, and which lie ahead for every test and beyond what a Manager stores."
-	memory   = "The names of a token's permissions are then kept as they were stored: it costs memory."
+	memory = "The names of a token's permissions are then kept as they were stored: it costs memory."
 )
 
 var argued = []argument{
-	{"micros", op(expr("t.Year()", "-10000"), "<="), farYears},
-	{"micros", become(expr("-10000"), "-10001"), farYears},
-	{"micros", op(expr("t.Year() > 10000"), ">="), farYears},
-	{"micros", become(expr("t.Year() > 10000"), "t.Year() > 10001"), farYears},
 	{"entry.assigned", drop(stmt("slices.Sort")), memory},
 	{"entry.assigned", drop(stmt("p.name")), memory},
 	{"credentials.fromQuery", become(expr("3*grammar.MaxText"), "4*grammar.MaxText"), "What is longer than three times the limit before decoding is longer than the limit after it, and refused for that: it bounds the work."},
