@@ -3,6 +3,7 @@ package valkey
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
@@ -44,7 +45,10 @@ func TestEveryOtherContentIsAResetOrAChange(t *testing.T) {
 			host, port, _ := strings.Cut(primary.Addr(), ":")
 			do(t, server, "CONFIG", "SET", "repl-diskless-load", "swapdb", "appendonly", "no") // nothing writes behind
 			do(t, server, "REPLICAOF", host, port)
-			for !strings.Contains(do(t, server, "INFO", "replication"), "master_link_status:up") {
+			for began := time.Now(); !strings.Contains(do(t, server, "INFO", "replication"), "master_link_status:up"); {
+				if time.Since(began) > time.Minute {
+					t.Fatal("the server has not become a replica in a minute")
+				}
 			}
 			do(t, server, "REPLICAOF", "NO", "ONE")
 		}, true},
