@@ -43,6 +43,7 @@ func hooked(t *testing.T, url, statement string) map[string]*pgxpool.Pool {
 			c.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (bool, error) { return true, run(ctx, conn) }
 		},
 		"BeforeAcquire": func(c *pgxpool.Config) {
+			//lint:ignore SA1019 applications set it as long as the pool runs it
 			c.BeforeAcquire = func(ctx context.Context, conn *pgx.Conn) bool { return run(ctx, conn) == nil }
 		},
 	} {

@@ -123,11 +123,12 @@ func prepare(ctx context.Context, pool *pgxpool.Config, conn *pgx.Conn) error {
 	}
 	good := true
 	var err error
+	before := pool.BeforeAcquire //lint:ignore SA1019 the pool runs it, too, as long as it has it
 	switch {
 	case pool.PrepareConn != nil:
 		good, err = pool.PrepareConn(ctx, conn)
-	case pool.BeforeAcquire != nil:
-		good = pool.BeforeAcquire(ctx, conn)
+	case before != nil:
+		good = before(ctx, conn)
 	}
 	if err == nil && !good {
 		err = errors.New("a hook of the pool, PrepareConn or BeforeAcquire, does not want the connection of Watch")
