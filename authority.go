@@ -110,7 +110,7 @@ func (a *Authority) ready() bool { return a != nil && a.config.Store != nil }
 
 // Close ends what runs in the background, and writes what is still to be recorded
 // about the use of tokens; each may take as long as Config.StoreTimeout. The store
-// stays open: it belongs to whoever opened it, and has to be closed after this.
+// stays open: the caller that opened it closes it after this.
 // Requests that come later are judged as before, but their use is not recorded,
 // and changes on other nodes take as long as Config.MaxStaleness to be seen.
 func (a *Authority) Close() error {

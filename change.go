@@ -108,7 +108,7 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r turns.Rank, err e
 	return r, err
 }
 
-// turn waits for the turn of a change. A revocation goes on without it, as whoever
+// turn waits for the turn of a change. A revocation goes on without it, as the change that
 // has it may hang.
 func (m *Manager) turn(wait context.Context, id string, r turns.Rank) (done func(), met bool, err error) {
 	patience, cancel := wait, context.CancelFunc(func() {})

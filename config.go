@@ -92,7 +92,7 @@ type Config struct {
 	MaxLifetime time.Duration
 	MaxIdle     time.Duration
 
-	// IntegrityKeys authenticate the records in the store, so that whoever can write it but has
+	// IntegrityKeys authenticate the records in the store, so that someone who can write it but has
 	// no key can neither make a token nor change one. The first key makes MACs, all
 	// of them verify. With IntegrityKeys, a record without a MAC is refused with 503;
 	// see Authority.Rekey.

@@ -28,7 +28,7 @@ const (
 	notAsked answer = iota
 	yes
 	no
-	failed // whoever was asked could not say
+	failed // the one that was asked could not say
 	newer
 	abandoned // the client went away before there was an answer
 )

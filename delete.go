@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Delete removes a token for good, with its history. Whoever presents it is refused
+// Delete removes a token for good, with its history. A request that presents it is refused
 // with [ErrUnknownToken]. Where tokens can be imported, owners cannot delete one
 // that somebody else has deactivated, as they could import it again.
 func (m *Manager) Delete(ctx context.Context, id string) error {

@@ -200,7 +200,7 @@ func ExampleAuthority_Check() {
 	// 401 apiToken realm="api", error="invalid_token"
 }
 
-// This is wrong: whoever has a token that was deactivated, or that lacks the
+// This is wrong: anyone who has a token that was deactivated, or that lacks the
 // permission, is treated like someone without a token, and never learns why. So
 // is everybody while the store is down. The correct form is in the example
 // before.
@@ -334,7 +334,7 @@ func ExampleManager_Generate() {
 	fmt.Println(info.Name, info.Permissions, info.Status)
 	fmt.Println(strings.HasPrefix(secret.Reveal(), info.DisplayID), len(secret.Reveal()))
 
-	// Nobody can give what he does not have.
+	// Nobody can give what they do not have.
 	bob := apitoken.Actor{User: "bob", Environment: apitoken.DefaultEnvironment, Grants: []apitoken.Permission{readReports}}
 	_, _, err = auth.As(bob).Generate(context.Background(), apitoken.GenerateParams{
 		Name: "more", Permissions: []apitoken.Permission{readReports, writeDevices}, Expiry: apitoken.Never(),
@@ -355,7 +355,7 @@ func ExampleManager_Deactivate() {
 		panic(err)
 	}
 
-	// Whoever manages the tokens of others can deactivate and delete them.
+	// Those who manage the tokens of others can deactivate and delete them.
 	admin := auth.As(apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, ManageOthers: true})
 	info, err := admin.Deactivate(ctx, tok.ID())
 	if err != nil {
@@ -364,7 +364,7 @@ func ExampleManager_Deactivate() {
 	fmt.Println(info.Status, "by", info.DeactivatedBy)
 	call(h, "/", secret)
 
-	// Its owner cannot activate what he did not deactivate.
+	// Its owner cannot activate what they did not deactivate.
 	_, err = auth.As(alice).Activate(ctx, tok.ID())
 	var forbidden *apitoken.ForbiddenError
 	fmt.Println(errors.As(err, &forbidden))

@@ -102,7 +102,7 @@ func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret
 // its end, and does not begin with Config.Prefix and "_"; they are added with
 // [Manager.Import]. Both fields zero turn it off.
 //
-// How hard they are to guess is up to whoever issued them. Keep the bounds as
+// How hard they are to guess is up to their issuer. Keep the bounds as
 // narrow as those tokens: every text within them costs a look-up in the store.
 type ForeignTokens struct {
 	MinLen, MaxLen int // of their text, in characters

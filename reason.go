@@ -93,7 +93,7 @@ func (r Reason) Status() int {
 	return reasons[r.index()].status
 }
 
-// Sentence returns the reason as a sentence for people: for whoever manages the
+// Sentence returns the reason as a sentence for people: for those who manage the
 // token, not for clients.
 func (r Reason) Sentence() string {
 	if r == ErrInvalidToken {

@@ -128,7 +128,7 @@ func (r *Record) LastUsed() time.Time {
 //
 // A field that a version does not know is kept as it is, in Unknown of the record,
 // the secret or the line that it belongs to, and is written back with it. A tag is even
-// if whoever does not understand the field could decide wrongly without it: an
+// if a reader that does not understand the field could decide wrongly without it: an
 // Authority refuses a record with an unknown even tag. It is odd if nobody could.
 //
 // For a field that restricts, "restricted to nothing" is a value of its own, which is

@@ -211,7 +211,7 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 			contentType, body = other, text
 		}
 	}
-	// The values are in memory of this answer alone: whoever edits the header of
+	// The values are in memory of this answer alone: code that edits the header of
 	// one must not reach another's. None of them has room to append to.
 	values := &[...]string{contentType, "nosniff", "no-store", ref.challenge, "1"}
 	h := w.Header()

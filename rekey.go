@@ -10,11 +10,11 @@ import (
 
 // RekeyParams says how to re-key; see [Authority.Rekey].
 type RekeyParams struct {
-	// AdoptWithoutMAC also authenticates rows that have no MAC, which trusts whoever
+	// AdoptWithoutMAC also authenticates rows that have no MAC, which trusts those who
 	// wrote them: for the one time when Config.IntegrityKeys are introduced.
 	AdoptWithoutMAC bool
 
-	// Adopt is asked about each record that is damaged, which whoever wrote it may have
+	// Adopt is asked about each record that is damaged, which someone may have
 	// forged, and is shown the token as it would be: true authenticates it. nil leaves
 	// all of them alone.
 	Adopt func(*TokenInfo) bool

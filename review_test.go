@@ -165,7 +165,7 @@ func TestASecretThatWasEndedIsDeadAlsoWhereTheClockIsBehind(t *testing.T) {
 }
 
 // An owner cannot activate what somebody else has deactivated. With the text of
-// an imported token at hand he could delete it and import it again; after two
+// an imported token at hand they could delete it and import it again; after two
 // rotations, too, when nothing about the token tells any more that it was one.
 func TestAnOwnerCannotImportAnewWhatSomeoneElseHasDeactivated(t *testing.T) {
 	for rotations := range 3 {

@@ -10,7 +10,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
-// A sealer protects what the store keeps from whoever can write the store and has
+// A sealer protects what the store keeps from anyone who can write the store and has
 // no key. Two things are protected, under keys of their own.
 //
 // A row, with Config.IntegrityKeys: HMAC-SHA-256 over the canonical encoding of the

@@ -8,7 +8,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
-// A Secret is the text of a token, which whoever has it can use. It keeps the
+// A Secret is the text of a token, which anyone who has it can use. It keeps the
 // text where fmt, encoding/json, encoding/xml, encoding/gob, log/slog and
 // reflection do not reach, so that it is shown only by [Secret.Reveal]. The
 // zero Secret holds nothing.

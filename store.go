@@ -90,7 +90,7 @@ type KeyLister interface {
 	KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error)
 }
 
-// A Watcher is a [Store] that reports changes, whoever made them, so that nodes
+// A Watcher is a [Store] that reports all changes, also those of other nodes and of hands, so that nodes
 // can answer from memory. It is what makes a change reach other nodes sooner
 // than after Config.MaxStaleness; that it is enforced by then does not rest on it.
 //
