@@ -36,3 +36,46 @@ func TestAnAdministratorDeletesWhatAnAdministratorDeactivated(t *testing.T) {
 		}
 	}
 }
+
+// An owner cannot activate what somebody else has deactivated. With the text of
+// an imported token at hand they could delete it and import it again; after two
+// rotations, too, when nothing about the token tells any more that it was one.
+func TestAnOwnerCannotImportAnewWhatSomeoneElseHasDeactivated(t *testing.T) {
+	for rotations := range 3 {
+		importAnew(t, rotations)
+	}
+}
+
+func importAnew(t *testing.T, rotations int) {
+	g := newRig(t, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40} })
+	text := apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")
+	again := apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}, Secret: text,
+	}
+	owner := g.As(ada)
+	in, err := owner.Import(t.Context(), again)
+	require.NoError(t, err)
+	_, err = g.Check(newRequest("/", "apiToken "+text.Reveal()), apitoken.All(wireRead))
+	require.NoError(t, err)
+	for range rotations {
+		_, _, err = owner.Rotate(t.Context(), in.ID, 0, "")
+		require.NoError(t, err)
+	}
+	admin := g.As(apitoken.Actor{User: "admin", Environment: "production", Grants: wire.All(), ManageOthers: true})
+	_, err = admin.Deactivate(t.Context(), in.ID)
+	require.NoError(t, err)
+	_, err = owner.Activate(t.Context(), in.ID)
+	var forbidden *apitoken.ForbiddenError
+	require.ErrorAs(t, err, &forbidden)
+
+	other, _ := g.generate(t)
+	_, err = owner.Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{other.ID, in.ID}})
+	require.ErrorAs(t, err, &forbidden)
+	_, err = owner.Get(t.Context(), other.ID)
+	require.NoError(t, err, "the first of a bulk is not deleted if the second may not be")
+
+	_ = owner.Delete(t.Context(), in.ID)
+	_, _ = owner.Import(t.Context(), again)
+	_, err = g.Check(newRequest("/", "apiToken "+text.Reveal()), apitoken.All(wireRead))
+	assert.ErrorIs(t, err, apitoken.ErrInvalidToken, "the administrator's word stands")
+}

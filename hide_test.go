@@ -1,7 +1,10 @@
 package apitoken_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -105,4 +108,33 @@ func TestHasCredentialDecidesAndCountsNothing(t *testing.T) {
 		assert.Zero(t, n, reason)
 	}
 	assert.False(t, new(apitoken.Authority).HasCredential(newRequest("/", "apiToken "+goodToken.text)))
+}
+
+// Who puts HideQueryToken around an access log wants the token kept from it,
+// also if the log prints the context.
+func TestTheContextOfAHiddenTokenDoesNotShowIt(t *testing.T) {
+	g := newRig(t)
+	c := newCanaries(t)
+	c.token("the token", apitoken.NewSecret(goodToken.text))
+	show := func(ctx context.Context) {
+		for _, verb := range everyVerb {
+			if text := fmt.Sprintf(verb, ctx); c.in(text) != nil {
+				t.Errorf("%s shows %q: %.200s", verb, c.in(text), text)
+				break
+			}
+		}
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("request", "ctx", ctx)
+		assert.Empty(t, c.in(log.String()))
+	}
+	s := &spy{do: func(_ http.ResponseWriter, r *http.Request) { show(r.Context()) }}
+	g.HideQueryToken(s).ServeHTTP(httptest.NewRecorder(), newRequest("/?apiToken="+goodToken.text))
+	require.Equal(t, 1, s.called())
+	g.HideQueryToken(g.Require(wireRead)(s)).ServeHTTP(httptest.NewRecorder(), newRequest("/?apiToken="+goodToken.text))
+	require.Equal(t, 2, s.called())
+}
+
+func TestHidingTheParameterFromNoHandlerPanics(t *testing.T) {
+	g := newRig(t)
+	assert.Panics(t, func() { g.HideQueryToken(nil) })
 }

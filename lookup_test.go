@@ -1,9 +1,11 @@
 package apitoken_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -492,4 +494,59 @@ func TestAFloodOfJunkDoesNotReachTheStore(t *testing.T) {
 		assert.Zero(t, s.called())
 	}
 	assert.Zero(t, g.store.calls())
+}
+
+// A brokenError is what a nil pointer of an error type is, returned as an error:
+// its methods panic.
+type brokenError struct {
+	text  string
+	cause error
+}
+
+func (e *brokenError) Error() string { return e.text }
+
+func (e *brokenError) Unwrap() error { return e.cause }
+
+// An unwrapBroken has a text, but panics when it is asked what it wraps.
+type unwrapBroken struct{ brokenError }
+
+func (*unwrapBroken) Error() string { return "broken" }
+
+func TestAnErrorThatPanicsIsAFailureLikeAnyOther(t *testing.T) {
+	var noError *brokenError
+	var noUnwrap *unwrapBroken
+	for name, broken := range map[string]error{"its text": noError, "what it wraps": noUnwrap, "wrapped": fmt.Errorf("store: %w", noUnwrap)} {
+		for where, edit := range map[string]func(*apitoken.Config, *tapStore){
+			"the store": func(_ *apitoken.Config, s *tapStore) {
+				s.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, broken }
+			},
+			"the store, without a cache": func(c *apitoken.Config, s *tapStore) {
+				c.MaxStaleness = apitoken.NoCache
+				s.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, broken }
+			},
+			"OwnerPermissions": func(c *apitoken.Config, _ *tapStore) {
+				c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) { return nil, broken }
+			},
+			"Environment": func(c *apitoken.Config, _ *tapStore) {
+				c.Environment = func(*http.Request) (string, error) { return "", broken }
+			},
+			"ClientAddr": func(c *apitoken.Config, _ *tapStore) {
+				c.ClientAddr = func(*http.Request) (netip.Addr, error) { return netip.Addr{}, broken }
+			},
+		} {
+			t.Run(name+" of "+where, func(t *testing.T) {
+				var log bytes.Buffer
+				g := newRig(t, func(c *apitoken.Config) {
+					c.Observe = apitoken.LogEvents(slog.New(slog.NewTextHandler(&log, nil)))
+					edit(c, c.Store.(*tapStore))
+				})
+				assert.Equal(t, 503, g.get(goodToken.text))
+				assert.Contains(t, log.String(), "level=ERROR")
+				_, err := g.As(ada).Get(t.Context(), goodToken.id)
+				if strings.HasPrefix(where, "the store") {
+					require.ErrorIs(t, err, apitoken.ErrUnavailable)
+				}
+			})
+		}
+	}
 }

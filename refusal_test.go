@@ -319,3 +319,30 @@ func TestARefusalNamesWhatIsMissingHoweverManyPermissionsTheRouteHas(t *testing.
 		require.NoError(t, auth.Close())
 	}
 }
+
+func TestARefusalDoesNotCarryWhatOthersSaidOfAnotherAnswer(t *testing.T) {
+	g := newRig(t)
+	g.store.get = func(context.Context, string) (apitoken.Record, error) {
+		return apitoken.Record{}, errors.New("down")
+	}
+	for _, authorization := range []string{"apiToken " + goodToken.text, ""} {
+		w := httptest.NewRecorder()
+		for _, name := range []string{"WWW-Authenticate", "Retry-After", "ETag", "Last-Modified", "Content-Length"} {
+			w.Header().Set(name, "7")
+		}
+		r := newRequest("/")
+		if authorization != "" {
+			r.Header.Set("Authorization", authorization)
+		}
+		g.Require(wireRead)(new(spy)).ServeHTTP(w, r)
+		want := http.Header{
+			"Content-Type": {"application/problem+json"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
+		}
+		if w.Code == 503 {
+			want.Set("Retry-After", "1")
+		} else {
+			want.Set("WWW-Authenticate", `apiToken realm="api"`)
+		}
+		assert.Equal(t, want, w.Header())
+	}
+}

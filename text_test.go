@@ -181,3 +181,11 @@ func TestASearchForANameIsNotTakenForAToken(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesOfUsersAndEnvironmentsMayBeOfOneLetter(t *testing.T) {
+	g := newRig(t)
+	a := apitoken.Actor{User: "a", Environment: "b", Grants: wire.All()}
+	in, _, err := g.As(a).Generate(t.Context(), apitoken.GenerateParams{Name: "c", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+	require.NoError(t, err)
+	assert.Equal(t, "a", in.Owner)
+}

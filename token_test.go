@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"slices"
@@ -496,4 +497,36 @@ func TestADigestThatDiffersInOneBitIsThatOfAnotherSecret(t *testing.T) {
 			}
 		}
 	}
+}
+
+// fmt cannot call the methods of a Token in an unexported field, and prints what
+// it points to if the verb does not fit: the whole record, with its digests and
+// encrypted secrets. Contexts and sessions of applications are such values.
+func TestATokenWithinAnotherValueShowsNothingOfItsRecord(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{testKey(t)} })
+	in, secret := g.generate(t)
+	rec, err := g.store.Store.Get(t.Context(), in.ID)
+	require.NoError(t, err)
+	c := newCanaries(t)
+	c.token("the token", secret)
+	c.add("the encrypted secret", string(rec.Secrets[0].Ciphertext))
+	type session struct{ token apitoken.Token }
+	show := func(what string, v any) {
+		for _, verb := range everyVerb {
+			if text := fmt.Sprintf(verb, v); c.in(text) != nil {
+				t.Errorf("%s of %s shows %q: %.200s", verb, what, c.in(text), text)
+				return
+			}
+		}
+	}
+	g.Require(wireRead)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		tok, ok := apitoken.FromContext(r.Context())
+		require.True(t, ok)
+		show("a token", tok)
+		show("a struct", session{tok})
+		show("a pointer to one", &session{tok})
+		show("a slice", []session{{tok}})
+		show("a context", r.Context())
+		show("a manager", g.As(apitoken.Actor{Token: tok}))
+	})).ServeHTTP(httptest.NewRecorder(), newRequest("/", "apiToken "+secret.Reveal()))
 }

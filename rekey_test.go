@@ -5,74 +5,12 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
 )
-
-func TestAChangeThatWasMadeButNotAnsweredIsForgottenWhenItIsGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &lossyStore{before: make(chan struct{}), after: make(chan struct{})}
-		g := newRig(t, func(c *apitoken.Config) {
-			s.tapStore = c.Store.(*tapStore)
-			c.Store, c.MaxStaleness = s, 1000*time.Hour
-		})
-		close(s.before) // the store makes it, and says nothing
-		info, secret := g.generate(t)
-		require.Equal(t, 204, g.get(secret.Reveal()))
-		_, err := g.As(ada).Deactivate(t.Context(), info.ID)
-		require.ErrorIs(t, err, apitoken.ErrUnavailable)
-		require.Equal(t, 401, g.get(secret.Reveal()))
-		close(s.after)
-	})
-}
-
-func TestWhoCameByTokenGrantsOnlyWhatHeHasHimself(t *testing.T) {
-	g := newRig(t)
-	_, secret := g.generate(t)
-	tok, err := g.Verify(t.Context(), apitoken.Credential{Secret: secret, Environment: "production"}, apitoken.AnyToken())
-	require.NoError(t, err)
-	require.True(t, tok.Has(wireRead))
-	actor := apitoken.Actor{User: "ada", Environment: "production", Token: tok}
-	_, _, err = g.As(actor).Generate(t.Context(), apitoken.GenerateParams{Name: "n", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
-	_, forbidden := errors.AsType[*apitoken.ForbiddenError](err)
-	assert.True(t, forbidden, err)
-	assert.Empty(t, g.As(actor).Grantable())
-}
-
-func TestAChangeThatFailedIsToldWithoutWhatItWouldHaveMade(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.Store = failingReplace{c.Store} })
-	info, _ := g.generate(t)
-	_, err := g.As(ada).Deactivate(t.Context(), info.ID)
-	require.ErrorIs(t, err, apitoken.ErrUnavailable)
-	ev := g.event(t)
-	assert.ErrorIs(t, ev.Err, apitoken.ErrUnavailable)
-	assert.NotNil(t, ev.Before)
-	assert.Nil(t, ev.After)
-	assert.Nil(t, ev.Fields)
-}
-
-type failingReplace struct{ apitoken.Store }
-
-func (failingReplace) Replace(context.Context, apitoken.Record) error { return errors.New("down") }
-
-func TestNothingIsImportedWhileForeignTokensAreOff(t *testing.T) {
-	g := newRig(t)
-	ask := apitoken.GenerateParams{Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
-	for _, i := range []apitoken.ImportParams{
-		{GenerateParams: ask, Secret: apitoken.NewSecret("8as7bf9a8s7498svaps8dfabsf")},
-		{GenerateParams: ask, SHA256: sha256Of("8as7bf9a8s7498svaps8dfabsf")},
-	} {
-		_, err := g.As(ada).Import(t.Context(), i)
-		field, _ := errors.AsType[*apitoken.FieldError](err)
-		require.NotNil(t, field, err)
-		assert.Equal(t, "secret", field.Field)
-	}
-}
 
 // Re-keying.
 
