@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -277,4 +278,115 @@ func (g *rig) lastEvent() apitoken.Event {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.events[len(g.events)-1]
+}
+
+// Owners cannot rid themselves of an administrator's revocation that could not be
+// written by one of their own, which they could then take back.
+func TestAnOwnerDoesNotEndTheBlockOfAnAdministrator(t *testing.T) {
+	for what, at := range map[string]func(g, another *rig) *rig{
+		"here":            func(g, _ *rig) *rig { return g },
+		"on another node": func(_, another *rig) *rig { return another },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, g, another, in, secret := fullRigs(t)
+				s.full.Store(true)
+				_, err := g.As(admin).Deactivate(t.Context(), in.ID)
+				require.ErrorIs(t, err, apitoken.ErrUnavailable)
+				s.full.Store(false)
+				m := at(g, another).As(ada)
+				_, err = m.Deactivate(t.Context(), in.ID)
+				require.NoError(t, err)
+				_, err = m.Activate(t.Context(), in.ID)
+				require.NoError(t, err)
+				assert.Equal(t, 401, g.get(secret))
+
+				time.Sleep(soon)
+				assert.Equal(t, "admin", s.stored(t, in.ID).DeactivatedBy)
+				assert.Equal(t, 401, g.get(secret))
+				assert.Equal(t, 401, another.get(secret))
+			})
+		})
+	}
+}
+
+// Only the deactivation is tried again, with nothing that is the caller's.
+func TestWhatIsTriedAgainIsTheDeactivationAlone(t *testing.T) {
+	for what, change := range map[string]func(u *apitoken.UpdateParams, in *apitoken.TokenInfo){
+		"the caller uses the variable again": func(u *apitoken.UpdateParams, _ *apitoken.TokenInfo) {},
+		"of a version":                       func(u *apitoken.UpdateParams, in *apitoken.TokenInfo) { u.IfVersion = in.Version },
+		"with an expiry that has passed by then": func(u *apitoken.UpdateParams, _ *apitoken.TokenInfo) {
+			u.Expiry = apitoken.In(time.Second)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, g, _, in, _ := fullRigs(t)
+				s.full.Store(true)
+				active := false
+				u := apitoken.UpdateParams{Active: &active}
+				change(&u, in)
+				_, err := g.As(ada).Update(t.Context(), in.ID, u)
+				require.ErrorIs(t, err, apitoken.ErrUnavailable)
+				active = true
+				s.changeStored(t, in.ID, func(rec *apitoken.Record) { rec.Name = "renamed" })
+				time.Sleep(soon)
+				s.full.Store(false)
+				time.Sleep(soon)
+				assert.Equal(t, apitoken.StatusInactive, s.stored(t, in.ID).Status)
+			})
+		})
+	}
+}
+
+func TestWhatIsBlockedStaysSoAfterClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, _, in, secret := fullRigs(t)
+		s.full.Store(true)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		require.NoError(t, g.Close())
+		assert.Equal(t, 401, g.get(secret))
+	})
+}
+
+func TestAnUpdateThatActivatesEndsABlockAsActivateDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, _, in, secret := fullRigs(t)
+		s.full.Store(true)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		s.full.Store(false)
+		_, err = g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Active: new(true), Name: new("other")})
+		require.NoError(t, err)
+		assert.Equal(t, 204, g.get(secret))
+	})
+}
+
+func TestAnObserverThatEndsTheGoroutineOfARetryDoesNotEndTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ends atomic.Bool
+		s, g, _, in, _ := fullRigs(t, func(c *apitoken.Config) {
+			c.Observe = func(_ context.Context, ev apitoken.Event) {
+				if ends.Load() && ev.Action != "use" {
+					runtime.Goexit()
+				}
+			}
+		})
+		s.full.Store(true)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		ends.Store(true)
+		time.Sleep(soon)
+		ends.Store(false)
+		s.full.Store(false)
+		time.Sleep(soon)
+		assert.Equal(t, apitoken.StatusInactive, s.stored(t, in.ID).Status)
+	})
+}
+
+func TestTheZeroAuthoritySaysOfNoTokenThatItMayBeLive(t *testing.T) {
+	_, err := new(apitoken.Authority).As(ada).Deactivate(t.Context(), mint("any").id)
+	require.ErrorIs(t, err, apitoken.ErrUnavailable)
+	assert.NotContains(t, err.Error(), "may still be accepted")
 }

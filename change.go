@@ -21,6 +21,7 @@ type change struct {
 	id        string
 	ifVersion int64
 	edit      edit
+	activates bool // it is meant to
 	since     *row // if it is tried again, later: the version that was read at first
 
 	before, after *row // the version that was read, and the next one, ready to be written
@@ -52,14 +53,14 @@ func (m *Manager) make(ctx context.Context, c *change) (*TokenInfo, error) {
 		// not heard; to who is told of it here, it holds here.
 		m.a.rows.cache.Invalidate(c.id)
 	}
+	if err == nil && c.activates {
+		m.unblock(c.before)
+	}
 	if err == nil && c.fields == nil {
-		if c.before.rec.Status == StatusActive && c.action == actionActivate {
-			m.unblock(c.before)
-		}
 		return m.info(c.before), nil
 	}
 	if m.revoking {
-		err = mayBeLive(err)
+		err = m.mayBeLive(c.before, err)
 	}
 	m.observe(ctx, m.changeEvent(c), err)
 	if err != nil {
@@ -94,14 +95,14 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r turns.Rank, err e
 	switch before, inactive := c.before, c.after.rec.Status == StatusInactive; {
 	case !slices.Contains(c.fields, "active"):
 	case err == nil:
-		m.a.blocks.End(c.id, func(*blocks.Block) bool { return true })
+		m.a.blocks.End(c.id, func(k *blocks.Block) bool { return !k.Other || !m.owns(before) })
 	case inactive && errors.Is(err, ErrUnavailable) && c.since == nil:
-		again := change{action: c.action, id: c.id, ifVersion: c.ifVersion, edit: c.edit, since: before}
-		m.unwritten(ctx, before, func(ctx context.Context) error {
+		// Only the deactivation is made again, whatever else the change was: it needs
+		// nothing of what the caller may have changed meanwhile, and no error but a veto
+		// stands against it.
+		again := change{action: actionDeactivate, id: c.id, edit: UpdateParams{Active: new(false)}.edit, since: before}
+		m.unwritten(before, func(ctx context.Context) error {
 			_, err := m.make(ctx, new(again))
-			if err == ErrConflict && c.ifVersion != 0 {
-				return nil // the token is no longer the one that was meant
-			}
 			return err
 		})
 	}
@@ -135,7 +136,7 @@ func (m *Manager) prepare(ctx context.Context, c *change) (err error) {
 	if c.ifVersion != 0 && c.ifVersion != c.before.rec.Version {
 		return ErrConflict
 	}
-	if c.since != nil && settled(&c.since.rec, &c.before.rec) {
+	if c.since != nil && m.settled(c.since, &c.before.rec) {
 		return nil
 	}
 	now := micro(m.a.clock.now())

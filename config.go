@@ -70,7 +70,8 @@ type Config struct {
 
 	// Observe is told of every decision and every change, before a request goes
 	// on and after a change was made. It is called from many goroutines, on the
-	// request's own, and should return at once. If it panics about a request,
+	// request's own and, about the feed and about revocations that are tried again, on
+	// others, and should return at once. If it panics about a request,
 	// that is refused with 503. See LogEvents.
 	Observe func(context.Context, Event)
 

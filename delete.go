@@ -15,7 +15,7 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 // delete is Delete; with the version that was read at first if it is tried again.
 func (m *Manager) delete(ctx context.Context, id string, since *row) error {
 	before, err := m.deletable(ctx, id)
-	if err == nil && since != nil && settled(&since.rec, &before.rec) {
+	if err == nil && since != nil && (m.settled(since, &before.rec) || !before.rec.CreatedAt.Equal(since.rec.CreatedAt)) {
 		return nil
 	}
 	if err == nil {
@@ -27,10 +27,10 @@ func (m *Manager) delete(ctx context.Context, id string, since *row) error {
 			return err // someone else was faster, and has told the observer
 		}
 		if before.wrong == nil && since == nil && errors.Is(err, ErrUnavailable) {
-			m.unwritten(ctx, before, func(ctx context.Context) error { return m.delete(ctx, id, before) })
+			m.unwritten(before, func(ctx context.Context) error { return m.delete(ctx, id, before) })
 		}
 	}
-	err = mayBeLive(err)
+	err = m.mayBeLive(before, err)
 	m.observe(ctx, m.event(actionDelete, id, before, nil), err)
 	return err
 }

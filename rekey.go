@@ -107,10 +107,10 @@ func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
 	for try := 0; ; try++ {
 		ev := Event{TokenID: rec.ID, Environment: rec.Environment, Owner: rec.Owner}
 		next, err := r.next(rec)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNotRevealable) { // which no MAC repairs
 			next = r.adopted(rec)
 		}
-		if err == nil && try == maxTries {
+		if try == maxTries {
 			next, err = nil, ErrConflict
 		}
 		if err != nil && next == nil {

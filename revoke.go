@@ -43,12 +43,15 @@ func (m *Manager) revocation() *Manager {
 	return &Manager{a: m.a, actor: m.actor, revoking: true}
 }
 
-// revokes reports whether an update may be meant to take something away.
-func (u *UpdateParams) revokes() bool {
+// mayRevoke reports whether an update is meant to stop a token, or, of an administrator,
+// to take something away from it. Others wait elsewhere: an owner who changes the
+// expiry of a token again and again takes no slot of a revocation.
+func (m *Manager) mayRevoke(u *UpdateParams) bool {
 	if u.Active != nil {
 		return !*u.Active
 	}
-	return u.Name == nil && u.Description == nil
+	narrows := u.Permissions != nil || u.Networks != nil || u.NotBefore != nil || u.Expiry.kind != expiryUnsaid
+	return m.actor.ManageOthers && narrows && u.Name == nil && u.Description == nil
 }
 
 // rankOf ranks a change that was prepared.
@@ -93,10 +96,11 @@ func laterEnd(t, than time.Time) bool {
 }
 
 // unwritten is told that a revocation which was allowed and audited could not be
-// written. again makes the same revocation once more.
-func (m *Manager) unwritten(ctx context.Context, before *row, again func(context.Context) error) {
+// written. again makes it once more, without the context of the request, which may by then
+// be that of another one (gin and fasthttp use theirs again).
+func (m *Manager) unwritten(before *row, again func(context.Context) error) {
 	m.a.blocks.Add(before.rec.ID, &blocks.Block{
-		By: m.actor.User, Other: !m.owns(before), Ctx: context.WithoutCancel(ctx),
+		By: m.actor.User, Other: !m.owns(before),
 		Again: func(ctx context.Context) bool {
 			err := again(ctx)
 			return !errors.Is(err, ErrUnavailable) && err != ErrConflict
@@ -110,25 +114,30 @@ func (m *Manager) unblock(r *row) {
 	m.a.blocks.End(r.rec.ID, func(k *blocks.Block) bool { return k.By == m.actor.User || !m.owns(r) })
 }
 
-// settled reports whether somebody has changed the status since a version was read.
-func settled(read, now *Record) bool {
-	if now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy {
+// settled reports whether a revocation that could not be written has nothing to do any
+// more, as somebody has changed the status since a version was read. What the owner has
+// done does not settle an administrator's: they could activate the token afterwards.
+func (m *Manager) settled(before *row, now *Record) bool {
+	read, other := &before.rec, !m.owns(before)
+	changed := now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy
+	if changed && !(other && (now.Status == StatusActive || now.DeactivatedBy == now.Owner)) {
 		return true
 	}
 	for _, line := range now.History {
 		if len(read.History) > 0 && line.At.Equal(read.History[0].At) && line.Action == read.History[0].Action {
 			break
 		}
-		if slices.Contains(line.Fields, "active") {
+		if slices.Contains(line.Fields, "active") && !(other && line.By == now.Owner) {
 			return true
 		}
 	}
 	return false
 }
 
-// mayBeLive says of the error of a revocation what it means for the token.
-func mayBeLive(err error) error {
-	if errors.Is(err, ErrUnavailable) {
+// mayBeLive says of the error of a revocation what it means for the token, as far as it
+// was read.
+func (m *Manager) mayBeLive(before *row, err error) error {
+	if errors.Is(err, ErrUnavailable) && m.a.ready() && (before == nil || before.rec.Status == StatusActive) {
 		return fmt.Errorf("apitoken: the token may still be accepted as before: %w", err)
 	}
 	return err

@@ -30,17 +30,19 @@ type UpdateParams struct {
 // Update changes a token, all of it or nothing. An update that would leave
 // everything as it is changes nothing, not even the version.
 func (m *Manager) Update(ctx context.Context, id string, u UpdateParams) (*TokenInfo, error) {
-	if u.revokes() {
+	if m.mayRevoke(&u) {
 		m = m.revocation()
 	}
-	return m.change(ctx, actionUpdate, id, u.IfVersion, u.edit)
+	return m.make(ctx, &change{
+		action: actionUpdate, id: id, ifVersion: u.IfVersion, edit: u.edit, activates: u.Active != nil && *u.Active,
+	})
 }
 
 // Activate lets a deactivated token be used again. The actor has to have all of its
 // permissions; an owner cannot activate what somebody else has deactivated. A token
 // that is active already stays as it is.
 func (m *Manager) Activate(ctx context.Context, id string) (*TokenInfo, error) {
-	return m.change(ctx, actionActivate, id, 0, UpdateParams{Active: new(true)}.edit)
+	return m.make(ctx, &change{action: actionActivate, id: id, edit: UpdateParams{Active: new(true)}.edit, activates: true})
 }
 
 // Deactivate refuses the token from now on, until it is activated. When someone

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // Blocks are the tokens that this node refuses because a revocation was allowed and
@@ -27,7 +29,6 @@ type Block struct {
 	By    string                          // who revoked the token
 	Other bool                            // who is not its owner
 	Again func(context.Context) (ok bool) // revokes it, unless that is settled; false: no answer
-	Ctx   context.Context                 // of the revocation, without its end
 }
 
 // Limits of blocks. Owners can fill no more than half of them.
@@ -118,20 +119,24 @@ func (b *Blocks) retry(ctx context.Context, done chan struct{}) {
 	}
 }
 
-// try revokes the token of a block again, until ctx is done.
+// try revokes the token of a block again. Functions of the application are called there:
+// whatever they do, other blocks are tried again.
 func (k *Block) try(ctx context.Context) (ok bool) {
-	own, cancel := context.WithCancel(k.Ctx)
-	defer cancel()
-	defer context.AfterFunc(ctx, cancel)()
-	return k.Again(own)
+	done := make(chan struct{})
+	go func() {
+		defer close(done) // also if the goroutine is ended
+		var err error
+		defer bulkhead.Recover("a revocation that is tried again", &err)
+		ok = k.Again(ctx)
+	}()
+	<-done
+	return ok
 }
 
-// Close ends all blocks, and waits for what is tried again, but not for long.
+// Close ends the retries, and waits for them, but not for long. What is blocked stays so.
 func (b *Blocks) Close(limit time.Duration) {
 	b.mu.Lock()
 	b.closed = true
-	clear(b.tokens)
-	b.n.Store(0)
 	stop, done := b.stop, b.done
 	b.mu.Unlock()
 	if stop == nil {
