@@ -77,7 +77,7 @@ func TestVersionsBeginAnywhereBelow52Bits(t *testing.T) {
 		require.Less(t, info.Version, int64(1<<52))
 		bits |= info.Version
 	}
-	assert.EqualValues(t, 1<<52-1, bits, "64 versions, and a bit is set in none of them")
+	assert.EqualValues(t, int64(1<<52-1), bits, "64 versions, and a bit is set in none of them")
 }
 
 // Uses.

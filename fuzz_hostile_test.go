@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -334,8 +335,8 @@ func FuzzConfig(f *testing.F) {
 	f.Add("acme", "", "", "", int64(0), int64(0), int64(0), 0, 0, 0, byte(0))
 	f.Add("a_b", "Bearer", "k", "r", int64(time.Second), int64(time.Hour), int64(time.Hour), 1, 22, 512, byte(0xff))
 	f.Add("", " ", "a b", "\x00", int64(-1), int64(-1), int64(1), -1, 21, 513, byte(0x55))
-	f.Add("acme_", "api:token", "apiToken&", `"\`, int64(1), int64(1), int64(time.Hour-1), 1<<40, 22, 22, byte(2))
-	f.Add("ACME", "\u212a", "%61", "\u00e9", int64(1)<<62, int64(1)<<62, int64(1)<<62, 1<<62, 1<<62, 1<<62, byte(4))
+	f.Add("acme_", "api:token", "apiToken&", `"\`, int64(1), int64(1), int64(time.Hour-1), math.MaxInt>>22, 22, 22, byte(2))
+	f.Add("ACME", "\u212a", "%61", "\u00e9", int64(1)<<62, int64(1)<<62, int64(1)<<62, math.MaxInt, math.MaxInt, math.MaxInt, byte(4))
 	f.Fuzz(func(t *testing.T, prefix, scheme, parameter, realm string, timeout, lifetime, idle int64, lookups, minLen, maxLen int, flags byte) {
 		c := apitoken.Config{
 			Prefix: prefix, Permissions: &wire, Store: wireStore, Scheme: scheme, Parameter: parameter, Realm: realm,
