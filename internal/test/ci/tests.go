@@ -166,6 +166,9 @@ var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 		if !w.proves(m) { // whose forms of seconds are run here
 			args = append(args, "-short")
 		}
+		if w.shares(m) && m != w.root { // make test watches them wait for changes, as long as that takes
+			args = append(args, "-skip=Watch")
+		}
 		r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", append(args, "./...")...))
 	}
 }}
