@@ -381,6 +381,12 @@ var faults = []fault{
 	}, []string{"ReplaceNeedsTheVersionBefore"}},
 	{"compares the version before it locks", func(s *faulty) {
 		var mu sync.Mutex
+		compared := map[int64]int{} // by version
+		others := func(version int64) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return compared[version] > 1
+		}
 		s.replace = func(ctx context.Context, rec apitoken.Record) error {
 			old, err := s.Store.Get(ctx, rec.ID)
 			if err == nil && old.Version != rec.Version-1 {
@@ -389,7 +395,15 @@ var faults = []fault{
 			if err != nil {
 				return err
 			}
-			time.Sleep(time.Millisecond)
+			mu.Lock()
+			compared[rec.Version]++
+			mu.Unlock()
+			for range 500 { // until another has compared, too, which a busy machine may let wait
+				if others(rec.Version) {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			return ignoreVersion(ctx, s.Store, rec, false)
