@@ -40,6 +40,7 @@ type Store struct {
 	inBinary []any
 	place    string // the schema of the tables
 	warnings []string
+	patience time.Duration // for a poll, at least; the tests have more
 
 	life context.Context // until Close
 	end  context.CancelFunc
@@ -104,7 +105,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 // behind a pooler, modes of the driver that prepare statements. For what it lets pass
 // with doubts see [Store.Warnings].
 func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
-	s := &Store{pool: pool, inBinary: inBinary(pool.Config().ConnConfig)}
+	s := &Store{pool: pool, inBinary: inBinary(pool.Config().ConnConfig), patience: minPatience}
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.inspect(ctx); err != nil {
 		return nil, wrap(err)

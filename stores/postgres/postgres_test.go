@@ -23,11 +23,12 @@ import (
 
 func mustOpen(t testing.TB, url string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), url)
+	s, err := Open(t.Context(), url+"&connect_timeout=60") // the machine may be busy
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	s.patience = time.Minute
 	return s
 }
 

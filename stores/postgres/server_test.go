@@ -158,6 +158,7 @@ func TestAHaltedServerIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	server := testserver.Postgres(t)
 	s := mustOpen(t, server.URL("postgres"))
+	s.patience = minPatience
 	mustCreate(t, s, record("token"))
 	feed := newFeed(100 * time.Millisecond)
 	watched := watch(t, s, feed)

@@ -54,7 +54,7 @@ func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 }
 
 func (s *Store) watch(ctx context.Context, feed apitoken.Feed) error {
-	w := watcher{feed: feed, place: s.place}
+	w := watcher{feed: feed, place: s.place, least: s.patience}
 	var err error
 	if w.conn, err = s.connect(ctx); err != nil {
 		return err
@@ -88,10 +88,10 @@ func (s *Store) watch(ctx context.Context, feed apitoken.Feed) error {
 // connect makes a connection like those of the pool, hooks included, but that none of it waits
 // for.
 func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
 	pool := s.pool.Config()
 	config := pool.ConnConfig
+	ctx, cancel := context.WithTimeout(ctx, max(connectTimeout, config.ConnectTimeout))
+	defer cancel()
 	config.OnNotification = nil
 	if pool.BeforeConnect != nil {
 		if err := pool.BeforeConnect(ctx, config); err != nil {
@@ -143,8 +143,9 @@ func prepare(ctx context.Context, pool *pgxpool.Config, conn *pgx.Conn) error {
 type watcher struct {
 	conn    *pgx.Conn
 	feed    apitoken.Feed
-	place   string // the schema where New has found the tables
-	listens bool   // it gets notifications
+	place   string        // the schema where New has found the tables
+	listens bool          // it gets notifications
+	least   time.Duration // what patience waits, at least
 
 	server string // when it was started, and the database
 	table  string // identity of the table of the tokens
@@ -179,7 +180,7 @@ func (w *watcher) listen(ctx context.Context) error {
 // patience bounds how long an answer is waited for: not longer than it would be
 // of use. The network may have gone without a word.
 func (w *watcher) patience(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, max(4*w.feed.Interval(), minPatience))
+	return context.WithTimeout(ctx, max(4*w.feed.Interval(), w.least))
 }
 
 // A snapshot says which transactions could be seen at a moment: those before
