@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/feed"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/turns"
 	"github.com/apitoken-go/apitoken/internal/usage"
@@ -32,8 +34,8 @@ type Authority struct {
 	lanes       lanes
 	turns       turns.Turns
 	blocks      blocks.Blocks
-	uses        *usage.Writer // nil if the store is no Toucher
-	follower    *follower     // nil without a cache, or if the store is no Watcher
+	uses        *usage.Writer         // nil if the store is no Toucher
+	follower    *feed.Follower[entry] // nil without a cache, or if the store is no Watcher
 }
 
 // New checks a configuration and makes an [Authority] of it. All mistakes are
@@ -100,7 +102,14 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		a.uses = newUsageWriter(t, c.StoreTimeout)
 	}
 	if w, ok := c.Store.(Watcher); ok && a.rows.cache != nil {
-		a.follower = follow(w, a.rows.cache, a.application.observe, now)
+		a.follower = &feed.Follower[entry]{
+			Cache: a.rows.cache, Now: now,
+			Watch: func(ctx context.Context, f *feed.Feed[entry]) error { return w.Watch(ctx, f) },
+			Lost: func(ctx context.Context, err error) {
+				_ = a.application.observe(ctx, &Event{Time: now(), Action: actionWatch, Reason: ErrUnavailable, Err: err})
+			},
+		}
+		a.follower.Follow()
 	}
 	return a, nil
 }
@@ -120,7 +129,7 @@ func (a *Authority) Close() error {
 	var errs [2]error
 	a.blocks.Close(a.config.StoreTimeout)
 	if a.follower != nil {
-		errs[0] = a.follower.close(a.config.StoreTimeout)
+		errs[0] = a.follower.Close(a.config.StoreTimeout)
 	}
 	if a.uses != nil {
 		errs[1] = a.uses.Close()

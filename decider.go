@@ -200,8 +200,8 @@ func (d *decider) limit(ctx context.Context, tok *Token) (owner answer, powerles
 	if tok.x == nil {
 		tok.x = new(extra)
 	}
-	tok.x.perms, tok.x.limited = tok.entry().perms().and(perms), true
-	return yes, perms.empty(), nil
+	tok.x.perms, tok.x.limited = tok.entry().perms().And(perms), true
+	return yes, perms.Empty(), nil
 }
 
 // ownerAnswer reads the error of ownerPermissions: whether the owner exists, and

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/network"
 )
 
 // An Explanation says what would happen to a request and why.
@@ -40,22 +42,22 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	x := &Explanation{ExpiresAt: moment(m.a.decider.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
 	f := facts{life: &l, until: noTime, policy: m.a.decider.policy, blocked: m.a.blocks.Has(id)}
 	if from.IsValid() {
-		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
+		f.address = answerTo(network.Inside(r.rec.Networks, from.Unmap()), nil)
 	}
 	effective := r.perms
 	owner, limited, err := m.a.application.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
 	f.owner, x.Err = ownerAnswer(ctx, err)
 	if f.owner == yes {
 		if limited {
-			effective = r.perms.and(owner)
+			effective = r.perms.And(owner)
 			x.MissingFromOwner = requirement.missing(owner)
 		}
-		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.empty()), nil)
+		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.Empty()), nil)
 	}
 	f.now = m.a.clock.micros(m.a.clock.now())
 	against := evaluate(&f)
 	x.Reasons = against.all()
-	x.Effective = effective.list(m.a.config.Permissions)
+	x.Effective = m.a.config.Permissions.permissions(effective)
 	if len(x.Reasons) == 0 || requirement.match == matchAny && requirement.metBy(effective) {
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}

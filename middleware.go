@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
@@ -285,7 +286,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		return v.token, nil
 	}
 	a.refuser.counts.add(reason)
-	var set permSet
+	var set bitset.Set
 	if !v.token.IsZero() {
 		set = v.token.effective()
 	}

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/apitoken-go/apitoken/internal/bitset"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -84,7 +86,7 @@ type refuser struct {
 
 // refusal returns the Refusal for a reason. What is said to the client is the same
 // for all that are ErrInvalidToken.
-func (f *refuser) refusal(reason Reason, c *rawCredential, requirement *Requirement, set permSet) *Refusal {
+func (f *refuser) refusal(reason Reason, c *rawCredential, requirement *Requirement, set bitset.Set) *Refusal {
 	s := &f.schemes[c.scheme]
 	switch {
 	case reason == ErrNoToken:
@@ -164,13 +166,13 @@ func (f *refuser) denials(n *Requirement) [][]*Refusal {
 }
 
 // denial returns the Refusal of a token with these permissions.
-func (n *Requirement) denial(s *scheme, i int, set permSet) *Refusal {
+func (n *Requirement) denial(s *scheme, i int, set bitset.Set) *Refusal {
 	if n.denials == nil {
 		return newDenial(s, n, n.missing(set))
 	}
 	lacks := 0
 	for k, p := range n.perms {
-		if !set.has(p.p) {
+		if !set.Has(p.p.index) {
 			lacks |= 1 << k
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/turns"
 )
 
@@ -81,7 +82,7 @@ func narrows(old, rec *Record, fields []string) bool {
 		case "not_before":
 			less = rec.NotBefore.After(old.NotBefore)
 		case "allowed_networks":
-			less = allInside(rec.Networks, old.Networks)
+			less = network.AllInside(rec.Networks, old.Networks)
 		}
 		if !less {
 			return false

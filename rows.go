@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/network"
 )
 
 // rows reads and writes the records of tokens for a Manager: never in memory, and
@@ -79,7 +81,7 @@ type row struct {
 	wrong error
 	rec   Record
 	known []Permission // assigned and in the catalog, in its order
-	perms permSet      // the same as bits
+	perms bitset.Set   // the same as bits
 }
 
 // records checks the records that a store returns, and signs those that it is given.
@@ -94,7 +96,7 @@ func (c *records) row(id string, rec Record) (*row, error) {
 		return nil, err
 	}
 	r := &row{rec: rec, perms: c.catalog.set(rec.Permissions)}
-	r.known = r.perms.list(c.catalog)
+	r.known = c.catalog.permissions(r.perms)
 	return r, nil
 }
 
@@ -139,7 +141,7 @@ func (c *records) validate(id string, rec *Record) error {
 		}
 	}
 	for _, n := range rec.Networks {
-		if !validNetwork(n) {
+		if !network.Valid(n) {
 			return bad("with a malformed network")
 		}
 	}

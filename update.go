@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/network"
 )
 
 // UpdateParams says what to change of a token; nil and zero fields stay as they are.
@@ -129,7 +131,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		if rec.Networks, err = networks(*u.Networks); err != nil {
 			return nil, err
 		}
-		if err := changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !allInside(rec.Networks, old.Networks)); err != nil {
+		if err := changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !network.AllInside(rec.Networks, old.Networks)); err != nil {
 			return nil, err
 		}
 	}
@@ -137,7 +139,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		return nil, err
 	}
 	if widened {
-		if err := m.mayGrant(m.a.config.Permissions.set(rec.Permissions).list(m.a.config.Permissions)); err != nil {
+		if err := m.mayGrant(m.a.config.Permissions.permissions(m.a.config.Permissions.set(rec.Permissions))); err != nil {
 			return nil, err
 		}
 	}
