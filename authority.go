@@ -40,7 +40,7 @@ type Authority struct {
 
 // New checks a configuration and makes an [Authority] of it. All mistakes are
 // reported together; each is a [FieldError]. If there are none, New asks a Store
-// that is a [KeyLister] which keys are in use, for StoreTimeout at most: it fails
+// that is a [Scanner] which keys are in use, for StoreTimeout at most: it fails
 // if the store does, and if a key is missing from IntegrityKeys or EncryptionKeys, also when
 // those are empty. New closes the catalog and does not change c.
 func New(c Config) (*Authority, error) { return newAuthority(c, time.Now) }
@@ -70,7 +70,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	if c.MaxStaleness != NoCache {
 		a.rows.cache = cache.New[entry](c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
 	}
-	_, cancelable := c.Store.(Cancelable)
+	_, cancelable := c.Store.(interface{ Cancelable() })
 	a.application = application{
 		config: &a.config,
 		owners: bulkhead.New("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),

@@ -179,9 +179,9 @@ func sameChange(asked, ev *Event) bool {
 // each attempt of a change makes another.
 func substance(in *TokenInfo) TokenInfo {
 	s := *in
-	s.Version, s.ChangedAt, s.DeactivatedAt, s.LastUses, s.History = 0, time.Time{}, time.Time{}, nil, nil
-	if s.Rotation != nil {
-		s.Rotation = &Rotation{}
+	s.Version, s.ChangedAt, s.DeactivatedAt, s.OldLastUsedAt, s.LastUses, s.History = 0, time.Time{}, time.Time{}, time.Time{}, nil, nil
+	if s.Rotating() {
+		s.OldValidUntil = lastMoment
 	}
 	return s
 }

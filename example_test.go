@@ -422,7 +422,7 @@ func ExampleManager_Rotate() {
 	call(h, "/", secret)
 
 	// Its new secret is in place: the old one need not live on.
-	if _, err := m.EndOverlap(ctx, tok.ID(), apitoken.KeepNew); err != nil {
+	if _, err := m.EndOverlap(ctx, tok.ID()); err != nil {
 		panic(err)
 	}
 	call(h, "/", old)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/network"
@@ -64,16 +63,10 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	return x, nil
 }
 
-// A PolicyPreview says whom a policy would stop.
-type PolicyPreview struct {
-	Tokens []*TokenInfo // oldest first
-	Owners []string     // of these, sorted
-}
-
-// PreviewPolicy returns the tokens of the environment that could no longer be
-// used if p were in force, and can be used, or will be, as things are. It needs
+// PreviewPolicy returns the tokens of the environment, the oldest first, that could no
+// longer be used if p were in force, and can be used, or will be, as things are. It needs
 // ManageOthers and reads all tokens of the environment.
-func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, error) {
+func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (stopped []*TokenInfo, err error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
@@ -84,7 +77,6 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 		return nil, &FieldError{"policy", "is negative"}
 	}
 	now := m.a.clock.micros(m.a.clock.now())
-	preview := new(PolicyPreview)
 	stops := func(p Policy, r *row) bool {
 		l := r.rec.life()
 		reason := p.refuses(&l, now)
@@ -98,20 +90,16 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 		}
 		for _, r := range rows {
 			if r.wrong == nil && stops(p, r) && !stops(m.a.decider.policy, r) {
-				preview.Tokens = append(preview.Tokens, m.info(r))
-				preview.Owners = append(preview.Owners, r.rec.Owner)
+				stopped = append(stopped, m.info(r))
 			}
 		}
 		next := page.Next
 		if next == nil {
-			break
+			return stopped, nil
 		}
 		if q.After != nil && cmp.Or(next.Time.Compare(q.After.Time), cmp.Compare(next.ID, q.After.ID)) <= 0 {
 			return nil, unavailable(errors.New("apitoken: the store lists in circles"))
 		}
 		q.After = next
 	}
-	slices.Sort(preview.Owners)
-	preview.Owners = slices.Compact(preview.Owners)
-	return preview, nil
 }

@@ -41,7 +41,7 @@ type ListParams struct {
 type TokenPage struct {
 	Tokens []*TokenInfo
 	Next   string // the Cursor of the next page, "" at the end
-	Count  int    // how many there are in all, up to MaxCount
+	Count  int    // how many there are in all, up to 1,000
 	More   bool   // there are more than Count
 }
 
@@ -244,9 +244,12 @@ type TokenInfo struct {
 	NotBefore time.Time // zero: valid from the start
 	Networks  []netip.Prefix
 
-	DisplayID  string    // how the text of the token begins, "" for a foreign one
-	Revealable bool      // Manager.Reveal can show it to its owner
-	Rotation   *Rotation // nil unless an old secret is still valid
+	DisplayID  string // how the text of the token begins, "" for a foreign one
+	Revealable bool   // Manager.Reveal can show it to its owner
+
+	// Of the secret that a rotation replaced, while it is still valid; otherwise zero.
+	OldValidUntil time.Time
+	OldLastUsedAt time.Time // zero: not used, or not recorded
 
 	UseRecorded bool      // whether the store records when tokens are used
 	LastUses    []LastUse // by secret and source, the newest first
@@ -269,6 +272,9 @@ func (in *TokenInfo) LastUsed() LastUse {
 	}
 	return in.LastUses[0]
 }
+
+// Rotating reports whether the token was rotated and its old secret is still valid.
+func (in *TokenInfo) Rotating() bool { return !in.OldValidUntil.IsZero() }
 
 // claims are what a record says that nobody can vouch for, so that people find it.
 func claims(r *row) *TokenInfo {
@@ -302,12 +308,12 @@ func (m *Manager) info(r *row) *TokenInfo {
 		in.DisplayID = m.a.decider.grammar.DisplayID(rec.ID)
 	}
 	if rec.rotating(now) {
-		in.Rotation = &Rotation{OldValidUntil: rec.Secrets[1].ValidUntil}
+		in.OldValidUntil = rec.Secrets[1].ValidUntil
 	}
 	for _, u := range rec.Uses {
 		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Source, !bytes.Equal(u.Digest, newest.Digest)})
-		if in.Rotation != nil && bytes.Equal(u.Digest, rec.Secrets[1].Digest) && u.At.After(in.Rotation.OldLastUsedAt) {
-			in.Rotation.OldLastUsedAt = u.At
+		if in.Rotating() && bytes.Equal(u.Digest, rec.Secrets[1].Digest) && u.At.After(in.OldLastUsedAt) {
+			in.OldLastUsedAt = u.At
 		}
 	}
 	slices.SortStableFunc(in.LastUses, func(a, b LastUse) int { return b.At.Compare(a.At) })

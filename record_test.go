@@ -454,8 +454,8 @@ func TestAChangeDoesNotWriteIntoWhatTheStoreReturned(t *testing.T) {
 			return err
 		},
 		"deactivate": func() error { _, err := m.Deactivate(t.Context(), shared.ID); return err },
-		"keep old":   func() error { _, err := m.EndOverlap(t.Context(), shared.ID, apitoken.KeepOld); return err },
-		"keep new":   func() error { _, err := m.EndOverlap(t.Context(), shared.ID, apitoken.KeepNew); return err },
+		"keep old":   func() error { _, err := m.UndoRotation(t.Context(), shared.ID); return err },
+		"keep new":   func() error { _, err := m.EndOverlap(t.Context(), shared.ID); return err },
 	} {
 		require.ErrorIs(t, change(), apitoken.ErrNotFound, name) // the store below does not have it
 		require.Equal(t, before, shared, name)

@@ -68,9 +68,15 @@ func TestARekeyIsDoneOnceAndToldToTheObserver(t *testing.T) {
 	assert.Equal(t, rec.Version, again.Version)
 }
 
+// A scannedStore is a store that can be rekeyed.
+type scannedStore interface {
+	apitoken.Store
+	apitoken.Scanner
+}
+
 // An overtakenStore is one where others are faster with the first change.
 type overtakenStore struct {
-	apitoken.Store
+	scannedStore
 	overtake func(rec apitoken.Record)
 	was      atomic.Bool
 }
@@ -79,17 +85,13 @@ func (s *overtakenStore) Replace(ctx context.Context, rec apitoken.Record) error
 	if s.was.CompareAndSwap(false, true) {
 		s.overtake(rec)
 	}
-	return s.Store.Replace(ctx, rec)
-}
-
-func (s *overtakenStore) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
-	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+	return s.scannedStore.Replace(ctx, rec)
 }
 
 func TestARekeyThatIsOvertakenByAChangeKeepsTheChange(t *testing.T) {
 	s := new(overtakenStore)
 	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
-		s.Store = store
+		s.scannedStore = store.(scannedStore)
 		return s
 	})
 	s.overtake = func(apitoken.Record) {
@@ -110,7 +112,7 @@ func TestARekeyThatIsOvertakenByAChangeKeepsTheChange(t *testing.T) {
 func TestARekeyThatIsOvertakenByADeletionIsDone(t *testing.T) {
 	s := new(overtakenStore)
 	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
-		s.Store = conflictWhenGone{store}
+		s.scannedStore = conflictWhenGone{store.(scannedStore)}
 		return s
 	})
 	s.overtake = func(rec apitoken.Record) { require.NoError(t, g.store.Delete(t.Context(), rec.ID)) }
@@ -120,24 +122,20 @@ func TestARekeyThatIsOvertakenByADeletionIsDone(t *testing.T) {
 }
 
 // conflictWhenGone finds out late that a record is gone.
-type conflictWhenGone struct{ apitoken.Store }
+type conflictWhenGone struct{ scannedStore }
 
 func (s conflictWhenGone) Replace(ctx context.Context, rec apitoken.Record) error {
-	if err := s.Store.Replace(ctx, rec); !errors.Is(err, apitoken.ErrNotFound) {
+	if err := s.scannedStore.Replace(ctx, rec); !errors.Is(err, apitoken.ErrNotFound) {
 		return err
 	}
 	return apitoken.ErrConflict
-}
-
-func (s conflictWhenGone) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
-	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
 }
 
 func TestARekeyThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
 	s := new(overtakenStore)
 	var down atomic.Bool
 	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
-		s.Store = &downStore{store, &down}
+		s.scannedStore = &downStore{store.(scannedStore), &down}
 		return s
 	})
 	s.overtake = func(rec apitoken.Record) {
@@ -152,7 +150,7 @@ func TestARekeyThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
 
 // A downStore can be down for those who read.
 type downStore struct {
-	apitoken.Store
+	scannedStore
 	down *atomic.Bool
 }
 
@@ -160,9 +158,5 @@ func (s *downStore) Get(ctx context.Context, id string) (apitoken.Record, error)
 	if s.down.Load() {
 		return apitoken.Record{}, errors.New("down")
 	}
-	return s.Store.Get(ctx, id)
-}
-
-func (s *downStore) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
-	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+	return s.scannedStore.Get(ctx, id)
 }

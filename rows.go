@@ -52,25 +52,28 @@ func (r *rows) write(ctx context.Context, lane *bulkhead.Bulkhead, id string, f 
 	return err
 }
 
+// maxCount is where a store may stop counting.
+const maxCount = 1000
+
 // checkKeys asks the store for the keys that it needs.
 func (r *rows) checkKeys() error {
-	lister, ok := r.store.(KeyLister)
+	scanner, ok := r.store.(Scanner)
 	if !ok {
 		return nil
 	}
 	var macs, secrets map[string]int
 	_, err := storeCall(context.Background(), r, func(ctx context.Context) (_ struct{}, err error) {
-		macs, secrets, err = lister.KeysInUse(ctx)
+		macs, secrets, err = scanner.KeysInUse(ctx)
 		return struct{}{}, err
 	})
 	if err != nil {
 		return fmt.Errorf("apitoken: asking the store for the keys in use: %w", err)
 	}
 	var found mistakes
-	if err := r.integrity.Missing(macs, "records", MaxCount); err != nil {
+	if err := r.integrity.Missing(macs, "records", maxCount); err != nil {
 		found.field("Config.IntegrityKeys", "%v", err)
 	}
-	if err := r.encryption.Missing(secrets, "secrets", MaxCount); err != nil {
+	if err := r.encryption.Missing(secrets, "secrets", maxCount); err != nil {
 		found.field("Config.EncryptionKeys", "%v", err)
 	}
 	return errors.Join(found...)

@@ -24,7 +24,13 @@ import (
 //
 // Methods are called concurrently. They should return soon after ctx is done;
 // a request does not wait longer than Config.StoreTimeout either way, unless the
-// store is [Cancelable].
+// store has a method Cancelable.
+//
+// By a method Cancelable(), which is never called, a store promises that Get returns
+// soon after its context has ended, whatever it waits for. Requests then call it
+// themselves. With another Store every Get has a goroutine of its own, which a request
+// leaves behind when Config.StoreTimeout has passed, and that costs some microseconds.
+// A type that embeds such a store and has its own Get has to keep the promise.
 //
 // The package stores/storetest checks an implementation.
 type Store interface {
@@ -54,16 +60,6 @@ var (
 	ErrConflict = errors.New("apitoken: changed by someone else meanwhile")
 )
 
-// A Cancelable is a [Store] whose Get returns soon after its context has ended,
-// whatever it waits for. Requests call it themselves. With another Store every Get
-// has a goroutine of its own, which a request leaves behind when Config.StoreTimeout
-// has passed, and that costs some microseconds.
-//
-// A type that embeds such a store and has its own Get has to keep that promise.
-type Cancelable interface {
-	Cancelable()
-}
-
 // A Toucher is a [Store] that records when tokens were last used.
 //
 // Touch stores uses, which come in batches off the request path. For each
@@ -74,19 +70,17 @@ type Toucher interface {
 	Touch(ctx context.Context, uses []Use) error
 }
 
-// A Scanner is a [Store] that can be read from end to end, which exports and
-// re-keying need. Scan returns up to limit records whose IDs follow after, in
-// byte order of their IDs; fewer only at the end.
+// A Scanner is a [Store] that can be read from end to end and knows which keys its
+// records need: what exports and a change of keys take.
 type Scanner interface {
+	// Scan returns up to limit records whose IDs follow after, in byte order of
+	// their IDs; fewer only at the end.
 	Scan(ctx context.Context, after string, limit int) ([]Record, error)
-}
 
-// A KeyLister is a [Store] that knows which keys its records need. KeysInUse
-// returns, by key ID, how many records carry a MAC under a key of Config.IntegrityKeys
-// and how many secrets are encrypted under a key of Config.EncryptionKeys; it may stop
-// counting at [MaxCount]. It is asked once, by [New], and should be answered from
-// an index, at once however many records there are.
-type KeyLister interface {
+	// KeysInUse returns, by key ID, how many records carry a MAC under a key of
+	// Config.IntegrityKeys and how many secrets are encrypted under a key of
+	// Config.EncryptionKeys; it may stop counting at 1,000. New asks it once. It
+	// should be answered from an index, at once however many records there are.
 	KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error)
 }
 
@@ -221,13 +215,10 @@ type Page struct {
 	Next    *Position // nil at the end; a page may be short and still have one
 
 	// Count is how many records match q in all (After and Limit aside), up to
-	// MaxCount; More says that there are more.
+	// 1,000; More says that there are more.
 	Count int
 	More  bool
 }
-
-// MaxCount is where [Page].Count stops.
-const MaxCount = 1000
 
 // Position returns the place of r in a list in the given order.
 func (r *Record) Position(by Order) Position {

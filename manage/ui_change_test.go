@@ -39,7 +39,7 @@ func TestUIRotating(t *testing.T) {
 	s.do("ada", at+"/end-overlap?keep=old", nil).says(200, "Take the rotation back?", "new secret are refused")
 	to := s.do("ada", at+"/end-overlap", url.Values{"keep": {"old"}}).goesTo(s, at+"/end-overlap")
 	s.do("ada", to, nil).says(200, "Only the old secret is valid")
-	assert.Nil(t, s.get("ada", in.ID).Rotation)
+	assert.False(t, s.get("ada", in.ID).Rotating())
 	s.do("ada", at+"/end-overlap?keep=new", nil).says(200, "the rotation is over already")
 	s.do("ada", at+"/end-overlap", url.Values{"keep": {"both"}}).says(422)
 

@@ -118,12 +118,12 @@ var All = []Field{
 		Cell: func(in *apitoken.TokenInfo) string { return strings.Join(networks(in.Networks), " ") },
 	}, {
 		Name: "rotation", Label: "old secret",
-		JSON: func(in *apitoken.TokenInfo) any { return rotation(in.Rotation) },
+		JSON: rotation,
 		Row: func(in *apitoken.TokenInfo) Rows {
-			if in.Rotation == nil {
+			if !in.Rotating() {
 				return nil
 			}
-			return row("valid until " + Moment(in.Rotation.OldValidUntil, "") + ", last used " + Moment(in.Rotation.OldLastUsedAt, "never"))
+			return row("valid until " + Moment(in.OldValidUntil, "") + ", last used " + Moment(in.OldLastUsedAt, "never"))
 		},
 	}, {
 		Name: "last_used_at", Label: "last used",

@@ -44,8 +44,6 @@ var contextCases = []testCase{{
 			}
 			if s, ok := x.Store.(apitoken.Scanner); ok {
 				calls["Scan"] = func() error { _, err := s.Scan(ctx, "", 10); return err }
-			}
-			if s, ok := x.Store.(apitoken.KeyLister); ok {
 				calls["KeysInUse"] = func() error { _, _, err := s.KeysInUse(ctx); return err }
 			}
 			for call, f := range calls {

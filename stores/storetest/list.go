@@ -17,6 +17,8 @@ var (
 	statuses = []apitoken.Status{apitoken.StatusActive, apitoken.StatusInactive, apitoken.StatusExpired, apitoken.StatusPending}
 )
 
+const maxCount = 1000 // where Page.Count stops
+
 // A model is a list of records that does what a store must, plainly.
 type model []apitoken.Record
 
@@ -99,7 +101,7 @@ func (x *trial) lists(m model, q apitoken.Query, limit int) {
 	q.Limit = limit
 	for n := 0; ; {
 		page := x.page(q)
-		if count := min(len(want), apitoken.MaxCount); page.Count != count || page.More != (len(want) > count) {
+		if count := min(len(want), maxCount); page.Count != count || page.More != (len(want) > count) {
 			x.failf("List of %s counts %d (more: %v) where there are %d", describe(q), page.Count, page.More, len(want))
 		}
 		for _, rec := range page.Records {
@@ -529,11 +531,11 @@ var listCases = []testCase{{
 		}
 	},
 }, {
-	name: "CountsStopAtMaxCount",
-	must: "count what matches in all, on every page, and stop at MaxCount",
+	name: "CountsStopAt1000",
+	must: "count what matches in all, on every page, and stop at 1,000",
 	run: func(x *trial) {
 		var m model
-		for i := range apitoken.MaxCount + 1 {
+		for i := range maxCount + 1 {
 			rec := plain(fmt.Sprintf("token %04d", i))
 			if i%2 == 0 {
 				rec.ExpiresAt = noon.Add(time.Hour)
@@ -552,7 +554,7 @@ var listCases = []testCase{{
 				want := len(m.list(q))
 				for q.Limit = 1; q.Limit <= 3; q.Limit++ { // of the first page, of the next
 					page := x.page(q)
-					if page.Count != min(want, apitoken.MaxCount) || page.More != (want > apitoken.MaxCount) {
+					if page.Count != min(want, maxCount) || page.More != (want > maxCount) {
 						x.failf("List of %s counts %d (more: %v) where there are %d", describe(q), page.Count, page.More, want)
 					}
 					if q.After = page.Next; q.After == nil {
@@ -562,11 +564,11 @@ var listCases = []testCase{{
 			}
 		}
 		all := m
-		m = all[:apitoken.MaxCount]
+		m = all[:maxCount]
 		x.create(m...)
 		counts()
 		m = all
-		x.create(all[apitoken.MaxCount])
+		x.create(all[maxCount])
 		counts()
 		x.lists(m, apitoken.Query{Environment: environment, Order: apitoken.ByName}, 1000)
 		m = all[1:]

@@ -763,15 +763,15 @@ var faults = []fault{
 			}
 			return page, err
 		}
-	}, []string{"ListsAreCompleteAndInOrder", "CountsStopAtMaxCount"}},
+	}, []string{"ListsAreCompleteAndInOrder", "CountsStopAt1000"}},
 	{"counts one too many", paged(func(_ apitoken.Query, page *apitoken.Page) {
 		if page.More {
 			page.Count++
 		}
-	}), []string{"CountsStopAtMaxCount"}},
-	{"says more at exactly MaxCount", paged(func(_ apitoken.Query, page *apitoken.Page) { page.More = page.Count >= apitoken.MaxCount }),
-		[]string{"CountsStopAtMaxCount"}},
-	{"counts nothing", paged(func(_ apitoken.Query, page *apitoken.Page) { page.Count = 0 }), []string{"ListsAreCompleteAndInOrder", "CountsStopAtMaxCount"}},
+	}), []string{"CountsStopAt1000"}},
+	{"says more at exactly 1,000", paged(func(_ apitoken.Query, page *apitoken.Page) { page.More = page.Count >= 1000 }),
+		[]string{"CountsStopAt1000"}},
+	{"counts nothing", paged(func(_ apitoken.Query, page *apitoken.Page) { page.Count = 0 }), []string{"ListsAreCompleteAndInOrder", "CountsStopAt1000"}},
 	{"lists in any order", asked(func(q *apitoken.Query) {
 		if !slices.Contains(orders, q.Order) {
 			q.Order = apitoken.ByName

@@ -18,6 +18,7 @@ import (
 // or all of the environment, as long as these are at most gathered, and sort.
 const (
 	gathered = 10_000
+	maxCount = 1000 // where Page.Count stops
 	slack    = 1000 // entries that do not count
 	maxTerm  = 64   // how long a term of Record.Terms is at most, in bytes
 )
@@ -93,7 +94,7 @@ func (l *lister) slice() (page apitoken.Page, err error) {
 		n = 0
 		_, err = l.walk(key, "", false, chunk, func(apitoken.Record) bool {
 			n++
-			return n <= apitoken.MaxCount
+			return n <= maxCount
 		})
 	}
 	l.fill(&page, recs, n)
@@ -108,7 +109,7 @@ func (l *lister) fill(page *apitoken.Page, recs []apitoken.Record, n int) {
 		next := recs[l.q.Limit-1].Position(l.q.Order)
 		page.Next = &next
 	}
-	page.Count, page.More = min(n, apitoken.MaxCount), n > apitoken.MaxCount
+	page.Count, page.More = min(n, maxCount), n > maxCount
 }
 
 // bound returns where in the index the page begins, "" at the end of it.

@@ -66,7 +66,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 			require.Equal(t, "acme_"+info.ID, got.DisplayID)
 			require.True(t, w.works(fresh))
 			require.True(t, w.works(apitoken.NewSecret(foreign)))
-			_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepNew)
+			_, err = m.EndOverlap(t.Context(), info.ID)
 			require.NoError(t, err)
 			require.True(t, w.works(fresh))
 			require.False(t, w.works(apitoken.NewSecret(foreign)))

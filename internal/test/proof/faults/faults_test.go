@@ -277,7 +277,7 @@ var operations = []operation{
 		_, _, err := w.manager().Rotate(w.t.Context(), w.id, 10000*time.Hour, "")
 		return err
 	}, do: func(w *world) error {
-		_, err := w.manager().EndOverlap(w.t.Context(), w.id, apitoken.KeepNew)
+		_, err := w.manager().EndOverlap(w.t.Context(), w.id)
 		return err
 	}, made: func(before, now *apitoken.Record) bool {
 		return now != nil && now.Version == before.Version+1 && now.Secrets[1].ValidUntil.Before(before.Secrets[1].ValidUntil)
@@ -286,7 +286,7 @@ var operations = []operation{
 		_, _, err := w.manager().Rotate(w.t.Context(), w.id, 10000*time.Hour, "")
 		return err
 	}, do: func(w *world) error {
-		_, err := w.manager().EndOverlap(w.t.Context(), w.id, apitoken.KeepOld)
+		_, err := w.manager().UndoRotation(w.t.Context(), w.id)
 		return err
 	}, made: func(before, now *apitoken.Record) bool {
 		return now != nil && now.Version == before.Version+1 && bytes.Equal(now.Secrets[0].Digest, before.Secrets[1].Digest) && now.Secrets[0].ValidUntil.IsZero()
