@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
@@ -291,4 +293,29 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		set = v.token.effective()
 	}
 	return Token{}, a.refuser.refusal(reason, &q.raw, q.requirement, set)
+}
+
+// newUsageWriter returns what records uses in a store.
+func newUsageWriter(store Toucher, timeout time.Duration) *usage.Writer {
+	return usage.New(bulkhead.New("the store", timeout, 0), func(ctx context.Context, uses []usage.Use) error {
+		list := make([]Use, len(uses))
+		for i, u := range uses {
+			list[i] = Use{ID: u.ID, Digest: slices.Clone(u.Digest[:]), Source: sources[u.Source], At: u.At, Address: u.Address}
+		}
+		return store.Touch(ctx, list)
+	})
+}
+
+// useGrain is how exactly the moment of the last use is known.
+const useGrain = 5 // seconds
+
+// shouldRecord reports whether a use is to be recorded: it is the first of its five
+// seconds, or by another secret or source than the one before.
+func shouldRecord(n *node, secret int, source Source, now time.Time) bool {
+	use := now.Unix()/useGrain<<3 | int64(secret)<<2 | int64(source.code())
+	if n.Mark.Load() == use { // only read, as a rule: writing would cost other cores their copy
+		return false
+	}
+	n.Mark.Store(use)
+	return true
 }

@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -105,6 +106,40 @@ func (r *Record) LastUsed() time.Time {
 		}
 	}
 	return last
+}
+
+// maxUses bounds Record.Uses: two secrets by three sources.
+const maxUses = 6
+
+// AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
+// changed anything. A newer use of the same secret by the same source wins;
+// uses of a secret that r does not hold are ignored; what is left of earlier
+// secrets goes first when there are more than six. The result is a fresh slice.
+func (r *Record) AddUse(u Use) bool {
+	known := func(u Use) bool {
+		return slices.ContainsFunc(r.Secrets, func(s SecretRecord) bool { return bytes.Equal(s.Digest, u.Digest) })
+	}
+	if u.ID != r.ID || !known(u) {
+		return false
+	}
+	uses := slices.Clone(r.Uses)
+	i := slices.IndexFunc(uses, func(o Use) bool { return bytes.Equal(o.Digest, u.Digest) && o.Source == u.Source })
+	switch {
+	case i < 0:
+		uses = append(uses, u)
+	case u.At.After(uses[i].At):
+		uses[i] = u
+	default:
+		return false
+	}
+	slices.SortStableFunc(uses, func(a, b Use) int {
+		if ka, kb := known(a), known(b); ka != kb {
+			return map[bool]int{true: -1, false: 1}[ka]
+		}
+		return b.At.Compare(a.At)
+	})
+	r.Uses = uses[:min(len(uses), maxUses)]
+	return true
 }
 
 // The canonical encoding of a record is a file format: it can grow, and what was
