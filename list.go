@@ -144,7 +144,7 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		return Query{}, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
 	}
 	q := Query{
-		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.decider.policy, At: moment(m.a.clock.micros(m.a.clock.now())),
+		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.decider.policy, At: m.judged(),
 		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
 		Limit: cmp.Or(l.Limit, defaultLimit),
 	}
@@ -293,7 +293,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 	if r.wrong != nil {
 		return claims(r)
 	}
-	rec, now := r.rec.clone(), moment(m.a.clock.micros(m.a.clock.now())) // the clock of requests
+	rec, now := r.rec.clone(), m.judged()
 	newest := rec.Secrets[0]
 	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,

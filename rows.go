@@ -39,11 +39,6 @@ func (r *rows) get(ctx context.Context, id string) (*row, error) {
 	return found, err
 }
 
-// storeCall runs f, which calls the store on behalf of a Manager.
-func storeCall[T any](ctx context.Context, r *rows, f func(context.Context) (T, error)) (T, error) {
-	return bulkhead.Call(ctx, r.calls, f)
-}
-
 // write runs f, which changes a token in the store. When it returns, this
 // node has forgotten what the token was, however the change ended: it may have
 // been made although the answer was lost, or be made after we have given up.
@@ -66,7 +61,7 @@ func (r *rows) checkKeys() error {
 		return nil
 	}
 	var macs, secrets map[string]int
-	_, err := storeCall(context.Background(), r, func(ctx context.Context) (_ struct{}, err error) {
+	_, err := bulkhead.Call(context.Background(), r.calls, func(ctx context.Context) (_ struct{}, err error) {
 		macs, secrets, err = scanner.KeysInUse(ctx)
 		return struct{}{}, err
 	})

@@ -111,7 +111,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		if rec.ExpiresAt, err = u.Expiry.resolve(now); err != nil {
 			return nil, &FieldError{"expiry", err.Error()}
 		}
-		later := !old.ExpiresAt.IsZero() && (rec.ExpiresAt.IsZero() || rec.ExpiresAt.After(old.ExpiresAt))
+		later := laterEnd(rec.ExpiresAt, old.ExpiresAt)
 		if err := changed("expiry", !rec.ExpiresAt.Equal(old.ExpiresAt), later); err != nil {
 			return nil, err
 		}
