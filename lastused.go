@@ -11,7 +11,8 @@ import (
 )
 
 // newUsageWriter returns what records uses in a store.
-func newUsageWriter(store Toucher, timeout time.Duration) *usage.Writer {
+func newUsageWriter(store Toucher, accept []Source, timeout time.Duration) *usage.Writer {
+	sources := append([]Source{Direct}, accept...)
 	return usage.New(bulkhead.New("the store", timeout, 0), func(ctx context.Context, uses []usage.Use) error {
 		list := make([]Use, len(uses))
 		for i, u := range uses {
@@ -26,8 +27,8 @@ const useGrain = 5 // seconds
 
 // shouldRecord reports whether a use is to be recorded: it is the first of its five
 // seconds, or by another secret or source than the one before.
-func shouldRecord(n *node, secret int, source Source, now time.Time) bool {
-	use := now.Unix()/useGrain<<3 | int64(secret)<<2 | int64(source.code())
+func shouldRecord(n *node, secret int, source uint8, now time.Time) bool {
+	use := now.Unix()/useGrain<<4 | int64(secret)<<3 | int64(source)
 	if n.Mark.Load() == use { // only read, as a rule: writing would cost other cores their copy
 		return false
 	}
@@ -35,13 +36,13 @@ func shouldRecord(n *node, secret int, source Source, now time.Time) bool {
 	return true
 }
 
-// maxUses bounds Record.Uses: two secrets by three sources.
-const maxUses = 6
+// maxUses bounds Record.Uses: two secrets by the sources.
+const maxUses = 2 * (1 + maxSources)
 
 // AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
 // changed anything. A newer use of the same secret by the same source wins;
 // uses of a secret that r does not hold are ignored; what is left of earlier
-// secrets goes first when there are more than six. The result is a fresh slice.
+// secrets goes first when there are more than sixteen. The result is a fresh slice.
 func (r *Record) AddUse(u Use) bool {
 	known := func(u Use) bool {
 		return slices.ContainsFunc(r.Secrets, func(s SecretRecord) bool { return bytes.Equal(s.Digest, u.Digest) })

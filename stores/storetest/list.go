@@ -180,7 +180,7 @@ func crowd(x *trial, n int) model {
 			rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = apitoken.StatusInactive, noon, "admin"
 		}
 		if touched && random.IntN(2) == 0 {
-			rec.Uses = append(rec.Uses, use(rec, 0, apitoken.InHeader, at()), use(rec, 0, apitoken.InQuery, at()))
+			rec.Uses = append(rec.Uses, use(rec, 0, apitoken.Scheme("apiToken"), at()), use(rec, 0, apitoken.QueryParameter("apiToken"), at()))
 		}
 		m = append(m, rec)
 	}
@@ -374,7 +374,7 @@ var listCases = []testCase{{
 			rec.CreatedAt = noon.Add([]time.Duration{0, -2 * hour, -5 * hour}[i%3])
 			if used := i / 3 % 4; used > 0 && touched {
 				at := noon.Add([]time.Duration{0, -hour, -3 * hour, -9 * hour}[used]) // once before it was created
-				rec.Uses = []apitoken.Use{use(rec, 0, apitoken.InHeader, at), use(rec, 0, apitoken.InQuery, at.Add(-hour))}
+				rec.Uses = []apitoken.Use{use(rec, 0, apitoken.Scheme("apiToken"), at), use(rec, 0, apitoken.QueryParameter("apiToken"), at.Add(-hour))}
 			}
 			rec.ExpiresAt = []time.Time{{}, noon.Add(-hour), noon.Add(hour)}[i/12%3]
 			if i%5 == 0 {
