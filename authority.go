@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,7 +25,7 @@ import (
 type Authority struct {
 	config      Config
 	clock       clock
-	credentials credentials
+	credentials *credentials
 	decider     decider
 	refuser     refuser
 	application application
@@ -86,20 +86,10 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		application: a.application,
 		blocks:      &a.blocks,
 	}
-	a.credentials.grammar = a.decider.grammar
-	if !c.NoQueryToken {
-		a.credentials.parameter = c.Parameter
-	}
-	schemes := []string{c.Scheme}
-	if c.AcceptBearer && !strings.EqualFold(c.Scheme, "Bearer") {
-		schemes = append(schemes, "Bearer")
-	}
-	for _, name := range schemes {
-		a.credentials.schemes = append(a.credentials.schemes, grammar.Lower(name))
-		a.refuser.schemes = append(a.refuser.schemes, newScheme(name, c.Realm))
-	}
+	a.credentials = newCredentials(a.decider.grammar, c.Accept, c.AcceptFirst)
+	a.refuser.prepare(a.credentials, c.Realm)
 	if t, ok := c.Store.(Toucher); ok {
-		a.uses = newUsageWriter(t, c.StoreTimeout)
+		a.uses = newUsageWriter(t, c.Accept, c.StoreTimeout)
 	}
 	if w, ok := c.Store.(Watcher); ok && a.rows.cache != nil {
 		a.follower = &feed.Follower[entry]{
@@ -112,6 +102,15 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		a.follower.Follow()
 	}
 	return a, nil
+}
+
+// Accepted returns the ways by which a request may present a token: Config.Accept, or its
+// default.
+func (a *Authority) Accepted() []Source {
+	if !a.ready() {
+		return nil
+	}
+	return slices.Clone(a.config.Accept)
 }
 
 // ready reports whether a was made by New.

@@ -12,6 +12,7 @@ type facts struct {
 	requirement answer // failed: the route requires what cannot be judged
 	record      answer // the store has a token with this ID; newer: which a later version has to judge
 	secret      answer // the secret is one of the token's
+	user        answer // so is the user name that came with it
 
 	now    int64 // as in life
 	until  int64 // when the secret ends, noTime for never
@@ -62,6 +63,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(errNewerRecord, f.record == newer)
 	against.add(errCanceled, f.record == abandoned)
 	against.add(ErrWrongSecret, f.secret == no)
+	against.add(errWrongUser, f.user == no)
 	if f.life != nil {
 		against.add(ErrRetiredSecret, past(f.until, f.now))
 	}
@@ -90,7 +92,7 @@ func past(end, now int64) bool { return end != noTime && now >= end }
 // request. It has room for every line of evaluate.
 type reasonList struct {
 	n    int
-	rows [21]uint8
+	rows [22]uint8
 }
 
 func (l *reasonList) add(r Reason, applies bool) {

@@ -87,7 +87,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	case c.fault != noFault:
 		f.credential = failed
 		return
-	case c.source == "":
+	case c.way == nil:
 		f.credential = no
 		return
 	}
@@ -130,6 +130,9 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		return
 	}
 	v.token = newToken(n)
+	if c.way.owner {
+		f.user = answerTo(c.user == v.token.Owner(), nil)
+	}
 	if which > 0 || n.Value.bound() {
 		v.token.x = &extra{secret: which}
 	}

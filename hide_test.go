@@ -55,7 +55,11 @@ func TestHideQueryTokenLeavesOfAnyTokenInTheQueryItsDisplayIDOnly(t *testing.T) 
 		{"the parameter too", "apiToken=" + text + "&apitoken=" + text, "apitoken=" + display},
 	} {
 		for _, off := range []bool{false, true} {
-			g := newRig(t, func(c *apitoken.Config) { c.NoQueryToken = off })
+			g := newRig(t, func(c *apitoken.Config) {
+				if off {
+					c.Accept = []apitoken.Source{apitoken.Bearer()}
+				}
+			})
 			want := c.want
 			if c.name == "the parameter too" && off {
 				want = "apiToken=" + display + "&" + want

@@ -322,7 +322,7 @@ func newLeakWorld(t *testing.T) *leakWorld {
 	}
 	w.config = apitoken.Config{
 		Prefix: "acme", Permissions: &wire, Store: w.store, IntegrityKeys: []apitoken.Key{rowKey}, EncryptionKeys: []apitoken.Key{encryptionKey},
-		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, AcceptBearer: true,
+		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, Accept: []apitoken.Source{apitoken.Scheme("apiToken"), apitoken.Bearer(), apitoken.QueryParameter("apiToken")},
 		Observe: observe,
 		Audit: func(_ context.Context, ev apitoken.Event) error {
 			w.show("what the audit is asked about "+string(ev.Action), ev)

@@ -108,13 +108,13 @@ func (r *Record) LastUsed() time.Time {
 	return last
 }
 
-// maxUses bounds Record.Uses: two secrets by three sources.
-const maxUses = 6
+// maxUses bounds Record.Uses: two secrets by the sources.
+const maxUses = 2 * (1 + maxSources)
 
 // AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
 // changed anything. A newer use of the same secret by the same source wins;
 // uses of a secret that r does not hold are ignored; what is left of earlier
-// secrets goes first when there are more than six. The result is a fresh slice.
+// secrets goes first when there are more than sixteen. The result is a fresh slice.
 func (r *Record) AddUse(u Use) bool {
 	known := func(u Use) bool {
 		return slices.ContainsFunc(r.Secrets, func(s SecretRecord) bool { return bytes.Equal(s.Digest, u.Digest) })

@@ -121,29 +121,6 @@ type Feed interface {
 	Interval() time.Duration
 }
 
-// Source is the way by which a token was presented.
-type Source string
-
-// The sources.
-const (
-	InHeader Source = "header" // Authorization
-	InQuery  Source = "query"  // the query parameter
-	Direct   Source = "direct" // Authority.Verify
-)
-
-// sources are the sources by their codes, which fit into two bits.
-var sources = [...]Source{Direct, InHeader, InQuery}
-
-func (t Source) code() uint8 {
-	switch t {
-	case InHeader:
-		return 1
-	case InQuery:
-		return 2
-	}
-	return 0
-}
-
 // Status is the state of a token at a moment. Where several apply it is the
 // first of inactive, expired, pending, active.
 type Status string

@@ -53,7 +53,7 @@ func TestATokenIsShownWithAllOfItsMembers(t *testing.T) {
 			`"permissions":["devices:read"],"unknown_permissions":[],"active":false,"status":"inactive",`+
 			`"display_id":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada",`+
 			`"changed_at":"2000-01-01T02:01:00Z","deactivated_at":"2000-01-01T02:01:00Z","deactivated_by":"ada",`+
-			`"expires_at":"2000-01-31T00:00:00Z","not_before":null,"last_used_at":"2000-01-01T02:00:00Z","last_used_from":"192.0.2.1","last_used_source":"header",`+
+			`"expires_at":"2000-01-31T00:00:00Z","not_before":null,"last_used_at":"2000-01-01T02:00:00Z","last_used_from":"192.0.2.1","last_used_source":"Authorization: apiToken",`+
 			`"allowed_networks":[],"rotation":{"old_valid_until":"2000-01-03T01:00:00Z","old_last_used_at":"2000-01-01T02:00:00Z"},`+
 			`"history":[{"at":"2000-01-01T02:01:00Z","by":"ada","action":"update","fields":["name","active"]},`+
 			`{"at":"2000-01-01T01:00:00Z","by":"ada","action":"rotate","fields":["secret"]},`+

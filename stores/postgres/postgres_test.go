@@ -75,7 +75,7 @@ func record(id string) apitoken.Record {
 }
 
 func use(id string, at time.Time) apitoken.Use {
-	return apitoken.Use{ID: id, Digest: record(id).Secrets[0].Digest, Source: apitoken.InHeader, At: at}
+	return apitoken.Use{ID: id, Digest: record(id).Secrets[0].Digest, Source: apitoken.Scheme("apiToken"), At: at}
 }
 
 func mustCreate(t testing.TB, s *Store, recs ...apitoken.Record) {

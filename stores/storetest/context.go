@@ -39,7 +39,7 @@ var contextCases = []testCase{{
 			}
 			if s, ok := x.Store.(apitoken.Toucher); ok {
 				calls["Touch"] = func() error {
-					return s.Touch(ctx, []apitoken.Use{use(before, 0, apitoken.InHeader, noon.Add(1000*time.Hour))})
+					return s.Touch(ctx, []apitoken.Use{use(before, 0, apitoken.Scheme("apiToken"), noon.Add(1000*time.Hour))})
 				}
 			}
 			if s, ok := x.Store.(apitoken.Scanner); ok {

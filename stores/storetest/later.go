@@ -42,7 +42,7 @@ var laterCases = []testCase{{
 					x.same(recs[k], rec, "Scan")
 				}
 				if _, ok := x.Store.(apitoken.Toucher); ok {
-					use := apitoken.Use{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader, At: noon}
+					use := apitoken.Use{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.Scheme("apiToken"), At: noon}
 					x.touch(use)
 					rec.Uses = []apitoken.Use{use}
 					x.has(rec)

@@ -198,7 +198,7 @@ var listCases = []testCase{{
 			rec.CreatedAt = noon.Add([]time.Duration{0, -2 * hour, -5 * hour}[i%3])
 			if used := i / 3 % 4; used > 0 && touched {
 				at := noon.Add([]time.Duration{0, -hour, -3 * hour, -9 * hour}[used]) // once before it was created
-				rec.Uses = []apitoken.Use{use(rec, 0, apitoken.InHeader, at), use(rec, 0, apitoken.InQuery, at.Add(-hour))}
+				rec.Uses = []apitoken.Use{use(rec, 0, apitoken.Scheme("apiToken"), at), use(rec, 0, apitoken.QueryParameter("apiToken"), at.Add(-hour))}
 			}
 			rec.ExpiresAt = []time.Time{{}, noon.Add(-hour), noon.Add(hour)}[i/12%3]
 			if i%5 == 0 {

@@ -181,7 +181,7 @@ func crowd(x *trial, n int) model {
 			rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = apitoken.StatusInactive, noon, "admin"
 		}
 		if touched && random.IntN(2) == 0 {
-			rec.Uses = append(rec.Uses, use(rec, 0, apitoken.InHeader, at()), use(rec, 0, apitoken.InQuery, at()))
+			rec.Uses = append(rec.Uses, use(rec, 0, apitoken.Scheme("apiToken"), at()), use(rec, 0, apitoken.QueryParameter("apiToken"), at()))
 		}
 		m = append(m, rec)
 	}

@@ -212,7 +212,7 @@ var watchCases = []watchCase{{
 		x.caughtUp()
 		from := l.heard()
 		for i := range 5 {
-			x.ok(toucher.Touch(x.ctx, []apitoken.Use{use(rec, 0, apitoken.InHeader, noon.Add(time.Duration(i)*time.Hour))}), "Touch")
+			x.ok(toucher.Touch(x.ctx, []apitoken.Use{use(rec, 0, apitoken.Scheme("apiToken"), noon.Add(time.Duration(i)*time.Hour))}), "Touch")
 			x.caughtUp()
 		}
 		l.mu.Lock()

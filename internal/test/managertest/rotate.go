@@ -303,8 +303,8 @@ func (s Suite) TestTheOwnerSeesWhenTheOldSecretFallsSilent(t *testing.T) {
 		require.True(t, w.works(fresh))
 		got := get()
 		require.Equal(t, usedOld, got.OldLastUsedAt)
-		require.Equal(t, apitoken.LastUse{At: usedNew, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.InHeader}, got.LastUsed())
-		require.Equal(t, apitoken.LastUse{At: usedOld, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.InHeader, Old: true}, got.LastUses[1])
+		require.Equal(t, apitoken.LastUse{At: usedNew, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.Scheme("apiToken")}, got.LastUsed())
+		require.Equal(t, apitoken.LastUse{At: usedOld, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.Scheme("apiToken"), Old: true}, got.LastUses[1])
 	})
 }
 
