@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -109,5 +110,16 @@ func TestUIHostileTextsAreTextEverywhere(t *testing.T) {
 		a := s.do("ada", page, nil)
 		assert.NotContains(t, a.body, "<b>ada")
 		assert.NotContains(t, a.body, "<i>demo")
+	}
+}
+
+func TestUIATokenEndsByItsExpiryOrByThePolicyWhicheverComesFirst(t *testing.T) {
+	before := newUISite(t, nil)
+	in := before.generate("ada", "Laptop") // for 30 days
+	for days, want := range map[time.Duration]string{10: "in 10 days", 60: "in 30 days"} {
+		s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.Store, c.MaxLifetime = before.store, days*24*time.Hour })
+		a := s.do("ada", "tokens/"+in.ID, nil)
+		a.says(200, want)
+		assert.Equal(t, days < 30, strings.Contains(a.text(), "by the policy of this service"))
 	}
 }
