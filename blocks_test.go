@@ -310,6 +310,25 @@ func TestAnOwnerDoesNotEndTheBlockOfAnAdministrator(t *testing.T) {
 	}
 }
 
+func TestAnOwnerWhoActivatesDoesNotSettleTheDeactivationOfAnAdministrator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, another, in, secret := fullRigs(t)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.NoError(t, err)
+		s.full.Store(true)
+		_, err = g.As(admin).Deactivate(t.Context(), in.ID) // too, so that ada cannot activate it
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		s.full.Store(false)
+		_, err = another.As(ada).Activate(t.Context(), in.ID)
+		require.NoError(t, err)
+		assert.Equal(t, 401, g.get(secret))
+
+		time.Sleep(soon)
+		assert.Equal(t, "admin", s.stored(t, in.ID).DeactivatedBy)
+		assert.Equal(t, 401, g.get(secret))
+	})
+}
+
 // Only the deactivation is tried again, with nothing that is the caller's.
 func TestWhatIsTriedAgainIsTheDeactivationAlone(t *testing.T) {
 	for what, change := range map[string]func(u *apitoken.UpdateParams, in *apitoken.TokenInfo){
