@@ -71,7 +71,9 @@ func TestUIExplaining(t *testing.T) {
 	} {
 		s.do("ada", at+url.QueryEscape(c.route)+"&from="+c.from, nil).says(200, c.says)
 	}
-	assert.NotContains(t, s.do("ada", at+"GET+/open", nil).text(), "A request would")
+	open := s.do("ada", at+"GET+/open", nil)
+	assert.NotContains(t, open.text(), "A request would")
+	assert.Equal(t, s.do("ada", "tokens/"+in.ID, nil).text(), open.text(), "as if it had not been asked about")
 	bound := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	_, err := s.auth.As(s.actors["ada"]).Update(t.Context(), in.ID, apitoken.UpdateParams{Networks: &bound, Active: new(false)})
 	require.NoError(t, err)
