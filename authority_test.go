@@ -253,6 +253,18 @@ func TestTheEnvironmentOfTheRequestDecides(t *testing.T) {
 	}
 }
 
+func TestAnErrorOfTheEnvironmentIsToldWhateverIsKnownOfTheAddress(t *testing.T) {
+	for name, addrErr := range map[string]error{"known": nil, "not known": errors.New("bad forwarding")} {
+		g := newRig(t, func(c *apitoken.Config) {
+			c.Environment = func(*http.Request) (string, error) { return "", errors.New("no such host") }
+			c.ClientAddr = func(*http.Request) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.77"), addrErr }
+		})
+		a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+		mustRefuse(t, a, s, unavailable, "")
+		assert.ErrorContains(t, g.event(t).Err, "no such host", name)
+	}
+}
+
 func TestTheEnvironmentIsAskedAboutTheRequestItself(t *testing.T) {
 	var seen []*http.Request
 	g := newRig(t, func(c *apitoken.Config) {

@@ -310,6 +310,68 @@ func TestAnOwnerDoesNotEndTheBlockOfAnAdministrator(t *testing.T) {
 	}
 }
 
+func TestTheBlockOfAnOwnerDoesNotReplaceThatOfAnAdministrator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, _, in, secret := fullRigs(t)
+		s.full.Store(true)
+		for _, actor := range []apitoken.Actor{admin, ada} {
+			_, err := g.As(actor).Deactivate(t.Context(), in.ID)
+			require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		}
+		_, err := g.As(ada).Activate(t.Context(), in.ID)
+		require.NoError(t, err, "it is active in the store")
+		assert.Equal(t, 401, g.get(secret))
+	})
+}
+
+func TestARetryEndsNoBlockThatCameMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meanwhile := func() {}
+		s, g, _, in, secret := fullRigs(t, func(c *apitoken.Config) {
+			c.Audit = func(_ context.Context, ev apitoken.Event) error {
+				if ev.Actor == "ada" && ev.Action == "deactivate" {
+					meanwhile()
+				}
+				return nil
+			}
+		})
+		s.full.Store(true)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		retried := false
+		meanwhile = func() { // the owner's deactivation is tried again
+			retried = true
+			meanwhile = func() {}
+			_, err := g.As(admin).Deactivate(context.Background(), in.ID)
+			assert.ErrorIs(t, err, apitoken.ErrUnavailable)
+			s.full.Store(false)
+		}
+		time.Sleep(soon)
+		require.True(t, retried)
+		assert.Equal(t, "admin", s.stored(t, in.ID).DeactivatedBy)
+		assert.Equal(t, 401, g.get(secret))
+	})
+}
+
+func TestAnOwnerWhoActivatesDoesNotSettleTheDeactivationOfAnAdministrator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, another, in, secret := fullRigs(t)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.NoError(t, err)
+		s.full.Store(true)
+		_, err = g.As(admin).Deactivate(t.Context(), in.ID) // too, so that ada cannot activate it
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		s.full.Store(false)
+		_, err = another.As(ada).Activate(t.Context(), in.ID)
+		require.NoError(t, err)
+		assert.Equal(t, 401, g.get(secret))
+
+		time.Sleep(soon)
+		assert.Equal(t, "admin", s.stored(t, in.ID).DeactivatedBy)
+		assert.Equal(t, 401, g.get(secret))
+	})
+}
+
 // Only the deactivation is tried again, with nothing that is the caller's.
 func TestWhatIsTriedAgainIsTheDeactivationAlone(t *testing.T) {
 	for what, change := range map[string]func(u *apitoken.UpdateParams, in *apitoken.TokenInfo){

@@ -353,6 +353,23 @@ func TestAChangeWhoseOutcomeIsUnknownIsForgottenToo(t *testing.T) {
 	})
 }
 
+func TestAChangeThatWasMadeAndIsNotAnsweredIsForgottenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &lossyStore{before: make(chan struct{}), after: make(chan struct{})}
+		g := newRig(t, func(c *apitoken.Config) {
+			s.tapStore = c.Store.(*tapStore)
+			c.Store, c.MaxStaleness = s, 1000*time.Hour
+		})
+		info, secret := g.generate(t)
+		require.Equal(t, 204, g.get(secret.Reveal()))
+		close(s.before)
+		defer close(s.after)
+		_, err := g.As(ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		require.Equal(t, 403, g.get(secret.Reveal()))
+	})
+}
+
 // gated makes the next Get answer with what it read when the call began, but only
 // when release is closed.
 func gated(g *rig) (release chan struct{}) {

@@ -115,7 +115,7 @@ func TestARecordThatALaterVersionHasToJudgeIsRefusedWithAReasonOfItsOwn(t *testi
 		t.Run(name, func(t *testing.T) {
 			g := newRig(t, noCache)
 			rec := goodToken.record(wireRead)
-			rec.History = []apitoken.HistoryEntry{{By: "ada", Action: "generate"}}
+			rec.History = []apitoken.HistoryEntry{{By: "ada", Action: "update"}, {By: "ada", Action: "generate"}}
 			secret := apitoken.NewSecret(goodToken.text)
 			add(&rec, unknown(13, "odd"))
 			require.NoError(t, g.present(rec, secret))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -145,7 +146,49 @@ func TestARekeyThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
 	}
 	p, err := g.Rekey(t.Context(), apitoken.RekeyParams{})
 	assert.ErrorIs(t, err, apitoken.ErrUnavailable)
-	assert.Zero(t, p.Refused)
+	assert.Zero(t, p, "so that the next one begins with the same token")
+}
+
+func TestBothSecretsOfARotationAreRekeyed(t *testing.T) {
+	g, id := rekeyedRig(t, func(s apitoken.Store) apitoken.Store { return s })
+	rec, err := g.store.Get(t.Context(), id)
+	require.NoError(t, err)
+	_, _, err = g.As(ada).Rotate(t.Context(), id, time.Hour, "")
+	require.NoError(t, err)
+	_, err = g.Rekey(t.Context(), apitoken.RekeyParams{})
+	require.NoError(t, err)
+	require.Equal(t, "a", rec.Secrets[0].EncryptionKeyID)
+	rec, err = g.store.Get(t.Context(), id)
+	require.NoError(t, err)
+	for _, s := range rec.Secrets {
+		assert.Equal(t, "b", s.EncryptionKeyID)
+	}
+	_, err = g.As(ada).EndOverlap(t.Context(), id, apitoken.KeepOld)
+	require.NoError(t, err)
+	_, err = g.As(ada).Reveal(t.Context(), id)
+	assert.NoError(t, err)
+}
+
+// scanOnly tells of no keys, so that New does not miss any.
+type scanOnly struct{ apitoken.Store }
+
+func (s scanOnly) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
+	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+}
+
+func TestNobodyIsAskedToAdoptAGenuineRecordOfWhichAKeyIsMissing(t *testing.T) {
+	g, _ := rekeyedRig(t, func(s apitoken.Store) apitoken.Store { return s })
+	without := newRig(t, func(c *apitoken.Config) {
+		c.Store = scanOnly{g.store.Store}
+		c.IntegrityKeys = []apitoken.Key{testKeyNamed(t, "a")}
+		c.EncryptionKeys = []apitoken.Key{secretKeyNamed(t, "b")}
+	})
+	p, err := without.Rekey(t.Context(), apitoken.RekeyParams{Adopt: func(*apitoken.TokenInfo) bool {
+		assert.Fail(t, "it was not changed by anybody")
+		return true
+	}})
+	assert.Error(t, err)
+	assert.Equal(t, 1, p.Refused)
 }
 
 // A downStore can be down for those who read.

@@ -229,6 +229,7 @@ func TestRecheckJudgesByTheRecordAsItIsNow(t *testing.T) {
 		{"permission taken", goodToken, func(r *apitoken.Record) { r.Permissions = nil }, apitoken.ErrMissingPermission},
 		{"secret replaced", goodToken, func(r *apitoken.Record) { r.Secrets[0].Digest = sha256Of("x") }, apitoken.ErrWrongSecret},
 		{"secret now that of an imported token", goodToken, func(r *apitoken.Record) { r.Secrets[0].Foreign = true }, apitoken.ErrWrongSecret},
+		{"the only secret retired", goodToken, func(r *apitoken.Record) { r.Secrets[0].ValidUntil = longAgo }, apitoken.ErrRetiredSecret},
 		{"the second secret retired", rotatedToken, func(r *apitoken.Record) { r.Secrets[1].ValidUntil = longAgo }, apitoken.ErrRetiredSecret},
 		{"the second secret gone", rotatedToken, func(r *apitoken.Record) { r.Secrets = r.Secrets[:1] }, apitoken.ErrWrongSecret},
 		{"the secrets exchanged", rotatedToken, func(r *apitoken.Record) { slices.Reverse(r.Secrets) }, ""},

@@ -85,6 +85,11 @@ func TestARequestOfUnknownIdentityIsRefused(t *testing.T) {
 		{"Identify fails", func(c *manage.Config) {
 			c.Identify = func(*http.Request) (apitoken.Actor, error) { return ada, errors.New("redis.internal") }
 		}, false, 503, "unavailable"},
+		{"Identify did not find the user in a store of its own", func(c *manage.Config) {
+			c.Identify = func(*http.Request) (apitoken.Actor, error) {
+				return ada, fmt.Errorf("redis.internal: %w", apitoken.ErrNotFound)
+			}
+		}, false, 503, "unavailable"},
 		{"Identify panics", func(c *manage.Config) {
 			c.Identify = func(*http.Request) (apitoken.Actor, error) { panic("redis.internal") }
 		}, false, 503, "unavailable"},
@@ -108,6 +113,12 @@ func TestARequestOfUnknownIdentityIsRefused(t *testing.T) {
 			c.Identify = nobody
 			c.IdentifyToken = func(*http.Request, apitoken.Token) (apitoken.Actor, error) {
 				return ada, fmt.Errorf("redis.internal: %w", apitoken.ErrUnavailable)
+			}
+		}, true, 503, "unavailable"},
+		{"IdentifyToken fails as it cannot tell whether there is such a user", func(c *manage.Config) {
+			c.Identify = nobody
+			c.IdentifyToken = func(*http.Request, apitoken.Token) (apitoken.Actor, error) {
+				return ada, fmt.Errorf("redis.internal: %w: %w", apitoken.ErrNotFound, apitoken.ErrUnavailable)
 			}
 		}, true, 503, "unavailable"},
 		{"IdentifyToken panics", func(c *manage.Config) {

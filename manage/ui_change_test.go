@@ -70,6 +70,16 @@ func TestUIChangesAreAskedForAndLeadBack(t *testing.T) {
 	s.do("ada", at+"/delete", url.Values{}).says(404)
 }
 
+func TestUIADeletionLeadsBackToAListThatItsUserMaySee(t *testing.T) {
+	s := newUISite(t, nil)
+	for user, want := range map[string]string{"admin": "all?done=deleted", "ada": "?done=deleted"} {
+		at := "tokens/" + s.generate("ada", "Laptop").ID
+		to := s.do(user, at+"/delete", url.Values{"of": {"all"}}).goesTo(s, at+"/delete")
+		assert.Equal(t, want, to, user)
+		s.do(user, to, nil).says(200, "API token deleted.")
+	}
+}
+
 func TestUIBulkChangesAreConfirmedOnceWithTheirCount(t *testing.T) {
 	s := newUISite(t, nil)
 	form := url.Values{"back": {"all?owner=ada"}}
