@@ -213,15 +213,15 @@ func (d *apiDocument) faults(t testing.TB, schema, value any, at string) (faults
 				faults = append(faults, d.faults(t, arg, v, fmt.Sprintf("%s[%d]", at, i))...)
 			}
 		case "minItems", "maxItems":
-			if isList && apiBeyond(keyword, len(list), arg) {
+			if isList && apiBeyond(keyword, int64(len(list)), arg) {
 				fault("%s %v", keyword, arg)
 			}
 		case "minLength", "maxLength":
-			if isText && apiBeyond(keyword, utf8.RuneCountInString(text), arg) {
+			if isText && apiBeyond(keyword, int64(utf8.RuneCountInString(text)), arg) {
 				fault("%s %v", keyword, arg)
 			}
 		case "minimum", "maximum":
-			if n, err := number.Int64(); isNumber && (err != nil || apiBeyond(keyword, int(n), arg)) {
+			if n, err := number.Int64(); isNumber && (err != nil || apiBeyond(keyword, n, arg)) {
 				fault("%s %v", keyword, arg)
 			}
 		case "pattern":
@@ -287,8 +287,8 @@ func apiHasFormat(t testing.TB, text, format string) bool {
 }
 
 // apiBeyond reports whether n is on the wrong side of a bound.
-func apiBeyond(keyword string, n int, bound any) bool {
-	limit := apiInt(bound)
+func apiBeyond(keyword string, n int64, bound any) bool {
+	limit := int64(apiInt(bound))
 	return strings.HasPrefix(keyword, "min") && n < limit || strings.HasPrefix(keyword, "max") && n > limit
 }
 

@@ -109,6 +109,7 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64
 	}
 	defer conn.Release()
 	tag, err := conn.Exec(ctx, query, args...)
+	endReadOnly(ctx, conn, err)
 	return tag.RowsAffected(), err
 }
 
@@ -136,6 +137,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	}
 	defer tx.Rollback(ctx)
 	if err := s.touch(ctx, tx, byToken); err != nil {
+		endReadOnly(ctx, conn, err)
 		return wrap(err)
 	}
 	return wrap(tx.Commit(ctx))

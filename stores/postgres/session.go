@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -66,4 +68,13 @@ func (s *Store) alive(ctx context.Context) (conn *pgxpool.Conn, err error) {
 		conn.Release()
 	}
 	return nil, err
+}
+
+// endReadOnly ends a session in which a change failed because it is read-only. A session keeps
+// the default_transaction_read_only that its database had when it began: in a pool for an hour,
+// after the database can be written again. Release takes it out of the pool.
+func endReadOnly(ctx context.Context, conn *pgxpool.Conn, err error) {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "25006" {
+		conn.Conn().Close(ctx)
+	}
 }

@@ -108,7 +108,7 @@ func (f *feed) Interval() time.Duration { return f.interval }
 // waitFor waits until it is told this, whatever else.
 func (f *feed) waitFor(t testing.TB, what string) {
 	t.Helper()
-	for timeout := time.After(30 * time.Second); ; {
+	for timeout := time.After(3 * time.Minute); ; {
 		select {
 		case told := <-f.told:
 			if told == what {

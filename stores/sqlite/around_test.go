@@ -120,7 +120,7 @@ func TestEveryWayAroundTheLogIsNoticed(t *testing.T) {
 					if !strings.Contains(err.Error(), c.says) {
 						t.Errorf("Watch returned %v", err)
 					}
-				case <-time.After(10 * time.Second):
+				case <-time.After(3 * time.Minute):
 					t.Error("Watch goes on")
 				}
 				return
@@ -134,10 +134,23 @@ func TestEveryWayAroundTheLogIsNoticed(t *testing.T) {
 
 func TestTheWALModeCannotBeEndedWhileItIsOpen(t *testing.T) {
 	path := newPath(t)
-	mustCreate(t, mustOpen(t, path), record("token"))
+	s := mustOpen(t, path)
+	mustCreate(t, s, record("token"))
+	db := database(t, path)
 	var mode string
-	err := database(t, path).QueryRow(`PRAGMA journal_mode = DELETE`).Scan(&mode)
-	if err == nil && mode != "wal" {
-		t.Errorf("it is %s", mode)
+	if err := db.QueryRow(`PRAGMA journal_mode = DELETE`).Scan(&mode); resultCode(err) != codeBusy {
+		t.Errorf("the mode is %q, the error %v", mode, err)
+	}
+	if err := db.QueryRow(`PRAGMA journal_mode`).Scan(&mode); err != nil || mode != "wal" {
+		t.Errorf("then the mode is %q, the error %v", mode, err)
+	}
+	mustCreate(t, s, record("other"))
+
+	// It is the store that stands against it.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.QueryRow(`PRAGMA journal_mode = DELETE`).Scan(&mode); err != nil || mode != "delete" {
+		t.Errorf("after Close the mode is %q, the error %v", mode, err)
 	}
 }

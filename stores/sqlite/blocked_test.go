@@ -1,52 +1,35 @@
-package sqlite_test
+package sqlite
 
 import (
-	"database/sql"
-	"path/filepath"
+	"bufio"
+	"io"
 	"testing"
-	"time"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
-	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/stores/sqlite"
+	"github.com/apitoken-go/apitoken/internal/test/managertest"
 )
 
 // Another process may keep the database locked for writers for as long as it likes.
-func TestATokenThatCannotBeDeactivatedInALockedDatabaseIsRefusedHere(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "tokens.db")
-	store, err := sqlite.Open(t.Context(), path)
-	require.NoError(t, err)
-	defer store.Close()
-	var catalog apitoken.Catalog
-	read := catalog.Define("devices:read", "See devices")
-	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, StoreTimeout: 300 * time.Millisecond})
-	require.NoError(t, err)
-	defer auth.Close()
-	m := auth.As(apitoken.Actor{User: "ada", Environment: "demo", Grants: catalog.All()})
-	in, secret, err := m.Generate(t.Context(), apitoken.GenerateParams{Name: "ci", Permissions: []apitoken.Permission{read}, Expiry: apitoken.Never()})
-	require.NoError(t, err)
-
-	db, err := sql.Open("sqlite", path)
-	require.NoError(t, err)
-	defer db.Close()
-	conn, err := db.Conn(t.Context())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = conn.ExecContext(t.Context(), "BEGIN IMMEDIATE")
-	require.NoError(t, err)
-
-	_, err = m.Deactivate(t.Context(), in.ID)
-	require.ErrorIs(t, err, apitoken.ErrUnavailable)
-	assert.ErrorContains(t, err, "may still be accepted")
-	_, err = auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.All(read))
-	assert.ErrorIs(t, err, apitoken.ErrDeactivated)
-
-	_, err = conn.ExecContext(t.Context(), "ROLLBACK")
-	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		rec, err := store.Get(t.Context(), in.ID)
-		return err == nil && rec.Status == apitoken.StatusInactive
-	}, 10*time.Second, 20*time.Millisecond)
+func TestRevocationsThatCannotBeWrittenInALockedDatabaseAreWrittenLater(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	s := mustOpen(t, path)
+	var unlock io.Closer
+	managertest.RunReadOnly(t, s, func() {
+		other := child(t, "lock", path, "")
+		var err error
+		if unlock, err = other.StdinPipe(); err != nil {
+			t.Fatal(err)
+		}
+		out, err := other.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { other.Wait() })
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "locked\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+	}, func() { unlock.Close() })
 }

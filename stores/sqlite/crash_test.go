@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -31,6 +32,11 @@ func TestMain(m *testing.M) {
 	s, err := Open(ctx, os.Args[1])
 	if err == nil && does == "open" {
 		err = s.Create(ctx, record(os.Args[2]))
+	}
+	if err == nil && does == "lock" {
+		_, err = s.writer.conn.ExecContext(ctx, `BEGIN IMMEDIATE`)
+		fmt.Println("locked")
+		io.Copy(io.Discard, os.Stdin) // until that is closed
 	}
 	if err == nil && does == "work" {
 		var n int

@@ -4,12 +4,15 @@ package sqlite
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/apitoken-go/apitoken/internal/test/managertest"
 )
 
 // nobody has no rights that root has, for which nothing is read-only.
@@ -66,7 +69,7 @@ func TestAReadOnlyFileIsRefused(t *testing.T) {
 }
 
 // Rights are looked at when a file is opened: who has it open goes on, and keeps what
-// he acknowledges.
+// they acknowledge.
 func TestAFileThatBecomesReadOnlyIsWrittenByWhoHasItOpen(t *testing.T) {
 	if asNobody(t) {
 		return
@@ -92,4 +95,19 @@ func TestAFileThatBecomesReadOnlyIsWrittenByWhoHasItOpen(t *testing.T) {
 	if _, err := mustOpen(t, path).Get(t.Context(), "token"); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestTokensAreRevokedInAFileAndADirectoryThatBecameReadOnly(t *testing.T) {
+	if asNobody(t) {
+		return
+	}
+	path := newPath(t)
+	s := mustOpen(t, path)
+	chmod := func(file, dir os.FileMode) {
+		if err := errors.Join(os.Chmod(path, file), os.Chmod(filepath.Dir(path), dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer chmod(0o600, 0o700)
+	managertest.RunRevocations(t, s, func() { chmod(0o400, 0o500) })
 }

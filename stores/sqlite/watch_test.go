@@ -115,14 +115,13 @@ func (f *feed) CaughtUp(t time.Time) {
 func (f *feed) told(t testing.TB) (ids []string, resets int) {
 	t.Helper()
 	now := time.Now()
-	for range 3000 {
+	for end := now.Add(3 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		f.mu.Lock()
 		ids, resets, last := slices.Clone(f.ids), f.resets, f.t
 		f.mu.Unlock()
 		if last.After(now) {
 			return ids, resets
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("it does not go on")
 	return nil, 0
@@ -338,7 +337,9 @@ func TestAWatchThatWaitsForAConnectionEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Close()
-	time.Sleep(3 * maxPause)
+	for before := db.Stats().WaitCount; db.Stats().WaitCount == before; { // until one waits
+		time.Sleep(time.Millisecond)
+	}
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)

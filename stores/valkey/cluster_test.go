@@ -138,7 +138,7 @@ func revokeWithoutIndex(t *testing.T, fail, repair func(*testserver.RedisServer)
 	unavailable(t, "List", err)
 
 	repair(index)
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if _, err = s.List(within(fails), apitoken.Query{Environment: "production", Order: apitoken.ByName, Limit: 10}); err == nil {
 			break
 		}

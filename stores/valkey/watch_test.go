@@ -147,7 +147,7 @@ func (d *diary) CaughtUp(at time.Time) {
 // await waits until something is in the diary.
 func (d *diary) await(t *testing.T, what string, there func(d *diary) bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		d.mu.Lock()
 		ok := there(d)
 		d.mu.Unlock()
@@ -176,7 +176,7 @@ func endsWith(t *testing.T, ended chan error, reason string) {
 		if err == nil || !strings.Contains(err.Error(), reason) {
 			t.Errorf("Watch returned %v, not %q", err, reason)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Errorf("Watch goes on; it should end: %s", reason)
 	}
 }
@@ -323,7 +323,7 @@ func TestAWatchEndsWhenTheClusterChanges(t *testing.T) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if ok() {
 			return
 		}

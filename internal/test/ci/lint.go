@@ -17,6 +17,11 @@ var vet = stage{"go vet", func(w *workspace, r *results) {
 var lint = stage{"lint", func(w *workspace, r *results) {
 	r.step("gofmt", func() error { return gofmt(w) })
 	r.step("staticcheck", func() error { return staticcheck(w) })
+	r.step("go vet, for 32 bits", func() error {
+		cmd := w.command(w.root.Dir, "go", "vet", ".", "./manage/...")
+		cmd.Env = append(cmd.Env, "GOARCH=386", "CGO_ENABLED=0")
+		return quiet(cmd)
+	})
 	for _, m := range append(w.modules, w.tools()) {
 		// Tidy by its own go.mod alone: the workspace would hide what is missing.
 		r.step("go mod tidy in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "mod", "tidy", "-diff")) })

@@ -3,10 +3,13 @@
 package main
 
 import (
+	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/netfault"
 )
 
@@ -17,20 +20,50 @@ type fault struct {
 
 	// between puts something between the feeds and the address of the server.
 	between func(t testing.TB, addr string) (via string, begin, end func())
+
+	lying *atomic.Bool // while the feeds report no change; nil if they never do
 }
 
 func network(name string, begin func(*netfault.Proxy)) fault {
-	return fault{name, func(t testing.TB, addr string) (string, func(), func()) {
+	return fault{name: name, between: func(t testing.TB, addr string) (string, func(), func()) {
 		p := netfault.New(t, addr)
 		return p.Addr(), func() { begin(p) }, p.Heal
 	}}
 }
 
 func hints(name string, what treatment) fault {
-	return fault{name, func(t testing.TB, addr string) (string, func(), func()) {
+	return fault{name: name, between: func(t testing.TB, addr string) (string, func(), func()) {
 		p := newHintProxy(t, addr)
 		return p.addr(), func() { p.treat(what) }, func() { p.treat(pass) }
 	}}
+}
+
+func lie(name string) fault {
+	lying := new(atomic.Bool)
+	return fault{name, func(_ testing.TB, addr string) (string, func(), func()) {
+		return addr, func() { lying.Store(true) }, func() { lying.Store(false) }
+	}, lying}
+}
+
+// A liar swallows the changes that a feed reports, and lets it say that all is well.
+type liar struct {
+	nodeStore
+	lying *atomic.Bool
+}
+
+func (s liar) Watch(ctx context.Context, feed apitoken.Feed) error {
+	return s.nodeStore.Watch(ctx, swallower{feed, s.lying})
+}
+
+type swallower struct {
+	apitoken.Feed
+	lying *atomic.Bool
+}
+
+func (f swallower) Changed(ids ...string) {
+	if !f.lying.Load() {
+		f.Feed.Changed(ids...)
+	}
 }
 
 // faultsOf returns what can happen to the feed of an engine. Redis sends changes
@@ -42,6 +75,7 @@ func faultsOf(e *engine) []fault {
 		network("frozen: half-open, no reset", (*netfault.Proxy).Freeze),
 		network("delayed by 10 s", func(p *netfault.Proxy) { p.Delay(10 * time.Second) }),
 		network("delayed by 0.3 s", func(p *netfault.Proxy) { p.Delay(300 * time.Millisecond) }),
+		lie("reports no change, and looks healthy"),
 	}
 	if e.dsn != "" {
 		faults = append(faults,
@@ -52,6 +86,9 @@ func faultsOf(e *engine) []fault {
 	return faults
 }
 
+// lieAge is MaxCacheAge where the feeds lie, as a multiple of MaxStaleness.
+const lieAge = 3
+
 // A faulty feed is what underFault found.
 type faulty struct {
 	verdict
@@ -59,11 +96,20 @@ type faulty struct {
 }
 
 // underFault deactivates a token every pause for a time d, beginning with the
-// fault, and asks all nodes about each token until well after MaxStaleness. Then the
-// fault ends.
+// fault, and asks all nodes about each token until well after MaxStaleness, or after
+// MaxCacheAge where the feeds lie. Then the fault ends.
 func underFault(t testing.TB, e *engine, x fault, maxStaleness, d, pause time.Duration) faulty {
 	via, begin, end := x.between(t, e.addr)
-	f := newFleet(t, e, via, maxStaleness, 5*time.Second)
+	bound := maxStaleness
+	if x.lying != nil {
+		bound = lieAge * maxStaleness
+	}
+	f := newFleet(t, e, via, maxStaleness, 5*time.Second, func(c *apitoken.Config) {
+		if x.lying != nil {
+			c.MaxCacheAge, c.Store = bound, liar{c.Store.(nodeStore), x.lying}
+		}
+	})
+	f.bound = bound
 	f.awaitFeeds(t)
 	f.mustGenerate(t, int(d/pause)+1)
 	begin()
@@ -76,7 +122,7 @@ func underFault(t testing.TB, e *engine, x fault, maxStaleness, d, pause time.Du
 				fire.Go(func() {
 					f.hammer(n, tok, time.Millisecond, func(int) bool {
 						acked := tok.acked.Load()
-						return acked > 0 && f.now()-acked > int64(maxStaleness*3/2) || t.Context().Err() != nil
+						return acked > 0 && f.now()-acked > int64(bound*3/2) || t.Context().Err() != nil
 					})
 				})
 			}

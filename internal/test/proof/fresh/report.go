@@ -47,7 +47,7 @@ this machine.
 
 Every request leaves a trace: when it began, and what the answer was. Afterwards each is
 held against the moment when the deactivation of its token was acknowledged. A request
-that began later than MaxStaleness after it and was accepted, one that began after it at all and was accepted by the
+that began later than MaxStaleness after it and was accepted (MaxCacheAge, where the feed lies), one that began after it at all and was accepted by the
 node that acknowledged it, and a refusal of a good token are wrong. One wrong decision, or
 a lost change, and the program fails.
 `, s.maxStaleness, time.Now().UTC().Format("2 January 2006"), machine(), runtime.Version())
@@ -108,11 +108,12 @@ The store stays in reach. Each fault lasts %v; a token is deactivated every %v, 
 nodes are asked for it every millisecond until well after MaxStaleness. The figure to look at
 is how long after the acknowledgement the latest request began that was still accepted.
 Hints, which PostgreSQL sends beside its log, can be doubled, reordered and lost; what Redis says comes on
-one connection, which keeps the order, so there it is all or nothing.
+one connection, which keeps the order, so there it is all or nothing. A feed that reports no change, and looks
+healthy, is believed for MaxCacheAge, which is %v for it.
 
 | fault | deactivations | requests | acknowledged → refused, median | latest acceptance | wrong |
 |---|---|---|---|---|---|
-`, s.fault, s.pause)
+`, s.fault, s.pause, lieAge*s.maxStaleness)
 }
 
 func (r *report) fault(x fault, v faulty) {

@@ -92,7 +92,7 @@ func (f *fleet) revokeUnderFire(ctx context.Context, tok *token, on int) error {
 		fire.Go(func() {
 			f.hammer(n, tok, pace, func(status int) bool {
 				acked := tok.acked.Load()
-				return acked > 0 && (status != http.StatusOK || f.now()-acked > 5*int64(f.maxStaleness)) || ctx.Err() != nil
+				return acked > 0 && (status != http.StatusOK || f.now()-acked > 5*int64(f.bound)) || ctx.Err() != nil
 			})
 		})
 	}

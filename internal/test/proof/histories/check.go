@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"time"
 )
 
 // check looks at the operations on one token, of which it sorts those that
@@ -14,8 +15,8 @@ import (
 // acknowledged has to see that or a later one; and nobody can see one whose
 // change was called only after he had got his answer. Between these bounds every
 // version is a legal view. A change that found its work done has acknowledged
-// the version that it found.
-func check(ops []op) (stale []string, err error) {
+// the version that it found. A verification may be behind by age.
+func check(ops []op, age time.Duration) (stale []string, err error) {
 	var changes []op
 	for _, o := range ops {
 		if o.outcome == done && o.kind != verify {
@@ -85,7 +86,11 @@ func check(ops []op) (stale []string, err error) {
 		if o.outcome == done || o.outcome == nothing {
 			continue
 		}
-		first := sort.Search(len(acked), func(i int) bool { return acked[i] >= o.call }) - 1
+		since := o.call
+		if o.kind == verify {
+			since -= int64(age)
+		}
+		first := sort.Search(len(acked), func(i int) bool { return acked[i] >= since }) - 1
 		last := sort.Search(len(called), func(i int) bool { return called[i] >= o.ret }) - 1
 		explained := false
 		for i := max(first, 0); i <= last && !explained; i++ {

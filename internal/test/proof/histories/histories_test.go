@@ -99,7 +99,7 @@ func TestNothingStaleIsAccepted(t *testing.T) {
 				n := min(max(*ops-done, 20_000), 500_000)
 				done += n
 				for _, history := range sv.run(t.Context(), 4, 3, n, 0) {
-					wrong, err := check(history)
+					wrong, err := check(history, 0)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -122,6 +122,42 @@ func TestNothingStaleIsAccepted(t *testing.T) {
 			if missing := missing(); len(missing) > 0 {
 				t.Errorf("nobody ever got %q", missing)
 			}
+		})
+	}
+}
+
+// Another node whose Watcher reports no change is behind by Config.MaxCacheAge at most.
+func TestNothingOlderThanMaxCacheAgeIsAcceptedWhereAWatcherLies(t *testing.T) {
+	const age = 200 * time.Millisecond
+	for _, s := range stores {
+		t.Run(s.name, func(t *testing.T) {
+			catalog := new(apitoken.Catalog)
+			sv := &service{read: catalog.Define("devices:read", "See devices"), pace: 100 * time.Microsecond}
+			store := unwatched{s.open(t)}
+			sv.change = newAuthority(t, store, catalog, func(*apitoken.Config) {})
+			sv.verify = newAuthority(t, liar{store}, catalog, func(c *apitoken.Config) { c.MaxStaleness, c.MaxCacheAge = age/2, age })
+			// A verification is 500 times as slow here as where nothing waits.
+			verifications := max(*ops/100, 5000)
+			var checked, behind, stale int
+			for checked < int(verifications) || behind == 0 {
+				for _, history := range sv.run(t.Context(), 4, 1, 5000, 20*time.Millisecond) {
+					late, err := check(history, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					wrong, err := check(history, age)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, w := range wrong {
+						if stale++; stale <= 5 {
+							t.Error(w)
+						}
+					}
+					checked, behind = checked+len(history), behind+len(late)
+				}
+			}
+			t.Logf("%d operations checked, of which %d saw a version that had been replaced: %d for longer than %v", checked, behind, stale, age)
 		})
 	}
 }
@@ -195,7 +231,7 @@ func TestTheNaiveCacheIsCaught(t *testing.T) {
 	for (exact < 3 || byPorcupine < 3) && ctx.Err() == nil {
 		for _, history := range sv.run(ctx, 3, 2, 1000, time.Millisecond) {
 			histories++
-			stale, err := check(history)
+			stale, err := check(history, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -57,8 +57,8 @@ func (o outcome) String() string {
 		"not found", "forbidden", "rotating", "not rotating", "outcome unknown", "no answer"}[o]
 }
 
-// An op is one operation on a token. Call and ret are of a clock that ticks with
-// each operation.
+// An op is one operation on a token. Call and ret are nanoseconds of a clock that shows no
+// moment twice.
 type op struct {
 	call, ret int64
 	version   int64 // that a change made or found

@@ -14,6 +14,21 @@ import (
 // unwatched hides the companions of a store: no feed tells the node what changed.
 type unwatched struct{ apitoken.Store }
 
+// liar is a store whose Watch reports no change, and that all is well.
+type liar struct{ apitoken.Store }
+
+func (liar) Watch(ctx context.Context, feed apitoken.Feed) error {
+	feed.Reset()
+	for {
+		feed.CaughtUp(time.Now())
+		select {
+		case <-time.After(feed.Interval()):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // slow is a store whose answers are on their way for a while. That gives changes
 // the time to come between.
 type slow struct {

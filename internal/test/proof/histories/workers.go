@@ -13,8 +13,9 @@ import (
 // A service is what is under test: one node.
 type service struct {
 	change *apitoken.Authority
-	verify *apitoken.Authority // the same, but for the control
+	verify *apitoken.Authority // the same, but for the control and where a Watcher lies
 	read   apitoken.Permission
+	pace   time.Duration // of verifiers between verifications, at most
 }
 
 // tokens is how many tokens there are at once: few, so that workers meet.
@@ -61,7 +62,8 @@ type noted struct {
 type round struct {
 	*service
 	ctx   context.Context
-	clock atomic.Int64
+	begun time.Time
+	clock atomic.Int64 // what it showed last
 	slots [tokens]atomic.Pointer[token]
 	made  atomic.Int64 // tokens
 	left  atomic.Int64 // verifications to make
@@ -71,7 +73,7 @@ type round struct {
 
 // run lets workers loose and returns the history of each token.
 func (s *service) run(ctx context.Context, verifiers, changers int, verifications int64, pause time.Duration) [][]op {
-	r := &round{service: s, ctx: ctx, pause: pause}
+	r := &round{service: s, ctx: ctx, begun: time.Now(), pause: pause}
 	r.left.Store(verifications)
 	notes := make([][]noted, verifiers+changers+1)
 	for i := range r.slots {
@@ -94,6 +96,9 @@ func (s *service) run(ctx context.Context, verifiers, changers int, verification
 				if r.verifySomething(&notes[changers+w]) {
 					r.left.Add(-1)
 				}
+				if r.pace > 0 {
+					time.Sleep(rand.N(r.pace))
+				}
 			}
 		})
 	}
@@ -110,6 +115,17 @@ func (s *service) run(ctx context.Context, verifiers, changers int, verification
 	return histories
 }
 
+// tick reads the clock.
+func (r *round) tick() int64 {
+	for {
+		last := r.clock.Load()
+		now := max(last+1, int64(time.Since(r.begun)))
+		if r.clock.CompareAndSwap(last, now) {
+			return now
+		}
+	}
+}
+
 var actor = apitoken.Actor{User: "ada", Environment: "default"}
 
 func (r *round) manager() *apitoken.Manager {
@@ -120,7 +136,7 @@ func (r *round) manager() *apitoken.Manager {
 
 // generate puts a new token into a slot.
 func (r *round) generate(slot int, notes *[]noted) {
-	call := r.clock.Add(1)
+	call := r.tick()
 	info, secret, err := r.manager().Generate(r.ctx, apitoken.GenerateParams{
 		Name: "shared", Permissions: []apitoken.Permission{r.read}, Expiry: apitoken.Never(),
 	})
@@ -128,7 +144,7 @@ func (r *round) generate(slot int, notes *[]noted) {
 		return // nobody ever sees it
 	}
 	t := &token{id: info.ID, index: int(r.made.Add(1)) - 1, secrets: []apitoken.Secret{secret}}
-	*notes = append(*notes, noted{op{call, r.clock.Add(1), info.Version, generate, done, 0}, t.index})
+	*notes = append(*notes, noted{op{call, r.tick(), info.Version, generate, done, 0}, t.index})
 	r.slots[slot].Store(t)
 }
 
@@ -154,7 +170,7 @@ func (r *round) changeSomething(notes *[]noted) {
 		secret apitoken.Secret
 		err    error
 	)
-	o.call = r.clock.Add(1)
+	o.call = r.tick()
 	switch o.kind {
 	case activate:
 		info, err = m.Activate(r.ctx, t.id)
@@ -171,7 +187,7 @@ func (r *round) changeSomething(notes *[]noted) {
 	case remove:
 		err = m.Delete(r.ctx, t.id)
 	}
-	o.ret = r.clock.Add(1)
+	o.ret = r.tick()
 	o.outcome = outcomeOf(o.kind, err)
 	if info != nil {
 		o.version = info.Version
@@ -197,9 +213,9 @@ func (r *round) verifySomething(notes *[]noted) bool {
 	if secret.Reveal() == "" {
 		return false
 	}
-	o := op{kind: verify, secret: n, call: r.clock.Add(1)}
+	o := op{kind: verify, secret: n, call: r.tick()}
 	_, err := r.service.verify.Verify(r.ctx, apitoken.Credential{Secret: secret}, apitoken.AnyToken())
-	o.ret = r.clock.Add(1)
+	o.ret = r.tick()
 	o.outcome = outcomeOf(verify, err)
 	*notes = append(*notes, noted{o, t.index})
 	return true

@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -81,18 +82,22 @@ func BenchmarkRead(b *testing.B) {
 }
 
 // BenchmarkFeed is what nodes that watch an idle log cost the server: time of its
-// processors per node and second, at a MaxStaleness of one second.
+// processors per node and second, at a MaxStaleness of one second. Other work on the machine
+// makes that more, so that the 10th percentile of the seconds is what counts.
 func BenchmarkFeed(b *testing.B) {
 	for _, nodes := range []int{10, 100} {
 		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
 			r := newRig(b, 1, "max_connections=200")
 			watch(b, r, nodes, nil)
-			before, began := serverTime(b, r), time.Now()
+			var costs []float64
 			for b.Loop() {
+				before, began := serverTime(b, r), time.Now()
 				time.Sleep(time.Second)
+				spent := float64((serverTime(b, r) - before).Microseconds())
+				costs = append(costs, spent/float64(nodes)/time.Since(began).Seconds())
 			}
-			spent := float64((serverTime(b, r) - before).Microseconds())
-			b.ReportMetric(spent/float64(nodes)/time.Since(began).Seconds(), "server-µs/node/s")
+			slices.Sort(costs)
+			b.ReportMetric(costs[len(costs)/10], "server-µs/node/s")
 		})
 	}
 }
