@@ -129,7 +129,7 @@ func TestWatchEndsWhereChangesPassTheTriggersBy(t *testing.T) {
 		feed.waitFor(t, "reset")
 		psql := operator(t, url)
 		mustExec(t, psql, change)
-		for timeout := time.After(time.Minute); ; ended = watch(t, s, feed) {
+		for timeout := time.After(2 * time.Minute); ; ended = watch(t, s, feed) {
 			var err error
 			select {
 			case err = <-ended:
@@ -235,7 +235,7 @@ func TestAPollGivesWayToARestore(t *testing.T) {
 	}
 	restore := operator(t, url)
 	mustExec(t, restore, `BEGIN; LOCK TABLE apitoken_changes`)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var e *pgconn.PgError
 	if _, err := w.poll(ctx); !errors.As(err, &e) || e.Code != "55P03" { // lock_not_available

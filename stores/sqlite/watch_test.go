@@ -115,14 +115,13 @@ func (f *feed) CaughtUp(t time.Time) {
 func (f *feed) told(t testing.TB) (ids []string, resets int) {
 	t.Helper()
 	now := time.Now()
-	for range 3000 {
+	for end := now.Add(2 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		f.mu.Lock()
 		ids, resets, last := slices.Clone(f.ids), f.resets, f.t
 		f.mu.Unlock()
 		if last.After(now) {
 			return ids, resets
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatal("it does not go on")
 	return nil, 0

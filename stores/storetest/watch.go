@@ -57,7 +57,7 @@ func RunWatch(t *testing.T, nodes func(t *testing.T) Nodes) {
 				if missing := c.missing(n); missing != "" {
 					t.Skip("the store has no " + missing)
 				}
-				if err := c.try(t, n, 30*time.Second); err != nil {
+				if err := c.try(t, n, time.Minute); err != nil {
 					t.Error(err)
 				}
 			})

@@ -36,7 +36,7 @@ func (h *heard) CaughtUp(at time.Time) { h.note(func() { h.at = at }) }
 func (h *heard) all(t *testing.T) (ids string, resets int) {
 	t.Helper()
 	now := time.Now()
-	for end := now.Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := now.Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		h.mu.Lock()
 		ids, resets, at := strings.Join(h.ids, " "), h.resets, h.at
 		h.mu.Unlock()

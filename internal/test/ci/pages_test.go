@@ -240,7 +240,7 @@ func (r *reader) stop() {
 	syscall.Kill(-r.server.cmd.Process.Pid, syscall.SIGINT)
 	select {
 	case <-r.server.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		syscall.Kill(-r.server.cmd.Process.Pid, syscall.SIGKILL)
 		<-r.server.ended
 		r.t.Error("the server does not end")
