@@ -39,7 +39,7 @@ type PostgresServer struct {
 
 // Postgres starts a server, which is stopped and removed at the end of the test.
 // The settings are of the form "name=value". None is made for speed: what is
-// acknowledged is on the disk.
+// acknowledged is on the disk, if that is where TMPDIR leads.
 func Postgres(t testing.TB, settings ...string) *PostgresServer {
 	t.Helper()
 	s, err := newPostgres(settings)
