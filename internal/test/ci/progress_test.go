@@ -117,13 +117,13 @@ func TestTestsComeBeforeEverythingElse(t *testing.T) {
 	assert.Equal(t, []string{variants.name, aloneTests.name, cover.name, lint.name, "fuzz", newcomer.name}, names("check"))
 }
 
-func TestEachModuleIsTestedOnceAndTheStoresAndTheRootAreWatched(t *testing.T) {
+func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *testing.T) {
 	w, r, out := newWorkspace(t, map[string]string{
-		"m_test.go":                 watched("m", true),
+		"m_test.go":                 testOf("m", true, true),
 		"stores/x/go.mod":           "module example.com/m/stores/x\n\ngo 1.26\n",
-		"stores/x/x_test.go":        watched("x", true),
+		"stores/x/x_test.go":        testOf("x", true, false),
 		"adapters/y/go.mod":         "module example.com/m/adapters/y\n\ngo 1.26\n",
-		"adapters/y/deep/y_test.go": watched("y", false),
+		"adapters/y/deep/y_test.go": testOf("y", false, true),
 	})
 	runAll(commands["test"], w, r)
 	r.requireTests(w.modules)
@@ -136,8 +136,9 @@ func TestEachModuleIsTestedOnceAndTheStoresAndTheRootAreWatched(t *testing.T) {
 	}
 }
 
-// watched is a test that fails unless the race detector watches it, or does not.
-func watched(pkg string, want bool) string {
+// testOf is a test that fails unless the race detector watches it, or does not, and
+// -short is set, or is not.
+func testOf(pkg string, race, short bool) string {
 	return fmt.Sprintf(`package %s
 
 import (
@@ -151,8 +152,11 @@ func TestIt(t *testing.T) {
 	if slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) != %t {
 		t.Error(info)
 	}
+	if testing.Short() != %t {
+		t.Error("-short is", testing.Short())
+	}
 }
-`, pkg, want)
+`, pkg, race, short)
 }
 
 func TestWhatAGoCommandCompilesIsSeen(t *testing.T) {
