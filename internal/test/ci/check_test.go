@@ -36,7 +36,16 @@ func newWorkspace(t *testing.T, files map[string]string) (*workspace, *results, 
 	return w, newResults(out, w.root.Path), out
 }
 
+// compilesMuch skips a test for which the go command makes several programs.
+func compilesMuch(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("compiles several programs")
+	}
+}
+
 func TestWhatGoTestReportsIsCountedAndFailuresAreShown(t *testing.T) {
+	compilesMuch(t)
 	const head = "package m\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nvar (\n\t_ = os.Exit\n\t_ testing.TB\n)\n\n"
 	tests := []struct {
 		name, code string
@@ -86,6 +95,7 @@ func TestWhatGoTestReportsIsCountedAndFailuresAreShown(t *testing.T) {
 }
 
 func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
+	compilesMuch(t)
 	const code = "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"needs time\")\n\t}\n}\n"
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code, "stores/n/go.mod": "module example.com/m/stores/n\n\ngo 1.26\n", "stores/n/n_test.go": code})
 	aloneTests.run(w, r)
@@ -97,6 +107,7 @@ func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
 }
 
 func TestTheTestsOfVariantsAreFoundAndOnlyTheyRun(t *testing.T) {
+	compilesMuch(t)
 	const code = "package n\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\ntype server struct{}\n\nvar testserver server\n\n" +
 		"func (server) Variant(t *testing.T) {\n\tif os.Getenv(\"APITOKEN_VARIANTS\") != \"1\" {\n\t\tt.Skip(\"repeats a suite\")\n\t}\n}\n\n" +
 		"func TestA(t *testing.T) {\n\tt.Error(\"ran\")\n}\n\nfunc TestB(t *testing.T) {\n\n\ttestserver.Variant(t)\n}\n\n" +
@@ -114,6 +125,7 @@ func TestThatThereAreNoTestsOfVariantsIsAFailure(t *testing.T) {
 }
 
 func TestWhatATestNeedsIsNotForgottenWhereItIsSkippedForBeingLong(t *testing.T) {
+	compilesMuch(t)
 	const code = "package n\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes minutes\")\n\t}\n\tt.Skip(\"needs a moon\")\n}\n"
 	w, r, out := newWorkspace(t, map[string]string{"m.go": "package m\n", "stores/n/go.mod": "module example.com/m/stores/n\n\ngo 1.26\n", "stores/n/n_test.go": code})
 	r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
@@ -124,6 +136,7 @@ func TestWhatATestNeedsIsNotForgottenWhereItIsSkippedForBeingLong(t *testing.T) 
 }
 
 func TestATestThatFailsInEveryStageIsOneFailure(t *testing.T) {
+	compilesMuch(t)
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Fail() }\n"})
 	for range 2 {
 		r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
@@ -133,6 +146,7 @@ func TestATestThatFailsInEveryStageIsOneFailure(t *testing.T) {
 }
 
 func TestAModuleWithoutTestsIsAFailure(t *testing.T) {
+	compilesMuch(t)
 	w, r, out := newWorkspace(t, map[string]string{
 		"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n",
 		"n/go.mod":  "module example.com/m/n\n\ngo 1.26\n",
@@ -151,6 +165,7 @@ func TestAGoCommandThatFailsWithoutSayingWhichTestIsAFailure(t *testing.T) {
 }
 
 func TestEveryFuzzTargetOfEveryModuleIsFoundAndFuzzed(t *testing.T) {
+	compilesMuch(t)
 	t.Setenv("FUZZTIME", "10x")
 	const code = "package m\n\nimport \"testing\"\n\nfunc FuzzA(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n\n"
 	w, r, out := newWorkspace(t, map[string]string{
@@ -165,6 +180,7 @@ func TestEveryFuzzTargetOfEveryModuleIsFoundAndFuzzed(t *testing.T) {
 }
 
 func TestAFuzzRunThatDidNotBeginIsAFailure(t *testing.T) {
+	compilesMuch(t)
 	t.Setenv("FUZZTIME", "1ns")
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc FuzzA(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n"})
 	fuzz("30s").run(w, r)

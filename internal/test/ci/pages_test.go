@@ -32,9 +32,7 @@ import (
 // contains TEXT. In an output, … is any text within a line, and alone on a line any
 // number of lines; in a command, acme_… is the last token that was written.
 func TestThePagesForAStartCanBeFollowed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("compiles several programs")
-	}
+	compilesMuch(t)
 	for _, program := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("needs %[1]s (Debian: %[1]s)", program)
