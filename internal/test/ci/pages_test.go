@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 // The README and the pages for a start are followed word by word, as somebody
@@ -69,10 +71,9 @@ type reader struct {
 func newReader(t *testing.T) *reader {
 	tree, err := filepath.Abs("../../..")
 	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testserver.FreePort()
 	require.NoError(t, err)
-	defer l.Close()
-	r := &reader{t: t, tree: tree, state: t.TempDir(), address: l.Addr().String()}
+	r := &reader{t: t, tree: tree, state: t.TempDir(), address: fmt.Sprint("127.0.0.1:", port)}
 	// The workspace and the flags of whoever runs the tests are not the reader's.
 	r.env = append(os.Environ(), "GOWORK=", "GOFLAGS=", "CURL_HOME="+r.state)
 	r.write(filepath.Join(r.state, ".curlrc"), "silent\nshow-error\nnoproxy = \"*\"\n")
