@@ -30,6 +30,7 @@ func toldOf(t *testing.T, w *watcher, f *feed) (told []string) {
 // do not help.
 func TestChangesByHandAreNoticedHoweverTheyAreMade(t *testing.T) {
 	t.Parallel()
+	database := testserver.PostgresDatabase(t)
 	const update = `UPDATE apitoken_tokens SET status = 'inactive'`
 	for _, c := range []struct{ change, told string }{
 		{update, "token"},
@@ -51,7 +52,7 @@ func TestChangesByHandAreNoticedHoweverTheyAreMade(t *testing.T) {
 		{`BEGIN; ALTER TABLE apitoken_tokens RENAME TO before; CREATE TABLE apitoken_tokens (LIKE before INCLUDING ALL);
 			INSERT INTO apitoken_tokens SELECT * FROM before; ` + triggersOf("apitoken_tokens") + ` COMMIT`, "reset"},
 	} {
-		url := testserver.PostgresDatabase(t)
+		url := inSchema(t, database)
 		s := mustOpen(t, url)
 		mustCreate(t, s, record("token"))
 		w, f := poller(t, s)
