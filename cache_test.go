@@ -431,6 +431,7 @@ func TestWhoJoinsACallIsNotAnsweredByWhatIsOlderThanMaxStaleness(t *testing.T) {
 // Bounds.
 
 func TestMemoryIsBoundedAndTokensInUseStay(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t, func(c *apitoken.Config) { c.CacheEntries, c.MaxStaleness, c.Observe = 50, time.Hour, nil })
 	var tokens []minted
 	for i := range 500 {

@@ -430,6 +430,7 @@ func TestAQueryThatNamesTheParameterParsesIfNetURLSaysSo(t *testing.T) {
 
 // HideQueryToken stands before everything else, so anybody can make it work.
 func TestAHugeQueryCostsNoMoreMemoryThanItIsLong(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t)
 	const mib = 1 << 20
 	for _, c := range []struct {

@@ -117,7 +117,9 @@ var answers = []struct {
 func TestEveryCombinationOfFactsHasTheReasonsOfTheTableInItsOrder(t *testing.T) {
 	n, accepted := 0, 0
 	situations(func(s situation, f *facts) {
-		n++
+		if n++; RaceEnabled && n%61 != 0 { // there are no goroutines in it
+			return
+		}
 		got := evaluate(f)
 		i := 0
 		for _, a := range answers {

@@ -102,6 +102,7 @@ func TestUsesByEachSourceAreRecorded(t *testing.T) {
 }
 
 func TestUsesThatWaitAreBounded(t *testing.T) {
+	hasNoRaces(t)
 	synctest.Test(t, func(t *testing.T) {
 		// No time passes in which they could be written.
 		var m minted

@@ -83,6 +83,7 @@ func TestHideQueryTokenLeavesOfAnyTokenInTheQueryItsDisplayIDOnly(t *testing.T) 
 }
 
 func TestLookingForTokensCostsNoMoreThanTheQueryIsLong(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t)
 	const mib = 1 << 20
 	for _, part := range []string{"a", "%", "acme_", "acme%5f", "acme_" + strings.Repeat("0", 66)} {

@@ -45,13 +45,14 @@ type canaries struct {
 	mu sync.Mutex
 	of map[string]string // a form of it to what it is
 
+	values map[string]bool     // those whose forms are known
 	starts map[string][]string // how forms begin to those forms
 }
 
 const canaryStart = 8 // bytes; no form is shorter
 
 func newCanaries(t testing.TB) *canaries {
-	return &canaries{t: t, of: make(map[string]string), starts: make(map[string][]string)}
+	return &canaries{t: t, of: make(map[string]string), values: make(map[string]bool), starts: make(map[string][]string)}
 }
 
 // add takes parts of a value in the encodings that fmt, encoding/json and
@@ -59,6 +60,10 @@ func newCanaries(t testing.TB) *canaries {
 func (c *canaries) add(what, value string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.values[value] {
+		return
+	}
+	c.values[value] = true
 	const part = 9 // bytes; three of them are whole characters of base64
 	for i := 0; i+part <= len(value); i += part {
 		b := []byte(value[i : i+part])

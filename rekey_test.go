@@ -163,7 +163,7 @@ func TestBothSecretsOfARotationAreRekeyed(t *testing.T) {
 	for _, s := range rec.Secrets {
 		assert.Equal(t, "b", s.EncryptionKeyID)
 	}
-	_, err = g.As(ada).EndOverlap(t.Context(), id, apitoken.KeepOld)
+	_, err = g.As(ada).UndoRotation(t.Context(), id)
 	require.NoError(t, err)
 	_, err = g.As(ada).Reveal(t.Context(), id)
 	assert.NoError(t, err)

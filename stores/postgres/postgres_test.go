@@ -160,7 +160,7 @@ func TestAFullPoolAnswersWhenTheContextEnds(t *testing.T) {
 	defer cancel()
 	begin := time.Now()
 	_, err = s.Get(ctx, "token")
-	if took := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || took > 30*time.Second { // it would wait for ever
+	if took := time.Since(begin); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Minute { // it would wait for ever
 		t.Errorf("after %v the error of Get is %v", took, err)
 	}
 	isUnknown(t, "Create", s.Create(ctx, record("new")))

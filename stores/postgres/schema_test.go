@@ -41,6 +41,7 @@ func TestTheFingerprintIsThatOfTheSchema(t *testing.T) {
 
 func TestTablesInWhichSomethingIsMissingAreRefused(t *testing.T) {
 	t.Parallel()
+	database := testserver.PostgresDatabase(t)
 	for change, says := range map[string]string{
 		`DROP TRIGGER apitoken_deleted ON apitoken_tokens`:                                                                   "trigger apitoken_deleted",
 		`ALTER TABLE apitoken_tokens DISABLE TRIGGER USER`:                                                                   "trigger apitoken_",
@@ -52,7 +53,7 @@ func TestTablesInWhichSomethingIsMissingAreRefused(t *testing.T) {
 		`UPDATE apitoken_schema SET version = 3, oldest = 'v0.9.0'`:                                                          "v0.9.0",
 		`DROP TABLE apitoken_schema; CREATE TABLE apitoken_schema (version integer); INSERT INTO apitoken_schema VALUES (1)`: "version 1",
 	} {
-		url := testserver.PostgresDatabase(t)
+		url := inSchema(t, database)
 		mustOpen(t, url).Close()
 		mustExec(t, operator(t, url), change)
 		if _, err := Open(t.Context(), url); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\n") {

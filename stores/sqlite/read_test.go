@@ -4,8 +4,6 @@ import (
 	"maps"
 	"strings"
 	"testing"
-
-	"github.com/apitoken-go/apitoken"
 )
 
 func TestAStartDoesNotCountAllTokens(t *testing.T) {

@@ -53,9 +53,12 @@ var listCases = []testCase{{
 				apitoken.Query{Status: s, At: noon, Policy: apitoken.Policy{MaxLifetime: 3 * time.Microsecond, MaxIdle: time.Microsecond}, Text: "b"},
 			)
 		}
-		for _, order := range orders {
-			for _, descending := range []bool{false, true} {
+		for o, order := range orders {
+			for d, descending := range []bool{false, true} {
 				for i, q := range filters {
+					if i > 0 && (i+o+d)%2 == 1 {
+						continue // each in every order, in one direction
+					}
 					q.Environment, q.Order, q.Descending = environment, order, descending
 					x.lists(m, q, []int{21, 60, 1000}[i%3])
 				}

@@ -76,7 +76,7 @@ var cases = slices.Concat(fieldCases, laterCases, textCases, changeCases, touchC
 
 // try runs c on an empty store, and closes it.
 func (c testCase) try(store apitoken.Store) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	defer func() {
 		if closed := closeStore(store); err == nil && closed != nil {

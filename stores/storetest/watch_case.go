@@ -465,8 +465,8 @@ func (x *watchTrial) soon(what string, f func() error) (wait func() error) {
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(soon):
-			x.failf("%s has not returned after %v", what, soon)
+		case <-time.After(x.patience):
+			x.failf("%s has not returned after %v", what, x.patience)
 			return nil
 		}
 	}
