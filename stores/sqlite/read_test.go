@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apitoken-go/apitoken"
 )
 
 func TestAStartDoesNotCountAllTokens(t *testing.T) {
