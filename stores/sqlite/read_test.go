@@ -4,7 +4,6 @@ import (
 	"maps"
 	"strings"
 	"testing"
-
 )
 
 func TestAStartDoesNotCountAllTokens(t *testing.T) {
