@@ -171,7 +171,7 @@ func TestAStoreThatCannotSayWhichKeysItNeedsStopsTheStart(t *testing.T) {
 }
 
 type keyless struct {
-	apitoken.Store
+	*memory.Store
 	do func()
 }
 
@@ -186,7 +186,7 @@ func TestAStoreMayStopCountingTheRecordsOfAKey(t *testing.T) {
 }
 
 type keyed struct {
-	apitoken.Store
+	*memory.Store
 	macs map[string]int
 }
 

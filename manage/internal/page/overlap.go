@@ -1,6 +1,10 @@
 package page
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/apitoken-go/apitoken"
+)
 
 func (h *handler) endOverlapForm(rq *request) {
 	p, ok := h.confirmation(rq)
@@ -32,11 +36,17 @@ func (h *handler) describeOverlap(p *confirmData) {
 }
 
 func (h *handler) endOverlap(rq *request) {
-	keep, end := "new", h.manager(rq).EndOverlap
-	if rq.PostForm.Get("keep") == "old" {
-		keep, end = "old", h.manager(rq).UndoRotation
+	keep := rq.PostForm.Get("keep")
+	var err error
+	switch m := h.manager(rq); keep {
+	case "new":
+		_, err = m.EndOverlap(rq.Context(), rq.at.id)
+	case "old":
+		_, err = m.UndoRotation(rq.Context(), rq.at.id)
+	default:
+		err = &apitoken.FieldError{Field: "keep", Problem: `is neither "new" nor "old"`}
 	}
-	if _, err := end(rq.Context(), rq.at.id); err != nil {
+	if err != nil {
 		h.refuseChange(rq, err, h.describeOverlap)
 		return
 	}
