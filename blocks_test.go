@@ -310,6 +310,39 @@ func TestAnOwnerDoesNotEndTheBlockOfAnAdministrator(t *testing.T) {
 	}
 }
 
+func TestADeactivationThatIsWrittenEndsTheBlockAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, another, in, secret := fullRigs(t)
+		s.full.Store(true)
+		_, err := g.As(admin).Deactivate(t.Context(), in.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		s.full.Store(false)
+		_, err = g.As(admin).Deactivate(t.Context(), in.ID)
+		require.NoError(t, err)
+		joan := apitoken.Actor{User: "joan", Environment: "production", Grants: wire.All(), ManageOthers: true}
+		_, err = another.As(joan).Activate(t.Context(), in.ID)
+		require.NoError(t, err)
+		assert.Equal(t, 204, g.get(secret))
+	})
+}
+
+func TestADeactivationThatWasOvertakenBlocksNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(overtakenStore)
+		g := newRig(t, func(c *apitoken.Config) { s.Store, c.Store = c.Store, s })
+		in, secret := g.generate(t)
+		s.overtake = func(rec apitoken.Record) { // another node
+			rec.Status = apitoken.StatusActive
+			assert.NoError(t, s.Store.Replace(context.Background(), rec))
+		}
+		_, err := g.As(admin).Update(t.Context(), in.ID, apitoken.UpdateParams{Active: new(false), IfVersion: in.Version})
+		require.ErrorIs(t, err, apitoken.ErrConflict)
+		assert.Equal(t, 204, g.get(secret.Reveal()))
+		time.Sleep(soon)
+		assert.Equal(t, 204, g.get(secret.Reveal()))
+	})
+}
+
 func TestTheBlockOfAnOwnerDoesNotReplaceThatOfAnAdministrator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, g, _, in, secret := fullRigs(t)

@@ -149,4 +149,8 @@ func TestAMalformedUnknownFieldIsAnErrorOfTheStore(t *testing.T) {
 		rec.Unknown = malformed
 		require.ErrorIs(t, g.present(rec, secret), apitoken.ErrUnavailable)
 	}
+	rec := goodToken.record(wireRead)
+	rec.Unknown = "\x0d" // a tag, and no length
+	g = newRig(t, noCache)
+	require.ErrorIs(t, g.present(rec, apitoken.NewSecret(goodToken.text)), apitoken.ErrUnavailable, "also without keys")
 }
