@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
 // A fullStore can be read, but not written while it is full.
@@ -329,11 +330,11 @@ func TestADeactivationThatIsWrittenEndsTheBlockAtOnce(t *testing.T) {
 func TestADeactivationThatWasOvertakenBlocksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(overtakenStore)
-		g := newRig(t, func(c *apitoken.Config) { s.Store, c.Store = c.Store, s })
+		g := newRig(t, func(c *apitoken.Config) { s.scannedStore, c.Store = memory.New(), s })
 		in, secret := g.generate(t)
 		s.overtake = func(rec apitoken.Record) { // another node
 			rec.Status = apitoken.StatusActive
-			assert.NoError(t, s.Store.Replace(context.Background(), rec))
+			assert.NoError(t, s.scannedStore.Replace(context.Background(), rec))
 		}
 		_, err := g.As(admin).Update(t.Context(), in.ID, apitoken.UpdateParams{Active: new(false), IfVersion: in.Version})
 		require.ErrorIs(t, err, apitoken.ErrConflict)
