@@ -14,7 +14,7 @@ import (
 
 var (
 	orders   = []apitoken.Order{apitoken.ByName, apitoken.ByCreated, apitoken.ByExpires, apitoken.ByLastUsed}
-	statuses = []apitoken.Status{apitoken.StatusActive, apitoken.StatusInactive, apitoken.StatusExpired, apitoken.StatusPending}
+	statuses = []apitoken.Status{apitoken.StatusActive, apitoken.StatusInactive, apitoken.StatusExpired, apitoken.StatusPending, apitoken.StatusDeleted}
 )
 
 // A model is a list of records that does what a store must, plainly.
@@ -179,6 +179,9 @@ func crowd(x *trial, n int) model {
 		if random.IntN(5) == 0 {
 			rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = apitoken.StatusInactive, noon, "admin"
 		}
+		if random.IntN(6) == 0 {
+			rec.Status, rec.DeletedAt, rec.DeletedBy = apitoken.StatusDeleted, noon, "admin"
+		}
 		if touched && random.IntN(2) == 0 {
 			rec.Uses = append(rec.Uses, use(rec, 0, apitoken.InHeader, at()), use(rec, 0, apitoken.InQuery, at()))
 		}
@@ -289,7 +292,7 @@ var listCases = []testCase{{
 		}
 		x.create(m...)
 		for i := range m {
-			switch next := &m[i]; i % 6 {
+			switch next := &m[i]; i % 7 {
 			case 0:
 				next.Name = "renamed thing"
 			case 1:
@@ -300,6 +303,8 @@ var listCases = []testCase{{
 				next.Status = apitoken.StatusInactive
 			case 4:
 				next.Owner, next.Permissions = "carol", nil
+			case 6:
+				next.Status, next.DeletedAt, next.DeletedBy = apitoken.StatusDeleted, noon, "admin"
 			case 5:
 				next.Name, next.Environment, next.CreatedAt = "moved", "elsewhere", noon.Add(time.Duration(i)*time.Second)
 			}
@@ -312,6 +317,7 @@ var listCases = []testCase{{
 				{Permission: "devices:read"}, {Owner: "carol"}, {Text: "carol"}, {Owner: "bob"}, {Text: "bob"},
 				{Status: apitoken.StatusActive, At: noon}, {Status: apitoken.StatusInactive, At: noon},
 				{Status: apitoken.StatusExpired, At: noon}, {Status: apitoken.StatusPending, At: noon},
+				{Status: apitoken.StatusDeleted, At: noon}, {Status: apitoken.StatusDeleted, At: noon, Text: "b", Permission: "devices:read"},
 			} {
 				for _, order := range orders {
 					for _, q.Environment = range []string{environment, "elsewhere"} {
