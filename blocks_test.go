@@ -486,3 +486,17 @@ func TestTheZeroAuthoritySaysOfNoTokenThatItMayBeLive(t *testing.T) {
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
 	assert.NotContains(t, err.Error(), "may still be accepted")
 }
+
+func TestADeletionThatIsTriedAgainSparesATokenThatWasMadeLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, another, in, secret := fullRigs(t)
+		s.full.Store(true)
+		require.ErrorIs(t, g.As(admin).Delete(t.Context(), in.ID), apitoken.ErrUnavailable)
+		s.changeStored(t, in.ID, func(rec *apitoken.Record) { rec.CreatedAt = rec.CreatedAt.Add(time.Minute) })
+		s.full.Store(false)
+		time.Sleep(soon)
+		assert.Equal(t, 204, another.get(secret))
+		assert.Equal(t, 204, g.get(secret), "the block has ended")
+		assert.Equal(t, apitoken.StatusActive, s.stored(t, in.ID).Status)
+	})
+}

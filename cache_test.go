@@ -298,7 +298,7 @@ func TestAChangeHoldsOnItsNodeForEveryRequestThatBeginsAfterIt(t *testing.T) {
 
 func TestATokenThatIsActivatedOrImportedAgainWorksAtOnce(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) {
-		c.MaxStaleness = 1000 * time.Hour
+		c.MaxStaleness, c.KeepDeleted = 1000*time.Hour, -1
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64}
 	})
 	info, secret := g.generate(t)

@@ -113,6 +113,11 @@ type Config struct {
 	// deactivated meanwhile. Observe is told afterwards how it went.
 	Audit func(context.Context, Event) error
 
+	// KeepDeleted is how long what is known of a deleted token, but for its secrets, is kept
+	// at least, for those who could manage it and so that it cannot be imported again; see
+	// Manager.Delete and Manager.Purge. 0 means 30 days; negative keeps nothing.
+	KeepDeleted time.Duration
+
 	// StoreTimeout is how long a request or a change waits for the store; 0
 	// means 2 seconds.
 	StoreTimeout time.Duration
@@ -166,6 +171,7 @@ const (
 	defaultScheme               = "apiToken"
 	defaultRealm                = "api"
 	defaultTimeout              = 2 * time.Second
+	defaultKeepDeleted          = 30 * 24 * time.Hour
 	defaultMaxConcurrentLookups = 64
 )
 
@@ -202,6 +208,7 @@ func (c Config) checked() (Config, error) {
 			break
 		}
 	}
+	c.KeepDeleted = cmp.Or(c.KeepDeleted, defaultKeepDeleted)
 	if c.StoreTimeout < 0 {
 		wrong("StoreTimeout", "is negative")
 	}

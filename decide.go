@@ -158,6 +158,9 @@ func (p Policy) refuses(l *life, now int64) Reason {
 // Status returns the status of a token at a moment: as Record.StatusAt, and
 // expired also if the policy ends it or it was not used for too long.
 func (p Policy) Status(rec *Record, at time.Time) Status {
+	if rec.Status == StatusDeleted {
+		return StatusDeleted
+	}
 	l := rec.life()
 	switch p.refuses(&l, micros(at)) {
 	case ErrDeactivated:

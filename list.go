@@ -26,7 +26,7 @@ type ListParams struct {
 	Owner     string
 	AllOwners bool
 
-	Status     Status // "" for all
+	Status     Status // "" for all but deleted ones
 	Permission string // only tokens with this one assigned
 	Text       string // a prefix of the ID, the owner, or a word of the name (not normalized: NFC does not find NFD), or a whole token
 
@@ -103,7 +103,7 @@ func (m *Manager) searchText(ctx context.Context, text string) string {
 	text = strings.TrimSpace(text)
 	// Tokens of an earlier system can look like names, so the store decides.
 	if id, ok := m.a.IDOf(NewSecret(text)); ok {
-		if _, err := m.visible(ctx, id); err == nil {
+		if _, err := m.look(ctx, id); err == nil {
 			return id
 		}
 	}
@@ -130,9 +130,9 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		}
 	}
 	switch l.Status {
-	case "", StatusActive, StatusInactive, StatusExpired, StatusPending:
+	case "", StatusActive, StatusInactive, StatusExpired, StatusPending, StatusDeleted:
 	default:
-		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired or pending", l.Status)}
+		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired, pending or deleted", l.Status)}
 	}
 	order := cmp.Or(l.Order, ByName)
 	switch order {
@@ -236,6 +236,8 @@ type TokenInfo struct {
 	Status        Status // at the moment it was read, under the policy of the Config
 	DeactivatedAt time.Time
 	DeactivatedBy string
+	DeletedAt     time.Time
+	DeletedBy     string
 
 	CreatedAt time.Time
 	CreatedBy string
@@ -300,6 +302,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 		Name: rec.Name, Description: rec.Description,
 		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
 		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
+		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
@@ -311,7 +314,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 		in.OldValidUntil = rec.Secrets[1].ValidUntil
 	}
 	for _, u := range rec.Uses {
-		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Source, !bytes.Equal(u.Digest, newest.Digest)})
+		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Source, rec.Status != StatusDeleted && !bytes.Equal(u.Digest, newest.Digest)})
 		if in.Rotating() && bytes.Equal(u.Digest, rec.Secrets[1].Digest) && u.At.After(in.OldLastUsedAt) {
 			in.OldLastUsedAt = u.At
 		}

@@ -29,9 +29,14 @@ type Record struct {
 	Description string
 	Permissions []string // sorted, no name twice; may hold names the catalog has dropped
 
-	Status        Status // StatusActive or StatusInactive, nothing else
+	Status        Status // StatusActive, StatusInactive or StatusDeleted, nothing else
 	DeactivatedAt time.Time
 	DeactivatedBy string
+
+	// DeletedAt and DeletedBy are set with StatusDeleted: the record is a tombstone. Its one
+	// secret is empty, with a digest of 32 zero bytes.
+	DeletedAt time.Time
+	DeletedBy string
 
 	CreatedAt time.Time
 	CreatedBy string
@@ -190,14 +195,14 @@ func (r *Record) AddUse(u Use) bool {
 //	                22 networks
 //	                24 secrets
 //	                26 MAC key ID
+//	                34 deleted at
+//	                36 deleted by
 //	and reserved, without a use yet
 //	13 labels       28 resources
 //	15 created with 30 limit
 //	17 claimed notice
 //	                32 idle bound
 //	19 digests of retired secrets
-//	                34 deleted at
-//	                36 deleted by
 //	secret
 //	 1 idempotency key
 //	                 2 digest
@@ -251,6 +256,8 @@ func (r *Record) visit(c *tagged.Coder) {
 	}
 	c.Close(l)
 	c.Text(26, &r.MACKeyID)
+	c.Time(34, &r.DeletedAt)
+	c.Text(36, &r.DeletedBy)
 	c.Finish(f, &r.Unknown)
 }
 

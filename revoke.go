@@ -58,7 +58,7 @@ func (m *Manager) mayRevoke(u *UpdateParams) bool {
 // rankOf ranks a change that was prepared.
 func (m *Manager) rankOf(before, after *row, fields []string) turns.Rank {
 	switch {
-	case after.rec.Status == StatusInactive && before.rec.Status != StatusInactive:
+	case after == nil || after.rec.Status != StatusActive && before.rec.Status == StatusActive:
 		return turns.Ending
 	case !narrows(&before.rec, &after.rec, fields):
 		return turns.Ordinary
@@ -120,6 +120,9 @@ func (m *Manager) unblock(r *row) {
 // done does not settle an administrator's: they could activate the token afterwards.
 func (m *Manager) settled(before *row, now *Record) bool {
 	read, other := &before.rec, !m.owns(before)
+	if !now.CreatedAt.Equal(read.CreatedAt) {
+		return true // the token is another, imported since
+	}
 	changed := now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy
 	if changed && !(other && (now.Status == StatusActive || now.DeactivatedBy == now.Owner)) {
 		return true
@@ -142,61 +145,4 @@ func (m *Manager) mayBeLive(before *row, err error) error {
 		return fmt.Errorf("apitoken: the token may still be accepted as before: %w", err)
 	}
 	return err
-}
-
-// Delete removes a token for good, with its history. A request that presents it is refused
-// with [ErrUnknownToken]. Where tokens can be imported, owners cannot delete one
-// that somebody else has deactivated, as they could import it again.
-func (m *Manager) Delete(ctx context.Context, id string) error {
-	return m.revocation().delete(ctx, id, nil)
-}
-
-// delete is Delete; with the version that was read at first if it is tried again.
-func (m *Manager) delete(ctx context.Context, id string, since *row) error {
-	before, err := m.deletable(ctx, id)
-	if err == nil && since != nil && (m.settled(since, &before.rec) || !before.rec.CreatedAt.Equal(since.rec.CreatedAt)) {
-		return nil
-	}
-	if err == nil {
-		err = m.audit(ctx, m.event(actionDelete, id, before, nil))
-	}
-	if err == nil {
-		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.rows.store.Delete(ctx, id) })
-		if err == ErrNotFound {
-			return err // someone else was faster, and has told the observer
-		}
-		if before.wrong == nil && since == nil && errors.Is(err, ErrUnavailable) {
-			m.unwritten(before, func(ctx context.Context) error { return m.delete(ctx, id, before) })
-		}
-	}
-	err = m.mayBeLive(before, err)
-	m.observe(ctx, m.event(actionDelete, id, before, nil), err)
-	return err
-}
-
-// deletable reads a token if the actor may delete it. Of a damaged one nobody knows
-// whose it is, so that an administrator has to.
-func (m *Manager) deletable(ctx context.Context, id string) (*row, error) {
-	r, err := m.look(ctx, id)
-	switch {
-	case err != nil:
-		return nil, err
-	case errors.Is(r.wrong, errNewerRecord):
-		return nil, unavailable(r.wrong)
-	case r.wrong != nil && !m.actor.ManageOthers:
-		return r, damaged(r.wrong)
-	case r.wrong != nil:
-		return r, nil
-	}
-	return r, m.mayDelete(r)
-}
-
-// mayDelete refuses to delete what its owner could then import again although
-// someone else has deactivated it.
-func (m *Manager) mayDelete(r *row) error {
-	// That a token was imported cannot be seen of it after two rotations.
-	if m.a.config.ForeignTokens.MaxLen > 0 && m.owns(r) && r.rec.Status == StatusInactive && r.rec.DeactivatedBy != r.rec.Owner {
-		return &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot delete it then"}
-	}
-	return nil
 }

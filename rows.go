@@ -128,8 +128,10 @@ func (c *records) validate(id string, rec *Record) error {
 		return bad("without environment")
 	case rec.Owner == "":
 		return bad("without owner")
-	case rec.Status != StatusActive && rec.Status != StatusInactive:
+	case rec.Status != StatusActive && rec.Status != StatusInactive && rec.Status != StatusDeleted:
 		return bad("of unknown status")
+	case (rec.Status == StatusDeleted) == rec.DeletedAt.IsZero():
+		return bad("that is half deleted")
 	case rec.CreatedAt.IsZero():
 		return bad("without time of creation")
 	case len(rec.ID)+len(rec.Owner)+len(rec.Name) > math.MaxUint16:

@@ -122,15 +122,16 @@ type Feed interface {
 }
 
 // Status is the state of a token at a moment. Where several apply it is the
-// first of inactive, expired, pending, active.
+// first of deleted, inactive, expired, pending, active.
 type Status string
 
-// The states. A record stores only the first two.
+// The states. A record stores active, inactive or deleted.
 const (
 	StatusActive   Status = "active"
 	StatusInactive Status = "inactive" // deactivated
 	StatusExpired  Status = "expired"
 	StatusPending  Status = "pending" // its not-before lies ahead
+	StatusDeleted  Status = "deleted" // for Config.KeepDeleted; see Manager.Delete
 
 	// Only a Manager says these; no Query asks for them. What such a TokenInfo has is
 	// what the record claims. The token is refused.
@@ -152,7 +153,7 @@ const (
 )
 
 // A Query selects a page of records of one environment. Zero fields do not
-// restrict.
+// restrict, except that only StatusDeleted selects deleted tokens.
 type Query struct {
 	Environment string // required
 	Owner       string
@@ -173,6 +174,7 @@ type Query struct {
 func (q *Query) Match(rec *Record) bool {
 	return rec.Environment == q.Environment &&
 		(q.Owner == "" || rec.Owner == q.Owner) &&
+		(rec.Status == StatusDeleted) == (q.Status == StatusDeleted) &&
 		(q.Status == "" || q.Policy.Status(rec, q.At) == q.Status) &&
 		(q.Permission == "" || slices.Contains(rec.Permissions, q.Permission)) &&
 		(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(term string) bool { return strings.HasPrefix(term, q.Text) }))

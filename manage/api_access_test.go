@@ -30,7 +30,13 @@ func TestATokenEndsItself(t *testing.T) {
 	}
 	assert.Equal(t, http.StatusNoContent, w.do("DELETE", "self", "", with).status)
 	assert.Equal(t, http.StatusUnauthorized, w.do("GET", "self", "", with).status)
-	assert.Empty(t, w.stored())
+	require.Len(t, w.stored(), 1)
+	a = w.do("GET", "tokens?status=deleted", "", apiAs("ada"))
+	assert.Equal(t, http.StatusOK, a.status)
+	assert.Contains(t, a.body, `"deleted_by":"ada"`, "and its history is left")
+	assert.Contains(t, a.body, `"action":"delete"`)
+	a = w.do("PATCH", "tokens/"+info.ID, `{"active":true}`, apiAs("ada"))
+	assert.Equal(t, http.StatusNotFound, a.status)
 }
 
 func TestWithoutLoginTheAnswerSaysHowToComeBack(t *testing.T) {

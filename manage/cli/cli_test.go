@@ -40,17 +40,17 @@ type desk struct {
 }
 
 // failingStore fails to create once it has created as many records as it may, and
-// to delete and to list so.
+// to replace and to list so.
 type failingStore struct {
 	*memory.Store
-	may, mayDelete, mayList int
+	may, mayReplace, mayList int
 }
 
-func (s *failingStore) Delete(ctx context.Context, id string) error {
-	if s.mayDelete--; s.mayDelete < 0 {
+func (s *failingStore) Replace(ctx context.Context, rec apitoken.Record) error {
+	if s.mayReplace--; s.mayReplace < 0 {
 		return errors.New("the disk is full")
 	}
-	return s.Store.Delete(ctx, id)
+	return s.Store.Replace(ctx, rec)
 }
 
 func (s *failingStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
@@ -343,7 +343,7 @@ func TestWhatIsDoneInPartIsAFailure(t *testing.T) {
 		d := newDesk(t)
 		_, a := d.generate("a")
 		_, b := d.generate("b")
-		d.store.mayDelete = 1
+		d.store.mayReplace = 1
 		r := d.run("", "delete", a, b)
 		assert.Equal(t, 1, r.code)
 		assert.Equal(t, "deleted "+a+"\n", r.stdout)
@@ -415,6 +415,22 @@ func TestNothingIsDeletedIfOneTokenCannotBeSeen(t *testing.T) {
 	assert.NoError(t, d.accepts(text))
 	assert.NoError(t, d.accepts(theirs))
 	assert.Equal(t, "deleted "+id+"\ndeleted "+theirID, d.must("delete", id, theirID))
+	assert.Equal(t, 3, d.run("", "delete", id).code)
+}
+
+func TestDeletedTokensAreListedUntilTheyArePurged(t *testing.T) {
+	d := newDesk(t)
+	d.config.KeepDeleted = time.Nanosecond
+	d.open()
+	_, id := d.generate("a")
+	d.must("delete", id)
+	assert.Empty(t, d.must("list", "-q"))
+	assert.Equal(t, id, d.must("list", "-q", "-status", "deleted"))
+	assert.Contains(t, d.must("show", id), "operator")
+	assert.Equal(t, 4, d.run("", "purge", "-user", "bob").code)
+	assert.Equal(t, `{"purged":1}`, d.must("purge", "-json"))
+	assert.Equal(t, "purged 0 deleted tokens", d.must("purge"))
+	assert.Empty(t, d.must("list", "-q", "-status", "deleted"))
 }
 
 func TestListsAreCompleteAndMayBeRestricted(t *testing.T) {
@@ -660,7 +676,7 @@ func TestRekeyingShowsProgressAndWhatItDid(t *testing.T) {
 func TestEveryCommandHasHelp(t *testing.T) {
 	d := newDesk(t)
 	all := d.must("help")
-	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "explain", "permissions", "import", "export", "rekey"} {
+	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "purge", "explain", "permissions", "import", "export", "rekey"} {
 		assert.Regexp(t, `(?m)^  `+name+` `, all)
 		r := d.run("", name, "-help")
 		assert.Zero(t, r.code)

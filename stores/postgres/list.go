@@ -41,7 +41,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page,
 			return err
 		}
 		defer tx.Rollback(ctx)
-		page, err = newLister(s, ctx, tx, q).page()
+		page, err = newLister(s, ctx, tx, sqlkit.ListedBy(q)).page()
 		return err
 	})
 	return page, wrap(err)

@@ -50,7 +50,7 @@ func TestTablesInWhichSomethingIsMissingAreRefused(t *testing.T) {
 		`ALTER TABLE apitoken_tokens ALTER COLUMN rest TYPE text USING ''`:                                                   "column apitoken_tokens.rest",
 		`DROP TABLE apitoken_changes`:                                                                                        "apitoken_changes",
 		`UPDATE apitoken_schema SET version = 1`:                                                                             "version 1",
-		`UPDATE apitoken_schema SET version = 3, oldest = 'v0.9.0'`:                                                          "v0.9.0",
+		`UPDATE apitoken_schema SET version = 4, oldest = 'v0.9.0'`:                                                          "v0.9.0",
 		`DROP TABLE apitoken_schema; CREATE TABLE apitoken_schema (version integer); INSERT INTO apitoken_schema VALUES (1)`: "version 1",
 	} {
 		url := inSchema(t, database)

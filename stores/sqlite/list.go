@@ -28,7 +28,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 		return apitoken.Page{}, wrap(err)
 	}
 	defer tx.Rollback()
-	page, err := newLister(ctx, tx, q, index).page()
+	page, err := newLister(ctx, tx, sqlkit.ListedBy(q), index).page()
 	return page, wrap(err)
 }
 

@@ -137,6 +137,10 @@ var laterCases = []testCase{{
 				}
 			}
 			x.ok(l.manager.Delete(x.ctx, info.ID), "Delete")
+			if rec := x.get(info.ID); rec.Status != apitoken.StatusDeleted {
+				x.failf("a deleted token has the status %q", rec.Status)
+			}
+			x.delete(info.ID)
 			x.hasNot(info.ID)
 			l.close()
 		}

@@ -116,7 +116,7 @@ var listCases = []testCase{{
 		}
 		x.create(m...)
 		for i := range m {
-			switch next := &m[i]; i % 6 {
+			switch next := &m[i]; i % 7 {
 			case 0:
 				next.Name = "renamed thing"
 			case 1:
@@ -127,6 +127,8 @@ var listCases = []testCase{{
 				next.Status = apitoken.StatusInactive
 			case 4:
 				next.Owner, next.Permissions = "carol", nil
+			case 6:
+				next.Status, next.DeletedAt, next.DeletedBy = apitoken.StatusDeleted, noon, "admin"
 			case 5:
 				next.Name, next.Environment, next.CreatedAt = "moved", "elsewhere", noon.Add(time.Duration(i)*time.Second)
 			}
@@ -139,6 +141,7 @@ var listCases = []testCase{{
 				{Permission: "devices:read"}, {Owner: "carol"}, {Text: "carol"}, {Owner: "bob"}, {Text: "bob"},
 				{Status: apitoken.StatusActive, At: noon}, {Status: apitoken.StatusInactive, At: noon},
 				{Status: apitoken.StatusExpired, At: noon}, {Status: apitoken.StatusPending, At: noon},
+				{Status: apitoken.StatusDeleted, At: noon}, {Status: apitoken.StatusDeleted, At: noon, Text: "b", Permission: "devices:read"},
 			} {
 				for _, order := range orders {
 					for _, q.Environment = range []string{environment, "elsewhere"} {

@@ -13,7 +13,7 @@ import (
 
 var (
 	orders   = []apitoken.Order{apitoken.ByName, apitoken.ByCreated, apitoken.ByExpires, apitoken.ByLastUsed}
-	statuses = []apitoken.Status{apitoken.StatusActive, apitoken.StatusInactive, apitoken.StatusExpired, apitoken.StatusPending}
+	statuses = []apitoken.Status{apitoken.StatusActive, apitoken.StatusInactive, apitoken.StatusExpired, apitoken.StatusPending, apitoken.StatusDeleted}
 )
 
 const maxCount = 1000 // where Page.Count stops
@@ -179,6 +179,9 @@ func crowd(x *trial, n int) model {
 		}
 		if random.IntN(5) == 0 {
 			rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = apitoken.StatusInactive, noon, "admin"
+		}
+		if random.IntN(6) == 0 {
+			rec.Status, rec.DeletedAt, rec.DeletedBy = apitoken.StatusDeleted, noon, "admin"
 		}
 		if touched && random.IntN(2) == 0 {
 			rec.Uses = append(rec.Uses, use(rec, 0, apitoken.Scheme("apiToken"), at()), use(rec, 0, apitoken.QueryParameter("apiToken"), at()))

@@ -40,7 +40,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 	}
 	l := lister{s, ctx, q}
 	find := l.gather
-	if (q.Order == apitoken.ByName || q.Order == apitoken.ByCreated) && q.Status == "" && q.Permission == "" && q.Text == "" {
+	if (q.Order == apitoken.ByName || q.Order == apitoken.ByCreated) && (q.Status == "" || q.Status == apitoken.StatusDeleted) && q.Permission == "" && q.Text == "" {
 		find = l.slice
 	}
 	page, err := find()
@@ -54,12 +54,15 @@ type lister struct {
 	q   apitoken.Query
 }
 
+// environment returns the environment whose indexes have the tokens of the query.
+func (l *lister) environment() string { return listed(l.q.Environment, l.q.Status) }
+
 // index returns the key of the index that has the tokens of the query, in the
 // order asked for if there is one for it.
 func (l *lister) index() string {
-	of := environmentBase(l.q.Environment)
+	of := environmentBase(l.environment())
 	if l.q.Owner != "" {
-		of = ownerBase(l.q.Environment, l.q.Owner)
+		of = ownerBase(l.environment(), l.q.Owner)
 	}
 	if l.q.Order == apitoken.ByCreated {
 		return of + byCreated
@@ -245,7 +248,7 @@ func (l *lister) candidates() ([]entry, error) {
 		}
 	}
 	var entries []entry
-	for _, key := range []string{environmentBase(l.q.Environment) + byTerm, environmentBase(l.q.Environment) + byName} {
+	for _, key := range []string{environmentBase(l.environment()) + byTerm, environmentBase(l.environment()) + byName} {
 		some, err := l.entries(key,
 			l.client.B().Zrangebylex().Key(key).Min("["+l.q.Text).Max("("+l.q.Text+"\xff").Limit(0, enough+1).Build())
 		if err != nil {

@@ -37,7 +37,7 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 		list = append(list, tokenAction{name, label, link, danger, not})
 	}
 	switch in.Status {
-	case apitoken.StatusNewer:
+	case apitoken.StatusNewer, apitoken.StatusDeleted:
 		return nil
 	case apitoken.StatusDamaged:
 		not := ""

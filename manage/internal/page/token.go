@@ -63,6 +63,10 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	if in.Rotating() {
 		p.Old, p.OldUsed = relativeTime(rq.now, in.OldValidUntil), relativeTime(rq.now, in.OldLastUsedAt)
 	}
+	if in.Status == apitoken.StatusDeleted {
+		p.NotShown = "The token is deleted, and its secret with it."
+		return p, true
+	}
 	switch {
 	case !p.Mine:
 		p.NotShown = "Only its owner can see the secret of a token."
