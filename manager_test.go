@@ -82,7 +82,7 @@ func TestWhatIsUnavailableIsNoOtherNamedError(t *testing.T) {
 }
 
 type circularStore struct {
-	apitoken.Store
+	*memory.Store
 	all   []apitoken.Record
 	calls int
 }
