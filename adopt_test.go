@@ -78,6 +78,22 @@ func TestADamagedRecordIsAdoptedAsItIsShown(t *testing.T) {
 	assert.Empty(t, shown)
 }
 
+func TestARecordThatOnlyPretendsToBeOfALaterVersionIsDamaged(t *testing.T) {
+	store := memory.New()
+	g := newRig(t, func(c *apitoken.Config) { c.Store, c.IntegrityKeys = store, []apitoken.Key{testKeyNamed(t, "a")} })
+	in, secret := g.generate(t)
+	rec, err := store.Get(t.Context(), in.ID)
+	require.NoError(t, err)
+	rec.Version++
+	rec.Unknown = unknown(28, "even")
+	require.NoError(t, store.Replace(t.Context(), rec))
+	require.Equal(t, 503, g.get(secret.Reveal()))
+	shown, err := g.As(ada).Get(t.Context(), in.ID)
+	require.NoError(t, err)
+	assert.Equal(t, apitoken.StatusDamaged, shown.Status)
+	assert.NoError(t, g.As(admin).Delete(t.Context(), in.ID), "which one of a later version would not be")
+}
+
 // One token that its owner changes all the time does not stop all others.
 func TestARekeyGoesOnPastARecordThatChangesAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

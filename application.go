@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/network"
 )
 
 // An application is what the functions of a Config say. Whatever they do, return, panic
@@ -19,21 +21,21 @@ type application struct {
 
 // ownerPermissions returns what the owner of a token may do now, if the
 // application says so.
-func (a *application) ownerPermissions(ctx context.Context, environment, owner string) (set permSet, limited bool, err error) {
+func (a *application) ownerPermissions(ctx context.Context, environment, owner string) (set bitset.Set, limited bool, err error) {
 	if a.config.OwnerPermissions == nil {
-		return permSet{}, false, nil
+		return bitset.Set{}, false, nil
 	}
 	perms, err := bulkhead.Call(ctx, a.owners, func(ctx context.Context) ([]Permission, error) {
 		return a.config.OwnerPermissions(ctx, environment, owner)
 	})
 	if err != nil {
-		return permSet{}, true, err
+		return bitset.Set{}, true, err
 	}
 	for _, p := range perms {
 		if p.p == nil || p.p.catalog != a.config.Permissions {
-			return permSet{}, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalog")
+			return bitset.Set{}, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalog")
 		}
-		set.add(p.p)
+		set.Add(p.p.index)
 	}
 	return set, true, nil
 }
@@ -75,18 +77,41 @@ func (a *application) askAddress(q *request) (addr netip.Addr, err error) {
 		defer bulkhead.Recover("Config.ClientAddr", &err)
 		addr, err = a.config.ClientAddr(q.http)
 		err = bulkhead.ForceError(err)
-	default: // net/http writes IP:port
-		var ok bool
-		if addr, ok = ipv4Peer(q.http.RemoteAddr); ok {
-			return addr, nil
-		}
-		both, _ := netip.ParseAddrPort(q.http.RemoteAddr)
-		addr = both.Addr()
+	default:
+		addr = network.Peer(q.http.RemoteAddr)
 	}
 	if err != nil || addr.Zone() != "" {
 		return netip.Addr{}, err
 	}
 	return addr.Unmap(), nil
+}
+
+// ForwardedFor returns a function for Config.ClientAddr of a service behind
+// proxies, whose addresses are in the given networks and who append the address
+// of their peer to X-Forwarded-For, as proxies do.
+//
+// It begins with the peer of the connection and, as long as that is a trusted
+// proxy, goes to the next address of X-Forwarded-For from the right. What stands
+// to the left of the first address that is not a trusted proxy could have been
+// written by anybody and is not looked at. An address may have a port, and IPv6
+// addresses may stand in brackets. The address is not known, and a token that is
+// bound to networks is refused, where a trusted proxy appended anything else. The
+// error is about a network that is none.
+func ForwardedFor(trusted ...netip.Prefix) (func(*http.Request) (netip.Addr, error), error) {
+	proxies, err := networks(trusted)
+	if err != nil {
+		return nil, err
+	}
+	return func(r *http.Request) (netip.Addr, error) { return network.Forwarded(r, proxies), nil }, nil
+}
+
+// networks returns networks as they are stored.
+func networks(list []netip.Prefix) ([]netip.Prefix, error) {
+	list, err := network.Normalize(list)
+	if err != nil {
+		return nil, &FieldError{"allowed_networks", err.Error()}
+	}
+	return list, nil
 }
 
 // observe tells the observer. A panic of the observer is an error.

@@ -1,15 +1,17 @@
 package apitoken
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/feed"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/turns"
 	"github.com/apitoken-go/apitoken/internal/usage"
@@ -23,7 +25,7 @@ import (
 type Authority struct {
 	config      Config
 	clock       clock
-	credentials credentials
+	credentials *credentials
 	decider     decider
 	refuser     refuser
 	application application
@@ -32,13 +34,14 @@ type Authority struct {
 	lanes       lanes
 	turns       turns.Turns
 	blocks      blocks.Blocks
-	uses        *usage.Writer // nil if the store is no Toucher
-	follower    *follower     // nil without a cache, or if the store is no Watcher
+	made        atomic.Int64          // how many tokens, see purgeEvery
+	uses        *usage.Writer         // nil if the store is no Toucher
+	follower    *feed.Follower[entry] // nil without a cache, or if the store is no Watcher
 }
 
 // New checks a configuration and makes an [Authority] of it. All mistakes are
 // reported together; each is a [FieldError]. If there are none, New asks a Store
-// that is a [KeyLister] which keys are in use, for StoreTimeout at most: it fails
+// that is a [Scanner] which keys are in use, for StoreTimeout at most: it fails
 // if the store does, and if a key is missing from IntegrityKeys or EncryptionKeys, also when
 // those are empty. New closes the catalog and does not change c.
 func New(c Config) (*Authority, error) { return newAuthority(c, time.Now) }
@@ -68,7 +71,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	if c.MaxStaleness != NoCache {
 		a.rows.cache = cache.New[entry](c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
 	}
-	_, cancelable := c.Store.(Cancelable)
+	_, cancelable := c.Store.(interface{ Cancelable() })
 	a.application = application{
 		config: &a.config,
 		owners: bulkhead.New("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),
@@ -84,25 +87,31 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		application: a.application,
 		blocks:      &a.blocks,
 	}
-	a.credentials.grammar = a.decider.grammar
-	if !c.NoQueryToken {
-		a.credentials.parameter = c.Parameter
-	}
-	schemes := []string{c.Scheme}
-	if c.AcceptBearer && !strings.EqualFold(c.Scheme, "Bearer") {
-		schemes = append(schemes, "Bearer")
-	}
-	for _, name := range schemes {
-		a.credentials.schemes = append(a.credentials.schemes, grammar.Lower(name))
-		a.refuser.schemes = append(a.refuser.schemes, newScheme(name, c.Realm))
-	}
+	a.credentials = newCredentials(a.decider.grammar, c.Accept, c.AcceptFirst)
+	a.refuser.prepare(a.credentials, c.Realm)
 	if t, ok := c.Store.(Toucher); ok {
-		a.uses = newUsageWriter(t, c.StoreTimeout)
+		a.uses = newUsageWriter(t, c.Accept, c.StoreTimeout)
 	}
 	if w, ok := c.Store.(Watcher); ok && a.rows.cache != nil {
-		a.follower = follow(w, a.rows.cache, a.application.observe, now)
+		a.follower = &feed.Follower[entry]{
+			Cache: a.rows.cache, Now: now,
+			Watch: func(ctx context.Context, f *feed.Feed[entry]) error { return w.Watch(ctx, f) },
+			Lost: func(ctx context.Context, err error) {
+				_ = a.application.observe(ctx, &Event{Time: now(), Action: actionWatch, Reason: ErrUnavailable, Err: err})
+			},
+		}
+		a.follower.Follow()
 	}
 	return a, nil
+}
+
+// Accepted returns the ways by which a request may present a token: Config.Accept, or its
+// default.
+func (a *Authority) Accepted() []Source {
+	if !a.ready() {
+		return nil
+	}
+	return slices.Clone(a.config.Accept)
 }
 
 // ready reports whether a was made by New.
@@ -120,7 +129,7 @@ func (a *Authority) Close() error {
 	var errs [2]error
 	a.blocks.Close(a.config.StoreTimeout)
 	if a.follower != nil {
-		errs[0] = a.follower.close(a.config.StoreTimeout)
+		errs[0] = a.follower.Close(a.config.StoreTimeout)
 	}
 	if a.uses != nil {
 		errs[1] = a.uses.Close()

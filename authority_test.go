@@ -20,6 +20,10 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
+func accepting(sources ...apitoken.Source) func(*apitoken.Config) {
+	return func(c *apitoken.Config) { c.Accept = append([]apitoken.Source{}, sources...) }
+}
+
 func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 	key := testKey(t)
 	for _, c := range []struct {
@@ -29,9 +33,13 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 	}{
 		{"nothing wrong", func(*apitoken.Config) {}, nil},
 		{"all that can be said", func(c *apitoken.Config) {
-			c.Prefix, c.Scheme, c.Parameter, c.Realm = "a_1_b2", "Api-Key", "api_key.v1-x~", ` !"#~`
+			c.Prefix, c.Realm = "a_1_b2", ` !"#~`
+			c.Accept = []apitoken.Source{
+				apitoken.Scheme("Api-Key"), apitoken.Bearer(), apitoken.BasicOwnerPassword(), apitoken.HeaderField("x-api-key"), apitoken.HeaderField("X-Token"),
+				apitoken.QueryParameter("api_key.v1-x~"), apitoken.QueryParameter("key"),
+			}
 			c.StoreTimeout, c.OwnerTimeout, c.MaxConcurrentLookups = time.Second, time.Second, 1
-			c.AcceptBearer, c.NoQueryToken, c.MaxLifetime, c.MaxIdle = true, true, time.Hour, time.Hour
+			c.MaxLifetime, c.MaxIdle = time.Hour, time.Hour
 			c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 512}
 			c.IntegrityKeys, c.EncryptionKeys, c.Store = []apitoken.Key{key}, []apitoken.Key{testKeyNamed(t, "another")}, memory.New()
 		}, nil},
@@ -49,18 +57,18 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"a prefix with a line break", func(c *apitoken.Config) { c.Prefix = "acme\n" }, []string{"Prefix"}},
 		{"no catalog", func(c *apitoken.Config) { c.Permissions = nil }, []string{"Permissions"}},
 		{"no store", func(c *apitoken.Config) { c.Store = nil }, []string{"Store"}},
-		{"a scheme with a space", func(c *apitoken.Config) { c.Scheme = "api Token" }, []string{"Scheme"}},
-		{"a scheme with a comma", func(c *apitoken.Config) { c.Scheme = "a,b" }, []string{"Scheme"}},
-		{"a scheme with an equals sign", func(c *apitoken.Config) { c.Scheme = "a=b" }, []string{"Scheme"}},
-		{"a scheme with a quotation mark", func(c *apitoken.Config) { c.Scheme = `a"` }, []string{"Scheme"}},
-		{"a scheme with a line break", func(c *apitoken.Config) { c.Scheme = "a\r\nSet-Cookie: b" }, []string{"Scheme"}},
-		{"a scheme with a Kelvin sign", func(c *apitoken.Config) { c.Scheme = "to\u212Aen" }, []string{"Scheme"}},
-		{"a parameter with an ampersand", func(c *apitoken.Config) { c.Parameter = "a&b" }, []string{"Parameter"}},
-		{"a parameter with a plus sign", func(c *apitoken.Config) { c.Parameter = "a+b" }, []string{"Parameter"}},
-		{"a parameter with a percent sign", func(c *apitoken.Config) { c.Parameter = "a%b" }, []string{"Parameter"}},
-		{"a parameter with a space", func(c *apitoken.Config) { c.Parameter = "a b" }, []string{"Parameter"}},
-		{"a parameter with an umlaut", func(c *apitoken.Config) { c.Parameter = "schl\u00fcssel" }, []string{"Parameter"}},
-		{"a parameter with a character whose low byte is a letter", func(c *apitoken.Config) { c.Parameter = "\u0161" }, []string{"Parameter"}},
+		{"a scheme with a space", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.Scheme("api Token")} }, []string{"Accept"}},
+		{"a scheme with a comma", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.Scheme("a,b")} }, []string{"Accept"}},
+		{"a scheme with an equals sign", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.Scheme("a=b")} }, []string{"Accept"}},
+		{"a scheme with a quotation mark", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.Scheme(`a"`)} }, []string{"Accept"}},
+		{"a scheme with a line break", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.Scheme("a\r\nSet-Cookie: b")} }, []string{"Accept"}},
+		{"a scheme with a Kelvin sign", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.Scheme("to\u212Aen")} }, []string{"Accept"}},
+		{"a parameter with an ampersand", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.QueryParameter("a&b")} }, []string{"Accept"}},
+		{"a parameter with a plus sign", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.QueryParameter("a+b")} }, []string{"Accept"}},
+		{"a parameter with a percent sign", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.QueryParameter("a%b")} }, []string{"Accept"}},
+		{"a parameter with a space", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.QueryParameter("a b")} }, []string{"Accept"}},
+		{"a parameter with an umlaut", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.QueryParameter("schl\u00fcssel")} }, []string{"Accept"}},
+		{"a parameter with a character whose low byte is a letter", func(c *apitoken.Config) { c.Accept = []apitoken.Source{apitoken.QueryParameter("\u0161")} }, []string{"Accept"}},
 		{"a realm with a line break", func(c *apitoken.Config) { c.Realm = "a\r\nSet-Cookie: b" }, []string{"Realm"}},
 		{"a realm with a tab", func(c *apitoken.Config) { c.Realm = "a\tb" }, []string{"Realm"}},
 		{"a realm with a DEL", func(c *apitoken.Config) { c.Realm = "a\x7f" }, []string{"Realm"}},
@@ -90,7 +98,24 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"a cache age of less than the usual staleness", func(c *apitoken.Config) { c.MaxCacheAge = time.Second - 1 }, []string{"MaxCacheAge"}},
 		{"a cache age that is the staleness", func(c *apitoken.Config) { c.MaxStaleness, c.MaxCacheAge = time.Minute, time.Minute }, nil},
 		{"a negative cache age", func(c *apitoken.Config) { c.MaxStaleness, c.MaxCacheAge = apitoken.NoCache, -1 }, []string{"MaxCacheAge"}},
-		{"Basic, whose credentials are no token", func(c *apitoken.Config) { c.Scheme = "basic" }, []string{"Scheme"}},
+		{"Digest, whose credentials are no token", accepting(apitoken.Scheme("digest")), []string{"Accept"}},
+		{"no scheme", accepting(apitoken.Scheme("")), []string{"Accept"}},
+		{"no source", accepting(), []string{"Accept"}},
+		{"the zero source", accepting(""), []string{"Accept"}},
+		{"a source of Verify", accepting(apitoken.Direct), []string{"Accept"}},
+		{"a source that is written by hand", accepting("Authorization: Token"), nil},
+		{"no parameter", accepting(apitoken.QueryParameter("")), []string{"Accept"}},
+		{"cookies", accepting(apitoken.HeaderField("cookie")), []string{"Accept"}},
+		{"Authorization without a scheme", accepting(apitoken.HeaderField("Authorization")), []string{"Accept"}},
+		{"a header field with a space", accepting(apitoken.HeaderField("X Token")), []string{"Accept"}},
+		{"no header field", accepting(apitoken.HeaderField("")), []string{"Accept"}},
+		{"a user name with a scheme that has none", accepting(apitoken.Bearer() + ", user name = owner"), []string{"Accept"}},
+		{"a scheme twice", accepting(apitoken.Bearer(), apitoken.Scheme("bearer")), []string{"Accept"}},
+		{"Basic with the owner and without", accepting(apitoken.BasicPassword(), apitoken.BasicOwnerPassword()), []string{"Accept"}},
+		{"a parameter twice", accepting(apitoken.QueryParameter("a"), apitoken.QueryParameter("a")), []string{"Accept"}},
+		{"a parameter in two cases", accepting(apitoken.QueryParameter("a"), apitoken.QueryParameter("A")), nil},
+		{"eight sources", accepting("?a", "?b", "?c", "?d", "?e", "?f", "?g", "?h"), []string{"Accept"}},
+		{"three mistakes", accepting("a", "?", "?"), []string{"Accept", "Accept", "Accept", "Accept"}},
 		{"a nil store of a type", func(c *apitoken.Config) { c.Store = (*memory.Store)(nil) }, []string{"Store"}},
 		{"a key twice to encrypt secrets with", func(c *apitoken.Config) { c.EncryptionKeys = []apitoken.Key{key, key} }, []string{"EncryptionKeys"}},
 		{"foreign tokens of too few characters", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 21, MaxLen: 64} }, []string{"ForeignTokens"}},
@@ -98,9 +123,9 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"foreign tokens without a greatest length", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22} }, []string{"ForeignTokens"}},
 		{"foreign tokens over the cap", func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 513} }, []string{"ForeignTokens"}},
 		{"all of it", func(c *apitoken.Config) {
-			*c = apitoken.Config{Prefix: "X", Scheme: " ", Parameter: " ", Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxCacheAge: 1, MaxConcurrentLookups: -1, MaxLifetime: -1,
+			*c = apitoken.Config{Prefix: "X", Accept: []apitoken.Source{""}, Realm: "\n", StoreTimeout: -1, OwnerTimeout: -1, MaxCacheAge: 1, MaxConcurrentLookups: -1, MaxLifetime: -1,
 				MaxIdle: -1, IntegrityKeys: []apitoken.Key{{}}, EncryptionKeys: []apitoken.Key{{}}, ForeignTokens: apitoken.ForeignTokens{MinLen: 1}}
-		}, []string{"Prefix", "Permissions", "Store", "Scheme", "Parameter", "Realm", "StoreTimeout", "MaxCacheAge", "MaxConcurrentLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
+		}, []string{"Prefix", "Permissions", "Store", "Accept", "Realm", "StoreTimeout", "MaxCacheAge", "MaxConcurrentLookups", "OwnerTimeout", "MaxLifetime", "MaxIdle", "IntegrityKeys", "EncryptionKeys", "ForeignTokens"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			open := new(apitoken.Catalog)
@@ -146,7 +171,7 @@ func TestAStoreThatCannotSayWhichKeysItNeedsStopsTheStart(t *testing.T) {
 }
 
 type keyless struct {
-	apitoken.Store
+	*memory.Store
 	do func()
 }
 
@@ -156,12 +181,12 @@ func (s keyless) KeysInUse(context.Context) (macs, secrets map[string]int, err e
 }
 
 func TestAStoreMayStopCountingTheRecordsOfAKey(t *testing.T) {
-	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: keyed{memory.New(), map[string]int{"few": 3, "many": apitoken.MaxCount}}})
+	_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: new(apitoken.Catalog), Store: keyed{memory.New(), map[string]int{"few": 3, "many": 1000}}})
 	assert.ErrorContains(t, err, `lacks keys that are in use: "few" (3 records), "many" (at least 1000 records); it has none`)
 }
 
 type keyed struct {
-	apitoken.Store
+	*memory.Store
 	macs map[string]int
 }
 
@@ -176,7 +201,7 @@ func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	auth, err := apitoken.New(config)
 	require.NoError(t, err)
 	assert.Equal(t, before.Prefix, config.Prefix, "New does not change it")
-	assert.Empty(t, config.Scheme)
+	assert.Nil(t, config.Accept)
 	assert.Zero(t, config.StoreTimeout)
 	config.IntegrityKeys[0] = apitoken.Key{}
 	config.Store = nil
@@ -225,6 +250,18 @@ func TestTheEnvironmentOfTheRequestDecides(t *testing.T) {
 				assert.ErrorContains(t, ev.Err, c.cause)
 			}
 		})
+	}
+}
+
+func TestAnErrorOfTheEnvironmentIsToldWhateverIsKnownOfTheAddress(t *testing.T) {
+	for name, addrErr := range map[string]error{"known": nil, "not known": errors.New("bad forwarding")} {
+		g := newRig(t, func(c *apitoken.Config) {
+			c.Environment = func(*http.Request) (string, error) { return "", errors.New("no such host") }
+			c.ClientAddr = func(*http.Request) (netip.Addr, error) { return netip.MustParseAddr("192.0.2.77"), addrErr }
+		})
+		a, s := g.ask(t, newRequest("/", "apiToken "+goodToken.text))
+		mustRefuse(t, a, s, unavailable, "")
+		assert.ErrorContains(t, g.event(t).Err, "no such host", name)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
 // A fullStore can be read, but not written while it is full.
@@ -310,6 +311,101 @@ func TestAnOwnerDoesNotEndTheBlockOfAnAdministrator(t *testing.T) {
 	}
 }
 
+func TestADeactivationThatIsWrittenEndsTheBlockAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, another, in, secret := fullRigs(t)
+		s.full.Store(true)
+		_, err := g.As(admin).Deactivate(t.Context(), in.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		s.full.Store(false)
+		_, err = g.As(admin).Deactivate(t.Context(), in.ID)
+		require.NoError(t, err)
+		joan := apitoken.Actor{User: "joan", Environment: "production", Grants: wire.All(), ManageOthers: true}
+		_, err = another.As(joan).Activate(t.Context(), in.ID)
+		require.NoError(t, err)
+		assert.Equal(t, 204, g.get(secret))
+	})
+}
+
+func TestADeactivationThatWasOvertakenBlocksNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(overtakenStore)
+		g := newRig(t, func(c *apitoken.Config) { s.scannedStore, c.Store = memory.New(), s })
+		in, secret := g.generate(t)
+		s.overtake = func(rec apitoken.Record) { // another node
+			rec.Status = apitoken.StatusActive
+			assert.NoError(t, s.scannedStore.Replace(context.Background(), rec))
+		}
+		_, err := g.As(admin).Update(t.Context(), in.ID, apitoken.UpdateParams{Active: new(false), IfVersion: in.Version})
+		require.ErrorIs(t, err, apitoken.ErrConflict)
+		assert.Equal(t, 204, g.get(secret.Reveal()))
+		time.Sleep(soon)
+		assert.Equal(t, 204, g.get(secret.Reveal()))
+	})
+}
+
+func TestTheBlockOfAnOwnerDoesNotReplaceThatOfAnAdministrator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, _, in, secret := fullRigs(t)
+		s.full.Store(true)
+		for _, actor := range []apitoken.Actor{admin, ada} {
+			_, err := g.As(actor).Deactivate(t.Context(), in.ID)
+			require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		}
+		_, err := g.As(ada).Activate(t.Context(), in.ID)
+		require.NoError(t, err, "it is active in the store")
+		assert.Equal(t, 401, g.get(secret))
+	})
+}
+
+func TestARetryEndsNoBlockThatCameMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meanwhile := func() {}
+		s, g, _, in, secret := fullRigs(t, func(c *apitoken.Config) {
+			c.Audit = func(_ context.Context, ev apitoken.Event) error {
+				if ev.Actor == "ada" && ev.Action == "deactivate" {
+					meanwhile()
+				}
+				return nil
+			}
+		})
+		s.full.Store(true)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		retried := false
+		meanwhile = func() { // the owner's deactivation is tried again
+			retried = true
+			meanwhile = func() {}
+			_, err := g.As(admin).Deactivate(context.Background(), in.ID)
+			assert.ErrorIs(t, err, apitoken.ErrUnavailable)
+			s.full.Store(false)
+		}
+		time.Sleep(soon)
+		require.True(t, retried)
+		assert.Equal(t, "admin", s.stored(t, in.ID).DeactivatedBy)
+		assert.Equal(t, 401, g.get(secret))
+	})
+}
+
+func TestAnOwnerWhoActivatesDoesNotSettleTheDeactivationOfAnAdministrator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, another, in, secret := fullRigs(t)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.NoError(t, err)
+		s.full.Store(true)
+		_, err = g.As(admin).Deactivate(t.Context(), in.ID) // too, so that ada cannot activate it
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		s.full.Store(false)
+		_, err = another.As(ada).Activate(t.Context(), in.ID)
+		require.NoError(t, err)
+		assert.Equal(t, 401, g.get(secret))
+
+		time.Sleep(soon)
+		assert.Equal(t, "admin", s.stored(t, in.ID).DeactivatedBy)
+		assert.Equal(t, 401, g.get(secret))
+	})
+}
+
 // Only the deactivation is tried again, with nothing that is the caller's.
 func TestWhatIsTriedAgainIsTheDeactivationAlone(t *testing.T) {
 	for what, change := range map[string]func(u *apitoken.UpdateParams, in *apitoken.TokenInfo){
@@ -389,4 +485,18 @@ func TestTheZeroAuthoritySaysOfNoTokenThatItMayBeLive(t *testing.T) {
 	_, err := new(apitoken.Authority).As(ada).Deactivate(t.Context(), mint("any").id)
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
 	assert.NotContains(t, err.Error(), "may still be accepted")
+}
+
+func TestADeletionThatIsTriedAgainSparesATokenThatWasMadeLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, g, another, in, secret := fullRigs(t)
+		s.full.Store(true)
+		require.ErrorIs(t, g.As(admin).Delete(t.Context(), in.ID), apitoken.ErrUnavailable)
+		s.changeStored(t, in.ID, func(rec *apitoken.Record) { rec.CreatedAt = rec.CreatedAt.Add(time.Minute) })
+		s.full.Store(false)
+		time.Sleep(soon)
+		assert.Equal(t, 204, another.get(secret))
+		assert.Equal(t, 204, g.get(secret), "the block has ended")
+		assert.Equal(t, apitoken.StatusActive, s.stored(t, in.ID).Status)
+	})
 }

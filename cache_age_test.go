@@ -78,6 +78,7 @@ func TestMaxCacheAgeCountsFromBeforeTheStoreWasAsked(t *testing.T) {
 }
 
 func TestATokenInUseIsReadOnceInEachHalfToWholeMaxCacheAge(t *testing.T) {
+	hasNoRaces(t)
 	synctest.Test(t, func(t *testing.T) {
 		g := newLiarRig(t, func(c *apitoken.Config) { c.Observe = nil })
 		const tenth, minutes = time.Second / 10, 60
@@ -100,6 +101,7 @@ func TestATokenInUseIsReadOnceInEachHalfToWholeMaxCacheAge(t *testing.T) {
 }
 
 func TestTokensThatWereReadTogetherAreNotReadAgainTogether(t *testing.T) {
+	hasNoRaces(t)
 	synctest.Test(t, func(t *testing.T) {
 		g := newLiarRig(t, func(c *apitoken.Config) { c.Observe = nil })
 		const n = 1000

@@ -298,7 +298,7 @@ func TestAChangeHoldsOnItsNodeForEveryRequestThatBeginsAfterIt(t *testing.T) {
 
 func TestATokenThatIsActivatedOrImportedAgainWorksAtOnce(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) {
-		c.MaxStaleness = 1000 * time.Hour
+		c.MaxStaleness, c.KeepDeleted = 1000*time.Hour, -1
 		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64}
 	})
 	info, secret := g.generate(t)
@@ -350,6 +350,23 @@ func TestAChangeWhoseOutcomeIsUnknownIsForgottenToo(t *testing.T) {
 		close(s.after)
 		synctest.Wait()
 		require.Equal(t, 403, g.get(secret.Reveal()), "it was made after all")
+	})
+}
+
+func TestAChangeThatWasMadeAndIsNotAnsweredIsForgottenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &lossyStore{before: make(chan struct{}), after: make(chan struct{})}
+		g := newRig(t, func(c *apitoken.Config) {
+			s.tapStore = c.Store.(*tapStore)
+			c.Store, c.MaxStaleness = s, 1000*time.Hour
+		})
+		info, secret := g.generate(t)
+		require.Equal(t, 204, g.get(secret.Reveal()))
+		close(s.before)
+		defer close(s.after)
+		_, err := g.As(ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
+		require.ErrorIs(t, err, apitoken.ErrUnavailable)
+		require.Equal(t, 403, g.get(secret.Reveal()))
 	})
 }
 
@@ -414,6 +431,7 @@ func TestWhoJoinsACallIsNotAnsweredByWhatIsOlderThanMaxStaleness(t *testing.T) {
 // Bounds.
 
 func TestMemoryIsBoundedAndTokensInUseStay(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t, func(c *apitoken.Config) { c.CacheEntries, c.MaxStaleness, c.Observe = 50, time.Hour, nil })
 	var tokens []minted
 	for i := range 500 {

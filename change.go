@@ -63,7 +63,7 @@ func (m *Manager) make(ctx context.Context, c *change) (*TokenInfo, error) {
 		err = m.mayBeLive(c.before, err)
 	}
 	m.observe(ctx, m.changeEvent(c), err)
-	if err != nil {
+	if err != nil || c.after == nil {
 		return nil, err
 	}
 	return m.info(c.after), nil
@@ -91,16 +91,24 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r turns.Rank, err e
 			return r, err
 		}
 	}
-	err = m.write(ctx, c.id, func(ctx context.Context) error { return m.a.rows.store.Replace(ctx, c.after.rec) })
-	switch before, inactive := c.before, c.after.rec.Status == StatusInactive; {
-	case !slices.Contains(c.fields, "active"):
+	err = m.write(ctx, c.id, func(ctx context.Context) error {
+		if c.after == nil {
+			return m.a.rows.store.Delete(ctx, c.id)
+		}
+		return m.a.rows.store.Replace(ctx, c.after.rec)
+	})
+	switch before, deletes := c.before, c.action == actionDelete; {
+	case before.wrong != nil || !deletes && !slices.Contains(c.fields, "active"):
 	case err == nil:
 		m.a.blocks.End(c.id, func(k *blocks.Block) bool { return !k.Other || !m.owns(before) })
-	case inactive && errors.Is(err, ErrUnavailable) && c.since == nil:
+	case c.after.rec.Status != StatusActive && errors.Is(err, ErrUnavailable) && c.since == nil:
 		// Only the deactivation is made again, whatever else the change was: it needs
 		// nothing of what the caller may have changed meanwhile, and no error but a veto
 		// stands against it.
 		again := change{action: actionDeactivate, id: c.id, edit: UpdateParams{Active: new(false)}.edit, since: before}
+		if deletes {
+			again = change{action: actionDelete, id: c.id, edit: bury, since: before}
+		}
 		m.unwritten(before, func(ctx context.Context) error {
 			_, err := m.make(ctx, new(again))
 			return err
@@ -130,13 +138,21 @@ func (m *Manager) turn(wait context.Context, id string, r turns.Rank) (done func
 // prepare makes the next version of a token, ready to be written.
 func (m *Manager) prepare(ctx context.Context, c *change) (err error) {
 	c.before, c.after, c.fields = nil, nil, nil
-	if c.before, err = m.visible(ctx, c.id); err != nil {
+	read := m.visible
+	if c.action == actionDelete {
+		read = m.deletable
+	}
+	if c.before, err = read(ctx, c.id); err != nil {
 		return err
 	}
 	if c.ifVersion != 0 && c.ifVersion != c.before.rec.Version {
 		return ErrConflict
 	}
 	if c.since != nil && m.settled(c.since, &c.before.rec) {
+		return nil
+	}
+	if c.before.wrong != nil { // only to be deleted, and a tombstone would vouch for it
+		c.fields = []string{}
 		return nil
 	}
 	now := micro(m.a.clock.now())
@@ -154,22 +170,26 @@ func (m *Manager) prepare(ctx context.Context, c *change) (err error) {
 	return err
 }
 
-// changeEvent returns what there is to tell about a change.
+// changeEvent returns what there is to tell about a change. Nobody is left to judge
+// what a token is after it was deleted.
 func (m *Manager) changeEvent(c *change) Event {
+	if c.action == actionDelete {
+		return m.event(c.action, c.id, c.before, nil)
+	}
 	ev := m.event(c.action, c.id, c.before, c.after)
 	ev.Fields = c.fields
 	return ev
 }
 
 // sameChange reports whether the audit, which has allowed one event, has thereby
-// allowed another of the same change after a later read of the token. Deactivating is the
-// same whatever else of the token has changed: it must not depend on an audit that
-// takes as long as its owner takes for the next change.
+// allowed another of the same change after a later read of the token. Deactivating and
+// deleting are the same whatever else of the token has changed: they must not depend on an
+// audit that takes as long as its owner takes for the next change.
 func sameChange(asked, ev *Event) bool {
 	if !slices.Equal(asked.Fields, ev.Fields) {
 		return false
 	}
-	if slices.Equal(ev.Fields, []string{"active"}) && ev.After.DeactivatedBy != "" {
+	if ev.After == nil || slices.Equal(ev.Fields, []string{"active"}) && ev.After.DeactivatedBy != "" {
 		return asked.Before.DeactivatedBy == ev.Before.DeactivatedBy
 	}
 	return reflect.DeepEqual(substance(asked.Before), substance(ev.Before)) && reflect.DeepEqual(substance(asked.After), substance(ev.After))
@@ -179,9 +199,9 @@ func sameChange(asked, ev *Event) bool {
 // each attempt of a change makes another.
 func substance(in *TokenInfo) TokenInfo {
 	s := *in
-	s.Version, s.ChangedAt, s.DeactivatedAt, s.LastUses, s.History = 0, time.Time{}, time.Time{}, nil, nil
-	if s.Rotation != nil {
-		s.Rotation = &Rotation{}
+	s.Version, s.ChangedAt, s.DeactivatedAt, s.OldLastUsedAt, s.LastUses, s.History = 0, time.Time{}, time.Time{}, time.Time{}, nil, nil
+	if s.Rotating() {
+		s.OldValidUntil = lastMoment
 	}
 	return s
 }

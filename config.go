@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
@@ -46,20 +45,20 @@ type Config struct {
 	// which behind a proxy is the proxy.
 	ClientAddr func(*http.Request) (netip.Addr, error)
 
-	// Scheme is the authentication scheme; "" means "apiToken". Its case does
-	// not matter in requests.
-	Scheme string
+	// Accept has the ways by which a request may present a token, at most seven. Nothing
+	// else of a request is looked at. nil means the header field
+	// "Authorization: apiToken <token>" and the query parameter apiToken:
+	//
+	//	[]apitoken.Source{apitoken.Scheme("apiToken"), apitoken.QueryParameter("apiToken")}
+	//
+	// A list without a parameter turns tokens in the query off; Requirement.HeaderOnly
+	// refuses them on single routes.
+	Accept []Source
 
-	// AcceptBearer accepts the scheme Bearer as well.
-	AcceptBearer bool
-
-	// Parameter is the name of the query parameter; "" means "apiToken". Its
-	// case matters.
-	Parameter string
-
-	// NoQueryToken turns the query parameter off: it has no meaning any more,
-	// whatever it holds. Requirement.HeaderOnly refuses it on single routes.
-	NoQueryToken bool
+	// AcceptFirst makes the first of several credentials count, in the order of Accept, as
+	// in services where a header overrules the query. Without it a request with several is
+	// malformed. One that stands twice in the same place always is.
+	AcceptFirst bool
 
 	// Realm is what challenges name; "" means "api".
 	Realm string
@@ -114,6 +113,11 @@ type Config struct {
 	// deactivated meanwhile. Observe is told afterwards how it went.
 	Audit func(context.Context, Event) error
 
+	// KeepDeleted is how long what is known of a deleted token, but for its secrets, is kept
+	// at least, for those who could manage it and so that it cannot be imported again; see
+	// Manager.Delete and Manager.Purge. 0 means 30 days; negative keeps nothing.
+	KeepDeleted time.Duration
+
 	// StoreTimeout is how long a request or a change waits for the store; 0
 	// means 2 seconds.
 	StoreTimeout time.Duration
@@ -165,9 +169,9 @@ const (
 	defaultMaxCacheAge          = time.Minute
 	defaultEntries              = 1 << 18
 	defaultScheme               = "apiToken"
-	defaultParameter            = "apiToken"
 	defaultRealm                = "api"
 	defaultTimeout              = 2 * time.Second
+	defaultKeepDeleted          = 30 * 24 * time.Hour
 	defaultMaxConcurrentLookups = 64
 )
 
@@ -190,16 +194,12 @@ func (c Config) checked() (Config, error) {
 	} else if v.Kind() == reflect.Pointer && v.IsNil() {
 		wrong("Store", "is a nil %T: make one first", c.Store)
 	}
-	c.Scheme = cmp.Or(c.Scheme, defaultScheme)
-	if !grammar.IsToken(c.Scheme) {
-		wrong("Scheme", "%.40q is not a token as RFC 9110 section 5.6.2 defines it", c.Scheme)
+	if c.Accept == nil {
+		c.Accept = []Source{Scheme(defaultScheme), QueryParameter(defaultScheme)}
 	}
-	if slices.Contains([]string{"basic", "digest", "negotiate"}, grammar.Lower(c.Scheme)) {
-		wrong("Scheme", "%q has credentials of its own kind (RFC 7617, 7616, 4559), not a token", c.Scheme)
-	}
-	c.Parameter = cmp.Or(c.Parameter, defaultParameter)
-	if strings.ContainsFunc(c.Parameter, func(c rune) bool { return c > '~' || !grammar.IsAlnum(byte(c)) && !strings.ContainsRune("-._~", c) }) {
-		wrong("Parameter", "%.40q contains a character that queries encode: use A-Z, a-z, 0-9 and -._~", c.Parameter)
+	c.Accept = slices.Clone(c.Accept)
+	for _, mistake := range checkSources(c.Accept) {
+		wrong("Accept", "%s", mistake)
 	}
 	c.Realm = cmp.Or(c.Realm, defaultRealm)
 	for i := range len(c.Realm) {
@@ -208,6 +208,7 @@ func (c Config) checked() (Config, error) {
 			break
 		}
 	}
+	c.KeepDeleted = cmp.Or(c.KeepDeleted, defaultKeepDeleted)
 	if c.StoreTimeout < 0 {
 		wrong("StoreTimeout", "is negative")
 	}

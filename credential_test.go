@@ -55,7 +55,7 @@ func TestAQueryTokenIsTakenOutBeforeTheHandlerRuns(t *testing.T) {
 			assert.Equal(t, uri, r.RequestURI)
 			assert.Equal(t, form, r.Form)
 			ev := g.event(t)
-			assert.Equal(t, apitoken.InQuery, ev.Source)
+			assert.Equal(t, apitoken.QueryParameter("apiToken"), ev.Source)
 			assert.Empty(t, ev.Reason)
 		})
 	}
@@ -135,7 +135,7 @@ func TestTakingTheQueryTokenOutTwiceIsTakingItOutOnce(t *testing.T) {
 	tok, err := g.Check(r, apitoken.All(wireRead))
 	require.NoError(t, err)
 	assert.Equal(t, goodToken.id, tok.ID())
-	assert.Equal(t, apitoken.InQuery, g.event(t).Source)
+	assert.Equal(t, apitoken.QueryParameter("apiToken"), g.event(t).Source)
 
 	r.RequestURI = "/?a=1&apiToken=" + goodToken.text // restored by a handler between
 	r = g.WithoutQueryToken(r)
@@ -214,8 +214,8 @@ func TestCachingAndReferrerArePresetForAQueryTokenAndCanBeReplaced(t *testing.T)
 	assert.Equal(t, "no-referrer", a.header.Get("Referrer-Policy"), "also if it was hidden before")
 }
 
-func TestNoQueryTokenGivesTheParameterNoMeaning(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.NoQueryToken = true })
+func TestWithoutAParameterInAcceptTheQueryHasNoMeaning(t *testing.T) {
+	g := newRig(t, accepting(apitoken.Scheme("apiToken")))
 	for _, query := range []string{"apiToken=" + goodToken.text[1:], "apiToken=", "apiToken=x&apiToken=y", "apiToken=%zz", "apiToken=" + strings.Repeat("a", 2000)} {
 		r := newRequest("/?" + query)
 		assert.Same(t, r, g.WithoutQueryToken(r))
@@ -232,7 +232,7 @@ func TestNoQueryTokenGivesTheParameterNoMeaning(t *testing.T) {
 
 func TestARouteCanRefuseQueryTokens(t *testing.T) {
 	g := newRig(t)
-	const detail = "in the Authorization field only"
+	const detail = "does not accept an API token in the query"
 	for _, guard := range []func(http.Handler) http.Handler{
 		g.Guard(apitoken.All(wireRead).HeaderOnly()),
 		func(h http.Handler) http.Handler {
@@ -251,14 +251,14 @@ func TestARouteCanRefuseQueryTokens(t *testing.T) {
 			mustRefuse(t, a, s, invalidRequest, c.detail)
 			ev := g.event(t)
 			assert.Equal(t, apitoken.ErrMalformed, ev.Reason)
-			assert.Equal(t, apitoken.InQuery, ev.Source)
+			assert.Equal(t, apitoken.QueryParameter("apiToken"), ev.Source)
 		}
 		assert.Equal(t, before, g.store.calls())
 		a, s = askGuard(t, guard, newRequest("/"))
 		mustRefuse(t, a, s, asksForToken, "")
 		g.event(t)
 		a, s = askGuard(t, guard, newRequest("/?apiToken="+goodToken.text, "apiToken "+goodToken.text))
-		mustRefuse(t, a, s, invalidRequest, "both")
+		mustRefuse(t, a, s, invalidRequest, "more than one way")
 		g.event(t)
 	}
 	a, s := askGuard(t, g.Guard(apitoken.All(wireRead)), newRequest("/?apiToken="+goodToken.text))
@@ -271,7 +271,9 @@ func TestARouteCanRefuseQueryTokens(t *testing.T) {
 }
 
 func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.Scheme, c.Parameter, c.Realm = "Api-Key", "api_key", "Acme \"prod\" \\ eu" })
+	g := newRig(t, func(c *apitoken.Config) {
+		c.Accept, c.Realm = []apitoken.Source{apitoken.Scheme("Api-Key"), apitoken.QueryParameter("api_key")}, "Acme \"prod\" \\ eu"
+	})
 	for _, field := range []string{"Api-Key ", "api-key ", "API-KEY  "} {
 		a, s := g.ask(t, newRequest("/", field+goodToken.text))
 		mustAccept(t, a, s, goodToken.id)
@@ -306,7 +308,7 @@ func TestSchemeParameterAndRealmCanBeConfigured(t *testing.T) {
 func TestLettersOfASchemeFoldAndNothingElseDoes(t *testing.T) {
 	const letters, others = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "09!#$%&'*+-.^_`|~"
 	for _, scheme := range []string{letters + others, strings.ToLower(letters) + others} {
-		g := newRig(t, func(c *apitoken.Config) { c.Scheme = scheme })
+		g := newRig(t, accepting(apitoken.Scheme(scheme)))
 		for _, spelling := range []string{scheme, swapCase(scheme), strings.ToUpper(scheme), strings.ToLower(scheme)} {
 			a, s := g.ask(t, newRequest("/", spelling+" "+goodToken.text))
 			mustAccept(t, a, s, goodToken.id)
@@ -324,20 +326,24 @@ func TestLettersOfASchemeFoldAndNothingElseDoes(t *testing.T) {
 }
 
 func TestBearerCanBeAcceptedBesideAndTheChallengeNamesWhatWasPresented(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.AcceptBearer = true })
+	g := newRig(t, accepting(apitoken.Scheme("apiToken"), apitoken.Bearer(), apitoken.QueryParameter("apiToken")))
 	for _, field := range []string{"Bearer ", "bearer ", "BEARER ", "apiToken "} {
 		a, s := g.ask(t, newRequest("/", field+goodToken.text))
 		mustAccept(t, a, s, goodToken.id)
 	}
+	const both = `apiToken realm="api", Bearer realm="api"`
 	for _, c := range []struct{ name, target, field, challenge string }{
-		{"nothing", "/", "", `apiToken realm="api"`},
-		{"Basic", "/", "Basic x", `apiToken realm="api"`},
+		{"nothing", "/", "", both},
+		{"Basic", "/", "Basic x", both},
 		{"not valid", "/", "Bearer " + expiredToken.text, `Bearer realm="api", error="invalid_token"`},
 		{"not valid, ours", "/", "apiToken " + expiredToken.text, `apiToken realm="api", error="invalid_token"`},
 		{"not valid, in the query", "/?apiToken=" + expiredToken.text, "", `apiToken realm="api", error="invalid_token"`},
-		{"malformed", "/", "Bearer", `Bearer realm="api", error="invalid_request"`},
+		{"malformed", "/", "Bearer " + goodToken.text + " x", `Bearer realm="api", error="invalid_request"`},
+		{"Bearer without a token", "/", "Bearer", both},
 		{"malformed, ours", "/", "apiToken", `apiToken realm="api", error="invalid_request"`},
-		{"a JWT", "/", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.", `Bearer realm="api", error="invalid_token"`},
+		{"a JWT, which is another's", "/", "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.", both},
+		{"a long JWT", "/", "Bearer eyJhbGciOiJub25lIn0." + strings.Repeat("eyJzdWIiOiJhZGEifQ", 100), both},
+		{"ours, but too long", "/", "Bearer acme_" + strings.Repeat("a", 2000), `Bearer realm="api", error="invalid_request"`},
 		{"not enough", "/", "Bearer " + lackingToken.text, `Bearer realm="api", error="insufficient_scope", scope="devices:read"`},
 		{"beside a parameter", "/?apiToken=" + goodToken.text, "Bearer " + goodToken.text, `Bearer realm="api", error="invalid_request"`},
 	} {
@@ -348,7 +354,7 @@ func TestBearerCanBeAcceptedBesideAndTheChallengeNamesWhatWasPresented(t *testin
 			}
 			a, s := g.ask(t, r)
 			assert.Zero(t, s.called())
-			assert.Equal(t, []string{c.challenge}, a.header["Www-Authenticate"])
+			assert.Equal(t, c.challenge, strings.Join(a.header["Www-Authenticate"], ", "))
 		})
 	}
 	a, s := g.ask(t, newRequest("/", "Bearer "+goodToken.text, "apiToken "+goodToken.text))
@@ -360,7 +366,7 @@ func TestBearerCanBeAcceptedBesideAndTheChallengeNamesWhatWasPresented(t *testin
 }
 
 func TestBearerCanBeTheOnlyScheme(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.Scheme, c.AcceptBearer = "bearer", true })
+	g := newRig(t, accepting(apitoken.Scheme("bearer")))
 	a, s := g.ask(t, newRequest("/", "Bearer "+goodToken.text))
 	mustAccept(t, a, s, goodToken.id)
 	a, s = g.ask(t, newRequest("/", "apiToken "+goodToken.text))
@@ -373,12 +379,12 @@ func TestBearerCanBeTheOnlyScheme(t *testing.T) {
 func TestEveryParameterThatNewAcceptsIsComparedDecoded(t *testing.T) {
 	for _, name := range []string{"api_key", "api-key", "api.key", "api~key", "k", "*", "api+key", "api%20key", "%61", "a&b", "#"} {
 		t.Run(name, func(t *testing.T) {
-			_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: newRig(t).store, Parameter: name})
+			_, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: newRig(t).store, Accept: []apitoken.Source{apitoken.QueryParameter(name)}})
 			if err != nil {
-				assert.ErrorContains(t, err, "Config.Parameter")
+				assert.ErrorContains(t, err, "Config.Accept")
 				return
 			}
-			g := newRig(t, func(c *apitoken.Config) { c.Parameter = name })
+			g := newRig(t, accepting(apitoken.QueryParameter(name)))
 			for _, spelling := range []string{name, url.QueryEscape(name), everyByteEscaped(name)} {
 				r := newRequest("/?" + strings.ReplaceAll(spelling, "#", "%23") + "=" + goodToken.text)
 				named := r.URL.Query().Has(name)
@@ -424,6 +430,7 @@ func TestAQueryThatNamesTheParameterParsesIfNetURLSaysSo(t *testing.T) {
 
 // HideQueryToken stands before everything else, so anybody can make it work.
 func TestAHugeQueryCostsNoMoreMemoryThanItIsLong(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t)
 	const mib = 1 << 20
 	for _, c := range []struct {
@@ -492,7 +499,7 @@ func TestTheParameterIsTakenOutInTimeProportionalToTheQuery(t *testing.T) {
 // Some services take a token as the user name of Basic. We do not: the answer is
 // that of a request without a token, and the next handler may have its own Basic.
 func TestATokenAsUserNameOrPasswordOfBasicIsNoToken(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.AcceptBearer = true })
+	g := newRig(t, accepting(apitoken.Scheme("apiToken"), apitoken.Bearer(), apitoken.QueryParameter("apiToken")))
 	for _, both := range [][2]string{
 		{goodToken.text, ""}, {goodToken.text, "x"}, {goodToken.text, goodToken.text}, {"", goodToken.text}, {"apiToken", goodToken.text},
 	} {

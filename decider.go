@@ -87,7 +87,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	case c.fault != noFault:
 		f.credential = failed
 		return
-	case c.source == "":
+	case c.way == nil:
 		f.credential = no
 		return
 	}
@@ -130,6 +130,9 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		return
 	}
 	v.token = newToken(n)
+	if c.way.owner {
+		f.user = answerTo(c.user == v.token.Owner(), nil)
+	}
 	if which > 0 || n.Value.bound() {
 		v.token.x = &extra{secret: which}
 	}
@@ -200,8 +203,8 @@ func (d *decider) limit(ctx context.Context, tok *Token) (owner answer, powerles
 	if tok.x == nil {
 		tok.x = new(extra)
 	}
-	tok.x.perms, tok.x.limited = tok.entry().perms().and(perms), true
-	return yes, perms.empty(), nil
+	tok.x.perms, tok.x.limited = tok.entry().perms().And(perms), true
+	return yes, perms.Empty(), nil
 }
 
 // ownerAnswer reads the error of ownerPermissions: whether the owner exists, and

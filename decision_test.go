@@ -266,11 +266,6 @@ func (s *decisionServer) request(d *decision) (target string, fields []string) {
 // An asker asks a server and returns status and challenges.
 type asker func(target string, fields []string) (int, []string)
 
-// raceEnabled says that the race detector makes everything ten times slower. Then
-// the largest tables and texts are taken in part; the coverage gate runs all of
-// them, without it.
-var raceEnabled bool
-
 // decide goes through all points, those of each source on a server and a
 // connection of their own, all at the same time.
 func decide(t *testing.T, http2 bool, connect func(*decisionServer) asker) {
@@ -282,8 +277,8 @@ func decide(t *testing.T, http2 bool, connect func(*decisionServer) asker) {
 		statuses = make(map[int]int)
 	)
 	stride := 1
-	if raceEnabled {
-		stride = 7 // which none of the dimensions has as a factor
+	if apitoken.RaceEnabled {
+		stride = 61 // which none of the dimensions has as a factor
 	}
 	for _, source := range decisionSources {
 		s := newDecisionServer(t, http2)

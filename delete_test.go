@@ -1,7 +1,11 @@
 package apitoken_test
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -31,8 +35,9 @@ func TestAnAdministratorDeletesWhatAnAdministratorDeactivated(t *testing.T) {
 			var forbidden *apitoken.ForbiddenError
 			require.ErrorAs(t, g.As(ada).Delete(t.Context(), in.ID), &forbidden, "the owner")
 			assert.NoError(t, remove(in.ID), "%s, %s", deleting, name)
-			_, err = g.As(ada).Get(t.Context(), in.ID)
-			assert.ErrorIs(t, err, apitoken.ErrNotFound, "%s, %s", deleting, name)
+			in, err = g.As(ada).Get(t.Context(), in.ID)
+			require.NoError(t, err)
+			assert.Equal(t, deleting, in.DeletedBy, name)
 		}
 	}
 }
@@ -78,4 +83,82 @@ func importAnew(t *testing.T, rotations int) {
 	_, _ = owner.Import(t.Context(), again)
 	_, err = g.Check(newRequest("/", "apiToken "+text.Reveal()), apitoken.All(wireRead))
 	assert.ErrorIs(t, err, apitoken.ErrInvalidToken, "the administrator's word stands")
+}
+
+// An owner fills the store with no more than a thousand deleted tokens, and does not push
+// out what an administrator has deleted.
+func TestAnOwnerLeavesAThousandDeletedTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t)
+		admin := g.As(apitoken.Actor{User: "grace", Environment: "production", ManageOthers: true})
+		theirs, _ := g.generate(t)
+		require.NoError(t, admin.Delete(t.Context(), theirs.ID))
+		var ids []string
+		for range 1100 {
+			in, _ := g.generate(t)
+			ids = append(ids, in.ID)
+			require.NoError(t, g.As(ada).Delete(t.Context(), in.ID))
+			time.Sleep(time.Millisecond)
+		}
+		_, err := g.store.Get(t.Context(), ids[0])
+		assert.ErrorIs(t, err, apitoken.ErrNotFound, "purged when others were made")
+		_, err = admin.Purge(t.Context())
+		require.NoError(t, err)
+		for i, id := range ids {
+			_, err := g.store.Get(t.Context(), id)
+			require.Equal(t, i < 100, err != nil, "number %d: %v", i, err)
+		}
+		_, err = admin.Get(t.Context(), theirs.ID)
+		assert.NoError(t, err)
+	})
+}
+
+// A purge reads pages until there is none. A store that fails or lists in circles ends it.
+func TestAPurgeThatTheStoreFailsSaysSo(t *testing.T) {
+	for what, test := range map[string]struct{ list, remove bool }{"the list": {list: true}, "the removal": {remove: true}} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &purgeStore{}
+				g := newRig(t, func(c *apitoken.Config) { s.Store, c.Store, c.KeepDeleted = c.Store, s, time.Nanosecond })
+				admin := g.As(apitoken.Actor{User: "grace", Environment: "production", ManageOthers: true})
+				for range 2 {
+					in, _ := g.generate(t)
+					require.NoError(t, admin.Delete(t.Context(), in.ID))
+				}
+				time.Sleep(2 * time.Microsecond) // longer than they are kept
+				s.circles, s.fails = test.list, test.remove
+				n, err := admin.Purge(t.Context())
+				assert.ErrorIs(t, err, apitoken.ErrUnavailable)
+				assert.Zero(t, n)
+				s.circles, s.fails = false, false
+				n, err = admin.Purge(t.Context())
+				assert.NoError(t, err)
+				assert.Equal(t, 2, n)
+				_, err = g.As(apitoken.Actor{}).Purge(t.Context())
+				var forbidden *apitoken.ForbiddenError
+				assert.ErrorAs(t, err, &forbidden)
+			})
+		})
+	}
+}
+
+// A purgeStore lists the same page for ever, or removes nothing.
+type purgeStore struct {
+	apitoken.Store
+	circles, fails bool
+}
+
+func (s *purgeStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
+	if !s.circles {
+		return s.Store.List(ctx, q)
+	}
+	q.Limit, q.After = 1, nil
+	return s.Store.List(ctx, q)
+}
+
+func (s *purgeStore) Delete(ctx context.Context, id string) error {
+	if s.fails {
+		return errors.New("the disk is full")
+	}
+	return s.Store.Delete(ctx, id)
 }

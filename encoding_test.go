@@ -115,7 +115,7 @@ func TestARecordThatALaterVersionHasToJudgeIsRefusedWithAReasonOfItsOwn(t *testi
 		t.Run(name, func(t *testing.T) {
 			g := newRig(t, noCache)
 			rec := goodToken.record(wireRead)
-			rec.History = []apitoken.HistoryEntry{{By: "ada", Action: "generate"}}
+			rec.History = []apitoken.HistoryEntry{{By: "ada", Action: "update"}, {By: "ada", Action: "generate"}}
 			secret := apitoken.NewSecret(goodToken.text)
 			add(&rec, unknown(13, "odd"))
 			require.NoError(t, g.present(rec, secret))
@@ -149,4 +149,8 @@ func TestAMalformedUnknownFieldIsAnErrorOfTheStore(t *testing.T) {
 		rec.Unknown = malformed
 		require.ErrorIs(t, g.present(rec, secret), apitoken.ErrUnavailable)
 	}
+	rec := goodToken.record(wireRead)
+	rec.Unknown = "\x0d" // a tag, and no length
+	g = newRig(t, noCache)
+	require.ErrorIs(t, g.present(rec, apitoken.NewSecret(goodToken.text)), apitoken.ErrUnavailable, "also without keys")
 }

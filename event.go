@@ -22,6 +22,7 @@ const (
 	actionEndOverlap Action = "end_overlap"
 	actionReveal     Action = "reveal"
 	actionDelete     Action = "delete"
+	actionPurge      Action = "purge"
 	actionRekey      Action = "rekey"
 	actionWatch      Action = "watch"
 )
@@ -33,8 +34,8 @@ type Event struct {
 
 	// Action is "use" for a request, and else what a Manager was asked to do:
 	// "generate", "import", "update", "activate", "deactivate", "rotate",
-	// "end_overlap", "reveal", "delete"; or "rekey"; or "watch", when the store's
-	// feed of changes was lost.
+	// "end_overlap", "reveal", "delete", "purge"; or "rekey"; or "watch", when the
+	// store's feed of changes was lost.
 	Action Action
 
 	// Reason is why a request was refused; "" if it was accepted.

@@ -152,12 +152,12 @@ func ExampleManager_Import() {
 func ExampleManager_PreviewPolicy() {
 	auth, _ := newService(readDevices)
 	admin := auth.As(apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, ManageOthers: true})
-	preview, err := admin.PreviewPolicy(context.Background(), apitoken.Policy{MaxLifetime: 7 * 24 * time.Hour})
+	stopped, err := admin.PreviewPolicy(context.Background(), apitoken.Policy{MaxLifetime: 7 * 24 * time.Hour})
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(len(preview.Tokens), preview.Owners) // only tokens that are older than that already
-	// Output: 0 []
+	fmt.Println(len(stopped)) // only tokens that are older than that already
+	// Output: 0
 }
 
 // Keys are introduced, or replaced by newer ones. docs/operating.md has the steps.

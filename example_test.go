@@ -422,7 +422,7 @@ func ExampleManager_Rotate() {
 	call(h, "/", secret)
 
 	// Its new secret is in place: the old one need not live on.
-	if _, err := m.EndOverlap(ctx, tok.ID(), apitoken.KeepNew); err != nil {
+	if _, err := m.EndOverlap(ctx, tok.ID()); err != nil {
 		panic(err)
 	}
 	call(h, "/", old)
@@ -501,7 +501,7 @@ func ExampleLogEvents() {
 	mux.Handle("GET /devices", auth.Require(readDevices)(http.HandlerFunc(hello)))
 	call(mux, "/devices", apitoken.NewSecret("acme_nonsense"))
 	// Output:
-	// level=INFO msg="api token use refused" action=use pattern="GET /devices" token_source=header address=192.0.2.1 reason=unknown_token
+	// level=INFO msg="api token use refused" action=use pattern="GET /devices" token_source="Authorization: apiToken" address=192.0.2.1 reason=unknown_token
 	// 401 apiToken realm="api", error="invalid_token"
 }
 

@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/network"
 )
 
 // An Explanation says what would happen to a request and why.
@@ -40,38 +41,32 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	x := &Explanation{ExpiresAt: moment(m.a.decider.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
 	f := facts{life: &l, until: noTime, policy: m.a.decider.policy, blocked: m.a.blocks.Has(id)}
 	if from.IsValid() {
-		f.address = answerTo(inside(r.rec.Networks, from.Unmap()), nil)
+		f.address = answerTo(network.Inside(r.rec.Networks, from.Unmap()), nil)
 	}
 	effective := r.perms
 	owner, limited, err := m.a.application.ownerPermissions(ctx, r.rec.Environment, r.rec.Owner)
 	f.owner, x.Err = ownerAnswer(ctx, err)
 	if f.owner == yes {
 		if limited {
-			effective = r.perms.and(owner)
+			effective = r.perms.And(owner)
 			x.MissingFromOwner = requirement.missing(owner)
 		}
-		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.empty()), nil)
+		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.Empty()), nil)
 	}
 	f.now = m.a.clock.micros(m.a.clock.now())
 	against := evaluate(&f)
 	x.Reasons = against.all()
-	x.Effective = effective.list(m.a.config.Permissions)
+	x.Effective = m.a.config.Permissions.permissions(effective)
 	if len(x.Reasons) == 0 || requirement.match == matchAny && requirement.metBy(effective) {
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}
 	return x, nil
 }
 
-// A PolicyPreview says whom a policy would stop.
-type PolicyPreview struct {
-	Tokens []*TokenInfo // oldest first
-	Owners []string     // of these, sorted
-}
-
-// PreviewPolicy returns the tokens of the environment that could no longer be
-// used if p were in force, and can be used, or will be, as things are. It needs
+// PreviewPolicy returns the tokens of the environment, the oldest first, that could no
+// longer be used if p were in force, and can be used, or will be, as things are. It needs
 // ManageOthers and reads all tokens of the environment.
-func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, error) {
+func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (stopped []*TokenInfo, err error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
@@ -82,7 +77,6 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 		return nil, &FieldError{"policy", "is negative"}
 	}
 	now := m.a.clock.micros(m.a.clock.now())
-	preview := new(PolicyPreview)
 	stops := func(p Policy, r *row) bool {
 		l := r.rec.life()
 		reason := p.refuses(&l, now)
@@ -96,20 +90,16 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (*PolicyPreview, 
 		}
 		for _, r := range rows {
 			if r.wrong == nil && stops(p, r) && !stops(m.a.decider.policy, r) {
-				preview.Tokens = append(preview.Tokens, m.info(r))
-				preview.Owners = append(preview.Owners, r.rec.Owner)
+				stopped = append(stopped, m.info(r))
 			}
 		}
 		next := page.Next
 		if next == nil {
-			break
+			return stopped, nil
 		}
 		if q.After != nil && cmp.Or(next.Time.Compare(q.After.Time), cmp.Compare(next.ID, q.After.ID)) <= 0 {
 			return nil, unavailable(errors.New("apitoken: the store lists in circles"))
 		}
 		q.After = next
 	}
-	slices.Sort(preview.Owners)
-	preview.Owners = slices.Compact(preview.Owners)
-	return preview, nil
 }

@@ -130,6 +130,10 @@ func TestAFeedCountsFromItsResetOnAndNotAfterItsEnd(t *testing.T) {
 		stale("there was no Reset yet")
 		feed.Reset()
 		require.Zero(t, g.Stats().CacheEntries, "Reset forgets")
+		feed.CaughtUp(time.Now())
+		require.True(t, g.Stats().Feed)
+		feed.Reset()
+		require.False(t, g.Stats().Feed, "nothing is reported since")
 		s.end <- func() error { return errors.New("cut") }
 		synctest.Wait()
 		stale("Watch has returned")
@@ -145,7 +149,7 @@ func TestAFeedCountsFromItsResetOnAndNotAfterItsEnd(t *testing.T) {
 		next.CaughtUp(time.Now())
 		require.Equal(t, 204, g.get(goodToken.text))
 		require.Equal(t, calls, g.store.calls())
-		require.EqualValues(t, 2, g.Stats().Resets)
+		require.EqualValues(t, 3, g.Stats().Resets)
 	})
 }
 

@@ -36,6 +36,15 @@ var (
 	wireReportsAd = wire.Define("reports:admin", "Change reports")
 )
 
+// hasNoRaces skips a test that does much, one thing after the other, where the race
+// detector would watch it.
+func hasNoRaces(t *testing.T) {
+	t.Helper()
+	if apitoken.RaceEnabled {
+		t.Skip("one thing after the other, which has no races")
+	}
+}
+
 // A minted is a token, made of the published grammar alone and not by the code
 // under test.
 type minted struct{ id, secret, text string }

@@ -34,15 +34,14 @@ func FuzzChallenge(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, scheme, realm string, which uint8) {
-		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &wire, Store: wireStore, Scheme: scheme, Realm: realm})
+		auth, err := apitoken.New(apitoken.Config{
+			Prefix: "acme", Permissions: &wire, Store: wireStore, Realm: realm, Accept: []apitoken.Source{apitoken.Scheme(scheme), apitoken.QueryParameter("apiToken")},
+		})
 		if err != nil {
-			require.Regexp(t, `Config\.(Scheme|Realm)`, err.Error())
+			require.Regexp(t, `Config\.(Accept|Realm)`, err.Error())
 			return
 		}
 		defer auth.Close()
-		if scheme == "" {
-			scheme = "apiToken"
-		}
 		if realm == "" {
 			realm = "api"
 		}
@@ -332,17 +331,23 @@ var oraclePrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 // FuzzConfig gives configurations: New names a field of each that it does not
 // take, and what it takes refuses and accepts as it should.
 func FuzzConfig(f *testing.F) {
-	f.Add("acme", "", "", "", int64(0), int64(0), int64(0), 0, 0, 0, byte(0))
+	f.Add("acme", "apiToken", "apiToken", "", int64(0), int64(0), int64(0), 0, 0, 0, byte(0))
 	f.Add("a_b", "Bearer", "k", "r", int64(time.Second), int64(time.Hour), int64(time.Hour), 1, 22, 512, byte(0xff))
 	f.Add("", " ", "a b", "\x00", int64(-1), int64(-1), int64(1), -1, 21, 513, byte(0x55))
 	f.Add("acme_", "api:token", "apiToken&", `"\`, int64(1), int64(1), int64(time.Hour-1), math.MaxInt>>22, 22, 22, byte(2))
 	f.Add("ACME", "\u212a", "%61", "\u00e9", int64(1)<<62, int64(1)<<62, int64(1)<<62, math.MaxInt, math.MaxInt, math.MaxInt, byte(4))
 	f.Fuzz(func(t *testing.T, prefix, scheme, parameter, realm string, timeout, lifetime, idle int64, lookups, minLen, maxLen int, flags byte) {
 		c := apitoken.Config{
-			Prefix: prefix, Permissions: &wire, Store: wireStore, Scheme: scheme, Parameter: parameter, Realm: realm,
+			Prefix: prefix, Permissions: &wire, Store: wireStore, Realm: realm,
+			Accept: []apitoken.Source{apitoken.Scheme(scheme)}, AcceptFirst: flags&16 != 0,
 			StoreTimeout: time.Duration(timeout), OwnerTimeout: time.Duration(timeout), MaxLifetime: time.Duration(lifetime), MaxIdle: time.Duration(idle),
 			MaxConcurrentLookups: lookups, ForeignTokens: apitoken.ForeignTokens{MinLen: minLen, MaxLen: maxLen},
-			NoQueryToken: flags&1 != 0, AcceptBearer: flags&2 != 0,
+		}
+		if flags&1 == 0 {
+			c.Accept = append(c.Accept, apitoken.QueryParameter(parameter))
+		}
+		if flags&2 != 0 && !strings.EqualFold(scheme, "Bearer") {
+			c.Accept = append(c.Accept, apitoken.Bearer())
 		}
 		if flags&4 != 0 {
 			c.IntegrityKeys = []apitoken.Key{{}}
@@ -366,12 +371,6 @@ func FuzzConfig(f *testing.F) {
 		require.LessOrEqual(t, len(prefix), 16)
 		require.GreaterOrEqual(t, lifetime, int64(0))
 		require.Zero(t, flags&12)
-		if scheme == "" {
-			scheme = "apiToken"
-		}
-		if parameter == "" {
-			parameter = "apiToken"
-		}
 		mine := mintFor(prefix, "good")
 		if prefix != "acme" {
 			mine.text = assemble(prefix, goodToken.id, goodToken.secret)

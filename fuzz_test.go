@@ -43,7 +43,7 @@ func oracle(fields []string, query string) presented {
 		if !oracleOurs.MatchString(field) {
 			continue
 		}
-		header.source = apitoken.InHeader
+		header.source = apitoken.Scheme("apiToken")
 		rest := field[len("apiToken"):]
 		header.text = oracleSpaces.ReplaceAllString(rest, "")
 		header.malformed = len(fields) > 1 || len(rest) > 1024 || !oracleSpaces.MatchString(rest) ||
@@ -60,7 +60,7 @@ func oracle(fields []string, query string) presented {
 	}
 	if named > 0 {
 		values, err := url.ParseQuery(query)
-		param.source, param.text = apitoken.InQuery, values.Get("apiToken")
+		param.source, param.text = apitoken.QueryParameter("apiToken"), values.Get("apiToken")
 		param.malformed = named > 1 || err != nil || !oracleText.MatchString(param.text) || len(param.text) > 512
 	}
 	switch {
@@ -69,7 +69,7 @@ func oracle(fields []string, query string) presented {
 	case header.source == "":
 		return param
 	}
-	return presented{source: apitoken.InHeader, malformed: true}
+	return presented{source: apitoken.Scheme("apiToken"), malformed: true}
 }
 
 // bare returns a request as a server would have made it of these bytes.

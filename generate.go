@@ -51,9 +51,17 @@ func (m *Manager) create(ctx context.Context, action Action, owner, id string, g
 	if err == nil {
 		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.rows.store.Create(ctx, after.rec) })
 	}
+	if err == ErrExists {
+		if r, e := m.look(ctx, id); e == nil && r.rec.Status == StatusDeleted {
+			err = &ForbiddenError{Rule: "the token was deleted, and cannot be imported again until that is purged"}
+		}
+	}
 	m.observe(ctx, ev, err)
 	if err != nil {
 		return nil, err
+	}
+	if m.a.made.Add(1)%purgeEvery == 0 {
+		_, _ = m.purge(ctx, owner) // if it fails, a later one makes up for it
 	}
 	return m.info(after), nil
 }
@@ -132,8 +140,8 @@ func (i ImportParams) Format(f fmt.State, _ rune) {
 func (i ImportParams) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(i)), nil }
 
 // Import adds a token that an earlier system has issued, and which keeps
-// working as it is; the same one again is ErrExists. Config.ForeignTokens must
-// be on. [Manager.Rotate] replaces it by a generated one with the same ID.
+// working as it is; the same one again is ErrExists, and a ForbiddenError after it was
+// deleted, until it is purged (see Config.KeepDeleted). Config.ForeignTokens must be on. [Manager.Rotate] replaces it by a generated one with the same ID.
 // docs/moving-in.md has more, and manage/cli imports from CSV.
 func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error) {
 	if err := m.authorize(); err != nil {

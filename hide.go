@@ -1,8 +1,8 @@
 package apitoken
 
 import (
+	"maps"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/apitoken-go/apitoken/internal/rawquery"
@@ -24,11 +24,11 @@ func (c *movedContext) Value(key any) any {
 	return c.tokenContext.Value(key)
 }
 
-// WithoutQueryToken returns the request without the query parameter: it is taken out of
-// URL, RequestURI and, if that was parsed, Form, and remembered in the context,
+// WithoutQueryToken returns the request without the query parameters of Config.Accept: they are taken out of
+// URL, RequestURI and, if that was parsed, Form, and the token is remembered in the context,
 // where Check and the middleware of the same Authority find it. Of any other token
 // of ours in the query, under a misspelt name for instance, only the display ID is
-// left in URL and RequestURI, also with Config.NoQueryToken. r is not changed, and
+// left in URL and RequestURI, also where Config.Accept has no parameter. r is not changed, and
 // returned as it is if there is nothing to take out.
 func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
 	if !a.ready() {
@@ -57,15 +57,14 @@ func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
 // unless that is zero: with one copy of the request for both. c is what is in the query,
 // if that is known.
 func (p *credentials) without(r *http.Request, tok Token, c *rawCredential) *http.Request {
-	if p.parameter == "" {
+	if len(p.names) == 0 {
 		return r
 	}
-	name := p.parameter
 	begin := strings.IndexByte(r.RequestURI, '?') + 1
 	if begin == 0 {
 		begin = len(r.RequestURI)
 	}
-	uri := rawquery.Without(r.RequestURI, begin, name)
+	uri := rawquery.Without(r.RequestURI, begin, p.names)
 	if len(uri) == begin && uri != r.RequestURI { // nothing but the question mark is left
 		uri = uri[:begin-1]
 	}
@@ -73,7 +72,7 @@ func (p *credentials) without(r *http.Request, tok Token, c *rawCredential) *htt
 	if r.RequestURI[begin:] == r.URL.RawQuery {
 		query = uri[min(begin, len(uri)):]
 	} else {
-		query = rawquery.Without(r.URL.RawQuery, 0, name)
+		query = rawquery.Without(r.URL.RawQuery, 0, p.names)
 	}
 	if uri == r.RequestURI && query == r.URL.RawQuery {
 		if tok.IsZero() {
@@ -93,16 +92,14 @@ func (p *credentials) without(r *http.Request, tok Token, c *rawCredential) *htt
 	u := *r.URL
 	u.RawQuery, u.ForceQuery = query, false
 	clean.URL, clean.RequestURI = &u, uri
-	if _, parsed := r.Form[name]; parsed {
-		form := make(url.Values, len(r.Form))
-		for k, v := range r.Form {
-			form[k] = v
+	if r.Form != nil {
+		clean.Form = maps.Clone(r.Form)
+		for _, name := range p.names {
+			delete(clean.Form, name)
+			if body, ok := r.PostForm[name]; ok {
+				clean.Form[name] = body
+			}
 		}
-		delete(form, name)
-		if body, ok := r.PostForm[name]; ok {
-			form[name] = body
-		}
-		clean.Form = form
 	}
 	return clean
 }

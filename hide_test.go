@@ -55,7 +55,11 @@ func TestHideQueryTokenLeavesOfAnyTokenInTheQueryItsDisplayIDOnly(t *testing.T) 
 		{"the parameter too", "apiToken=" + text + "&apitoken=" + text, "apitoken=" + display},
 	} {
 		for _, off := range []bool{false, true} {
-			g := newRig(t, func(c *apitoken.Config) { c.NoQueryToken = off })
+			g := newRig(t, func(c *apitoken.Config) {
+				if off {
+					c.Accept = []apitoken.Source{apitoken.Bearer()}
+				}
+			})
 			want := c.want
 			if c.name == "the parameter too" && off {
 				want = "apiToken=" + display + "&" + want
@@ -79,6 +83,7 @@ func TestHideQueryTokenLeavesOfAnyTokenInTheQueryItsDisplayIDOnly(t *testing.T) 
 }
 
 func TestLookingForTokensCostsNoMoreThanTheQueryIsLong(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t)
 	const mib = 1 << 20
 	for _, part := range []string{"a", "%", "acme_", "acme%5f", "acme_" + strings.Repeat("0", 66)} {

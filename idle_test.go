@@ -26,7 +26,7 @@ func TestATokenThatLooksIdleInMemoryIsReadAnew(t *testing.T) {
 		rec, err := store.Get(t.Context(), in.ID)
 		require.NoError(t, err)
 		require.NoError(t, store.Touch(t.Context(), []apitoken.Use{
-			{ID: in.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader, At: time.Now()},
+			{ID: in.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.Scheme("apiToken"), At: time.Now()},
 		}))
 		time.Sleep(time.Hour + time.Minute)
 		before := g.Stats()

@@ -45,13 +45,14 @@ type canaries struct {
 	mu sync.Mutex
 	of map[string]string // a form of it to what it is
 
+	values map[string]bool     // those whose forms are known
 	starts map[string][]string // how forms begin to those forms
 }
 
 const canaryStart = 8 // bytes; no form is shorter
 
 func newCanaries(t testing.TB) *canaries {
-	return &canaries{t: t, of: make(map[string]string), starts: make(map[string][]string)}
+	return &canaries{t: t, of: make(map[string]string), values: make(map[string]bool), starts: make(map[string][]string)}
 }
 
 // add takes parts of a value in the encodings that fmt, encoding/json and
@@ -59,6 +60,10 @@ func newCanaries(t testing.TB) *canaries {
 func (c *canaries) add(what, value string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.values[value] {
+		return
+	}
+	c.values[value] = true
 	const part = 9 // bytes; three of them are whole characters of base64
 	for i := 0; i+part <= len(value); i += part {
 		b := []byte(value[i : i+part])
@@ -95,6 +100,9 @@ func (c *canaries) records(store apitoken.Scanner) {
 	recs, err := store.Scan(context.Background(), "", 1000)
 	require.NoError(c.t, err)
 	for _, rec := range recs {
+		if rec.Status == apitoken.StatusDeleted {
+			continue // its digest is of zeros
+		}
 		for _, s := range rec.Secrets {
 			c.add("a digest of "+rec.ID, string(s.Digest))
 			c.add("an encrypted secret of "+rec.ID, string(s.Ciphertext))
@@ -322,7 +330,7 @@ func newLeakWorld(t *testing.T) *leakWorld {
 	}
 	w.config = apitoken.Config{
 		Prefix: "acme", Permissions: &wire, Store: w.store, IntegrityKeys: []apitoken.Key{rowKey}, EncryptionKeys: []apitoken.Key{encryptionKey},
-		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, AcceptBearer: true,
+		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, Accept: []apitoken.Source{apitoken.Scheme("apiToken"), apitoken.Bearer(), apitoken.QueryParameter("apiToken")}, KeepDeleted: time.Nanosecond,
 		Observe: observe,
 		Audit: func(_ context.Context, ev apitoken.Event) error {
 			w.show("what the audit is asked about "+string(ev.Action), ev)
@@ -447,12 +455,18 @@ func operateAndLook(t *testing.T) {
 	round := func(fault string, writes bool) {
 		w.store.set(nil, false)
 		victim, _ := new30("victim")
+		buried, _ := new30("buried")
+		err := m.Delete(ctx, buried.ID)
+		keep("delete", nil, nothing, err)
+		time.Sleep(time.Microsecond) // for longer than it is kept
 		w.store.set(faults[fault], writes)
 		again, err := apitoken.New(w.config)
 		keep("New", again, nothing, err)
 		again.Close()
 		err = m.Delete(ctx, victim.ID)
 		keep("delete", nil, nothing, err)
+		_, err = w.auth.As(apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true}).Purge(ctx)
+		keep("purge", nil, nothing, err)
 		got, err := m.Get(ctx, in.ID)
 		keep("get", got, nothing, err)
 		list, err := m.List(ctx, apitoken.ListParams{Limit: 1, Text: "o"})
@@ -484,9 +498,9 @@ func operateAndLook(t *testing.T) {
 		keep("rotate meanwhile", got, shown, err)
 		shown, err = m.Reveal(ctx, in.ID)
 		keep("reveal", nil, shown, err)
-		got, err = m.EndOverlap(ctx, in.ID, apitoken.KeepOld)
+		got, err = m.UndoRotation(ctx, in.ID)
 		keep("end overlap", got, nothing, err)
-		got, err = m.EndOverlap(ctx, in.ID, apitoken.KeepNew)
+		got, err = m.EndOverlap(ctx, in.ID)
 		keep("end overlap again", got, nothing, err)
 		x, err := m.Explain(ctx, in.ID, apitoken.All(wireWrite), netip.Addr{})
 		keep("explain", x, nothing, err)
@@ -516,8 +530,8 @@ func operateAndLook(t *testing.T) {
 		done, err := m.Bulk(ctx, apitoken.BulkParams{Action: "deactivate", IDs: []string{in.ID, other.ID, "x"}})
 		keep("bulk", done, nothing, err)
 		admin := w.auth.As(apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true})
-		preview, err := admin.PreviewPolicy(ctx, apitoken.Policy{MaxLifetime: time.Nanosecond})
-		keep("preview", preview, nothing, err)
+		stopped, err := admin.PreviewPolicy(ctx, apitoken.Policy{MaxLifetime: time.Nanosecond})
+		keep("preview", stopped, nothing, err)
 		shown, err = admin.Reveal(ctx, in.ID)
 		keep("reveal by an administrator", nil, shown, err)
 		progress, err := w.auth.Rekey(ctx, apitoken.RekeyParams{})

@@ -26,7 +26,7 @@ type ListParams struct {
 	Owner     string
 	AllOwners bool
 
-	Status     Status // "" for all
+	Status     Status // "" for all but deleted ones
 	Permission string // only tokens with this one assigned
 	Text       string // a prefix of the ID, the owner, or a word of the name (not normalized: NFC does not find NFD), or a whole token
 
@@ -41,7 +41,7 @@ type ListParams struct {
 type TokenPage struct {
 	Tokens []*TokenInfo
 	Next   string // the Cursor of the next page, "" at the end
-	Count  int    // how many there are in all, up to MaxCount
+	Count  int    // how many there are in all, up to 1,000
 	More   bool   // there are more than Count
 }
 
@@ -103,7 +103,7 @@ func (m *Manager) searchText(ctx context.Context, text string) string {
 	text = strings.TrimSpace(text)
 	// Tokens of an earlier system can look like names, so the store decides.
 	if id, ok := m.a.IDOf(NewSecret(text)); ok {
-		if _, err := m.visible(ctx, id); err == nil {
+		if _, err := m.look(ctx, id); err == nil {
 			return id
 		}
 	}
@@ -130,9 +130,9 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		}
 	}
 	switch l.Status {
-	case "", StatusActive, StatusInactive, StatusExpired, StatusPending:
+	case "", StatusActive, StatusInactive, StatusExpired, StatusPending, StatusDeleted:
 	default:
-		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired or pending", l.Status)}
+		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired, pending or deleted", l.Status)}
 	}
 	order := cmp.Or(l.Order, ByName)
 	switch order {
@@ -144,7 +144,7 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		return Query{}, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
 	}
 	q := Query{
-		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.decider.policy, At: moment(m.a.clock.micros(m.a.clock.now())),
+		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.decider.policy, At: m.judged(),
 		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
 		Limit: cmp.Or(l.Limit, defaultLimit),
 	}
@@ -236,6 +236,8 @@ type TokenInfo struct {
 	Status        Status // at the moment it was read, under the policy of the Config
 	DeactivatedAt time.Time
 	DeactivatedBy string
+	DeletedAt     time.Time
+	DeletedBy     string
 
 	CreatedAt time.Time
 	CreatedBy string
@@ -244,9 +246,12 @@ type TokenInfo struct {
 	NotBefore time.Time // zero: valid from the start
 	Networks  []netip.Prefix
 
-	DisplayID  string    // how the text of the token begins, "" for a foreign one
-	Revealable bool      // Manager.Reveal can show it to its owner
-	Rotation   *Rotation // nil unless an old secret is still valid
+	DisplayID  string // how the text of the token begins, "" for a foreign one
+	Revealable bool   // Manager.Reveal can show it to its owner
+
+	// Of the secret that a rotation replaced, while it is still valid; otherwise zero.
+	OldValidUntil time.Time
+	OldLastUsedAt time.Time // zero: not used, or not recorded
 
 	UseRecorded bool      // whether the store records when tokens are used
 	LastUses    []LastUse // by secret and source, the newest first
@@ -270,6 +275,9 @@ func (in *TokenInfo) LastUsed() LastUse {
 	return in.LastUses[0]
 }
 
+// Rotating reports whether the token was rotated and its old secret is still valid.
+func (in *TokenInfo) Rotating() bool { return !in.OldValidUntil.IsZero() }
+
 // claims are what a record says that nobody can vouch for, so that people find it.
 func claims(r *row) *TokenInfo {
 	in := &TokenInfo{
@@ -287,13 +295,14 @@ func (m *Manager) info(r *row) *TokenInfo {
 	if r.wrong != nil {
 		return claims(r)
 	}
-	rec, now := r.rec.clone(), moment(m.a.clock.micros(m.a.clock.now())) // the clock of requests
+	rec, now := r.rec.clone(), m.judged()
 	newest := rec.Secrets[0]
 	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
 		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
 		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
+		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
@@ -302,12 +311,12 @@ func (m *Manager) info(r *row) *TokenInfo {
 		in.DisplayID = m.a.decider.grammar.DisplayID(rec.ID)
 	}
 	if rec.rotating(now) {
-		in.Rotation = &Rotation{OldValidUntil: rec.Secrets[1].ValidUntil}
+		in.OldValidUntil = rec.Secrets[1].ValidUntil
 	}
 	for _, u := range rec.Uses {
-		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Source, !bytes.Equal(u.Digest, newest.Digest)})
-		if in.Rotation != nil && bytes.Equal(u.Digest, rec.Secrets[1].Digest) && u.At.After(in.Rotation.OldLastUsedAt) {
-			in.Rotation.OldLastUsedAt = u.At
+		in.LastUses = append(in.LastUses, LastUse{u.At, u.Address, u.Source, rec.Status != StatusDeleted && !bytes.Equal(u.Digest, newest.Digest)})
+		if in.Rotating() && bytes.Equal(u.Digest, rec.Secrets[1].Digest) && u.At.After(in.OldLastUsedAt) {
+			in.OldLastUsedAt = u.At
 		}
 	}
 	slices.SortStableFunc(in.LastUses, func(a, b LastUse) int { return b.At.Compare(a.At) })

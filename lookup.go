@@ -125,5 +125,8 @@ func (r *reader) read(ctx context.Context, id string, at cache.Instant) (*node, 
 	if err != nil {
 		return nil, err
 	}
+	if rec.ID == id && rec.Status == StatusDeleted { // not even checked, so that it takes as long as an unknown one
+		return nil, ErrNotFound
+	}
 	return r.entry(id, &rec, at)
 }

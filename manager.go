@@ -61,8 +61,8 @@ type Manager struct {
 // request. What the actor may do is checked by its methods.
 func (a *Authority) As(actor Actor) *Manager { return &Manager{a: a, actor: actor} }
 
-// Get returns a token. One that the actor may not see is [ErrNotFound], as one that
-// does not exist.
+// Get returns a token, also a deleted one for Config.KeepDeleted. One that the actor may
+// not see is [ErrNotFound], as one that does not exist.
 func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 	r, err := m.look(ctx, id)
 	if err != nil {
@@ -71,13 +71,19 @@ func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 	return m.info(r), nil
 }
 
-// visible is look for who needs a record that can be trusted.
+// visible is look for who needs a record that can be trusted, of a token that was not
+// deleted.
 func (m *Manager) visible(ctx context.Context, id string) (*row, error) {
 	r, err := m.look(ctx, id)
-	if err == nil && r.wrong != nil {
+	switch {
+	case err != nil:
+		return nil, err
+	case r.wrong != nil:
 		return nil, damaged(r.wrong)
+	case r.rec.Status == StatusDeleted:
+		return nil, ErrNotFound
 	}
-	return r, err
+	return r, nil
 }
 
 // look reads a token if the actor may see it; else it is ErrNotFound.
@@ -89,9 +95,11 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 		return nil, ErrNotFound
 	}
 	e, err := bulkhead.Call(ctx, m.lane().store, func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, id) })
+	if errors.Is(err, ErrNotFound) || err == nil && e.rec.Status == StatusDeleted {
+		m.a.rows.cache.Invalidate(id)
+	}
 	switch {
 	case errors.Is(err, ErrNotFound):
-		m.a.rows.cache.Invalidate(id)
 		return nil, ErrNotFound
 	case err != nil:
 		return nil, unavailable(err)

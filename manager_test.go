@@ -55,7 +55,7 @@ func TestATokenThatIsGivenForAnIDIsNotRepeated(t *testing.T) {
 	check("Update", err)
 	_, _, err = m.Rotate(t.Context(), id, 0, "")
 	check("Rotate", err)
-	_, err = m.EndOverlap(t.Context(), id, apitoken.KeepNew)
+	_, err = m.EndOverlap(t.Context(), id)
 	check("EndOverlap", err)
 	_, err = m.Reveal(t.Context(), id)
 	check("Reveal", err)
@@ -82,7 +82,7 @@ func TestWhatIsUnavailableIsNoOtherNamedError(t *testing.T) {
 }
 
 type circularStore struct {
-	apitoken.Store
+	*memory.Store
 	all   []apitoken.Record
 	calls int
 }

@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
+	"github.com/apitoken-go/apitoken/internal/bitset"
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
@@ -24,23 +27,50 @@ func (a *Authority) Require(p Permission, more ...Permission) func(http.Handler)
 // meets the requirement: [All] of some permissions, [Any] of them, or [AnyToken]. It
 // panics on a requirement that no token can meet.
 func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handler {
+	return a.guard(requirement, nil)
+}
+
+// GuardOr is Guard for handlers that another login opens as well, such as a session or a
+// JWT: requests that present no token go to what other makes of the handler, and are neither
+// counted nor told to the observer here. A token that is refused is no way to the other login.
+// Where other returns the handler as it is, a token is optional.
+func (a *Authority) GuardOr(requirement Requirement, other func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+	if other == nil {
+		panic("apitoken: " + caller() + ": GuardOr without another login")
+	}
+	return a.guard(requirement, other)
+}
+
+// guard is Guard without another login, else GuardOr.
+func (a *Authority) guard(requirement Requirement, other func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	a.bind(&requirement)
 	return func(next http.Handler) http.Handler {
 		if next == nil {
 			panic("apitoken: " + caller() + ": a nil handler cannot be guarded")
 		}
+		var others http.Handler
+		if other != nil {
+			if others = other(next); others == nil {
+				panic("apitoken: " + caller() + ": the other login returned no handler")
+			}
+		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if others != nil && a.ready() && !a.HasCredential(r) {
+				a.credentials.varies(w.Header(), new([1]string))
+				others.ServeHTTP(w, r)
+				return
+			}
 			q := request{http: r, requirement: &requirement}
 			tok, refusal := a.check(&q)
 			if refusal != nil {
 				a.Refuse(w, r, refusal)
 				return
 			}
-			if q.raw.source == InQuery {
+			if q.raw.query {
 				r = a.cleared(w, &q, tok)
 			} else {
 				c := &tokenContext{Context: r.Context(), token: tok}
-				varies(w.Header(), &c.vary)
+				a.credentials.varies(w.Header(), &c.vary)
 				r = r.WithContext(c)
 			}
 			next.ServeHTTP(w, r)
@@ -64,10 +94,10 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 			a.Refuse(w, r, refusal)
 			return
 		}
-		if q.raw.source == InQuery {
+		if q.raw.query {
 			r = a.cleared(w, &q, Token{})
 		} else {
-			varies(w.Header(), new([1]string))
+			a.credentials.varies(w.Header(), new([1]string))
 		}
 		h(w, r, tok)
 	})
@@ -92,21 +122,25 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	h := w.Header()
 	h["Cache-Control"] = values[0:1:1]
 	h["Referrer-Policy"] = values[1:2:2]
-	varies(h, (*[1]string)(values[2:]))
-	return a.credentials.without(q.http, tok, &q.raw)
+	a.credentials.varies(h, (*[1]string)(values[2:]))
+	var found *rawCredential
+	if q.raw.inQuery() {
+		found = &q.raw
+	}
+	return a.credentials.without(q.http, tok, found)
 }
 
 // varies says that an answer depends on the token, before the handler, which can
 // add to it or replace it. Otherwise a cache that keeps answers to requests with a
 // token (nginx does, RFC 9111 section 3.5 forbids it) gives them to requests without
 // one. The value is in the memory given, which is of this answer alone.
-func varies(h http.Header, memory *[1]string) {
-	const field = "Authorization"
-	if others := h["Vary"]; len(others) == 0 {
-		memory[0] = field
+func (p *credentials) varies(h http.Header, memory *[1]string) {
+	if others := h["Vary"]; p.vary == "" {
+	} else if len(others) == 0 {
+		memory[0] = p.vary
 		h["Vary"] = memory[:]
-	} else if !slices.Contains(others, field) {
-		h["Vary"] = append(slices.Clip(others), field)
+	} else if !slices.Contains(others, p.vary) {
+		h["Vary"] = append(slices.Clip(others), p.vary)
 	}
 }
 
@@ -137,7 +171,7 @@ func (a *Authority) HasCredential(r *http.Request) bool {
 	if a.ready() {
 		a.credentials.read(r, &c)
 	}
-	return c.source != ""
+	return c.way != nil
 }
 
 // Credential is a token that did not come by [http.Request], for
@@ -153,8 +187,12 @@ type Credential struct {
 	// are refused without it.
 	Address netip.Addr
 
-	// Source is recorded with the use of the token; "" means Direct.
+	// Source is recorded with the use of the token, if it is one of Config.Accept; else
+	// Direct is.
 	Source Source
+
+	// Pattern is that of the route, for events.
+	Pattern string
 }
 
 // Verify decides about a token that came by another way than an HTTP request:
@@ -164,12 +202,9 @@ func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requir
 	if !a.ready() {
 		return Token{}, refusedUnavailable
 	}
-	if p.Source != InHeader && p.Source != InQuery {
-		p.Source = Direct
-	}
 	q := request{ctx: ctx, credential: &p, requirement: &requirement}
 	if text := p.Secret.Reveal(); text != "" {
-		q.raw.source = p.Source
+		q.raw.way = a.credentials.label(p.Source)
 		a.credentials.take(&q.raw, text, faultNoToken)
 	}
 	tok, refusal := a.judge(&q)
@@ -190,7 +225,7 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 	}
 	q := &request{ctx: ctx, requirement: &requirement, credential: &Credential{Environment: tok.Environment()}}
 	if !tok.IsZero() {
-		q.raw.source = Direct
+		q.raw.way = &direct
 		s := tok.entry().secret(tok.secret())
 		q.again = &s
 		if tok.x != nil {
@@ -213,6 +248,12 @@ func FromContext(ctx context.Context) (Token, bool) {
 		return Token{}, false
 	}
 	return c.token, true
+}
+
+// NewContext returns a context in which [FromContext] finds a token: for code that calls
+// [Authority.Check] or [Authority.Verify] by itself.
+func NewContext(ctx context.Context, tok Token) context.Context {
+	return &tokenContext{Context: ctx, token: tok}
 }
 
 type tokenKey struct{}
@@ -243,7 +284,7 @@ func (a *Authority) check(q *request) (Token, *Refusal) {
 
 // judge decides, tells the observer, and returns the token or a refusal.
 func (a *Authority) judge(q *request) (Token, *Refusal) {
-	if c := &q.raw; q.requirement.headerOnly && c.source == InQuery && c.fault == noFault {
+	if c := &q.raw; q.requirement.headerOnly && c.inQuery() && c.fault == noFault {
 		c.fault = faultHeaderOnly
 	}
 	if a.config.Observe != nil {
@@ -255,7 +296,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if a.config.Observe != nil {
 		ev := Event{
 			Time: v.at, Action: actionUse, Reason: v.reason,
-			TokenID: v.id, Source: q.raw.source,
+			TokenID: v.id, Source: q.raw.source(),
 		}
 		if v.reason == ErrUnavailable || v.reason == errNewerRecord || v.reason == errCanceled {
 			ev.Err = v.err
@@ -265,6 +306,8 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		}
 		if q.http != nil {
 			ev.Pattern = q.http.Pattern
+		} else {
+			ev.Pattern = q.credential.Pattern
 		}
 		ev.Address, _ = a.application.address(q)
 		if reason == ErrMissingPermission {
@@ -274,20 +317,46 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			reason = ErrUnavailable
 		}
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && shouldRecord(v.token.node(), v.token.secret(), q.raw.source, v.at) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && shouldRecord(v.token.node(), v.token.secret(), q.raw.way.rank, v.at) {
 		e := v.token.entry()
 		addr, _ := a.application.address(q)
 		a.uses.Record(usage.Use{
-			ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.source.code(), At: v.at, Address: addr,
+			ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.way.rank, At: v.at, Address: addr,
 		})
 	}
 	if reason == "" {
 		return v.token, nil
 	}
 	a.refuser.counts.add(reason)
-	var set permSet
+	var set bitset.Set
 	if !v.token.IsZero() {
 		set = v.token.effective()
 	}
 	return Token{}, a.refuser.refusal(reason, &q.raw, q.requirement, set)
+}
+
+// newUsageWriter returns what records uses in a store.
+func newUsageWriter(store Toucher, accept []Source, timeout time.Duration) *usage.Writer {
+	sources := append([]Source{Direct}, accept...)
+	return usage.New(bulkhead.New("the store", timeout, 0), func(ctx context.Context, uses []usage.Use) error {
+		list := make([]Use, len(uses))
+		for i, u := range uses {
+			list[i] = Use{ID: u.ID, Digest: slices.Clone(u.Digest[:]), Source: sources[u.Source], At: u.At, Address: u.Address}
+		}
+		return store.Touch(ctx, list)
+	})
+}
+
+// useGrain is how exactly the moment of the last use is known.
+const useGrain = 5 // seconds
+
+// shouldRecord reports whether a use is to be recorded: it is the first of its five
+// seconds, or by another secret or source than the one before.
+func shouldRecord(n *node, secret int, source uint8, now time.Time) bool {
+	use := now.Unix()/useGrain<<4 | int64(secret)<<3 | int64(source)
+	if n.Mark.Load() == use { // only read, as a rule: writing would cost other cores their copy
+		return false
+	}
+	n.Mark.Store(use)
+	return true
 }

@@ -40,10 +40,10 @@ var (
 func TestATokenThatIsNotValidIs401(t *testing.T) {
 	g := newRig(t)
 	for _, c := range refusedTokens() {
-		for _, source := range []apitoken.Source{apitoken.InHeader, apitoken.InQuery} {
+		for _, source := range []apitoken.Source{apitoken.Scheme("apiToken"), apitoken.QueryParameter("apiToken")} {
 			t.Run(c.name+" in the "+string(source), func(t *testing.T) {
 				r := newRequest("/", "apiToken "+c.text)
-				if source == apitoken.InQuery {
+				if source == apitoken.QueryParameter("apiToken") {
 					r = newRequest("/?apiToken=" + everyByteEscaped(c.text))
 				}
 				if c.from != "" {
@@ -273,7 +273,7 @@ func TestAGoodTokenReachesTheHandlerOnceWithTheToken(t *testing.T) {
 	assert.Empty(t, ev.Reason)
 	assert.Equal(t, goodToken.id, ev.TokenID)
 	assert.Equal(t, goodToken.id, ev.Token.ID())
-	assert.Equal(t, apitoken.InHeader, ev.Source)
+	assert.Equal(t, apitoken.Scheme("apiToken"), ev.Source)
 	assert.Equal(t, netip.MustParseAddr("192.0.2.9"), ev.Address)
 	assert.WithinDuration(t, time.Now(), ev.Time, time.Minute)
 	assert.Nil(t, ev.Missing)

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/spelling"
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
@@ -45,9 +47,6 @@ type permission struct {
 // maxUnknown bounds how many names Lookup makes suggestions for.
 const maxUnknown = 10
 
-// maxPermissionName is the longest name of a permission, in bytes.
-const maxPermissionName = 128
-
 // Define adds a permission. The name is 1 to 128 of A-Z, a-z, 0-9 and "._:/-",
 // and by custom group:action; the description tells users what it allows.
 //
@@ -55,7 +54,7 @@ const maxPermissionName = 128
 // defined already, the description is empty, or the catalog is closed.
 func (c *Catalog) Define(name, description string) Permission {
 	here := caller()
-	if !validPermissionName(name) {
+	if !grammar.ValidPermission(name) {
 		panic(fmt.Sprintf("apitoken: %s: permission name %q is not 1 to 128 of A-Z, a-z, 0-9 and ._:/-", here, name))
 	}
 	if err := text.Check(description, 1, maxDescription); err != nil {
@@ -92,11 +91,17 @@ func (c *Catalog) Lookup(names ...string) ([]Permission, error) {
 			unknown = append(unknown, name)
 		}
 	}
-	all := c.list
 	c.mu.Unlock() // as suggestions take time
 	if unknown != nil {
+		var known []string
+		for _, p := range c.All() {
+			known = append(known, p.Name())
+		}
 		for i, name := range unknown {
-			unknown[i] = fmt.Sprintf("%.140q%s", name, suggest(all, name))
+			unknown[i] = fmt.Sprintf("%.140q", name)
+			if near := spelling.Nearest(name, known); near != "" {
+				unknown[i] += fmt.Sprintf(" (did you mean %q?)", near)
+			}
 		}
 		return nil, &FieldError{"permissions", "unknown: " + strings.Join(unknown, ", ")}
 	}
@@ -124,13 +129,25 @@ func (c *Catalog) close(at string) {
 }
 
 // set returns those of the named permissions that the catalog has, once it is closed.
-func (c *Catalog) set(names []string) (set permSet) {
+func (c *Catalog) set(names []string) (set bitset.Set) {
 	for _, name := range names {
 		if p, ok := c.byName[name]; ok {
-			set.add(p)
+			set.Add(p.index)
 		}
 	}
 	return set
+}
+
+// permissions returns the permissions of a set in the order of the catalog, once it is
+// closed.
+func (c *Catalog) permissions(set bitset.Set) []Permission {
+	perms := []Permission{}
+	for _, p := range c.list {
+		if set.Has(p.index) {
+			perms = append(perms, Permission{p})
+		}
+	}
+	return perms
 }
 
 // unknown returns the names that the catalog does not have, once it is closed.
@@ -142,60 +159,6 @@ func (c *Catalog) unknown(names []string) []string {
 		}
 	}
 	return unknown
-}
-
-// suggest returns ` (did you mean "x"?)` for a name close to a known one.
-func suggest(all []*permission, name string) string {
-	if len(name) > maxPermissionName {
-		return ""
-	}
-	best, bestDistance := "", 1+max(1, len(name)/4)
-	for _, p := range all {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(p.name)); d < bestDistance {
-			best, bestDistance = p.name, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
-}
-
-// editDistance counts the insertions, deletions, substitutions and swaps of
-// neighbours that turn a into b (optimal string alignment).
-func editDistance(a, b string) int {
-	var before, last []int
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before, last, row = last, row, make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			row[j+1] = min(last[j]+cost, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-	}
-	return row[len(b)]
-}
-
-func validPermissionName(name string) bool {
-	if name == "" || len(name) > maxPermissionName {
-		return false
-	}
-	for i := range len(name) {
-		if c := name[i]; !grammar.IsAlnum(c) && strings.IndexByte("._:/-", c) < 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // Name returns the name, "" for the zero Permission.
@@ -226,81 +189,13 @@ func (p Permission) Group() string {
 // String returns the name.
 func (p Permission) String() string { return p.Name() }
 
-// A permSet is a set of permissions of one catalog: bit i stands for the
-// permission with index i.
-type permSet struct {
-	low  uint64   // of the indexes 0 to 63
-	high []uint64 // of the others
-}
-
-func (s permSet) has(p *permission) bool {
-	word := s.low
-	if p.index >= 64 {
-		w := p.index/64 - 1
-		if w >= len(s.high) {
-			return false
-		}
-		word = s.high[w]
-	}
-	return word>>(uint(p.index)%64)&1 == 1
-}
-
-func (s *permSet) add(p *permission) {
-	word := &s.low
-	if w := p.index/64 - 1; w >= 0 {
-		for len(s.high) <= w {
-			s.high = append(s.high, 0)
-		}
-		word = &s.high[w]
-	}
-	*word |= 1 << (uint(p.index) % 64)
-}
-
-func (s permSet) empty() bool {
-	return s.low == 0 && !slices.ContainsFunc(s.high, func(w uint64) bool { return w != 0 })
-}
-
-// holds reports whether all permissions of t are in s.
-func (s permSet) holds(t permSet) bool {
-	if t.low&^s.low != 0 {
-		return false
-	}
-	for i, w := range t.high {
-		if i >= len(s.high) && w != 0 || i < len(s.high) && w&^s.high[i] != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// and returns the permissions that are in both sets.
-func (s permSet) and(t permSet) permSet {
-	both := permSet{s.low & t.low, slices.Clone(s.high[:min(len(s.high), len(t.high))])}
-	for i := range both.high {
-		both.high[i] &= t.high[i]
-	}
-	return both
-}
-
-// list returns the permissions of the set in the order of the catalog, which
-// must be closed.
-func (s permSet) list(c *Catalog) []Permission {
-	perms := []Permission{}
-	for _, p := range c.list {
-		if s.has(p) {
-			perms = append(perms, Permission{p})
-		}
-	}
-	return perms
-}
-
 // A Requirement says what a route asks of a token. The zero Requirement is met by no token.
 type Requirement struct {
 	match      match
 	perms      []Permission
 	headerOnly bool
 
-	set     permSet    // of perms
+	set     bitset.Set // of perms
 	catalog *Catalog   // of the first of perms; nil without any
 	stray   Permission // one of perms that is of another catalog
 
@@ -346,7 +241,7 @@ func newRequirement(m match, p Permission, more []Permission, at string) Require
 			continue
 		}
 		n.perms = append(n.perms, p)
-		n.set.add(p.p)
+		n.set.Add(p.p.index)
 		if n.catalog == nil {
 			n.catalog = p.p.catalog
 		} else if n.catalog != p.p.catalog {
@@ -357,22 +252,22 @@ func newRequirement(m match, p Permission, more []Permission, at string) Require
 }
 
 // metBy reports whether a token with these permissions meets n.
-func (n *Requirement) metBy(set permSet) bool {
+func (n *Requirement) metBy(set bitset.Set) bool {
 	switch n.match {
 	case matchAll:
-		return len(n.perms) > 0 && set.holds(n.set)
+		return len(n.perms) > 0 && set.Holds(n.set)
 	case matchAny:
-		return !set.and(n.set).empty()
+		return !set.And(n.set).Empty()
 	}
 	return n.match == matchToken
 }
 
 // missing returns the names that keep a token with these permissions from
 // meeting n: of an Any, all of its alternatives.
-func (n *Requirement) missing(set permSet) []string {
+func (n *Requirement) missing(set bitset.Set) []string {
 	var names []string
 	for _, p := range n.perms {
-		if !set.has(p.p) {
+		if !set.Has(p.p.index) {
 			names = append(names, p.p.name)
 		}
 	}

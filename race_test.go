@@ -1,5 +1,5 @@
 //go:build race
 
-package apitoken_test
+package apitoken
 
-func init() { raceEnabled = true }
+func init() { RaceEnabled = true }

@@ -27,6 +27,10 @@ const (
 	ErrMissingPermission Reason = "missing_permission"  // valid, but not enough; 403
 	ErrUnavailable       Reason = "unavailable"         // no decision was possible; 503
 
+	// errWrongUser is an ErrInvalidToken: the user name is not the owner of the token. See
+	// BasicOwnerPassword.
+	errWrongUser Reason = "wrong_user"
+
 	// errNewerRecord is an ErrUnavailable too: a later version of this package wrote in
 	// the record what has to be understood. Update this program.
 	errNewerRecord Reason = "newer_record"
@@ -49,6 +53,7 @@ var reasons = [...]struct {
 	{ErrMalformed, http.StatusBadRequest, false, "The request does not present an API token in a form that can be read."},
 	{ErrUnknownToken, http.StatusUnauthorized, true, "There is no such token."},
 	{ErrWrongSecret, http.StatusUnauthorized, true, "The secret is not the token's."},
+	{errWrongUser, http.StatusUnauthorized, true, "The user name is not the owner of the token."},
 	{ErrRetiredSecret, http.StatusUnauthorized, true, "The secret was replaced by rotating the token."},
 	{ErrEnvironment, http.StatusUnauthorized, true, "The token belongs to another environment."},
 	{ErrDeactivated, http.StatusUnauthorized, true, "The token is deactivated."},

@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -28,9 +29,14 @@ type Record struct {
 	Description string
 	Permissions []string // sorted, no name twice; may hold names the catalog has dropped
 
-	Status        Status // StatusActive or StatusInactive, nothing else
+	Status        Status // StatusActive, StatusInactive or StatusDeleted, nothing else
 	DeactivatedAt time.Time
 	DeactivatedBy string
+
+	// DeletedAt and DeletedBy are set with StatusDeleted: the record is a tombstone. Its one
+	// secret is empty, with a digest of 32 zero bytes.
+	DeletedAt time.Time
+	DeletedBy string
 
 	CreatedAt time.Time
 	CreatedBy string
@@ -107,6 +113,40 @@ func (r *Record) LastUsed() time.Time {
 	return last
 }
 
+// maxUses bounds Record.Uses: two secrets by the sources.
+const maxUses = 2 * (1 + maxSources)
+
+// AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
+// changed anything. A newer use of the same secret by the same source wins;
+// uses of a secret that r does not hold are ignored; what is left of earlier
+// secrets goes first when there are more than sixteen. The result is a fresh slice.
+func (r *Record) AddUse(u Use) bool {
+	known := func(u Use) bool {
+		return slices.ContainsFunc(r.Secrets, func(s SecretRecord) bool { return bytes.Equal(s.Digest, u.Digest) })
+	}
+	if u.ID != r.ID || !known(u) {
+		return false
+	}
+	uses := slices.Clone(r.Uses)
+	i := slices.IndexFunc(uses, func(o Use) bool { return bytes.Equal(o.Digest, u.Digest) && o.Source == u.Source })
+	switch {
+	case i < 0:
+		uses = append(uses, u)
+	case u.At.After(uses[i].At):
+		uses[i] = u
+	default:
+		return false
+	}
+	slices.SortStableFunc(uses, func(a, b Use) int {
+		if ka, kb := known(a), known(b); ka != kb {
+			return map[bool]int{true: -1, false: 1}[ka]
+		}
+		return b.At.Compare(a.At)
+	})
+	r.Uses = uses[:min(len(uses), maxUses)]
+	return true
+}
+
 // The canonical encoding of a record is a file format: it can grow, and what was
 // written once is read for ever.
 //
@@ -155,14 +195,14 @@ func (r *Record) LastUsed() time.Time {
 //	                22 networks
 //	                24 secrets
 //	                26 MAC key ID
+//	                34 deleted at
+//	                36 deleted by
 //	and reserved, without a use yet
 //	13 labels       28 resources
 //	15 created with 30 limit
 //	17 claimed notice
 //	                32 idle bound
 //	19 digests of retired secrets
-//	                34 deleted at
-//	                36 deleted by
 //	secret
 //	 1 idempotency key
 //	                 2 digest
@@ -216,6 +256,8 @@ func (r *Record) visit(c *tagged.Coder) {
 	}
 	c.Close(l)
 	c.Text(26, &r.MACKeyID)
+	c.Time(34, &r.DeletedAt)
+	c.Text(36, &r.DeletedBy)
 	c.Finish(f, &r.Unknown)
 }
 

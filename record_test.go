@@ -434,7 +434,7 @@ func TestAChangeDoesNotWriteIntoWhatTheStoreReturned(t *testing.T) {
 	shared.Owner, shared.Environment, shared.Permissions = "ada", "production", []string{"devices:read", "devices:write"}
 	shared.Status, shared.DeactivatedAt, shared.DeactivatedBy = apitoken.StatusActive, time.Time{}, ""
 	shared.Secrets[1].ValidUntil = farOff
-	shared.Uses = []apitoken.Use{{ID: shared.ID, Digest: shared.Secrets[0].Digest, Source: apitoken.InHeader, At: longAgo}}
+	shared.Uses = []apitoken.Use{{ID: shared.ID, Digest: shared.Secrets[0].Digest, Source: apitoken.Scheme("apiToken"), At: longAgo}}
 	before := shared
 	before.Permissions, before.Networks, before.Secrets = slices.Clone(shared.Permissions), slices.Clone(shared.Networks), slices.Clone(shared.Secrets)
 	before.History, before.Uses = slices.Clone(shared.History), slices.Clone(shared.Uses)
@@ -454,8 +454,8 @@ func TestAChangeDoesNotWriteIntoWhatTheStoreReturned(t *testing.T) {
 			return err
 		},
 		"deactivate": func() error { _, err := m.Deactivate(t.Context(), shared.ID); return err },
-		"keep old":   func() error { _, err := m.EndOverlap(t.Context(), shared.ID, apitoken.KeepOld); return err },
-		"keep new":   func() error { _, err := m.EndOverlap(t.Context(), shared.ID, apitoken.KeepNew); return err },
+		"keep old":   func() error { _, err := m.UndoRotation(t.Context(), shared.ID); return err },
+		"keep new":   func() error { _, err := m.EndOverlap(t.Context(), shared.ID); return err },
 	} {
 		require.ErrorIs(t, change(), apitoken.ErrNotFound, name) // the store below does not have it
 		require.Equal(t, before, shared, name)
@@ -541,35 +541,38 @@ func TestUsesAreMergedByTheNewest(t *testing.T) {
 	rec := apitoken.Record{ID: "id", Secrets: []apitoken.SecretRecord{{Digest: digest("new")}, {Digest: digest("old")}}}
 	assert.True(t, rec.LastUsed().IsZero())
 
-	require.True(t, rec.AddUse(use("new", apitoken.InHeader, 10)))
+	require.True(t, rec.AddUse(use("new", apitoken.Scheme("apiToken"), 10)))
 	require.Equal(t, at(10), rec.LastUsed())
 	before := rec.Uses
 	for name, u := range map[string]apitoken.Use{
-		"the same again":  use("new", apitoken.InHeader, 10),
-		"an older one":    use("new", apitoken.InHeader, 9),
-		"another secret":  use("other", apitoken.InHeader, 20),
-		"no secret":       {ID: "id", Source: apitoken.InHeader, At: at(20)},
-		"another token":   {ID: "other", Digest: digest("new"), Source: apitoken.InHeader, At: at(20)},
-		"another's token": {ID: "", Digest: digest("new"), Source: apitoken.InHeader, At: at(20)},
+		"the same again":  use("new", apitoken.Scheme("apiToken"), 10),
+		"an older one":    use("new", apitoken.Scheme("apiToken"), 9),
+		"another secret":  use("other", apitoken.Scheme("apiToken"), 20),
+		"no secret":       {ID: "id", Source: apitoken.Scheme("apiToken"), At: at(20)},
+		"another token":   {ID: "other", Digest: digest("new"), Source: apitoken.Scheme("apiToken"), At: at(20)},
+		"another's token": {ID: "", Digest: digest("new"), Source: apitoken.Scheme("apiToken"), At: at(20)},
 	} {
 		assert.False(t, rec.AddUse(u), name)
 		assert.Equal(t, before, rec.Uses, name)
 	}
-	newer := use("new", apitoken.InHeader, 11)
+	newer := use("new", apitoken.Scheme("apiToken"), 11)
 	newer.Address = netip.MustParseAddr("192.0.2.1")
 	require.True(t, rec.AddUse(newer))
 	assert.Equal(t, []apitoken.Use{newer}, rec.Uses)
-	assert.Equal(t, use("new", apitoken.InHeader, 10), before[0], "the slice from before is not touched")
+	assert.Equal(t, use("new", apitoken.Scheme("apiToken"), 10), before[0], "the slice from before is not touched")
 
-	for i, u := range []apitoken.Use{use("new", apitoken.InQuery, 1), use("new", apitoken.Direct, 2), use("old", apitoken.InHeader, 3), use("old", apitoken.InQuery, 4), use("old", apitoken.Direct, 5)} {
+	for i, u := range []apitoken.Use{use("new", apitoken.QueryParameter("apiToken"), 1), use("new", apitoken.Direct, 2), use("old", apitoken.Scheme("apiToken"), 3), use("old", apitoken.QueryParameter("apiToken"), 4), use("old", apitoken.Direct, 5)} {
 		require.True(t, rec.AddUse(u))
 		require.Len(t, rec.Uses, i+2)
 	}
 	require.Equal(t, at(11), rec.LastUsed())
 
+	for i := range 10 {
+		require.True(t, rec.AddUse(use("old", apitoken.QueryParameter(string(rune('a'+i))), 6)))
+	}
 	rec.Secrets = []apitoken.SecretRecord{{Digest: digest("newest")}, {Digest: digest("new")}} // rotated
-	require.True(t, rec.AddUse(use("newest", apitoken.InHeader, 0)))
-	require.Len(t, rec.Uses, 6)
+	require.True(t, rec.AddUse(use("newest", apitoken.Scheme("apiToken"), 0)))
+	require.Len(t, rec.Uses, 16)
 	kept := func(secret string) (n int) {
 		for _, u := range rec.Uses {
 			if bytes.Equal(u.Digest, digest(secret)) {
@@ -578,13 +581,13 @@ func TestUsesAreMergedByTheNewest(t *testing.T) {
 		}
 		return n
 	}
-	assert.Equal(t, []int{1, 3, 2}, []int{kept("newest"), kept("new"), kept("old")}, "what is left of earlier secrets goes first, the oldest before")
-	assert.NotContains(t, rec.Uses, use("old", apitoken.InHeader, 3))
+	assert.Equal(t, []int{1, 3, 12}, []int{kept("newest"), kept("new"), kept("old")}, "what is left of earlier secrets goes first, the oldest before")
+	assert.NotContains(t, rec.Uses, use("old", apitoken.Scheme("apiToken"), 3))
 	for i := range 3 {
-		require.True(t, rec.AddUse(use("newest", []apitoken.Source{apitoken.InQuery, apitoken.Direct, apitoken.InHeader}[i], 30+i)))
+		require.True(t, rec.AddUse(use("newest", []apitoken.Source{apitoken.QueryParameter("apiToken"), apitoken.Direct, apitoken.Scheme("apiToken")}[i], 30+i)))
 	}
-	assert.Equal(t, []int{3, 3, 0}, []int{kept("newest"), kept("new"), kept("old")})
-	assert.False(t, rec.AddUse(use("old", apitoken.InHeader, 99)), "a secret that is gone does not come back")
+	assert.Equal(t, []int{3, 3, 10}, []int{kept("newest"), kept("new"), kept("old")})
+	assert.False(t, rec.AddUse(use("old", apitoken.Scheme("apiToken"), 99)), "a secret that is gone does not come back")
 }
 
 func TestAPositionHasTheKeyOfItsOrder(t *testing.T) {

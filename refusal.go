@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/apitoken-go/apitoken/internal/bitset"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -14,18 +16,18 @@ import (
 // ([ErrNoToken], [ErrExpired], ...); its text says no more than the client is
 // told. [Authority.Refuse] writes it.
 type Refusal struct {
-	reason    Reason
-	challenge string
-	problem   Problem
-	body      []byte // problem as JSON
+	reason     Reason
+	challenges []string
+	problem    Problem
+	body       []byte // problem as JSON
 }
 
-func newRefusal(reason Reason, challenge string, p Problem) *Refusal {
+func newRefusal(reason Reason, p Problem, challenges ...string) *Refusal {
 	var doc bytes.Buffer
 	enc := json.NewEncoder(&doc)
 	enc.SetEscapeHTML(false) // people read "<token>" in it, and no browser takes it for HTML: see Refuse
 	_ = enc.Encode(p)        // of texts and a number
-	return &Refusal{reason, challenge, p, doc.Bytes()}
+	return &Refusal{reason, challenges, p, doc.Bytes()}
 }
 
 // A Problem is the body of a refusal, a problem document (RFC 9457).
@@ -54,8 +56,9 @@ func (r *Refusal) Unwrap() error { return r.reason }
 // Status returns the HTTP status: 400, 401, 403 or 503.
 func (r *Refusal) Status() int { return r.problem.Status }
 
-// Challenge returns the value of WWW-Authenticate, "" with status 503.
-func (r *Refusal) Challenge() string { return r.challenge }
+// Challenge returns the value of WWW-Authenticate, "" with status 503. What Refuse
+// writes as several fields is one here, separated by commas.
+func (r *Refusal) Challenge() string { return strings.Join(r.challenges, ", ") }
 
 // Problem returns the problem document.
 func (r *Refusal) Problem() Problem {
@@ -66,9 +69,9 @@ func (r *Refusal) Problem() Problem {
 
 // What has the status 503 looks the same to clients.
 var (
-	refusedUnavailable = newRefusal(ErrUnavailable, "", unavailableProblem)
-	refusedNewer       = newRefusal(errNewerRecord, "", unavailableProblem)
-	refusedCanceled    = newRefusal(errCanceled, "", unavailableProblem)
+	refusedUnavailable = newRefusal(ErrUnavailable, unavailableProblem)
+	refusedNewer       = newRefusal(errNewerRecord, unavailableProblem)
+	refusedCanceled    = newRefusal(errCanceled, unavailableProblem)
 
 	unavailableProblem = Problem{
 		Type: problemTypes + "unavailable", Title: "Authentication unavailable", Status: http.StatusServiceUnavailable,
@@ -78,21 +81,25 @@ var (
 
 // A refuser has the answers to the requests that are refused, and counts them.
 type refuser struct {
-	schemes []scheme // as in credentials
+	none    *Refusal
+	schemes []scheme // as in credentials, but at least one
 	counts  refusalCounters
 }
 
 // refusal returns the Refusal for a reason. What is said to the client is the same
 // for all that are ErrInvalidToken.
-func (f *refuser) refusal(reason Reason, c *rawCredential, requirement *Requirement, set permSet) *Refusal {
-	s := &f.schemes[c.scheme]
+func (f *refuser) refusal(reason Reason, c *rawCredential, requirement *Requirement, set bitset.Set) *Refusal {
+	s := &f.schemes[0]
+	if c.way != nil {
+		s = &f.schemes[c.way.scheme]
+	}
 	switch {
 	case reason == ErrNoToken:
-		return s.none
+		return f.none
 	case reason == ErrMalformed:
 		return s.malformed[c.fault]
 	case reason == ErrMissingPermission:
-		return requirement.denial(s, c.scheme, set)
+		return requirement.denial(s, set)
 	case reason == ErrUnavailable:
 		return refusedUnavailable
 	case reason == errNewerRecord:
@@ -107,32 +114,70 @@ func (f *refuser) refusal(reason Reason, c *rawCredential, requirement *Requirem
 type scheme struct {
 	scope string // the beginning of a challenge that names scopes
 
+	index int
+
 	// Refusals that say the same every time.
-	none      *Refusal
 	malformed [len(faultTexts)]*Refusal
 	invalid   [len(reasons)]*Refusal // all the same but for the reason, which is not for clients
 }
 
-func newScheme(name, realm string) scheme {
-	plain := name + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
-	s := scheme{
-		scope: plain + `, error="insufficient_scope"`,
-		none: newRefusal(ErrNoToken, plain, Problem{
-			Type: problemTypes + "no-token", Title: "API token required", Status: http.StatusUnauthorized,
-			Detail: `The request has no API token. Send it as "Authorization: ` + name + ` <token>".`,
-		}),
+// prepare makes the answers for credentials. RFC 9110 wants a challenge with 401 also
+// where none of the ways is a scheme.
+func (f *refuser) prepare(p *credentials, realm string) {
+	var plain []string
+	for i, name := range p.challenges {
+		plain = append(plain, challenge(name, realm))
+		f.schemes = append(f.schemes, newScheme(i, plain[i]))
 	}
+	if plain == nil {
+		plain = []string{challenge(defaultScheme, realm)}
+		f.schemes = []scheme{newScheme(0, plain[0])}
+	}
+	f.none = newRefusal(ErrNoToken, Problem{
+		Type: problemTypes + "no-token", Title: "API token required", Status: http.StatusUnauthorized,
+		Detail: "The request has no API token. Send it as " + p.manual() + ".",
+	}, plain...)
+}
+
+// challenge returns a challenge that names no error.
+func challenge(scheme, realm string) string {
+	return scheme + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
+}
+
+// manual says how a token can be presented. The query is not recommended.
+func (p *credentials) manual() string {
+	var list []string
+	for i := range p.ways {
+		switch w := &p.ways[i]; {
+		case w.owner:
+			list = append(list, `the password of "Authorization: Basic", with the owner of the token as user name`)
+		case w.basic:
+			list = append(list, `the password of "Authorization: Basic"`)
+		case w.source[0] != '?':
+			list = append(list, `"`+string(w.source)+` <token>"`)
+		}
+	}
+	for _, name := range p.names {
+		if len(list) == 0 {
+			list = []string{`the query parameter "` + name + `"`}
+		}
+	}
+	return strings.Join(list, ", or as ")
+}
+
+func newScheme(index int, plain string) scheme {
+	s := scheme{scope: plain + `, error="insufficient_scope"`, index: index}
 	for i := range reasons {
-		s.invalid[i] = newRefusal(reasons[i].reason, plain+`, error="invalid_token"`, Problem{
+		s.invalid[i] = newRefusal(reasons[i].reason, Problem{
 			Type: problemTypes + "invalid-token", Title: "API token not valid", Status: http.StatusUnauthorized,
 			Detail: "The API token is not valid for this request.",
-		})
+		}, plain+`, error="invalid_token"`)
 	}
 	for f, text := range faultTexts {
-		s.malformed[f] = newRefusal(ErrMalformed, plain+`, error="invalid_request"`, Problem{
+		s.malformed[f] = newRefusal(ErrMalformed, Problem{
 			Type: problemTypes + "invalid-request", Title: "Malformed authentication", Status: http.StatusBadRequest,
 			Detail: text,
-		})
+		}, plain+`, error="invalid_request"`)
 	}
 	return s
 }
@@ -164,17 +209,17 @@ func (f *refuser) denials(n *Requirement) [][]*Refusal {
 }
 
 // denial returns the Refusal of a token with these permissions.
-func (n *Requirement) denial(s *scheme, i int, set permSet) *Refusal {
+func (n *Requirement) denial(s *scheme, set bitset.Set) *Refusal {
 	if n.denials == nil {
 		return newDenial(s, n, n.missing(set))
 	}
 	lacks := 0
 	for k, p := range n.perms {
-		if !set.has(p.p) {
+		if !set.Has(p.p.index) {
 			lacks |= 1 << k
 		}
 	}
-	return n.denials[i][lacks]
+	return n.denials[s.index][lacks]
 }
 
 func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
@@ -191,7 +236,7 @@ func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
 	if n.match == matchAny {
 		p.Match = string(matchAny)
 	}
-	return newRefusal(ErrMissingPermission, challenge, p)
+	return newRefusal(ErrMissingPermission, p, challenge)
 }
 
 // Refuse writes the answer for an error of [Authority.Check] or [Authority.Verify]:
@@ -213,7 +258,7 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	// The values are in memory of this answer alone: code that edits the header of
 	// one must not reach another's. None of them has room to append to.
-	values := &[...]string{contentType, "nosniff", "no-store", ref.challenge, "1"}
+	values := &[...]string{contentType, "nosniff", "no-store", "", "1"}
 	h := w.Header()
 	if len(h) > 0 { // what others have said of the answer that they expected
 		for _, name := range [...]string{"Content-Length", "Etag", "Last-Modified", "Retry-After", "Www-Authenticate"} {
@@ -223,8 +268,13 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	h["Content-Type"] = values[0:1:1]
 	h["X-Content-Type-Options"] = values[1:2:2]
 	h["Cache-Control"] = values[2:3:3]
-	if ref.challenge != "" {
+	switch len(ref.challenges) {
+	case 0:
+	case 1:
+		values[3] = ref.challenges[0]
 		h["Www-Authenticate"] = values[3:4:4]
+	default:
+		h["Www-Authenticate"] = slices.Clip(slices.Clone(ref.challenges))
 	}
 	if ref.problem.Status == http.StatusServiceUnavailable {
 		h["Retry-After"] = values[4:5:5]

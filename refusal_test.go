@@ -23,9 +23,9 @@ import (
 // An outer middleware that edits the header of an answer must not reach the
 // next one: the bug of jub0bs/cors #14.
 func TestHeaderValuesOfOneAnswerShareNothingWithTheNext(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.AcceptBearer = true })
+	g := newRig(t, accepting(apitoken.Scheme("apiToken"), apitoken.Bearer(), apitoken.QueryParameter("apiToken")))
 	requests := map[string]*http.Request{
-		"400": newRequest("/", "apiToken"), "400 Bearer": newRequest("/", "Bearer"), "401": newRequest("/"),
+		"400": newRequest("/", "apiToken"), "400 Bearer": newRequest("/", "Bearer acme_ x"), "401": newRequest("/"),
 		"401 invalid": newRequest("/", "apiToken "+expiredToken.text), "403": newRequest("/", "apiToken "+lackingToken.text),
 		"204 with a query token": newRequest("/?apiToken=" + goodToken.text),
 	}
@@ -47,8 +47,8 @@ func TestHeaderValuesOfOneAnswerShareNothingWithTheNext(t *testing.T) {
 			require.NotEmpty(t, first)
 			want := first.Clone()
 			for key, values := range first {
-				require.Len(t, values, 1)
-				require.Equal(t, 1, cap(values), "%s: an append would write into memory of others", key)
+				require.NotEmpty(t, values)
+				require.Equal(t, len(values), cap(values), "%s: an append would write into memory of others", key)
 				values[0] = "changed by an outer middleware"
 				first[key] = append(values, "and more")
 			}
@@ -224,18 +224,18 @@ func TestLogEventsWritesALinePerEvent(t *testing.T) {
 
 	assert.Equal(t, map[string]any{
 		"level": "DEBUG", "msg": "api token use", "action": "use", "token": goodToken.id, "owner": "ada", "environment": "production",
-		"pattern": "GET /devices", "token_source": "header", "address": "192.0.2.9",
+		"pattern": "GET /devices", "token_source": "Authorization: apiToken", "address": "192.0.2.9",
 	}, line(eventOf(apitoken.All(wireRead), newRequest("/", "apiToken "+goodToken.text))))
 	assert.Equal(t, map[string]any{
 		"level": "INFO", "msg": "api token use refused", "action": "use", "token": goodToken.id, "owner": "ada", "environment": "production",
-		"pattern": "GET /devices", "token_source": "query", "address": "192.0.2.9", "missing": []any{"devices:write"}, "reason": "missing_permission",
+		"pattern": "GET /devices", "token_source": "?apiToken", "address": "192.0.2.9", "missing": []any{"devices:write"}, "reason": "missing_permission",
 	}, line(eventOf(apitoken.All(wireRead, wireWrite), newRequest("/?apiToken="+goodToken.text))))
 	assert.Equal(t, map[string]any{
 		"level": "DEBUG", "msg": "api token use refused", "action": "use", "pattern": "GET /devices", "address": "192.0.2.9", "reason": "no_token",
 	}, line(eventOf(apitoken.AnyToken(), newRequest("/"))))
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, errors.New("down") }
 	assert.Equal(t, map[string]any{
-		"level": "ERROR", "msg": "api token use refused", "action": "use", "token": goodToken.id, "pattern": "GET /devices", "token_source": "header",
+		"level": "ERROR", "msg": "api token use refused", "action": "use", "token": goodToken.id, "pattern": "GET /devices", "token_source": "Authorization: apiToken",
 		"address": "192.0.2.9", "reason": "unavailable", "error": "down",
 	}, line(eventOf(apitoken.AnyToken(), newRequest("/", "apiToken "+goodToken.text))))
 	assert.Equal(t, map[string]any{

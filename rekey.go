@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/turns"
 )
 
@@ -77,7 +78,7 @@ func (r *rekeyer) run(ctx context.Context) error {
 		return errors.New("apitoken: the store is no Scanner, so that it cannot be rekeyed")
 	}
 	for {
-		batch, err := storeCall(ctx, r.rows, func(ctx context.Context) ([]Record, error) {
+		batch, err := bulkhead.Call(ctx, r.rows.calls, func(ctx context.Context) ([]Record, error) {
 			return scanner.Scan(ctx, r.done.Last, rekeyBatch)
 		})
 		if err != nil {
@@ -138,7 +139,7 @@ func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
 			return unavailable(err)
 		}
 		turns.BackOff(ctx, turns.Narrowing, try)
-		rec, err = storeCall(ctx, r.rows, func(ctx context.Context) (Record, error) { return r.rows.store.Get(ctx, rec.ID) })
+		rec, err = bulkhead.Call(ctx, r.rows.calls, func(ctx context.Context) (Record, error) { return r.rows.store.Get(ctx, rec.ID) })
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -68,9 +69,15 @@ func TestARekeyIsDoneOnceAndToldToTheObserver(t *testing.T) {
 	assert.Equal(t, rec.Version, again.Version)
 }
 
+// A scannedStore is a store that can be rekeyed.
+type scannedStore interface {
+	apitoken.Store
+	apitoken.Scanner
+}
+
 // An overtakenStore is one where others are faster with the first change.
 type overtakenStore struct {
-	apitoken.Store
+	scannedStore
 	overtake func(rec apitoken.Record)
 	was      atomic.Bool
 }
@@ -79,17 +86,13 @@ func (s *overtakenStore) Replace(ctx context.Context, rec apitoken.Record) error
 	if s.was.CompareAndSwap(false, true) {
 		s.overtake(rec)
 	}
-	return s.Store.Replace(ctx, rec)
-}
-
-func (s *overtakenStore) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
-	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+	return s.scannedStore.Replace(ctx, rec)
 }
 
 func TestARekeyThatIsOvertakenByAChangeKeepsTheChange(t *testing.T) {
 	s := new(overtakenStore)
 	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
-		s.Store = store
+		s.scannedStore = store.(scannedStore)
 		return s
 	})
 	s.overtake = func(apitoken.Record) {
@@ -110,7 +113,7 @@ func TestARekeyThatIsOvertakenByAChangeKeepsTheChange(t *testing.T) {
 func TestARekeyThatIsOvertakenByADeletionIsDone(t *testing.T) {
 	s := new(overtakenStore)
 	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
-		s.Store = conflictWhenGone{store}
+		s.scannedStore = conflictWhenGone{store.(scannedStore)}
 		return s
 	})
 	s.overtake = func(rec apitoken.Record) { require.NoError(t, g.store.Delete(t.Context(), rec.ID)) }
@@ -120,24 +123,20 @@ func TestARekeyThatIsOvertakenByADeletionIsDone(t *testing.T) {
 }
 
 // conflictWhenGone finds out late that a record is gone.
-type conflictWhenGone struct{ apitoken.Store }
+type conflictWhenGone struct{ scannedStore }
 
 func (s conflictWhenGone) Replace(ctx context.Context, rec apitoken.Record) error {
-	if err := s.Store.Replace(ctx, rec); !errors.Is(err, apitoken.ErrNotFound) {
+	if err := s.scannedStore.Replace(ctx, rec); !errors.Is(err, apitoken.ErrNotFound) {
 		return err
 	}
 	return apitoken.ErrConflict
-}
-
-func (s conflictWhenGone) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
-	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
 }
 
 func TestARekeyThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
 	s := new(overtakenStore)
 	var down atomic.Bool
 	g, id := rekeyedRig(t, func(store apitoken.Store) apitoken.Store {
-		s.Store = &downStore{store, &down}
+		s.scannedStore = &downStore{store.(scannedStore), &down}
 		return s
 	})
 	s.overtake = func(rec apitoken.Record) {
@@ -147,12 +146,54 @@ func TestARekeyThatIsOvertakenAndThenFindsTheStoreDownSaysSo(t *testing.T) {
 	}
 	p, err := g.Rekey(t.Context(), apitoken.RekeyParams{})
 	assert.ErrorIs(t, err, apitoken.ErrUnavailable)
-	assert.Zero(t, p.Refused)
+	assert.Zero(t, p, "so that the next one begins with the same token")
+}
+
+func TestBothSecretsOfARotationAreRekeyed(t *testing.T) {
+	g, id := rekeyedRig(t, func(s apitoken.Store) apitoken.Store { return s })
+	rec, err := g.store.Get(t.Context(), id)
+	require.NoError(t, err)
+	_, _, err = g.As(ada).Rotate(t.Context(), id, time.Hour, "")
+	require.NoError(t, err)
+	_, err = g.Rekey(t.Context(), apitoken.RekeyParams{})
+	require.NoError(t, err)
+	require.Equal(t, "a", rec.Secrets[0].EncryptionKeyID)
+	rec, err = g.store.Get(t.Context(), id)
+	require.NoError(t, err)
+	for _, s := range rec.Secrets {
+		assert.Equal(t, "b", s.EncryptionKeyID)
+	}
+	_, err = g.As(ada).UndoRotation(t.Context(), id)
+	require.NoError(t, err)
+	_, err = g.As(ada).Reveal(t.Context(), id)
+	assert.NoError(t, err)
+}
+
+// scanOnly tells of no keys, so that New does not miss any.
+type scanOnly struct{ apitoken.Store }
+
+func (s scanOnly) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
+	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+}
+
+func TestNobodyIsAskedToAdoptAGenuineRecordOfWhichAKeyIsMissing(t *testing.T) {
+	g, _ := rekeyedRig(t, func(s apitoken.Store) apitoken.Store { return s })
+	without := newRig(t, func(c *apitoken.Config) {
+		c.Store = scanOnly{g.store.Store}
+		c.IntegrityKeys = []apitoken.Key{testKeyNamed(t, "a")}
+		c.EncryptionKeys = []apitoken.Key{secretKeyNamed(t, "b")}
+	})
+	p, err := without.Rekey(t.Context(), apitoken.RekeyParams{Adopt: func(*apitoken.TokenInfo) bool {
+		assert.Fail(t, "it was not changed by anybody")
+		return true
+	}})
+	assert.Error(t, err)
+	assert.Equal(t, 1, p.Refused)
 }
 
 // A downStore can be down for those who read.
 type downStore struct {
-	apitoken.Store
+	scannedStore
 	down *atomic.Bool
 }
 
@@ -160,9 +201,5 @@ func (s *downStore) Get(ctx context.Context, id string) (apitoken.Record, error)
 	if s.down.Load() {
 		return apitoken.Record{}, errors.New("down")
 	}
-	return s.Store.Get(ctx, id)
-}
-
-func (s *downStore) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
-	return s.Store.(apitoken.Scanner).Scan(ctx, after, limit)
+	return s.scannedStore.Get(ctx, id)
 }

@@ -278,13 +278,13 @@ var presentTwo = []presentation{
 	{"the parameter twice, both escaped", "/?%61piToken=" + goodToken.text + "&a=1&apiToke%6E=" + goodToken.text, nil, "more than once"},
 	{"the parameter three times", "/?" + queryGood + "&" + queryGood + "&" + queryGood, nil, "more than once"},
 	{"the parameter twice, first broken", "/?apiToken=%zz&" + queryGood, nil, "more than once"},
-	{"header and parameter", "/?apiToken=" + bothToken.text, []string{oursGood}, "both in the Authorization field and in the query"},
-	{"header and parameter, equal", "/?" + queryGood, []string{oursGood}, "both in the Authorization field and in the query"},
-	{"header and escaped parameter", "/?api%54oken=" + goodToken.text, []string{oursGood}, "both"},
-	{"header and empty parameter", "/?apiToken=", []string{oursGood}, "both"},
-	{"header and the parameter twice", "/?" + queryGood + "&" + queryGood, []string{oursGood}, "both"},
-	{"malformed header and parameter", "/?" + queryGood, []string{"apiToken"}, "both"},
-	{"two headers and parameter", "/?" + queryGood, []string{oursGood, oursGood}, "both"},
+	{"header and parameter", "/?apiToken=" + bothToken.text, []string{oursGood}, "more than one way"},
+	{"header and parameter, equal", "/?" + queryGood, []string{oursGood}, "more than one way"},
+	{"header and escaped parameter", "/?api%54oken=" + goodToken.text, []string{oursGood}, "more than one way"},
+	{"header and empty parameter", "/?apiToken=", []string{oursGood}, "more than one way"},
+	{"header and the parameter twice", "/?" + queryGood + "&" + queryGood, []string{oursGood}, "more than one way"},
+	{"malformed header and parameter", "/?" + queryGood, []string{"apiToken"}, "more than one way"},
+	{"two headers and parameter", "/?" + queryGood, []string{oursGood, oursGood}, "more than one way"},
 }
 
 func TestTwoCredentialsAre400EvenIfEqual(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/turns"
 )
 
@@ -57,7 +58,7 @@ func (m *Manager) mayRevoke(u *UpdateParams) bool {
 // rankOf ranks a change that was prepared.
 func (m *Manager) rankOf(before, after *row, fields []string) turns.Rank {
 	switch {
-	case after.rec.Status == StatusInactive && before.rec.Status != StatusInactive:
+	case after == nil || after.rec.Status != StatusActive && before.rec.Status == StatusActive:
 		return turns.Ending
 	case !narrows(&before.rec, &after.rec, fields):
 		return turns.Ordinary
@@ -81,7 +82,7 @@ func narrows(old, rec *Record, fields []string) bool {
 		case "not_before":
 			less = rec.NotBefore.After(old.NotBefore)
 		case "allowed_networks":
-			less = allInside(rec.Networks, old.Networks)
+			less = network.AllInside(rec.Networks, old.Networks)
 		}
 		if !less {
 			return false
@@ -119,6 +120,9 @@ func (m *Manager) unblock(r *row) {
 // done does not settle an administrator's: they could activate the token afterwards.
 func (m *Manager) settled(before *row, now *Record) bool {
 	read, other := &before.rec, !m.owns(before)
+	if !now.CreatedAt.Equal(read.CreatedAt) {
+		return true // the token is another, imported since
+	}
 	changed := now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy
 	if changed && !(other && (now.Status == StatusActive || now.DeactivatedBy == now.Owner)) {
 		return true

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Errors of [Manager.Rotate], [Manager.EndOverlap] and [Manager.Reveal].
+// Errors of [Manager.Rotate], [Manager.EndOverlap], [Manager.UndoRotation] and [Manager.Reveal].
 var (
 	// ErrRotating: the old secret of an earlier rotation is still valid.
-	// EndOverlap ends that.
+	// EndOverlap and UndoRotation end that.
 	ErrRotating = errors.New("apitoken: the token is being rotated already")
 
 	// ErrAlreadyRotated: a rotation with this idempotency key has been made,
@@ -26,12 +26,6 @@ var (
 	// Config.EncryptionKeys, or what is stored was changed. Rotate the token then.
 	ErrNotRevealable = errors.New("apitoken: the secret cannot be shown")
 )
-
-// A Rotation is what people see of a rotation while both secrets are valid.
-type Rotation struct {
-	OldValidUntil time.Time
-	OldLastUsedAt time.Time // zero: not used, or not recorded
-}
 
 // Rotate gives an active token of the actor's own a new secret; ID, name and
 // permissions stay. The old secret remains valid for the overlap, 0 to end it
@@ -133,23 +127,22 @@ func (r *Record) rotating(now time.Time) bool {
 	return len(r.Secrets) == 2 && now.Before(r.Secrets[1].ValidUntil)
 }
 
-// Keep says which secret remains when an overlap is ended.
-type Keep string
+// EndOverlap ends the overlap of a rotation of the actor's own token: the old secret
+// is refused from now on. If that is so already nothing changes; without a rotation it
+// is [ErrNotRotating].
+func (m *Manager) EndOverlap(ctx context.Context, id string) (*TokenInfo, error) {
+	return m.endOverlap(ctx, id, false)
+}
 
-// The secrets of a rotation.
-const (
-	KeepNew Keep = "new"
-	KeepOld Keep = "old" // takes the rotation back
-)
+// UndoRotation ends the overlap of a rotation of the actor's own token the other way
+// round: the new secret is refused from now on, and the old one stays valid for as long
+// as the token. So those who never got to see the new secret are not locked out. If that
+// is so already nothing changes; without a rotation it is [ErrNotRotating].
+func (m *Manager) UndoRotation(ctx context.Context, id string) (*TokenInfo, error) {
+	return m.endOverlap(ctx, id, true)
+}
 
-// EndOverlap ends the overlap of a rotation of the actor's own token: only one
-// of its secrets stays valid, for as long as the token. That way nobody is
-// locked out who rotated and never got to see the new secret. What is so
-// already stays; else without a rotation it is ErrNotRotating.
-func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenInfo, error) {
-	if keep != KeepNew && keep != KeepOld {
-		return nil, &FieldError{"keep", `is neither "new" nor "old"`}
-	}
+func (m *Manager) endOverlap(ctx context.Context, id string, keepOld bool) (*TokenInfo, error) {
 	return m.change(ctx, actionEndOverlap, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
 		if !m.owns(before) {
 			return nil, &ForbiddenError{Rule: "only its owner may end the rotation of a token"}
@@ -161,12 +154,12 @@ func (m *Manager) EndOverlap(ctx context.Context, id string, keep Keep) (*TokenI
 		rotating := rec.rotating(m.judged())
 		keptOld := first.CreatedAt.Before(second.CreatedAt) // by an earlier call
 		switch {
-		case !rotating && keptOld == (keep == KeepOld):
+		case !rotating && keptOld == keepOld:
 			return nil, nil
 		case !rotating:
 			return nil, ErrNotRotating
 		}
-		if keep == KeepOld {
+		if keepOld {
 			if err := m.mayGrant(before.known); err != nil {
 				return nil, err
 			}

@@ -23,12 +23,12 @@ func TestAnOldSecretThatIsGoneCannotBeKeptAfterTheClockWasSetBack(t *testing.T) 
 		m := g.As(ada)
 		_, second, err := m.Rotate(t.Context(), in.ID, time.Hour, "")
 		require.NoError(t, err)
-		_, err = m.EndOverlap(t.Context(), in.ID, apitoken.KeepNew)
+		_, err = m.EndOverlap(t.Context(), in.ID)
 		require.NoError(t, err)
 
-		_, err = m.EndOverlap(t.Context(), in.ID, apitoken.KeepOld)
+		_, err = m.UndoRotation(t.Context(), in.ID)
 		assert.ErrorIs(t, err, apitoken.ErrNotRotating, "set back by %s", back)
-		_, err = m.EndOverlap(t.Context(), in.ID, apitoken.KeepNew)
+		_, err = m.EndOverlap(t.Context(), in.ID)
 		assert.NoError(t, err, "that is done")
 		g.expectAt(t, clock, start.Add(-back), first.Reveal(), apitoken.ErrRetiredSecret)
 		g.expectAt(t, clock, start.Add(-back), second.Reveal(), "")
@@ -46,11 +46,11 @@ func TestASecretThatWasEndedIsDeadAlsoWhereTheClockIsBehind(t *testing.T) {
 	}{
 		{"rotated without an overlap", func(m *apitoken.Manager, id string) (int, error) { return 0, nil }},
 		{"overlap ended for the new one", func(m *apitoken.Manager, id string) (int, error) {
-			_, err := m.EndOverlap(t.Context(), id, apitoken.KeepNew)
+			_, err := m.EndOverlap(t.Context(), id)
 			return 0, err
 		}},
 		{"overlap ended for the old one", func(m *apitoken.Manager, id string) (int, error) {
-			_, err := m.EndOverlap(t.Context(), id, apitoken.KeepOld)
+			_, err := m.UndoRotation(t.Context(), id)
 			return 1, err
 		}},
 	} {

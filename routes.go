@@ -25,6 +25,7 @@ type Route struct {
 	Permissions []string `json:"permissions"`
 	Match       string   `json:"match"` // "all" or "any" of Permissions, any "token", or "open"
 	HeaderOnly  bool     `json:"header_only,omitempty"`
+	OtherLogin  bool     `json:"other_login,omitempty"` // requests without a token may come in by it
 	Description string   `json:"description"`
 }
 
@@ -38,13 +39,27 @@ func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Route
 // the requirement. It panics where [Authority.Guard] or the mux does, and without a
 // description.
 func (rt *Routes) Handle(pattern, description string, requirement Requirement, h http.Handler) {
-	rt.add(Route{"", pattern, names(requirement.perms), string(requirement.match), requirement.headerOnly, description}, rt.a.Guard(requirement)(h))
+	rt.add(routeOf(pattern, description, requirement), rt.a.Guard(requirement)(h))
+}
+
+// HandleOr registers a handler that another login opens as well, see [Authority.GuardOr]. It
+// panics where Handle does, and without another login.
+func (rt *Routes) HandleOr(pattern, description string, requirement Requirement, other func(http.Handler) http.Handler, h http.Handler) {
+	r := routeOf(pattern, description, requirement)
+	r.OtherLogin = true
+	rt.add(r, rt.a.GuardOr(requirement, other)(h))
+}
+
+func routeOf(pattern, description string, requirement Requirement) Route {
+	return Route{
+		Pattern: pattern, Permissions: names(requirement.perms), Match: string(requirement.match), HeaderOnly: requirement.headerOnly, Description: description,
+	}
 }
 
 // Open registers a handler that needs no token, and says so in the table. It panics
 // where the mux does, and without a description.
 func (rt *Routes) Open(pattern, description string, h http.Handler) {
-	rt.add(Route{"", pattern, []string{}, "open", false, description}, h)
+	rt.add(Route{Pattern: pattern, Permissions: []string{}, Match: "open", Description: description}, h)
 }
 
 func (rt *Routes) add(r Route, h http.Handler) {

@@ -2,13 +2,19 @@ package apitoken
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
+	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/keyring"
+	"github.com/apitoken-go/apitoken/internal/network"
+	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
 // rows reads and writes the records of tokens for a Manager: never in memory, and
@@ -33,11 +39,6 @@ func (r *rows) get(ctx context.Context, id string) (*row, error) {
 	return found, err
 }
 
-// storeCall runs f, which calls the store on behalf of a Manager.
-func storeCall[T any](ctx context.Context, r *rows, f func(context.Context) (T, error)) (T, error) {
-	return bulkhead.Call(ctx, r.calls, f)
-}
-
 // write runs f, which changes a token in the store. When it returns, this
 // node has forgotten what the token was, however the change ended: it may have
 // been made although the answer was lost, or be made after we have given up.
@@ -50,25 +51,28 @@ func (r *rows) write(ctx context.Context, lane *bulkhead.Bulkhead, id string, f 
 	return err
 }
 
+// maxCount is where a store may stop counting.
+const maxCount = 1000
+
 // checkKeys asks the store for the keys that it needs.
 func (r *rows) checkKeys() error {
-	lister, ok := r.store.(KeyLister)
+	scanner, ok := r.store.(Scanner)
 	if !ok {
 		return nil
 	}
 	var macs, secrets map[string]int
-	_, err := storeCall(context.Background(), r, func(ctx context.Context) (_ struct{}, err error) {
-		macs, secrets, err = lister.KeysInUse(ctx)
+	_, err := bulkhead.Call(context.Background(), r.calls, func(ctx context.Context) (_ struct{}, err error) {
+		macs, secrets, err = scanner.KeysInUse(ctx)
 		return struct{}{}, err
 	})
 	if err != nil {
 		return fmt.Errorf("apitoken: asking the store for the keys in use: %w", err)
 	}
 	var found mistakes
-	if err := r.integrity.Missing(macs, "records", MaxCount); err != nil {
+	if err := r.integrity.Missing(macs, "records", maxCount); err != nil {
 		found.field("Config.IntegrityKeys", "%v", err)
 	}
-	if err := r.encryption.Missing(secrets, "secrets", MaxCount); err != nil {
+	if err := r.encryption.Missing(secrets, "secrets", maxCount); err != nil {
 		found.field("Config.EncryptionKeys", "%v", err)
 	}
 	return errors.Join(found...)
@@ -79,7 +83,7 @@ type row struct {
 	wrong error
 	rec   Record
 	known []Permission // assigned and in the catalog, in its order
-	perms permSet      // the same as bits
+	perms bitset.Set   // the same as bits
 }
 
 // records checks the records that a store returns, and signs those that it is given.
@@ -94,7 +98,7 @@ func (c *records) row(id string, rec Record) (*row, error) {
 		return nil, err
 	}
 	r := &row{rec: rec, perms: c.catalog.set(rec.Permissions)}
-	r.known = r.perms.list(c.catalog)
+	r.known = c.catalog.permissions(r.perms)
 	return r, nil
 }
 
@@ -124,8 +128,10 @@ func (c *records) validate(id string, rec *Record) error {
 		return bad("without environment")
 	case rec.Owner == "":
 		return bad("without owner")
-	case rec.Status != StatusActive && rec.Status != StatusInactive:
+	case rec.Status != StatusActive && rec.Status != StatusInactive && rec.Status != StatusDeleted:
 		return bad("of unknown status")
+	case (rec.Status == StatusDeleted) == rec.DeletedAt.IsZero():
+		return bad("that is half deleted")
 	case rec.CreatedAt.IsZero():
 		return bad("without time of creation")
 	case len(rec.ID)+len(rec.Owner)+len(rec.Name) > math.MaxUint16:
@@ -139,7 +145,7 @@ func (c *records) validate(id string, rec *Record) error {
 		}
 	}
 	for _, n := range rec.Networks {
-		if !validNetwork(n) {
+		if !network.Valid(n) {
 			return bad("with a malformed network")
 		}
 	}
@@ -147,4 +153,106 @@ func (c *records) validate(id string, rec *Record) error {
 		return bad(err.Error())
 	}
 	return nil
+}
+
+// A sealer protects what the store keeps from anyone who can write the store and has
+// no key. Two things are protected, under keys of their own.
+//
+// A row, with Config.IntegrityKeys: HMAC-SHA-256 over the canonical encoding of the
+// record, so that nobody without a key can make a token or change one. The MAC does
+// not show that a row is an older version of itself, nor that a row was deleted.
+//
+// A secret, with Config.EncryptionKeys: XChaCha20-Poly1305 under a random nonce, with
+// what identifies the row and the secret as additional data, so that it opens
+// only where it was put.
+type sealer struct{ integrity, encryption keyring.Ring }
+
+const (
+	rowContext    = "apitoken row 1\x00"
+	secretContext = "apitoken secret 1\x00"
+)
+
+// ring returns the keys of a Config.
+func ring(keys []Key) (r keyring.Ring) {
+	for _, k := range keys {
+		r = append(r, keyring.Key{ID: k.id, Reveal: k.reveal})
+	}
+	return r
+}
+
+// sign sets the MAC of a record that is about to be written, under the newest key.
+func (s *sealer) sign(rec *Record) (err error) {
+	rec.MACKeyID, rec.MAC = s.integrity.Newest(), nil
+	if rec.MACKeyID != "" {
+		rec.MAC, err = s.mac(rec)
+	}
+	return err
+}
+
+// verify checks the MAC of a record that was read.
+func (s *sealer) verify(rec *Record) error {
+	switch {
+	case len(s.integrity) == 0:
+		return nil
+	case rec.MACKeyID == "":
+		return errors.New("without MAC")
+	}
+	mac, err := s.mac(rec)
+	switch {
+	case errors.Is(err, keyring.ErrNoKey):
+		return fmt.Errorf("authenticated under the key %.40q, which is not in Config.IntegrityKeys", rec.MACKeyID)
+	case err != nil:
+		return err
+	case !hmac.Equal(rec.MAC, mac):
+		return errors.New("with a broken MAC: it was changed by someone without the key")
+	}
+	return nil
+}
+
+func (s *sealer) mac(rec *Record) ([]byte, error) {
+	encoded, err := rec.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	return s.integrity.MAC(rec.MACKeyID, rowContext, encoded)
+}
+
+// secretRecord returns what is stored of a new secret of rec.
+func (s *sealer) secretRecord(rec *Record, text string, foreign bool, now time.Time) (SecretRecord, error) {
+	secret := SecretRecord{Digest: digestBytes(text), Foreign: foreign, CreatedAt: now}
+	return secret, s.encrypt(rec, &secret, text)
+}
+
+// encrypt keeps the text of a secret in it, if there are keys for that.
+func (s *sealer) encrypt(rec *Record, secret *SecretRecord, text string) (err error) {
+	if len(s.encryption) == 0 {
+		return nil
+	}
+	secret.EncryptionKeyID = s.encryption.Newest()
+	secret.Ciphertext, err = s.encryption.Encrypt(secret.EncryptionKeyID, text, secretData(rec, secret))
+	return err
+}
+
+// decrypt returns the text of a secret that was kept.
+func (s *sealer) decrypt(rec *Record, secret *SecretRecord) (string, error) {
+	if len(secret.Ciphertext) == 0 {
+		return "", ErrNotRevealable
+	}
+	text, err := s.encryption.Decrypt(secret.EncryptionKeyID, secret.Ciphertext, secretData(rec, secret))
+	switch {
+	case errors.Is(err, keyring.ErrNoKey):
+		return "", fmt.Errorf("%w: it is encrypted under the key %.40q, which is not in Config.EncryptionKeys", ErrNotRevealable, secret.EncryptionKeyID)
+	case err != nil || string(digestBytes(text)) != string(secret.Digest):
+		return "", fmt.Errorf("%w: what is stored of it was changed, or is of another token", ErrNotRevealable)
+	}
+	return text, nil
+}
+
+// secretData is what an encrypted secret is bound to.
+func secretData(rec *Record, s *SecretRecord) []byte {
+	b := []byte(secretContext)
+	for _, t := range []string{s.EncryptionKeyID, rec.ID, rec.Environment, rec.Owner, string(s.Digest)} {
+		b = tagged.AppendText(b, t)
+	}
+	return tagged.AppendFlag(b, s.Foreign)
 }

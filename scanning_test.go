@@ -61,7 +61,7 @@ func TestSecretScannersFindNothingInGoItself(t *testing.T) {
 	tokens := published(t)
 	root := strings.TrimSpace(goCommand(t, "env", "GOROOT"))
 	searched, enough := 0, 16<<20 // of about 100 MiB
-	if raceEnabled {
+	if apitoken.RaceEnabled {
 		enough = 1 << 20
 	}
 	require.NoError(t, filepath.WalkDir(filepath.Join(root, "src"), func(path string, d fs.DirEntry, err error) error {

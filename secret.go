@@ -41,7 +41,7 @@ const keySize = 32
 // and "._-", is stored with whatever the key protects, and has to stay. What is
 // wrong with either is a [FieldError]; zeros are no random bytes.
 func NewKey(id string, secret []byte) (Key, error) {
-	if !validKeyID(id) {
+	if !grammar.ValidKeyID(id) {
 		return Key{}, &FieldError{"Key", fmt.Sprintf("ID %.40q is not 1 to 32 of A-Z, a-z, 0-9 and ._-", id)}
 	}
 	if len(secret) != keySize {
@@ -56,18 +56,6 @@ func NewKey(id string, secret []byte) (Key, error) {
 
 // ID returns the public ID of the key.
 func (k Key) ID() string { return k.id }
-
-func validKeyID(id string) bool {
-	if id == "" || len(id) > 32 {
-		return false
-	}
-	for i := range len(id) {
-		if c := id[i]; !grammar.IsAlnum(c) && c != '.' && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return true
-}
 
 // hidden keeps a text in a closure. A func field also makes the types that
 // embed it incomparable: == would be a comparison in variable time.

@@ -24,7 +24,13 @@ import (
 //
 // Methods are called concurrently. They should return soon after ctx is done;
 // a request does not wait longer than Config.StoreTimeout either way, unless the
-// store is [Cancelable].
+// store has a method Cancelable.
+//
+// By a method Cancelable(), which is never called, a store promises that Get returns
+// soon after its context has ended, whatever it waits for. Requests then call it
+// themselves. With another Store every Get has a goroutine of its own, which a request
+// leaves behind when Config.StoreTimeout has passed, and that costs some microseconds.
+// A type that embeds such a store and has its own Get has to keep the promise.
 //
 // The package stores/storetest checks an implementation.
 type Store interface {
@@ -54,16 +60,6 @@ var (
 	ErrConflict = errors.New("apitoken: changed by someone else meanwhile")
 )
 
-// A Cancelable is a [Store] whose Get returns soon after its context has ended,
-// whatever it waits for. Requests call it themselves. With another Store every Get
-// has a goroutine of its own, which a request leaves behind when Config.StoreTimeout
-// has passed, and that costs some microseconds.
-//
-// A type that embeds such a store and has its own Get has to keep that promise.
-type Cancelable interface {
-	Cancelable()
-}
-
 // A Toucher is a [Store] that records when tokens were last used.
 //
 // Touch stores uses, which come in batches off the request path. For each
@@ -74,19 +70,17 @@ type Toucher interface {
 	Touch(ctx context.Context, uses []Use) error
 }
 
-// A Scanner is a [Store] that can be read from end to end, which exports and
-// re-keying need. Scan returns up to limit records whose IDs follow after, in
-// byte order of their IDs; fewer only at the end.
+// A Scanner is a [Store] that can be read from end to end and knows which keys its
+// records need: what exports and a change of keys take.
 type Scanner interface {
+	// Scan returns up to limit records whose IDs follow after, in byte order of
+	// their IDs; fewer only at the end.
 	Scan(ctx context.Context, after string, limit int) ([]Record, error)
-}
 
-// A KeyLister is a [Store] that knows which keys its records need. KeysInUse
-// returns, by key ID, how many records carry a MAC under a key of Config.IntegrityKeys
-// and how many secrets are encrypted under a key of Config.EncryptionKeys; it may stop
-// counting at [MaxCount]. It is asked once, by [New], and should be answered from
-// an index, at once however many records there are.
-type KeyLister interface {
+	// KeysInUse returns, by key ID, how many records carry a MAC under a key of
+	// Config.IntegrityKeys and how many secrets are encrypted under a key of
+	// Config.EncryptionKeys; it may stop counting at 1,000. New asks it once. It
+	// should be answered from an index, at once however many records there are.
 	KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error)
 }
 
@@ -127,39 +121,17 @@ type Feed interface {
 	Interval() time.Duration
 }
 
-// Source is the way by which a token was presented.
-type Source string
-
-// The sources.
-const (
-	InHeader Source = "header" // Authorization
-	InQuery  Source = "query"  // the query parameter
-	Direct   Source = "direct" // Authority.Verify
-)
-
-// sources are the sources by their codes, which fit into two bits.
-var sources = [...]Source{Direct, InHeader, InQuery}
-
-func (t Source) code() uint8 {
-	switch t {
-	case InHeader:
-		return 1
-	case InQuery:
-		return 2
-	}
-	return 0
-}
-
 // Status is the state of a token at a moment. Where several apply it is the
-// first of inactive, expired, pending, active.
+// first of deleted, inactive, expired, pending, active.
 type Status string
 
-// The states. A record stores only the first two.
+// The states. A record stores active, inactive or deleted.
 const (
 	StatusActive   Status = "active"
 	StatusInactive Status = "inactive" // deactivated
 	StatusExpired  Status = "expired"
 	StatusPending  Status = "pending" // its not-before lies ahead
+	StatusDeleted  Status = "deleted" // for Config.KeepDeleted; see Manager.Delete
 
 	// Only a Manager says these; no Query asks for them. What such a TokenInfo has is
 	// what the record claims. The token is refused.
@@ -181,7 +153,7 @@ const (
 )
 
 // A Query selects a page of records of one environment. Zero fields do not
-// restrict.
+// restrict, except that only StatusDeleted selects deleted tokens.
 type Query struct {
 	Environment string // required
 	Owner       string
@@ -202,6 +174,7 @@ type Query struct {
 func (q *Query) Match(rec *Record) bool {
 	return rec.Environment == q.Environment &&
 		(q.Owner == "" || rec.Owner == q.Owner) &&
+		(rec.Status == StatusDeleted) == (q.Status == StatusDeleted) &&
 		(q.Status == "" || q.Policy.Status(rec, q.At) == q.Status) &&
 		(q.Permission == "" || slices.Contains(rec.Permissions, q.Permission)) &&
 		(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(term string) bool { return strings.HasPrefix(term, q.Text) }))
@@ -221,13 +194,10 @@ type Page struct {
 	Next    *Position // nil at the end; a page may be short and still have one
 
 	// Count is how many records match q in all (After and Limit aside), up to
-	// MaxCount; More says that there are more.
+	// 1,000; More says that there are more.
 	Count int
 	More  bool
 }
-
-// MaxCount is where [Page].Count stops.
-const MaxCount = 1000
 
 // Position returns the place of r in a list in the given order.
 func (r *Record) Position(by Order) Position {

@@ -13,7 +13,9 @@ import (
 	"unsafe"
 
 	"github.com/apitoken-go/apitoken/internal/alias"
+	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/network"
 )
 
 // A Token is a token that was verified for a request. It is a small immutable
@@ -35,7 +37,7 @@ func (t Token) entry() *entry { return &t.node().Value }
 type extra struct {
 	secret  int        // which of the record's secrets was presented
 	address netip.Addr // where from, if the token is bound to networks
-	perms   permSet    // effective
+	perms   bitset.Set // effective
 	limited bool       // perms holds, not the entry's
 }
 
@@ -83,7 +85,7 @@ func (t Token) ExpiresAt() time.Time {
 // Has reports whether the request may use p: whether p is assigned to the
 // token and, with Config.OwnerPermissions, its owner still has it.
 func (t Token) Has(p Permission) bool {
-	return t.p != nil && p.p != nil && p.p.catalog == t.entry().home.Value().catalog && t.effective().has(p.p)
+	return t.p != nil && p.p != nil && p.p.catalog == t.entry().home.Value().catalog && t.effective().Has(p.p.index)
 }
 
 // Permissions returns the permissions that the request may use (those for
@@ -92,7 +94,7 @@ func (t Token) Permissions() []Permission {
 	if t.p == nil {
 		return nil
 	}
-	return t.effective().list(t.entry().home.Value().catalog)
+	return t.entry().home.Value().catalog.permissions(t.effective())
 }
 
 // Assigned returns the names of the permissions that are stored with the token,
@@ -130,7 +132,7 @@ func (t Token) secret() int {
 	return t.x.secret
 }
 
-func (t Token) effective() permSet {
+func (t Token) effective() bitset.Set {
 	if t.x != nil && t.x.limited {
 		return t.x.perms
 	}
@@ -266,8 +268,8 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, erro
 	}
 	e := &n.Value
 	perms := c.catalog.set(rec.Permissions)
-	e.low = perms.low
-	r := &rare{high: perms.high, until: micros(rec.Secrets[0].ValidUntil)}
+	e.low = perms.Low
+	r := &rare{high: perms.High, until: micros(rec.Secrets[0].ValidUntil)}
 	e.rare = r
 	if int(e.end) > len(e.text) {
 		r.text = rec.Owner + rec.Name
@@ -307,7 +309,7 @@ func (e *entry) texts(from, to uint16) string {
 
 func (e *entry) ownerText() string { return e.texts(0, e.name) }
 func (e *entry) nameText() string  { return e.texts(e.name, e.end) }
-func (e *entry) perms() permSet    { return permSet{e.low, e.more().high} }
+func (e *entry) perms() bitset.Set { return bitset.Set{Low: e.low, High: e.more().high} }
 func (e *entry) bound() bool       { return len(e.more().networks) > 0 } // to networks
 
 // assigned returns the names of the permissions in the order of their bytes, or
@@ -319,7 +321,7 @@ func (e *entry) assigned() []string {
 	var names []string
 	set := e.perms()
 	for _, p := range e.home.Value().catalog.list {
-		if set.has(p) {
+		if set.Has(p.index) {
 			names = append(names, p.name)
 		}
 	}
@@ -367,11 +369,4 @@ func (e *entry) until(found int) int64 {
 }
 
 // allows reports whether a token may be used from an address.
-func (e *entry) allows(addr netip.Addr) bool { return inside(e.more().networks, addr) }
-
-// inside reports whether an address is in one of the networks, of which none at
-// all stand for all addresses.
-func inside(networks []netip.Prefix, addr netip.Addr) bool {
-	return len(networks) == 0 ||
-		slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
-}
+func (e *entry) allows(addr netip.Addr) bool { return network.Inside(e.more().networks, addr) }

@@ -2,9 +2,13 @@ package apitoken
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/network"
 )
 
 // UpdateParams says what to change of a token; nil and zero fields stay as they are.
@@ -107,7 +111,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		if rec.ExpiresAt, err = u.Expiry.resolve(now); err != nil {
 			return nil, &FieldError{"expiry", err.Error()}
 		}
-		later := !old.ExpiresAt.IsZero() && (rec.ExpiresAt.IsZero() || rec.ExpiresAt.After(old.ExpiresAt))
+		later := laterEnd(rec.ExpiresAt, old.ExpiresAt)
 		if err := changed("expiry", !rec.ExpiresAt.Equal(old.ExpiresAt), later); err != nil {
 			return nil, err
 		}
@@ -129,7 +133,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		if rec.Networks, err = networks(*u.Networks); err != nil {
 			return nil, err
 		}
-		if err := changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !allInside(rec.Networks, old.Networks)); err != nil {
+		if err := changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !network.AllInside(rec.Networks, old.Networks)); err != nil {
 			return nil, err
 		}
 	}
@@ -137,7 +141,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		return nil, err
 	}
 	if widened {
-		if err := m.mayGrant(m.a.config.Permissions.set(rec.Permissions).list(m.a.config.Permissions)); err != nil {
+		if err := m.mayGrant(m.a.config.Permissions.permissions(m.a.config.Permissions.set(rec.Permissions))); err != nil {
 			return nil, err
 		}
 	}
@@ -172,4 +176,86 @@ func notBefore(t time.Time) (time.Time, error) {
 		return time.Time{}, &FieldError{"not_before", "lies outside the years 1970 to 9999"}
 	}
 	return t, nil
+}
+
+// maxBulk bounds how many tokens one BulkParams names.
+const maxBulk = 200
+
+// BulkParams says what to do to many tokens.
+type BulkParams struct {
+	Action Action   // "activate", "deactivate" or "delete"
+	IDs    []string // 1 to 200 of them
+}
+
+// A BulkError is why a Bulk stopped, and at which token.
+type BulkError struct {
+	ID  string
+	Err error
+}
+
+// Error returns the text of the error and the ID.
+func (e *BulkError) Error() string {
+	if !grammar.ValidID(e.ID) { // it may be the text of a token, given by mistake
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%v (token %q)", e.Err, e.ID)
+}
+
+// Unwrap returns the error.
+func (e *BulkError) Unwrap() error { return e.Err }
+
+// Bulk activates, deactivates or deletes many tokens. First it checks whether
+// all of that is allowed; if not, nothing is done and the error is a
+// [BulkError] that names the first refusal; a [FieldError] if there is no such
+// action, or not 1 to 200 IDs. Then it does one after the other
+// and returns the IDs of those it has done; on an error, a [BulkError], the
+// rest is left, and the same Bulk again finishes it: what is so already, also a
+// token that is gone when it is to be deleted, counts as done.
+func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err error) {
+	var do, may func(id string) error
+	allowed := func(rule edit) func(id string) error {
+		return func(id string) error {
+			return m.prepare(ctx, &change{action: b.Action, id: id, edit: rule})
+		}
+	}
+	if b.Action == actionDeactivate || b.Action == actionDelete {
+		m = m.revocation()
+	}
+	switch b.Action {
+	case actionActivate:
+		do = func(id string) error { _, err := m.Activate(ctx, id); return err }
+		may = allowed(UpdateParams{Active: new(true)}.edit)
+	case actionDeactivate:
+		do = func(id string) error { _, err := m.Deactivate(ctx, id); return err }
+		may = allowed(UpdateParams{Active: new(false)}.edit)
+	case actionDelete:
+		do = func(id string) error {
+			if err := m.Delete(ctx, id); err != ErrNotFound {
+				return err
+			}
+			return nil
+		}
+		may = func(id string) error { _, err := m.deletable(ctx, id); return err }
+	default:
+		return nil, &FieldError{"action", fmt.Sprintf("%.40q is not activate, deactivate or delete", b.Action)}
+	}
+	if len(b.IDs) < 1 || len(b.IDs) > maxBulk {
+		return nil, &FieldError{"ids", fmt.Sprintf("has %d IDs, not 1 to %d", len(b.IDs), maxBulk)}
+	}
+	for _, id := range b.IDs {
+		err := may(id)
+		if err == ErrNotFound && b.Action == actionDelete {
+			err = nil
+		}
+		if err != nil {
+			return nil, &BulkError{id, err}
+		}
+	}
+	for _, id := range b.IDs {
+		if err := do(id); err != nil {
+			return done, &BulkError{id, err}
+		}
+		done = append(done, id)
+	}
+	return done, nil
 }

@@ -83,3 +83,17 @@ func TestUsesInTheSameFiveSecondsAreRecordedOnce(t *testing.T) {
 		assert.Equal(t, []int{1, 1}, s.seen())
 	})
 }
+
+func TestUsesOfBothSecretsInTheSameFiveSecondsAreRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // in no time, so that it is in the same five seconds
+		var s *touchTap
+		g := newRig(t, func(c *apitoken.Config) {
+			s = &touchTap{Store: c.Store}
+			c.Store, c.Observe = s, nil
+		})
+		require.Equal(t, 204, g.get(rotatedToken.text))
+		require.Equal(t, 204, g.get(rotatedToken.with(mint("rotated anew").secret)))
+		require.NoError(t, g.Close())
+		assert.Equal(t, []int{2}, s.seen())
+	})
+}

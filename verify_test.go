@@ -147,13 +147,13 @@ func TestVerifyDecidesAsForARequest(t *testing.T) {
 		source      apitoken.Source
 	}{
 		{"good", presented(goodToken.text), apitoken.All(wireRead), "", apitoken.Direct},
-		{"good, by header", by(presented(goodToken.text), apitoken.InHeader), apitoken.All(wireRead), "", apitoken.InHeader},
-		{"good, by query", by(presented(goodToken.text), apitoken.InQuery), apitoken.All(wireRead), "", apitoken.InQuery},
+		{"good, by header", by(presented(goodToken.text), apitoken.Scheme("apiToken")), apitoken.All(wireRead), "", apitoken.Scheme("apiToken")},
+		{"good, by query", by(presented(goodToken.text), apitoken.QueryParameter("apiToken")), apitoken.All(wireRead), "", apitoken.QueryParameter("apiToken")},
 		{"good, by another way", by(presented(goodToken.text), "pigeon"), apitoken.All(wireRead), "", apitoken.Direct},
-		{"by query where only the header is accepted", by(presented(goodToken.text), apitoken.InQuery), apitoken.All(wireRead).HeaderOnly(), apitoken.ErrMalformed, apitoken.InQuery},
+		{"by query where only the header is accepted", by(presented(goodToken.text), apitoken.QueryParameter("apiToken")), apitoken.All(wireRead).HeaderOnly(), apitoken.ErrMalformed, apitoken.QueryParameter("apiToken")},
 		{"directly where only the header is accepted", presented(goodToken.text), apitoken.All(wireRead).HeaderOnly(), "", apitoken.Direct},
 		{"nothing", apitoken.Credential{Environment: "production"}, apitoken.AnyToken(), apitoken.ErrNoToken, ""},
-		{"nothing, by query", by(presented(""), apitoken.InQuery), apitoken.AnyToken().HeaderOnly(), apitoken.ErrNoToken, ""},
+		{"nothing, by query", by(presented(""), apitoken.QueryParameter("apiToken")), apitoken.AnyToken().HeaderOnly(), apitoken.ErrNoToken, ""},
 		{"malformed", presented("a b"), apitoken.AnyToken(), apitoken.ErrMalformed, apitoken.Direct},
 		{"a trailing space", presented(goodToken.text + " "), apitoken.AnyToken(), apitoken.ErrMalformed, apitoken.Direct},
 		{"over-long", presented(strings.Repeat("a", 1<<20)), apitoken.AnyToken(), apitoken.ErrMalformed, apitoken.Direct},
@@ -229,6 +229,7 @@ func TestRecheckJudgesByTheRecordAsItIsNow(t *testing.T) {
 		{"permission taken", goodToken, func(r *apitoken.Record) { r.Permissions = nil }, apitoken.ErrMissingPermission},
 		{"secret replaced", goodToken, func(r *apitoken.Record) { r.Secrets[0].Digest = sha256Of("x") }, apitoken.ErrWrongSecret},
 		{"secret now that of an imported token", goodToken, func(r *apitoken.Record) { r.Secrets[0].Foreign = true }, apitoken.ErrWrongSecret},
+		{"the only secret retired", goodToken, func(r *apitoken.Record) { r.Secrets[0].ValidUntil = longAgo }, apitoken.ErrRetiredSecret},
 		{"the second secret retired", rotatedToken, func(r *apitoken.Record) { r.Secrets[1].ValidUntil = longAgo }, apitoken.ErrRetiredSecret},
 		{"the second secret gone", rotatedToken, func(r *apitoken.Record) { r.Secrets = r.Secrets[:1] }, apitoken.ErrWrongSecret},
 		{"the secrets exchanged", rotatedToken, func(r *apitoken.Record) { slices.Reverse(r.Secrets) }, ""},
@@ -284,7 +285,7 @@ func TestRecheckIsNoUse(t *testing.T) {
 		rec, err := store.Get(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Len(t, rec.Uses, 1)
-		assert.Equal(t, apitoken.InHeader, rec.Uses[0].Source)
+		assert.Equal(t, apitoken.Scheme("apiToken"), rec.Uses[0].Source)
 	})
 }
 

@@ -16,6 +16,9 @@ import (
 // TestEveryBenchmarkRuns runs each once, with little work, so that none rots. That
 // their names stay as they are matters to whoever reads them with a script.
 func TestEveryBenchmarkRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a minute")
+	}
 	out, err := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=.", "-test.benchtime=1x", "-tokens=50", "-largest=1000", "-cost=4").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	var names []string

@@ -30,7 +30,13 @@ func TestATokenEndsItself(t *testing.T) {
 	}
 	assert.Equal(t, http.StatusNoContent, w.do("DELETE", "self", "", with).status)
 	assert.Equal(t, http.StatusUnauthorized, w.do("GET", "self", "", with).status)
-	assert.Empty(t, w.stored())
+	require.Len(t, w.stored(), 1)
+	a = w.do("GET", "tokens?status=deleted", "", apiAs("ada"))
+	assert.Equal(t, http.StatusOK, a.status)
+	assert.Contains(t, a.body, `"deleted_by":"ada"`, "and its history is left")
+	assert.Contains(t, a.body, `"action":"delete"`)
+	a = w.do("PATCH", "tokens/"+info.ID, `{"active":true}`, apiAs("ada"))
+	assert.Equal(t, http.StatusNotFound, a.status)
 }
 
 func TestWithoutLoginTheAnswerSaysHowToComeBack(t *testing.T) {
@@ -85,6 +91,11 @@ func TestARequestOfUnknownIdentityIsRefused(t *testing.T) {
 		{"Identify fails", func(c *manage.Config) {
 			c.Identify = func(*http.Request) (apitoken.Actor, error) { return ada, errors.New("redis.internal") }
 		}, false, 503, "unavailable"},
+		{"Identify did not find the user in a store of its own", func(c *manage.Config) {
+			c.Identify = func(*http.Request) (apitoken.Actor, error) {
+				return ada, fmt.Errorf("redis.internal: %w", apitoken.ErrNotFound)
+			}
+		}, false, 503, "unavailable"},
 		{"Identify panics", func(c *manage.Config) {
 			c.Identify = func(*http.Request) (apitoken.Actor, error) { panic("redis.internal") }
 		}, false, 503, "unavailable"},
@@ -108,6 +119,12 @@ func TestARequestOfUnknownIdentityIsRefused(t *testing.T) {
 			c.Identify = nobody
 			c.IdentifyToken = func(*http.Request, apitoken.Token) (apitoken.Actor, error) {
 				return ada, fmt.Errorf("redis.internal: %w", apitoken.ErrUnavailable)
+			}
+		}, true, 503, "unavailable"},
+		{"IdentifyToken fails as it cannot tell whether there is such a user", func(c *manage.Config) {
+			c.Identify = nobody
+			c.IdentifyToken = func(*http.Request, apitoken.Token) (apitoken.Actor, error) {
+				return ada, fmt.Errorf("redis.internal: %w: %w", apitoken.ErrNotFound, apitoken.ErrUnavailable)
 			}
 		}, true, 503, "unavailable"},
 		{"IdentifyToken panics", func(c *manage.Config) {

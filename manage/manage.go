@@ -46,10 +46,6 @@ type Config struct {
 	Service string
 	Home    string
 
-	// Scheme is that of the apitoken.Config. The web page writes it into the commands
-	// that users copy. "" means "apiToken".
-	Scheme string
-
 	// TrustedOrigins are further origins, such as "https://acme.example", whose web pages
 	// may make changes with the session of a user. Add the public origin of this service
 	// if a proxy in front of it does not pass the Host on. Pages of any other origin
@@ -113,7 +109,7 @@ func NewUI(c Config) (http.Handler, error) {
 	}
 	return page.New(page.Config{
 		Authority: c.Authority, Identify: c.Identify, SignIn: c.SignIn, Routes: c.Routes,
-		Service: c.Service, Home: c.Home, Scheme: c.Scheme, Failed: c.Failed,
+		Service: c.Service, Home: c.Home, Failed: c.Failed,
 		CrossOrigin: protection,
 	}), nil
 }

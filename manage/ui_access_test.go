@@ -155,6 +155,7 @@ func TestUIWhoMaySeeAndDoWhat(t *testing.T) {
 	s.do("ada", at, nil).says(200, "You can’t activate this token: someone else than you deactivated it")
 	s.do("ada", at+"/activate", nil).says(200, "This can’t be done")
 	s.do("ada", at+"/activate", url.Values{}).says(403, "The token was deactivated by someone else")
+	assert.NotContains(t, s.do("admin", at+"/activate", nil).text(), "This can’t be done", "the administrator can")
 	s.do("admin", at+"/activate", url.Values{}).goesTo(s, at+"/activate")
 	assert.Equal(t, apitoken.StatusActive, s.get("ada", in.ID).Status)
 

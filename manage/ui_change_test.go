@@ -39,7 +39,7 @@ func TestUIRotating(t *testing.T) {
 	s.do("ada", at+"/end-overlap?keep=old", nil).says(200, "Take the rotation back?", "new secret are refused")
 	to := s.do("ada", at+"/end-overlap", url.Values{"keep": {"old"}}).goesTo(s, at+"/end-overlap")
 	s.do("ada", to, nil).says(200, "Only the old secret is valid")
-	assert.Nil(t, s.get("ada", in.ID).Rotation)
+	assert.False(t, s.get("ada", in.ID).Rotating())
 	s.do("ada", at+"/end-overlap?keep=new", nil).says(200, "the rotation is over already")
 	s.do("ada", at+"/end-overlap", url.Values{"keep": {"both"}}).says(422)
 
@@ -68,6 +68,16 @@ func TestUIChangesAreAskedForAndLeadBack(t *testing.T) {
 	s.do("ada", to, nil).says(200, "API token deleted.", "no API tokens yet")
 	s.do("ada", "?done=%3Cscript%3E&n=99", nil).says(200)
 	s.do("ada", at+"/delete", url.Values{}).says(404)
+}
+
+func TestUIADeletionLeadsBackToAListThatItsUserMaySee(t *testing.T) {
+	s := newUISite(t, nil)
+	for user, want := range map[string]string{"admin": "all?done=deleted", "ada": "?done=deleted"} {
+		at := "tokens/" + s.generate("ada", "Laptop").ID
+		to := s.do(user, at+"/delete", url.Values{"of": {"all"}}).goesTo(s, at+"/delete")
+		assert.Equal(t, want, to, user)
+		s.do(user, to, nil).says(200, "API token deleted.")
+	}
 }
 
 func TestUIBulkChangesAreConfirmedOnceWithTheirCount(t *testing.T) {

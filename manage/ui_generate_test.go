@@ -156,6 +156,19 @@ func TestUITheFormOffersWhatCanBeHad(t *testing.T) {
 	assert.Regexp(t, `name="expires" value="60d" data`, a.body)
 }
 
+func TestUITheFormOffersNoMoreThanTheTokenThatTheUserCameBy(t *testing.T) {
+	s := newUISite(t, nil)
+	_, secret, err := s.auth.As(s.actors["ada"]).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})
+	require.NoError(t, err)
+	ada := s.actors["ada"]
+	ada.Token, err = s.auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
+	require.NoError(t, err)
+	s.actors["ada"] = ada
+	a := s.do("ada", "generate", nil)
+	assert.Regexp(t, `name="permission" value="devices:read">`, a.body)
+	assert.Regexp(t, `name="permission" value="devices:write" disabled`, a.body)
+}
+
 func TestUIALinkFillsTheFormIn(t *testing.T) {
 	s := newUISite(t, nil)
 	a := s.do("ada", "generate?name=ci&permission=devices:read&permission=reports,no:such&expires=90d&networks=10.0.0.0/8", nil)

@@ -84,3 +84,22 @@ func TestUICountsStopAtAThousand(t *testing.T) {
 	}
 	s.do("admin", "all", nil).says(200, "Showing 50 of 1,000+")
 }
+
+func TestUIADeletedTokenCanBeLookedAtAndNothingElse(t *testing.T) {
+	s := newUISite(t, func(*apitoken.Config, *manage.Config) {})
+	info, _, err := s.auth.As(s.actors["ada"]).Generate(t.Context(), apitoken.GenerateParams{
+		Name: "nightly", Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never(),
+	})
+	require.NoError(t, err)
+	require.NoError(t, s.auth.As(s.actors["ada"]).Delete(t.Context(), info.ID))
+	s.do("ada", "?q=nightly", nil).says(200, "No API token matches")
+	list := s.do("ada", "?status=deleted", nil)
+	list.says(200, "Showing 1 of 1", "nightly", "Deleted")
+	assert.NotContains(t, list.body, `name="action"`)
+	page := s.do("ada", "tokens/"+info.ID, nil)
+	page.says(200, "nightly", "by ada", "its secret with it", "Deleted")
+	assert.NotContains(t, page.body, "tokens/"+info.ID+"/")
+	for _, form := range []string{"rotate", "activate", "deactivate", "delete"} {
+		s.do("ada", "tokens/"+info.ID+"/"+form, nil).says(404)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -70,7 +71,9 @@ func TestUIExplaining(t *testing.T) {
 	} {
 		s.do("ada", at+url.QueryEscape(c.route)+"&from="+c.from, nil).says(200, c.says)
 	}
-	assert.NotContains(t, s.do("ada", at+"GET+/open", nil).text(), "A request would")
+	open := s.do("ada", at+"GET+/open", nil)
+	assert.NotContains(t, open.text(), "A request would")
+	assert.Equal(t, s.do("ada", "tokens/"+in.ID, nil).text(), open.text(), "as if it had not been asked about")
 	bound := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	_, err := s.auth.As(s.actors["ada"]).Update(t.Context(), in.ID, apitoken.UpdateParams{Networks: &bound, Active: new(false)})
 	require.NoError(t, err)
@@ -109,5 +112,16 @@ func TestUIHostileTextsAreTextEverywhere(t *testing.T) {
 		a := s.do("ada", page, nil)
 		assert.NotContains(t, a.body, "<b>ada")
 		assert.NotContains(t, a.body, "<i>demo")
+	}
+}
+
+func TestUIATokenEndsByItsExpiryOrByThePolicyWhicheverComesFirst(t *testing.T) {
+	before := newUISite(t, nil)
+	in := before.generate("ada", "Laptop") // for 30 days
+	for days, want := range map[time.Duration]string{10: "in 10 days", 60: "in 30 days"} {
+		s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.Store, c.MaxLifetime = before.store, days*24*time.Hour })
+		a := s.do("ada", "tokens/"+in.ID, nil)
+		a.says(200, want)
+		assert.Equal(t, days < 30, strings.Contains(a.text(), "by the policy of this service"))
 	}
 }

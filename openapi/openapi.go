@@ -3,7 +3,7 @@
 // permissions that the token needs, out of the table that [apitoken.Routes]
 // enforces.
 //
-//	document, err := openapi.Merge(document, "/api", openapi.Schemes{}, routes.Table())
+//	document, err := openapi.Merge(document, "/api", auth.Accepted(), routes.Table())
 package openapi
 
 import (
@@ -19,36 +19,45 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// The names of the security schemes.
-const (
-	Header = "apiToken"      // in the Authorization field
-	Query  = "apiTokenQuery" // in the query
-)
+// Schemes are the ways that the service accepts, as [apitoken.Authority.Accepted] returns
+// them.
+type Schemes []apitoken.Source
 
-// Schemes says what the service accepts: the fields are those of
-// [apitoken.Config]. The zero value is its defaults.
-type Schemes struct {
-	Scheme       string
-	Parameter    string
-	NoQueryToken bool
+// name returns the name of the security scheme for a source: that of the scheme, of the
+// header field, or of the query parameter with "Query" after it.
+func name(source apitoken.Source) string {
+	in, name, scheme := source.Place()
+	name = cmp.Or(scheme, name)
+	if in == "query" {
+		name += "Query"
+	}
+	return strings.Map(func(c rune) rune {
+		if strings.ContainsRune("!#$%&'*+^`|~", c) { // which names of components cannot contain
+			return '_'
+		}
+		return c
+	}, name)
 }
 
 // Components returns the security schemes, by name, for the member
 // components.securitySchemes.
 func (s Schemes) Components() map[string]any {
-	scheme := cmp.Or(s.Scheme, "apiToken")
-	all := map[string]any{Header: map[string]any{
-		"type":        "http",
-		"scheme":      scheme,
-		"description": "`Authorization: " + scheme + " <token>`",
-	}}
-	if !s.NoQueryToken {
-		all[Query] = map[string]any{
-			"type":        "apiKey",
-			"in":          "query",
-			"name":        cmp.Or(s.Parameter, "apiToken"),
-			"description": "For clients that cannot send the header. What is in a URL ends up in logs and histories.",
+	all := make(map[string]any)
+	for _, source := range s {
+		in, field, scheme := source.Place()
+		how := map[string]any{"type": "apiKey", "in": in, "name": field}
+		switch {
+		case strings.EqualFold(scheme, "Basic"):
+			how = map[string]any{"type": "http", "scheme": "basic", "description": "The password is the token."}
+			if source == apitoken.BasicOwnerPassword() {
+				how["description"] = "The password is the token, and the user name its owner."
+			}
+		case scheme != "":
+			how = map[string]any{"type": "http", "scheme": scheme, "description": "`Authorization: " + scheme + " <token>`"}
+		case in == "query":
+			how["description"] = "For clients that cannot send the header. What is in a URL ends up in logs and histories."
 		}
+		all[name(source)] = how
 	}
 	return all
 }
@@ -71,9 +80,10 @@ func (s Schemes) Security(r apitoken.Route) []map[string][]string {
 		}
 	}
 	for _, perms := range alternatives {
-		security = append(security, map[string][]string{Header: perms})
-		if !s.NoQueryToken && !r.HeaderOnly {
-			security = append(security, map[string][]string{Query: perms})
+		for _, source := range s {
+			if in, _, _ := source.Place(); in != "query" || !r.HeaderOnly {
+				security = append(security, map[string][]string{name(source): perms})
+			}
 		}
 	}
 	return security
@@ -96,7 +106,10 @@ func Sentence(r apitoken.Route) string {
 		sentence = "Requires an API token"
 	}
 	if r.HeaderOnly {
-		sentence += ", in the Authorization field"
+		sentence += ", not in the query"
+	}
+	if r.OtherLogin {
+		sentence += ", or another login"
 	}
 	return sentence + "."
 }

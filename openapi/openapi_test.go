@@ -51,8 +51,11 @@ const document = `{
 	}
 }`
 
+// accepted are the ways that a service accepts as a rule.
+var accepted = openapi.Schemes{apitoken.Scheme("apiToken"), apitoken.QueryParameter("apiToken")}
+
 func TestEveryOperationSaysWhatItsRouteRequires(t *testing.T) {
-	merged, err := openapi.Merge(fmt.Appendf(nil, document, "3.1.1"), "/api", openapi.Schemes{}, table(t))
+	merged, err := openapi.Merge(fmt.Appendf(nil, document, "3.1.1"), "/api", accepted, table(t))
 	require.NoError(t, err)
 	var doc struct {
 		Info       map[string]json.RawMessage
@@ -79,7 +82,7 @@ func TestEveryOperationSaysWhatItsRouteRequires(t *testing.T) {
 		{"/devices", "post", `[{"apiToken":["devices:read","devices:write"]},{"apiTokenQuery":["devices:read","devices:write"]}]`,
 			"Adds.\n\nRequires an API token with the permissions `devices:read`, `devices:write`."},
 		{"/devices/{id}", "delete", `[{"apiToken":["devices:write"]}]`,
-			"Requires an API token with the permission `devices:write`, in the Authorization field."},
+			"Requires an API token with the permission `devices:write`, not in the query."},
 		{"/devices/{id}", "patch", `[{"apiToken":["devices:read"]},{"apiTokenQuery":["devices:read"]},{"apiToken":["devices:write"]},{"apiTokenQuery":["devices:write"]}]`,
 			"Requires an API token with one of the permissions `devices:read`, `devices:write`."},
 		{"/files/{rest}", "get", `[{"apiToken":[]},{"apiTokenQuery":[]}]`, "Requires an API token."},
@@ -93,13 +96,13 @@ func TestEveryOperationSaysWhatItsRouteRequires(t *testing.T) {
 		assert.JSONEq(t, tt.security, string(operation.Security), tt.path+" "+tt.method)
 		assert.Equal(t, tt.description, operation.Description, tt.path+" "+tt.method)
 	}
-	again, err := openapi.Merge(merged, "/api", openapi.Schemes{}, table(t))
+	again, err := openapi.Merge(merged, "/api", accepted, table(t))
 	require.NoError(t, err)
 	assert.Equal(t, string(merged), string(again), "merging twice is merging once")
 }
 
 func TestBeforeOpenAPI31NoPermissionsStandInSecurity(t *testing.T) {
-	merged, err := openapi.Merge(fmt.Appendf(nil, document, "3.0.3"), "/api", openapi.Schemes{}, table(t))
+	merged, err := openapi.Merge(fmt.Appendf(nil, document, "3.0.3"), "/api", accepted, table(t))
 	require.NoError(t, err)
 	var doc struct {
 		Paths map[string]map[string]struct{ Security json.RawMessage }
@@ -115,12 +118,17 @@ func TestBeforeOpenAPI31NoPermissionsStandInSecurity(t *testing.T) {
 }
 
 func TestASchemeOfTheServiceStandsInTheDocument(t *testing.T) {
-	own := openapi.Schemes{Scheme: "Bearer", NoQueryToken: true}
-	assert.Len(t, own.Components(), 1)
-	assert.Subset(t, own.Components()["apiToken"], map[string]any{"scheme": "Bearer"})
-	assert.Equal(t, []map[string][]string{{"apiToken": {}}}, own.Security(apitoken.Route{Match: "token"}))
-	named := openapi.Schemes{Parameter: "key"}
-	assert.Subset(t, named.Components()["apiTokenQuery"], map[string]any{"name": "key"})
+	own := openapi.Schemes{apitoken.Bearer(), apitoken.BasicPassword(), apitoken.HeaderField("X-API-Key"), apitoken.QueryParameter("key"), apitoken.Scheme("a+b")}
+	assert.Subset(t, own.Components(), map[string]any{
+		"Bearer":    map[string]any{"type": "http", "scheme": "Bearer", "description": "`Authorization: Bearer <token>`"},
+		"Basic":     map[string]any{"type": "http", "scheme": "basic", "description": "The password is the token."},
+		"X-Api-Key": map[string]any{"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+	})
+	assert.Subset(t, own.Components()["keyQuery"], map[string]any{"type": "apiKey", "in": "query", "name": "key"})
+	assert.Contains(t, own.Components(), "a_b")
+	assert.Equal(t, []map[string][]string{{"Bearer": {}}, {"Basic": {}}, {"X-Api-Key": {}}, {"a_b": {}}}, own.Security(apitoken.Route{Match: "token", HeaderOnly: true}))
+	owner := openapi.Schemes{apitoken.BasicOwnerPassword()}
+	assert.Subset(t, owner.Components()["Basic"], map[string]any{"description": "The password is the token, and the user name its owner."})
 }
 
 func TestAnOperationOfWhichNothingIsKnownIsAnError(t *testing.T) {
@@ -130,17 +138,17 @@ func TestAnOperationOfWhichNothingIsKnownIsAnError(t *testing.T) {
 	}}
 	before, err := json.Marshal(doc)
 	require.NoError(t, err)
-	assert.EqualError(t, openapi.MergeInto(doc, "/api", openapi.Schemes{}, table(t)),
+	assert.EqualError(t, openapi.MergeInto(doc, "/api", accepted, table(t)),
 		"openapi: TRACE /a of the document is in no route\nopenapi: PUT /devices of the document is in no route")
 	after, err := json.Marshal(doc)
 	require.NoError(t, err)
 	assert.Equal(t, string(before), string(after))
-	assert.ErrorContains(t, openapi.MergeInto(doc, "", openapi.Schemes{}, table(t)), "GET /devices of the document is in no route")
+	assert.ErrorContains(t, openapi.MergeInto(doc, "", accepted, table(t)), "GET /devices of the document is in no route")
 }
 
 func TestAnOperationThatIsElsewhereIsAnError(t *testing.T) {
 	doc := `{"openapi":"3.2.0","paths":{"/a":{"$ref":"a.json"},"/b":{"additionalOperations":{"COPY":{}}},"/c":{"query":{}}}}`
-	_, err := openapi.Merge([]byte(doc), "", openapi.Schemes{}, nil)
+	_, err := openapi.Merge([]byte(doc), "", accepted, nil)
 	assert.EqualError(t, err, "openapi: /a of the document has $ref, where operations are not looked for\n"+
 		"openapi: /b of the document has additionalOperations, where operations are not looked for\n"+
 		"openapi: QUERY /c of the document is in no route")
@@ -149,10 +157,10 @@ func TestAnOperationThatIsElsewhereIsAnError(t *testing.T) {
 func TestWhatIsNoDocumentIsAnError(t *testing.T) {
 	for _, text := range []string{"", "[]", "{}", `{"swagger":"2.0"}`, `{"openapi":"4.0"}`, `{"openapi":"3.1.0","components":[]}`,
 		`{"openapi":"3.1.0","components":{"securitySchemes":1}}`} {
-		_, err := openapi.Merge([]byte(text), "", openapi.Schemes{}, nil)
+		_, err := openapi.Merge([]byte(text), "", accepted, nil)
 		assert.Error(t, err, text)
 	}
-	merged, err := openapi.Merge([]byte(`{"openapi":"3.1.0"}`), "", openapi.Schemes{}, nil)
+	merged, err := openapi.Merge([]byte(`{"openapi":"3.1.0"}`), "", accepted, nil)
 	require.NoError(t, err)
 	assert.Contains(t, string(merged), "securitySchemes")
 }
@@ -162,7 +170,7 @@ func ExampleMerge() {
 	routes := []apitoken.Route{ // routes.Table() of an apitoken.Routes
 		{Method: "GET", Pattern: "/api/devices", Permissions: []string{"devices:read"}, Match: "all"},
 	}
-	document, err := openapi.Merge(document, "/api", openapi.Schemes{NoQueryToken: true}, routes)
+	document, err := openapi.Merge(document, "/api", openapi.Schemes{apitoken.Scheme("apiToken")}, routes)
 	fmt.Println(string(document), err == nil)
 	// Output:
 	// {

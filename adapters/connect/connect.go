@@ -14,7 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/admit"
+	"github.com/apitoken-go/apitoken/internal/httpbridge"
 )
 
 // Guard is [apitoken.Authority.Guard] for handlers of Connect. Register the
@@ -34,7 +34,7 @@ func Guard(auth *apitoken.Authority, requirement apitoken.Requirement, options .
 	guard, protocols := auth.Guard(requirement), connect.NewErrorWriter(options...)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			admitted, answer := admit.Request(guard, r)
+			admitted, answer := httpbridge.Request(guard, r)
 			switch {
 			case admitted != nil:
 				answer.SendTo(w)

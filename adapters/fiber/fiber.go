@@ -14,7 +14,7 @@ import (
 	"github.com/gofiber/fiber/v3"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/admit"
+	"github.com/apitoken-go/apitoken/internal/httpbridge"
 )
 
 // Guard returns a handler that lets requests on to the next one only if their
@@ -31,7 +31,7 @@ func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) fiber.Han
 		if err != nil {
 			return err
 		}
-		admitted, answer := admit.Request(guard, r)
+		admitted, answer := httpbridge.Request(guard, r)
 		for name, values := range answer.Header() {
 			if name != "Vary" { // which others have said more of
 				c.Response().Header.Del(name)

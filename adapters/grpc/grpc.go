@@ -29,7 +29,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/internal/admit"
+	"github.com/apitoken-go/apitoken/internal/httpbridge"
 )
 
 // A Guard decides about calls. Clients present the token as metadata
@@ -132,7 +132,7 @@ func (g *Guard) admit(ctx context.Context, method string) (context.Context, meta
 	default:
 		return ctx, nil, status.Error(codes.PermissionDenied, "This method is not served to anyone.")
 	}
-	admitted, answer := admit.Request(guard, request(ctx, method))
+	admitted, answer := httpbridge.Request(guard, request(ctx, method))
 	if admitted != nil {
 		return admitted.Context(), nil, nil
 	}

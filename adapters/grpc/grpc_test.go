@@ -199,7 +199,7 @@ func TestTheFunctionsOfConfigGetTheCallAsARequest(t *testing.T) {
 	assert.Regexp(t, `^127\.0\.0\.1:\d+$`, seen.RemoteAddr)
 	require.Len(t, events, 1)
 	assert.Equal(t, health.Health_Check_FullMethodName, events[0].Pattern)
-	assert.Equal(t, apitoken.InHeader, events[0].Source)
+	assert.Equal(t, apitoken.Scheme("apiToken"), events[0].Source)
 	assert.Equal(t, codes.Unauthenticated, call("other"))
 	broken = true
 	assert.Equal(t, codes.Unavailable, call("acme"))

@@ -26,17 +26,13 @@ import (
 type Guard struct {
 	Auth   *apitoken.Authority
 	Unwrap func(huma.Context) (*http.Request, http.ResponseWriter) // of the router's adapter
-
-	// Schemes is what the OpenAPI document says about how tokens are presented.
-	// The zero value is the defaults of [apitoken.Config].
-	Schemes openapi.Schemes
 }
 
 // SecuritySchemes returns what the security of operations refers to, for the
 // components of huma.Config.
 func (g Guard) SecuritySchemes() map[string]*huma.SecurityScheme {
 	schemes := make(map[string]*huma.SecurityScheme)
-	for name, scheme := range g.Schemes.Components() {
+	for name, scheme := range openapi.Schemes(g.Auth.Accepted()).Components() {
 		member := func(key string) string {
 			text, _ := scheme.(map[string]any)[key].(string)
 			return text
@@ -58,7 +54,7 @@ func (g Guard) SecuritySchemes() map[string]*huma.SecurityScheme {
 func (g Guard) Operation(op huma.Operation, requirement apitoken.Requirement) huma.Operation {
 	middlewares := make(huma.Middlewares, 0, len(op.Middlewares)+1) // before the others, that nothing of theirs runs for a request that is refused
 	op.Middlewares = append(append(middlewares, g.Middleware(requirement)), op.Middlewares...)
-	op.Security = g.Schemes.Security(g.route(op, requirement))
+	op.Security = openapi.Schemes(g.Auth.Accepted()).Security(g.route(op, requirement))
 	return op
 }
 

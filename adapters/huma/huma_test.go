@@ -16,7 +16,6 @@ import (
 	"github.com/apitoken-go/apitoken"
 	apitokenhuma "github.com/apitoken-go/apitoken/adapters/huma"
 	"github.com/apitoken-go/apitoken/apitokentest"
-	"github.com/apitoken-go/apitoken/openapi"
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
@@ -49,8 +48,8 @@ type service struct {
 	called int
 }
 
-func newService(auth *apitoken.Authority, schemes openapi.Schemes) *service {
-	s := &service{mux: http.NewServeMux(), guard: apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap, Schemes: schemes}}
+func newService(auth *apitoken.Authority) *service {
+	s := &service{mux: http.NewServeMux(), guard: apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap}}
 	config := huma.DefaultConfig("Devices", "1.0.0")
 	config.Components.SecuritySchemes = s.guard.SecuritySchemes()
 	s.api = humago.New(s.mux, config)
@@ -75,7 +74,7 @@ func get(path string) huma.Operation {
 
 func TestNoOperationRunsAfterARefusal(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	s := newService(auth, openapi.Schemes{})
+	s := newService(auth)
 	op, ran := get("/devices/{id}"), 0
 	op.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) { ran++; next(ctx) }}
 	huma.Register(s.api, s.guard.Operation(op, apitoken.All(readDevices)), s.device)
@@ -93,7 +92,7 @@ func TestNoOperationRunsAfterARefusal(t *testing.T) {
 
 func TestTheParameterIsGoneAndTheRestIsThere(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	s := newService(auth, openapi.Schemes{})
+	s := newService(auth)
 	huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), apitoken.All(readDevices)), s.device)
 	token := apitokentest.Token(t, auth, readDevices)
 	w := s.send(apitokentest.Request("GET", "/devices/1?view=x&apiToken="+token, ""))
@@ -107,7 +106,7 @@ func TestTheParameterIsGoneAndTheRestIsThere(t *testing.T) {
 // Modifiers of a group do not reach what runs; its middleware does.
 func TestAGroupIsGuardedByItsMiddleware(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	s := newService(auth, openapi.Schemes{})
+	s := newService(auth)
 	group := huma.NewGroup(s.api, "/v1")
 	group.UseMiddleware(s.guard.Middleware(apitoken.All(readDevices)))
 	huma.Get(group, "/devices/{id}", s.device)
@@ -118,19 +117,22 @@ func TestAGroupIsGuardedByItsMiddleware(t *testing.T) {
 }
 
 func TestTheDocumentSaysWhatIsRequired(t *testing.T) {
-	auth := apitokentest.New(t, &catalog)
+	var usual []apitoken.Source // nil
 	for name, tt := range map[string]struct {
-		schemes     openapi.Schemes
+		accept      []apitoken.Source
 		requirement apitoken.Requirement
 		security    string
 	}{
-		"all":             {openapi.Schemes{}, apitoken.All(readDevices, writeDevices), `[{"apiToken":["devices:read","devices:write"]},{"apiTokenQuery":["devices:read","devices:write"]}]`},
-		"any":             {openapi.Schemes{NoQueryToken: true}, apitoken.Any(readDevices, writeDevices), `[{"apiToken":["devices:read"]},{"apiToken":["devices:write"]}]`},
-		"the header":      {openapi.Schemes{}, apitoken.All(readDevices).HeaderOnly(), `[{"apiToken":["devices:read"]}]`},
-		"any valid token": {openapi.Schemes{}, apitoken.AnyToken(), `[{"apiToken":[]},{"apiTokenQuery":[]}]`},
+		"all":             {usual, apitoken.All(readDevices, writeDevices), `[{"apiToken":["devices:read","devices:write"]},{"apiTokenQuery":["devices:read","devices:write"]}]`},
+		"any":             {[]apitoken.Source{apitoken.Scheme("apiToken")}, apitoken.Any(readDevices, writeDevices), `[{"apiToken":["devices:read"]},{"apiToken":["devices:write"]}]`},
+		"the header":      {usual, apitoken.All(readDevices).HeaderOnly(), `[{"apiToken":["devices:read"]}]`},
+		"any valid token": {usual, apitoken.AnyToken(), `[{"apiToken":[]},{"apiTokenQuery":[]}]`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newService(auth, tt.schemes)
+			auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: memory.New(), Accept: tt.accept})
+			require.NoError(t, err)
+			defer auth.Close()
+			s := newService(auth)
 			huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), tt.requirement), s.device)
 			var doc struct {
 				Paths map[string]struct {
@@ -141,8 +143,8 @@ func TestTheDocumentSaysWhatIsRequired(t *testing.T) {
 			w := s.send(httptest.NewRequest("GET", "/openapi.json", nil))
 			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &doc))
 			assert.JSONEq(t, tt.security, string(doc.Paths["/devices/{id}"].Get.Security))
-			assert.Equal(t, tt.schemes.Components()[openapi.Header], doc.Components.SecuritySchemes[openapi.Header])
-			assert.Equal(t, !tt.schemes.NoQueryToken, doc.Components.SecuritySchemes[openapi.Query] != nil)
+			assert.Equal(t, map[string]any{"type": "http", "scheme": "apiToken", "description": "`Authorization: apiToken <token>`"}, doc.Components.SecuritySchemes["apiToken"])
+			assert.Len(t, doc.Components.SecuritySchemes, len(auth.Accepted()))
 		})
 	}
 }
@@ -155,7 +157,7 @@ func TestEventsHaveThePatternOfTheRouter(t *testing.T) {
 	})
 	require.NoError(t, err)
 	defer auth.Close()
-	s := newService(auth, openapi.Schemes{})
+	s := newService(auth)
 	huma.Register(s.api, s.guard.Operation(get("/devices/{id}"), apitoken.All(readDevices)), s.device)
 	s.send(apitokentest.Request("GET", "/devices/1", ""))
 	assert.Equal(t, []string{"GET /devices/{id}"}, patterns)

@@ -77,21 +77,21 @@ func TestTheSpanOfARequestSaysWhoseItIsAndWhatWasDecided(t *testing.T) {
 		token := apitokentest.TokenOf(t, s.auth, "ada", "acme", readDevices)
 		id := strings.TrimPrefix(token, "test_")[:17]
 		assert.Equal(t, map[attribute.Key]string{
-			"apitoken.outcome": "accepted", "apitoken.source": "query", "apitoken.token.id": id, "apitoken.environment": "acme", "enduser.id": "ada",
+			"apitoken.outcome": "accepted", "apitoken.source": "?apiToken", "apitoken.token.id": id, "apitoken.environment": "acme", "enduser.id": "ada",
 		}, s.get("/devices/1?apiToken="+token, ""))
 		weak := apitokentest.TokenOf(t, s.auth, "ada", "acme", writeDevices)
 		assert.Equal(t, map[attribute.Key]string{
-			"apitoken.outcome": "refused", "apitoken.reason": "missing_permission", "apitoken.source": "header",
+			"apitoken.outcome": "refused", "apitoken.reason": "missing_permission", "apitoken.source": "Authorization: apiToken",
 			"apitoken.token.id": strings.TrimPrefix(weak, "test_")[:17], "apitoken.environment": "acme", "enduser.id": "ada",
 		}, s.get("/devices/1", weak))
 		assert.Equal(t, map[attribute.Key]string{"apitoken.outcome": "refused", "apitoken.reason": "no_token"}, s.get("/devices/1", ""))
 		foreign := apitokentest.Token(t, newService(t, memory.New()).auth, readDevices)
 		assert.Equal(t, map[attribute.Key]string{
-			"apitoken.outcome": "refused", "apitoken.reason": "unknown_token", "apitoken.source": "header",
+			"apitoken.outcome": "refused", "apitoken.reason": "unknown_token", "apitoken.source": "Authorization: apiToken",
 		}, s.get("/devices/1", foreign), "what is only presented is nobody's")
 		down := newService(t, failing{memory.New()})
 		assert.Equal(t, map[attribute.Key]string{
-			"apitoken.outcome": "failed", "apitoken.reason": "unavailable", "apitoken.source": "header",
+			"apitoken.outcome": "failed", "apitoken.reason": "unavailable", "apitoken.source": "Authorization: apiToken",
 		}, down.get("/devices/1", token))
 		for _, span := range append(s.spans.Ended(), down.spans.Ended()...) {
 			assert.NotContains(t, fmt.Sprint(span.Attributes(), span.Events(), span.Status()), token[len("test_")+17:])

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -42,17 +41,4 @@ func WithOwner(r *http.Request, owner string) *http.Request {
 func Owner(r *http.Request) string {
 	owner, _ := r.Context().Value(ownerKey{}).(string)
 	return owner
-}
-
-// FromAPIKey lets clients go on sending a key as X-Api-Key, which is judged as if
-// it had come in Authorization. A request with both is left as it is.
-func FromAPIKey(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		keys := r.Header.Values("X-Api-Key")
-		if len(keys) == 1 && r.Header.Values("Authorization") == nil && !strings.ContainsAny(keys[0], " \t,") {
-			r = r.Clone(r.Context())
-			r.Header.Set("Authorization", "apiToken "+keys[0])
-		}
-		next.ServeHTTP(w, r)
-	})
 }

@@ -144,7 +144,7 @@ func (n *node) wait() {
 	n.t.Helper()
 	select {
 	case <-n.ended:
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		n.cmd.Process.Kill()
 		n.t.Fatal("the server does not end")
 	}
@@ -166,7 +166,7 @@ type answer struct {
 
 // client neither follows redirects nor keeps cookies.
 var client = &http.Client{
-	Timeout:       30 * time.Second,
+	Timeout:       2 * time.Minute,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
@@ -203,7 +203,7 @@ func refuseToStart(t *testing.T, dir string, env []string, args ...string) strin
 	cmd := command(dir, env, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	require.NoError(t, cmd.Start())
-	kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	kill := time.AfterFunc(2*time.Minute, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	cmd.Wait()
 	assert.Equal(t, 1, cmd.ProcessState.ExitCode(), "stderr: %s", &stderr)
@@ -344,7 +344,7 @@ func TestOnASignalRequestsThatRunAreAnswered(t *testing.T) {
 		assert.Eventually(t, func() bool {
 			_, err := http.Get(n.url + "/healthz")
 			return err != nil
-		}, 30*time.Second, 20*time.Millisecond, "no more requests are accepted")
+		}, 2*time.Minute, 20*time.Millisecond, "no more requests are accepted")
 		io.WriteString(more, `"Lamp"}`)
 		more.Close()
 		assert.Equal(t, 201, (<-answered).StatusCode)

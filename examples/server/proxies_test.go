@@ -103,7 +103,7 @@ func TestTheServerBehindProxies(t *testing.T) {
 					c.Close()
 				}
 				return err == nil
-			}, time.Minute, 10*time.Millisecond)
+			}, 2*time.Minute, 10*time.Millisecond)
 
 			p := &node{t: t, url: url}
 			in := p.login("ada", n.password, "Origin: "+url)

@@ -78,13 +78,21 @@ var All = []Field{
 		Row:  func(in *apitoken.TokenInfo) Rows { return row(string(in.Status)) },
 		Cell: func(in *apitoken.TokenInfo) string { return string(in.Status) },
 	},
-	{Name: "active", JSON: func(in *apitoken.TokenInfo) any { return in.Status != apitoken.StatusInactive }},
+	{Name: "active", JSON: func(in *apitoken.TokenInfo) any {
+		return in.Status != apitoken.StatusInactive && in.Status != apitoken.StatusDeleted
+	}},
 	{
 		Name: "deactivated_at", Label: "deactivated",
 		JSON: func(in *apitoken.TokenInfo) any { return moment(in.DeactivatedAt) },
 		Row:  func(in *apitoken.TokenInfo) Rows { return by(in.DeactivatedAt, in.DeactivatedBy) },
 	},
 	{Name: "deactivated_by", JSON: func(in *apitoken.TokenInfo) any { return orNull(in.DeactivatedBy) }},
+	{
+		Name: "deleted_at", Label: "deleted",
+		JSON: func(in *apitoken.TokenInfo) any { return moment(in.DeletedAt) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return by(in.DeletedAt, in.DeletedBy) },
+	},
+	{Name: "deleted_by", JSON: func(in *apitoken.TokenInfo) any { return orNull(in.DeletedBy) }},
 	{
 		Name: "permissions", Label: "permissions",
 		JSON: func(in *apitoken.TokenInfo) any { return names(in.Permissions) },
@@ -118,12 +126,12 @@ var All = []Field{
 		Cell: func(in *apitoken.TokenInfo) string { return strings.Join(networks(in.Networks), " ") },
 	}, {
 		Name: "rotation", Label: "old secret",
-		JSON: func(in *apitoken.TokenInfo) any { return rotation(in.Rotation) },
+		JSON: rotation,
 		Row: func(in *apitoken.TokenInfo) Rows {
-			if in.Rotation == nil {
+			if !in.Rotating() {
 				return nil
 			}
-			return row("valid until " + Moment(in.Rotation.OldValidUntil, "") + ", last used " + Moment(in.Rotation.OldLastUsedAt, "never"))
+			return row("valid until " + Moment(in.OldValidUntil, "") + ", last used " + Moment(in.OldLastUsedAt, "never"))
 		},
 	}, {
 		Name: "last_used_at", Label: "last used",

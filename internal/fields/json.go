@@ -32,14 +32,14 @@ func (t Token) MarshalJSON() ([]byte, error) {
 	return out, nil
 }
 
-func rotation(r *apitoken.Rotation) any {
-	if r == nil {
+func rotation(in *apitoken.TokenInfo) any {
+	if !in.Rotating() {
 		return nil
 	}
 	return struct {
 		OldValidUntil *time.Time `json:"old_valid_until"`
 		OldLastUsedAt *time.Time `json:"old_last_used_at"`
-	}{moment(r.OldValidUntil), moment(r.OldLastUsedAt)}
+	}{moment(in.OldValidUntil), moment(in.OldLastUsedAt)}
 }
 
 func history(in *apitoken.TokenInfo) any {

@@ -8,6 +8,9 @@ var (
 	tokenByte   = byteSet("!#$%&'*+-.^_`|~")
 	token68Byte = byteSet("-._~+/")
 	alnum       = byteSet("")
+
+	permissionByte = byteSet("._:/-")
+	keyIDByte      = byteSet("._-")
 )
 
 // A bytes256 is a set of bytes.
@@ -49,6 +52,12 @@ func IsToken68(s string) bool {
 	body := strings.TrimRight(s, "=")
 	return body != "" && token68Byte.holdsAll(body)
 }
+
+// ValidPermission reports whether a text can be the name of a permission.
+func ValidPermission(s string) bool { return s != "" && len(s) <= 128 && permissionByte.holdsAll(s) }
+
+// ValidKeyID reports whether a text can be the ID of a key.
+func ValidKeyID(s string) bool { return s != "" && len(s) <= 32 && keyIDByte.holdsAll(s) }
 
 // EqualFold reports whether a text is another in ASCII letters of any case.
 // strings.EqualFold takes the Kelvin sign for a k. lower has no upper-case letters.

@@ -96,6 +96,12 @@ func (g Grammar) Foreign(text string) bool {
 		IsToken68(text) && !strings.HasPrefix(text, g.prefix)
 }
 
+// Ours reports whether a text is meant as a token of ours, right or wrong: it begins
+// like one, or can be one of an earlier system.
+func (g Grammar) Ours(text string) bool {
+	return strings.HasPrefix(text, g.prefix) || g.Foreign(text)
+}
+
 // IDOf returns the ID that a token with this text has; false if no token can have it.
 func (g Grammar) IDOf(text string) (id string, ok bool) {
 	if id, _, ok = g.Parse(text); ok {

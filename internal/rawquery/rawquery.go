@@ -28,22 +28,26 @@ func Parses(query string) bool {
 	}
 }
 
-// Cut returns the undecoded value of a pair of a query, and whether its name is that
-// of the parameter after percent decoding.
-func Cut(pair, parameter string) (value string, ours bool) {
+// Cut returns which of some parameters a pair of a query names after percent decoding,
+// -1 for none, and its undecoded value.
+func Cut(pair string, parameters []string) (i int, value string) {
 	name, value, _ := strings.Cut(pair, "=")
-	if name == parameter {
-		return value, true
+	for i, p := range parameters {
+		if name == p {
+			return i, value
+		}
+		if len(name) <= len(p) || len(name) > 3*len(p) || !strings.Contains(name, "%") {
+			continue
+		}
+		if decoded, err := url.QueryUnescape(name); err == nil && decoded == p {
+			return i, value
+		}
 	}
-	if len(name) <= len(parameter) || len(name) > 3*len(parameter) || !strings.Contains(name, "%") {
-		return "", false
-	}
-	decoded, err := url.QueryUnescape(name)
-	return value, err == nil && decoded == parameter
+	return -1, ""
 }
 
-// Without returns a URI, whose query begins at begin, without the parameter.
-func Without(uri string, begin int, parameter string) string {
+// Without returns a URI, whose query begins at begin, without the parameters.
+func Without(uri string, begin int, parameters []string) string {
 	var kept strings.Builder
 	copied := 0 // of uri
 	for at := begin; at < len(uri); {
@@ -51,7 +55,7 @@ func Without(uri string, begin int, parameter string) string {
 		if i := strings.IndexByte(uri[at:], '&'); i >= 0 {
 			end = at + i
 		}
-		if _, ours := Cut(uri[at:end], parameter); ours {
+		if i, _ := Cut(uri[at:end], parameters); i >= 0 {
 			if end == len(uri) { // the ampersand or question mark before it goes, too
 				if copied == 0 {
 					return uri[:max(at-1, 0)]

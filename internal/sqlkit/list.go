@@ -8,6 +8,9 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
+// MaxCount is where counts stop.
+const MaxCount = 1000
+
 // A Clause is a piece of SQL with its arguments, for which "?" stands in it.
 type Clause struct {
 	Text string
@@ -133,7 +136,7 @@ func (l *List) Page(count func() (int, error), search, find func(n int) ([]apito
 		}
 		recs, err = search(n)
 	} else {
-		if n, err = l.Rarest(max(l.Few, apitoken.MaxCount)); err != nil {
+		if n, err = l.Rarest(max(l.Few, MaxCount)); err != nil {
 			return page, err
 		}
 		recs, err = find(n)
@@ -155,7 +158,7 @@ func (l *List) Page(count func() (int, error), search, find func(n int) ([]apito
 			return page, err
 		}
 	}
-	page.Count, page.More = min(n, apitoken.MaxCount), n > apitoken.MaxCount
+	page.Count, page.More = min(n, MaxCount), n > MaxCount
 	return page, nil
 }
 

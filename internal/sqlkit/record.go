@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
@@ -22,7 +23,7 @@ import (
 // A Field is a column for a part of a record. In returns a pointer to that part, by whose
 // type a store knows how to write and read it: *string, *int64, *bool, *[]byte, *time.Time,
 // *[]string or *[]netip.Prefix. The record has exactly two secrets, of which the second may
-// be zero: see WithTwoSecrets.
+// be zero: see ForColumns.
 type Field struct {
 	Name string
 	In   func(*apitoken.Record) any
@@ -68,15 +69,42 @@ var Fields = []Field{
 	{"mac", func(r *apitoken.Record) any { return &r.MAC }},
 }
 
-// WithTwoSecrets returns rec as the functions of columns need it.
-func WithTwoSecrets(rec apitoken.Record) apitoken.Record {
+// In their column environment, deleted tokens are in one that no Manager uses, as it has a
+// control character: so no list, search or count of others passes over them, and theirs
+// have the same indexes.
+const deleted = "deleted\x1f"
+
+// Listed returns the environment of whose lists a record is part.
+func Listed(rec *apitoken.Record) string {
+	if rec.Status == apitoken.StatusDeleted {
+		return deleted + rec.Environment
+	}
+	return rec.Environment
+}
+
+// ListedBy returns q as it is asked of the rows.
+func ListedBy(q apitoken.Query) apitoken.Query {
+	if q.Status == apitoken.StatusDeleted {
+		q.Environment, q.Status = deleted+q.Environment, ""
+	}
+	return q
+}
+
+// ForColumns returns rec as the functions of columns need it: with two secrets, and where
+// it is listed.
+func ForColumns(rec apitoken.Record) apitoken.Record {
+	rec.Environment = Listed(&rec)
 	rec.Secrets = append(slices.Clip(rec.Secrets), apitoken.SecretRecord{})[:2]
 	return rec
 }
 
 // Complete completes a record whose columns have been read: it takes out the second secret
-// if there is none, and says of each use which token it is of.
+// if there is none, and says of each use which token it is of, and of a deleted one its
+// environment.
 func Complete(rec *apitoken.Record) error {
+	if rec.Status == apitoken.StatusDeleted {
+		rec.Environment = strings.TrimPrefix(rec.Environment, deleted)
+	}
 	if rec.Secrets[1].Digest == nil {
 		if Rest(apitoken.Record{Secrets: rec.Secrets[1:]}) != nil {
 			return errors.New("the column rest is about two secrets, and there is one")

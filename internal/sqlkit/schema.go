@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/apitoken-go/apitoken"
 )
 
 // A Schema is what a store relies on of its tables.
@@ -76,12 +74,12 @@ func Describe(rows Rows) (lines []string, err error) {
 }
 
 // KeysQuery returns a query for Keys. It goes from each key in an index to the next one, and
-// counts up to [apitoken.MaxCount] of each: to count all would take the longer the more tokens
+// counts up to MaxCount of each: to count all would take the longer the more tokens
 // there are, and a node asks when it starts. The condition is part of every SELECT that finds something.
 func KeysQuery(condition string) string {
 	var parts []string
 	for _, column := range []string{"mac_key_id", "encryption_key_id", "old_encryption_key_id"} {
-		parts = append(parts, strings.NewReplacer("KEY_COLUMN", column, "MOST", strconv.Itoa(apitoken.MaxCount), "CONDITION", condition).Replace(`
+		parts = append(parts, strings.NewReplacer("KEY_COLUMN", column, "MOST", strconv.Itoa(MaxCount), "CONDITION", condition).Replace(`
 		SELECT * FROM (
 			WITH RECURSIVE used(key_id) AS (
 				SELECT min(KEY_COLUMN) FROM apitoken_tokens WHERE KEY_COLUMN <> ''

@@ -54,7 +54,7 @@ func Selected(prefix string) string {
 
 // Values returns what Columns hold of rec.
 func Values(rec apitoken.Record) []any {
-	rec = WithTwoSecrets(rec)
+	rec = ForColumns(rec)
 	var vals []any
 	for _, c := range Columns {
 		vals = append(vals, c.value(&rec))

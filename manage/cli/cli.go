@@ -86,6 +86,7 @@ var commands = []command{
 	{"activate", "ID...", "let deactivated tokens be used again", nil, (*call).bulk},
 	{"deactivate", "ID...", "refuse tokens from now on, until they are activated", deactivateFlags, (*call).bulk},
 	{"delete", "ID...", "delete tokens for good", nil, (*call).bulk},
+	{"purge", "", "remove what was kept of tokens that were deleted long ago", nil, (*call).purge},
 	{"explain", "ID", "say whether a request with a token would be accepted, and why not", explainFlags, (*call).explain},
 	{"permissions", "", "list the permissions that there are", nil, (*call).permissions},
 	{"import", "FILE", "add tokens of an earlier system, from CSV; see import -help", importFlags, (*call).importCSV},

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -39,17 +40,17 @@ type desk struct {
 }
 
 // failingStore fails to create once it has created as many records as it may, and
-// to delete and to list so.
+// to replace and to list so.
 type failingStore struct {
 	*memory.Store
-	may, mayDelete, mayList int
+	may, mayReplace, mayList int
 }
 
-func (s *failingStore) Delete(ctx context.Context, id string) error {
-	if s.mayDelete--; s.mayDelete < 0 {
+func (s *failingStore) Replace(ctx context.Context, rec apitoken.Record) error {
+	if s.mayReplace--; s.mayReplace < 0 {
 		return errors.New("the disk is full")
 	}
-	return s.Store.Delete(ctx, id)
+	return s.Store.Replace(ctx, rec)
 }
 
 func (s *failingStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
@@ -268,6 +269,14 @@ func TestAnActorWhoIsNobodyDoesNothing(t *testing.T) {
 	}
 }
 
+func TestAnActorWhoCannotBeAskedForIsNoMissingToken(t *testing.T) {
+	d := newDesk(t)
+	c := cli.Config{Stdout: io.Discard, Stderr: io.Discard, Actor: func(context.Context, string, string) (apitoken.Actor, error) {
+		return apitoken.Actor{}, fmt.Errorf("users: %w: %w", apitoken.ErrNotFound, apitoken.ErrUnavailable)
+	}}
+	assert.Equal(t, 5, cli.Run(d.ctx, d.auth, []string{"list"}, c))
+}
+
 func TestTokensAreFoundAsTheyAreShown(t *testing.T) {
 	d := newDesk(t)
 	text, id := d.generate("laptop")
@@ -334,7 +343,7 @@ func TestWhatIsDoneInPartIsAFailure(t *testing.T) {
 		d := newDesk(t)
 		_, a := d.generate("a")
 		_, b := d.generate("b")
-		d.store.mayDelete = 1
+		d.store.mayReplace = 1
 		r := d.run("", "delete", a, b)
 		assert.Equal(t, 1, r.code)
 		assert.Equal(t, "deleted "+a+"\n", r.stdout)
@@ -406,6 +415,22 @@ func TestNothingIsDeletedIfOneTokenCannotBeSeen(t *testing.T) {
 	assert.NoError(t, d.accepts(text))
 	assert.NoError(t, d.accepts(theirs))
 	assert.Equal(t, "deleted "+id+"\ndeleted "+theirID, d.must("delete", id, theirID))
+	assert.Equal(t, 3, d.run("", "delete", id).code)
+}
+
+func TestDeletedTokensAreListedUntilTheyArePurged(t *testing.T) {
+	d := newDesk(t)
+	d.config.KeepDeleted = time.Nanosecond
+	d.open()
+	_, id := d.generate("a")
+	d.must("delete", id)
+	assert.Empty(t, d.must("list", "-q"))
+	assert.Equal(t, id, d.must("list", "-q", "-status", "deleted"))
+	assert.Contains(t, d.must("show", id), "operator")
+	assert.Equal(t, 4, d.run("", "purge", "-user", "bob").code)
+	assert.Equal(t, `{"purged":1}`, d.must("purge", "-json"))
+	assert.Equal(t, "purged 0 deleted tokens", d.must("purge"))
+	assert.Empty(t, d.must("list", "-q", "-status", "deleted"))
 }
 
 func TestListsAreCompleteAndMayBeRestricted(t *testing.T) {
@@ -497,13 +522,6 @@ func TestJSONIsThatOfTheManagementAPI(t *testing.T) {
 }
 
 func second(_, b string) string { return b }
-
-func TestASpreadsheetFindsNoFormulas(t *testing.T) {
-	d := newDesk(t)
-	d.generate(`=HYPERLINK("x")`)
-	assert.Contains(t, d.must("export", "-format", "csv"), `,"'=HYPERLINK(""x"")",`)
-	assert.Contains(t, d.must("export"), `"name":"=HYPERLINK(\"x\")"`)
-}
 
 func TestImportedTokensWork(t *testing.T) {
 	d := newDesk(t)
@@ -658,7 +676,7 @@ func TestRekeyingShowsProgressAndWhatItDid(t *testing.T) {
 func TestEveryCommandHasHelp(t *testing.T) {
 	d := newDesk(t)
 	all := d.must("help")
-	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "explain", "permissions", "import", "export", "rekey"} {
+	for _, name := range []string{"generate", "list", "show", "activate", "deactivate", "delete", "purge", "explain", "permissions", "import", "export", "rekey"} {
 		assert.Regexp(t, `(?m)^  `+name+` `, all)
 		r := d.run("", name, "-help")
 		assert.Zero(t, r.code)

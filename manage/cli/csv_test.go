@@ -71,3 +71,20 @@ func TestTheCauseIsNamedIfAFileIsOfAnotherKind(t *testing.T) {
 		})
 	}
 }
+
+func TestASpreadsheetFindsNoFormulas(t *testing.T) {
+	d := newDesk(t)
+	d.generate(`=HYPERLINK("x")`)
+	assert.Contains(t, d.must("export", "-format", "csv"), `,"'=HYPERLINK(""x"")",`)
+	assert.Contains(t, d.must("export"), `"name":"=HYPERLINK(\"x\")"`)
+	for _, begin := range []string{"=", "+", "-", "@"} {
+		d := newDesk(t)
+		file := "name,owner,description,permissions,token\n" + begin + "name," + begin + "owner," + begin + "more,devices:read," + foreign + "\n"
+		r := d.run(file, "import", "-environment", begin+"env", "-expires", "90d", "-")
+		assert.Equal(t, 0, r.code, r.stderr)
+		csv := d.must("export", "-environment", begin+"env", "-format", "csv")
+		for _, text := range []string{"name", "owner", "more", "env"} {
+			assert.Contains(t, csv, ",'"+begin+text+",")
+		}
+	}
+}

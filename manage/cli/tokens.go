@@ -74,7 +74,7 @@ type listValues struct {
 
 func listFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.page.owner, "owner", "", "only tokens of this `USER`; without, everybody's whom the actor may see")
-	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired or pending")
+	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired, pending or deleted; without, all but deleted ones")
 	fs.StringVar(&k.page.permission, "permission", "", "only those with the permission of this `NAME`")
 	fs.StringVar(&k.page.text, "text", "", "only those whose ID, owner or a word of whose name begins with `TEXT`")
 	fs.StringVar(&k.page.sort, "sort", "", "`ORDER`: name, created, expires or last_used; without, by name, and with -q as created")
@@ -203,7 +203,11 @@ func (k *call) bulk() error {
 	// A Bulk checks its own tokens before it changes any, but not those of the next one;
 	// and it does not fail for a token that is already deleted.
 	for _, id := range all {
-		if _, err := k.m.Get(k.ctx, id); err != nil {
+		in, err := k.m.Get(k.ctx, id)
+		if err == nil && in.Status == apitoken.StatusDeleted {
+			err = apitoken.ErrNotFound
+		}
+		if err != nil {
 			return &apitoken.BulkError{ID: id, Err: err}
 		}
 	}
@@ -229,6 +233,22 @@ func (k *call) bulk() error {
 		return fmt.Errorf("%d of %d tokens are done, those that are listed: %v", len(ids), len(all), err)
 	}
 	return err
+}
+
+// purge removes what is left of deleted tokens.
+func (k *call) purge() error {
+	n, err := k.m.Purge(k.ctx)
+	if err != nil {
+		return err
+	}
+	if k.json {
+		k.out.line(struct {
+			Purged int `json:"purged"`
+		}{n})
+		return nil
+	}
+	fmt.Fprintf(k.out, "purged %d deleted tokens\n", n)
+	return nil
 }
 
 func explainFlags(k *call, fs *flag.FlagSet) {

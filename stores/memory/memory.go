@@ -18,6 +18,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
+const maxCount = 1000 // where Page.Count stops
+
 // Store is an [apitoken.Store] in memory. Its zero value is empty and ready for
 // use. Lists take time in proportion to all its tokens.
 type Store struct {
@@ -132,7 +134,7 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 // keep keeps a row. (The ID that is passed may be part of a longer text.)
 func (s *Store) keep(id string, r row) { s.rows[string(r[:len(id)])] = r }
 
-// Cancelable implements [apitoken.Cancelable].
+// Cancelable promises what [apitoken.Store] says of it.
 func (s *Store) Cancelable() {}
 
 // Get implements [apitoken.Store].
@@ -214,7 +216,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 			found = append(found, rec)
 		}
 	}
-	page := apitoken.Page{Count: min(len(found), apitoken.MaxCount), More: len(found) > apitoken.MaxCount}
+	page := apitoken.Page{Count: min(len(found), maxCount), More: len(found) > maxCount}
 	direction := 1
 	if q.Descending {
 		direction = -1
@@ -294,7 +296,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	return page, nil
 }
 
-// KeysInUse implements [apitoken.KeyLister].
+// KeysInUse implements [apitoken.Scanner].
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -60,7 +60,7 @@ func benchRecord(i int) apitoken.Record {
 		rec.NotBefore = today.Add(time.Hour)
 	}
 	if h%3 == 0 {
-		rec.Uses = []apitoken.Use{{ID: rec.ID, Digest: digest[:], Source: apitoken.InHeader, At: today.Add(-time.Duration(h) * time.Second)}}
+		rec.Uses = []apitoken.Use{{ID: rec.ID, Digest: digest[:], Source: apitoken.Scheme("apiToken"), At: today.Add(-time.Duration(h) * time.Second)}}
 	}
 	return rec
 }
@@ -278,7 +278,7 @@ func BenchmarkChange(b *testing.B) {
 		for n := 0; b.Loop(); n++ {
 			for i := range uses {
 				rec := benchRecord(i)
-				uses[i] = apitoken.Use{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader, At: today.Add(time.Duration(n) * time.Minute)}
+				uses[i] = apitoken.Use{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.Scheme("apiToken"), At: today.Add(time.Duration(n) * time.Minute)}
 			}
 			if err := s.Touch(b.Context(), uses); err != nil {
 				b.Fatal(err)

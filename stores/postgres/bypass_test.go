@@ -30,6 +30,7 @@ func toldOf(t *testing.T, w *watcher, f *feed) (told []string) {
 // do not help.
 func TestChangesByHandAreNoticedHoweverTheyAreMade(t *testing.T) {
 	t.Parallel()
+	database := testserver.PostgresDatabase(t)
 	const update = `UPDATE apitoken_tokens SET status = 'inactive'`
 	for _, c := range []struct{ change, told string }{
 		{update, "token"},
@@ -51,7 +52,7 @@ func TestChangesByHandAreNoticedHoweverTheyAreMade(t *testing.T) {
 		{`BEGIN; ALTER TABLE apitoken_tokens RENAME TO before; CREATE TABLE apitoken_tokens (LIKE before INCLUDING ALL);
 			INSERT INTO apitoken_tokens SELECT * FROM before; ` + triggersOf("apitoken_tokens") + ` COMMIT`, "reset"},
 	} {
-		url := testserver.PostgresDatabase(t)
+		url := inSchema(t, database)
 		s := mustOpen(t, url)
 		mustCreate(t, s, record("token"))
 		w, f := poller(t, s)
@@ -129,7 +130,7 @@ func TestWatchEndsWhereChangesPassTheTriggersBy(t *testing.T) {
 		feed.waitFor(t, "reset")
 		psql := operator(t, url)
 		mustExec(t, psql, change)
-		for timeout := time.After(time.Minute); ; ended = watch(t, s, feed) {
+		for timeout := time.After(2 * time.Minute); ; ended = watch(t, s, feed) {
 			var err error
 			select {
 			case err = <-ended:
@@ -235,7 +236,7 @@ func TestAPollGivesWayToARestore(t *testing.T) {
 	}
 	restore := operator(t, url)
 	mustExec(t, restore, `BEGIN; LOCK TABLE apitoken_changes`)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var e *pgconn.PgError
 	if _, err := w.poll(ctx); !errors.As(err, &e) || e.Code != "55P03" { // lock_not_available

@@ -41,7 +41,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page,
 			return err
 		}
 		defer tx.Rollback(ctx)
-		page, err = newLister(s, ctx, tx, q).page()
+		page, err = newLister(s, ctx, tx, sqlkit.ListedBy(q)).page()
 		return err
 	})
 	return page, wrap(err)
@@ -65,7 +65,7 @@ func newLister(s *Store, ctx context.Context, tx pgx.Tx, q apitoken.Query) *list
 func (l *lister) page() (apitoken.Page, error) { return l.Page(l.count, l.search, l.find) }
 
 func (l *lister) search(n int) ([]apitoken.Record, error) {
-	if n > min(few, apitoken.MaxCount) {
+	if n > min(few, sqlkit.MaxCount) {
 		return l.records(l.begun())
 	}
 	return l.records(l.sorted())
@@ -76,17 +76,17 @@ func (l *lister) count() (int, error) {
 	switch {
 	case len(l.Filters) == 0:
 		return l.Number(cat(lit(`SELECT count(*) FROM (SELECT FROM apitoken_tokens WHERE environment = ?::text`, l.Query.Environment),
-			l.Limit(apitoken.MaxCount+1), lit(`) d`)))
+			l.Limit(sqlkit.MaxCount+1), lit(`) d`)))
 	case len(l.Filters) > 1:
-		return l.Number(cat(lit(`SELECT count(*) FROM (`), l.matching(`t.id`), l.Limit(apitoken.MaxCount+1), lit(`) d`)))
+		return l.Number(cat(lit(`SELECT count(*) FROM (`), l.matching(`t.id`), l.Limit(sqlkit.MaxCount+1), lit(`) d`)))
 	}
 	// A token may be in many rows. How many have to be read for so many different
 	// tokens, nobody knows.
-	for rows := apitoken.MaxCount * 5 / 4; ; rows *= 10 {
+	for rows := sqlkit.MaxCount * 5 / 4; ; rows *= 10 {
 		var read, different int
 		c := cat(lit(`SELECT count(*), count(DISTINCT id) FROM (SELECT d.id FROM `), l.Filters[0].Rows, l.Limit(rows), lit(`) d`))
 		err := l.tx.QueryRow(l.ctx, numbered(c), c.Args...).Scan(&read, &different)
-		if err != nil || different > apitoken.MaxCount || read < rows {
+		if err != nil || different > sqlkit.MaxCount || read < rows {
 			return different, err
 		}
 	}

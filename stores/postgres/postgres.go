@@ -47,12 +47,10 @@ type Store struct {
 }
 
 var (
-	_ apitoken.Store      = (*Store)(nil)
-	_ apitoken.Toucher    = (*Store)(nil)
-	_ apitoken.Scanner    = (*Store)(nil)
-	_ apitoken.KeyLister  = (*Store)(nil)
-	_ apitoken.Watcher    = (*Store)(nil)
-	_ apitoken.Cancelable = (*Store)(nil)
+	_ apitoken.Store   = (*Store)(nil)
+	_ apitoken.Toucher = (*Store)(nil)
+	_ apitoken.Scanner = (*Store)(nil)
+	_ apitoken.Watcher = (*Store)(nil)
 )
 
 // Times that a pool of Open allows for. To wait for an answer a request has

@@ -22,7 +22,7 @@ const replica = "the server is a replica (in recovery)"
 
 var getQuery = `SELECT ` + selected + ` FROM apitoken_tokens t WHERE t.id = $1::text AND ` + onPrimary
 
-// Cancelable implements [apitoken.Cancelable].
+// Cancelable promises what [apitoken.Store] says of it.
 func (s *Store) Cancelable() {}
 
 // Get implements [apitoken.Store].
@@ -52,8 +52,8 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 
 var keysQuery = sqlkit.KeysQuery(onPrimary)
 
-// KeysInUse implements [apitoken.KeyLister]. It counts up to
-// [apitoken.MaxCount] of each kind: to count all would take the longer the more
+// KeysInUse implements [apitoken.Scanner]. It counts up to
+// 1,000 of each kind: to count all would take the longer the more
 // tokens there are, and a node asks when it starts.
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	err = s.read(ctx, func(conn *pgxpool.Conn) error {

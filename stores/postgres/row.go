@@ -159,7 +159,7 @@ func scan(row pgx.CollectableRow) (apitoken.Record, error) {
 
 // values returns what columns hold of rec.
 func values(rec apitoken.Record) []any {
-	rec = sqlkit.WithTwoSecrets(rec)
+	rec = sqlkit.ForColumns(rec)
 	var vals []any
 	for _, c := range columns {
 		vals = append(vals, c.value(&rec))

@@ -32,7 +32,7 @@ var fingerprint string
 
 // schemaVersion is what schema writes into apitoken_schema. It goes up when programs
 // that do not know of a change must not use the tables.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // checkSchema reports whether the tables are there. It refuses those of another version, and
 // those in which something is missing that this program relies on.

@@ -14,18 +14,18 @@ CREATE TABLE apitoken_schema (
 	oldest  text NOT NULL     -- the oldest version of the package that does, for people
 );
 
-INSERT INTO apitoken_schema VALUES (2, 'v0.1.0');
+INSERT INTO apitoken_schema VALUES (3, 'v0.1.0');
 
 CREATE TABLE apitoken_tokens (
 	id          text COLLATE "C" NOT NULL,
 	version     bigint NOT NULL CHECK (version >= 1),
-	environment text COLLATE "C" NOT NULL CHECK (environment <> ''),
+	environment text COLLATE "C" NOT NULL CHECK (environment <> ''), -- of deleted tokens after 'deleted' and a byte 31, as no list of others has them
 	owner       text COLLATE "C" NOT NULL CHECK (owner <> ''),
 	name        text NOT NULL,
 	description text NOT NULL,
 	permissions text[] NOT NULL CHECK (array_position(permissions, NULL) IS NULL),
 
-	status         text NOT NULL CHECK (status IN ('active', 'inactive')),
+	status         text NOT NULL CHECK (status IN ('active', 'inactive', 'deleted')),
 	deactivated_at timestamptz CHECK (isfinite(deactivated_at)),
 	deactivated_by text NOT NULL,
 

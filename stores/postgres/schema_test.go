@@ -41,6 +41,7 @@ func TestTheFingerprintIsThatOfTheSchema(t *testing.T) {
 
 func TestTablesInWhichSomethingIsMissingAreRefused(t *testing.T) {
 	t.Parallel()
+	database := testserver.PostgresDatabase(t)
 	for change, says := range map[string]string{
 		`DROP TRIGGER apitoken_deleted ON apitoken_tokens`:                                                                   "trigger apitoken_deleted",
 		`ALTER TABLE apitoken_tokens DISABLE TRIGGER USER`:                                                                   "trigger apitoken_",
@@ -49,10 +50,10 @@ func TestTablesInWhichSomethingIsMissingAreRefused(t *testing.T) {
 		`ALTER TABLE apitoken_tokens ALTER COLUMN rest TYPE text USING ''`:                                                   "column apitoken_tokens.rest",
 		`DROP TABLE apitoken_changes`:                                                                                        "apitoken_changes",
 		`UPDATE apitoken_schema SET version = 1`:                                                                             "version 1",
-		`UPDATE apitoken_schema SET version = 3, oldest = 'v0.9.0'`:                                                          "v0.9.0",
+		`UPDATE apitoken_schema SET version = 4, oldest = 'v0.9.0'`:                                                          "v0.9.0",
 		`DROP TABLE apitoken_schema; CREATE TABLE apitoken_schema (version integer); INSERT INTO apitoken_schema VALUES (1)`: "version 1",
 	} {
-		url := testserver.PostgresDatabase(t)
+		url := inSchema(t, database)
 		mustOpen(t, url).Close()
 		mustExec(t, operator(t, url), change)
 		if _, err := Open(t.Context(), url); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\n") {

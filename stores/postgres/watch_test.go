@@ -126,7 +126,7 @@ func (f *feed) caughtUp(t testing.TB) (told []string) {
 	t.Helper()
 	now := time.Now()
 	for current := false; !current; time.Sleep(time.Millisecond) {
-		if time.Since(now) > 30*time.Second {
+		if time.Since(now) > 2*time.Minute {
 			t.Fatal("T stays behind")
 		}
 		f.mu.Lock()
@@ -382,7 +382,7 @@ func TestAnotherServerBehindAPoolerIsNoticed(t *testing.T) {
 	server.Kill()
 	server.Restart(t)
 	// The pooler notices one by one that its connections are gone.
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		_, err := w.poll(t.Context())
 		if err != nil && strings.Contains(err.Error(), "started again") {
 			return

@@ -142,7 +142,7 @@ func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Recor
 		{"apitoken_permissions", "permission", old.Permissions, rec.Permissions},
 		{"apitoken_terms", "term", terms(old), terms(rec)},
 	} {
-		moved := old.Environment != rec.Environment
+		moved := sqlkit.Listed(old) != sqlkit.Listed(rec)
 		for _, v := range side.was {
 			if moved || !slices.Contains(side.is, v) {
 				if _, err := w.exec(ctx, `DELETE FROM `+side.table+` WHERE token = ? AND `+side.column+` = ?`, token, v); err != nil {
@@ -153,7 +153,7 @@ func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Recor
 		for _, v := range side.is {
 			if moved || !slices.Contains(side.was, v) {
 				if _, err := w.exec(ctx, `INSERT OR IGNORE INTO `+side.table+` (token, `+side.column+`, environment) VALUES (?, ?, ?)`,
-					token, v, rec.Environment); err != nil {
+					token, v, sqlkit.Listed(rec)); err != nil {
 					return err
 				}
 			}
@@ -182,7 +182,7 @@ func beginnings(rec *apitoken.Record) map[[4]any]bool {
 	rows := make(map[[4]any]bool)
 	for _, t := range terms(rec) {
 		if b := sqlkit.Beginning(t); b != "" {
-			rows[[4]any{rec.Environment, b, rec.NameKey(), rec.ID}] = true
+			rows[[4]any{sqlkit.Listed(rec), b, rec.NameKey(), rec.ID}] = true
 		}
 	}
 	return rows

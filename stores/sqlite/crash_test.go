@@ -102,7 +102,7 @@ func TestAKilledProcessLosesNothingThatItAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(out)
-		kill := time.AfterFunc(time.Minute, func() { worker.Process.Kill() })
+		kill := time.AfterFunc(5*time.Minute, func() { worker.Process.Kill() })
 		for begin := n; lines.Scan(); {
 			if lines.Text() != fmt.Sprint(int(n)) {
 				t.Fatalf("the worker says %q after step %d", lines.Text(), n)

@@ -88,7 +88,11 @@ func FuzzLife(f *testing.F) {
 						secrets[i] = append(secrets[i], secret)
 					}
 				case 5:
-					_, err = m.EndOverlap(t.Context(), id, []apitoken.Keep{apitoken.KeepNew, apitoken.KeepOld}[step[3]&1])
+					end := m.EndOverlap
+					if step[3]&1 == 1 {
+						end = m.UndoRotation
+					}
+					_, err = end(t.Context(), id)
 				case 6:
 					err = m.Delete(t.Context(), id)
 				}

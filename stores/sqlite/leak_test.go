@@ -64,7 +64,7 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 		must(secret, err)
 		secret, err = m.Reveal(t.Context(), in.ID)
 		must(secret, err)
-		if _, err := m.EndOverlap(t.Context(), in.ID, apitoken.KeepOld); err != nil {
+		if _, err := m.UndoRotation(t.Context(), in.ID); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,7 +28,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 		return apitoken.Page{}, wrap(err)
 	}
 	defer tx.Rollback()
-	page, err := newLister(ctx, tx, q, index).page()
+	page, err := newLister(ctx, tx, sqlkit.ListedBy(q), index).page()
 	return page, wrap(err)
 }
 
@@ -57,7 +57,7 @@ func newLister(ctx context.Context, tx *sql.Tx, q apitoken.Query, index string) 
 func (l *lister) page() (apitoken.Page, error) { return l.Page(l.count, l.search, l.find) }
 
 func (l *lister) search(n int) ([]apitoken.Record, error) {
-	if n > min(few, apitoken.MaxCount) {
+	if n > min(few, sqlkit.MaxCount) {
 		return l.records(l.merged(l.begun()))
 	}
 	return l.records(l.sorted())
@@ -66,12 +66,12 @@ func (l *lister) search(n int) ([]apitoken.Record, error) {
 // count returns how many tokens match, or more than MaxCount.
 func (l *lister) count() (int, error) {
 	if len(l.Filters) == 1 && l.Filters[0].Repeats { // not where enough names begin with the text
-		n, err := l.Number(cat(lit(`SELECT count(*) FROM (SELECT 1 FROM `), nameRows(l.Query), lit(` LIMIT ?)`, apitoken.MaxCount+1)))
-		if err != nil || n > apitoken.MaxCount {
+		n, err := l.Number(cat(lit(`SELECT count(*) FROM (SELECT 1 FROM `), nameRows(l.Query), lit(` LIMIT ?)`, sqlkit.MaxCount+1)))
+		if err != nil || n > sqlkit.MaxCount {
 			return n, err
 		}
 	}
-	return l.Number(cat(lit(`SELECT count(*) FROM (`), l.found(), lit(` LIMIT ?)`, apitoken.MaxCount+1)))
+	return l.Number(cat(lit(`SELECT count(*) FROM (`), l.found(), lit(` LIMIT ?)`, sqlkit.MaxCount+1)))
 }
 
 // found selects something once for each token that matches.

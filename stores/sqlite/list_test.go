@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -128,5 +129,37 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestASearchGoesOnBelowANameThatOnlyHasTheTextInIt(t *testing.T) {
+	defer func(f int) { few = f }(few)
+	few = 0
+	s := mustOpen(t, newPath(t))
+	var want []string
+	for i, name := range []string{"z laptop", "other", "m laptop", "laptop", "a laptop"} {
+		rec := record(fmt.Sprintf("Search%011d", i))
+		rec.Name = name
+		mustCreate(t, s, rec)
+		if name != "other" {
+			want = append(want, name)
+		}
+	}
+	q := apitoken.Query{Environment: record("").Environment, Text: "lap", Order: apitoken.ByName, Descending: true, Limit: 1}
+	var got []string
+	for {
+		page, err := s.List(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range page.Records {
+			got = append(got, rec.Name)
+		}
+		if q.After = page.Next; q.After == nil {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

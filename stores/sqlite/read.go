@@ -9,7 +9,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
-// Cancelable implements [apitoken.Cancelable]. A read that has begun is not broken
+// Cancelable promises what [apitoken.Store] says of it. A read that has begun is not broken
 // off in a database opened by [Open]: it takes no longer than its disk.
 func (s *Store) Cancelable() {}
 
@@ -40,8 +40,7 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 
 var keysQuery = sqlkit.KeysQuery("TRUE")
 
-// KeysInUse implements [apitoken.KeyLister]. It counts up to [apitoken.MaxCount]
-// of each kind: to count all would take the longer the more tokens there are, and
+// KeysInUse implements [apitoken.Scanner]. It counts up to 1,000 of each kind: to count all would take the longer the more tokens there are, and
 // a node asks when it starts.
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	if err := s.enter(ctx); err != nil {

@@ -22,7 +22,7 @@ var fingerprint string
 
 // schemaVersion is what schema writes into apitoken_schema. It goes up when programs
 // that do not know of a change must not use the tables.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // A querier is a connection, or a database.
 type querier interface {

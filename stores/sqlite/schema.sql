@@ -13,19 +13,19 @@ CREATE TABLE apitoken_schema (
 	oldest  TEXT NOT NULL     -- the oldest version of the package that does, for people
 ) STRICT;
 
-INSERT INTO apitoken_schema VALUES (3, 'v0.1.0');
+INSERT INTO apitoken_schema VALUES (4, 'v0.1.0');
 
 CREATE TABLE apitoken_tokens (
 	token       INTEGER PRIMARY KEY, -- for the tables below; never leaves the database
 	id          TEXT NOT NULL UNIQUE,
 	version     INTEGER NOT NULL CHECK (version >= 1),
-	environment TEXT NOT NULL CHECK (environment <> ''),
+	environment TEXT NOT NULL CHECK (environment <> ''), -- of deleted tokens after 'deleted' and a byte 31, as no list of others has them
 	owner       TEXT NOT NULL CHECK (owner <> ''),
 	name        TEXT NOT NULL,
 	description TEXT NOT NULL,
 	permissions TEXT NOT NULL CHECK (json_type(permissions) = 'array'),
 
-	status         TEXT NOT NULL CHECK (status IN ('active', 'inactive')),
+	status         TEXT NOT NULL CHECK (status IN ('active', 'inactive', 'deleted')),
 	deactivated_at INTEGER,
 	deactivated_by TEXT NOT NULL,
 

@@ -35,7 +35,7 @@ import (
 )
 
 // A Store keeps tokens in an SQLite database. It implements [apitoken.Store],
-// [apitoken.Toucher], [apitoken.Scanner], [apitoken.KeyLister] and
+// [apitoken.Toucher], [apitoken.Scanner] and
 // [apitoken.Watcher].
 //
 // Reads run beside each other and beside a write; writes come one by one, each
@@ -62,12 +62,10 @@ type Store struct {
 }
 
 var (
-	_ apitoken.Store      = (*Store)(nil)
-	_ apitoken.Toucher    = (*Store)(nil)
-	_ apitoken.Scanner    = (*Store)(nil)
-	_ apitoken.KeyLister  = (*Store)(nil)
-	_ apitoken.Watcher    = (*Store)(nil)
-	_ apitoken.Cancelable = (*Store)(nil)
+	_ apitoken.Store   = (*Store)(nil)
+	_ apitoken.Toucher = (*Store)(nil)
+	_ apitoken.Scanner = (*Store)(nil)
+	_ apitoken.Watcher = (*Store)(nil)
 )
 
 // maxReading bounds how many reads run at once.

@@ -282,7 +282,7 @@ func TestAStoreFromTheFutureIsRefused(t *testing.T) {
 	mustCreate(t, s, record("token"))
 	s.Close()
 	db := database(t, path)
-	mustExec(t, db, `UPDATE apitoken_schema SET version = 4, oldest = 'v0.9.0'`)
+	mustExec(t, db, `UPDATE apitoken_schema SET version = 5, oldest = 'v0.9.0'`)
 	content := func() (all string) {
 		err := db.QueryRow(`SELECT group_concat(quote(sql)) || (SELECT group_concat(id || version) FROM apitoken_tokens) FROM sqlite_schema`).Scan(&all)
 		if err != nil {
@@ -296,7 +296,7 @@ func TestAStoreFromTheFutureIsRefused(t *testing.T) {
 		"Use":  func() (*Store, error) { return Use(t.Context(), db) },
 	} {
 		_, err := open()
-		if err == nil || !strings.Contains(err.Error(), "version 4, and this program knows version 3; use a newer one, of v0.9.0") || strings.Contains(err.Error(), "\n") {
+		if err == nil || !strings.Contains(err.Error(), "version 5, and this program knows version 4; use a newer one, of v0.9.0") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 	}

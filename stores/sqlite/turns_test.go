@@ -29,7 +29,7 @@ func TestAHundredDeactivationsAgainstAnOwnerWhoRenames(t *testing.T) {
 		store, err = sqlite.Open(t.Context(), path)
 		require.NoError(t, err)
 		defer store.Close()
-		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store})
+		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &catalog, Store: store, StoreTimeout: 30 * time.Second})
 		require.NoError(t, err)
 		defer auth.Close()
 		nodes = append(nodes, auth)

@@ -86,6 +86,9 @@ type feed struct {
 	resets int
 	ids    []string // since the last Reset
 	t      time.Time
+
+	reported time.Time // when it was told of the last change, until CaughtUp
+	late     bool      // CaughtUp was of a moment at which the log had been read already
 }
 
 func (f *feed) Interval() time.Duration { return 100 * time.Millisecond }
@@ -98,7 +101,7 @@ func (f *feed) Reset() {
 
 func (f *feed) Changed(ids ...string) {
 	f.mu.Lock()
-	f.ids = append(f.ids, ids...)
+	f.ids, f.reported = append(f.ids, ids...), time.Now()
 	f.mu.Unlock()
 	if f.onChanged != nil {
 		f.onChanged()
@@ -108,7 +111,8 @@ func (f *feed) Changed(ids ...string) {
 func (f *feed) CaughtUp(t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.t = t
+	f.late = f.late || !f.reported.IsZero() && !t.Before(f.reported)
+	f.t, f.reported = t, time.Time{}
 }
 
 // told returns what f was told of all that happened up to now.
@@ -117,8 +121,11 @@ func (f *feed) told(t testing.TB) (ids []string, resets int) {
 	now := time.Now()
 	for end := now.Add(3 * time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		f.mu.Lock()
-		ids, resets, last := slices.Clone(f.ids), f.resets, f.t
+		ids, resets, last, late := slices.Clone(f.ids), f.resets, f.t, f.late
 		f.mu.Unlock()
+		if late {
+			t.Fatal("it was caught up to a moment at which the log had been read already")
+		}
 		if last.After(now) {
 			return ids, resets
 		}

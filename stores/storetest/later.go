@@ -42,7 +42,7 @@ var laterCases = []testCase{{
 					x.same(recs[k], rec, "Scan")
 				}
 				if _, ok := x.Store.(apitoken.Toucher); ok {
-					use := apitoken.Use{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader, At: noon}
+					use := apitoken.Use{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.Scheme("apiToken"), At: noon}
 					x.touch(use)
 					rec.Uses = []apitoken.Use{use}
 					x.has(rec)
@@ -137,6 +137,10 @@ var laterCases = []testCase{{
 				}
 			}
 			x.ok(l.manager.Delete(x.ctx, info.ID), "Delete")
+			if rec := x.get(info.ID); rec.Status != apitoken.StatusDeleted {
+				x.failf("a deleted token has the status %q", rec.Status)
+			}
+			x.delete(info.ID)
 			x.hasNot(info.ID)
 			l.close()
 		}

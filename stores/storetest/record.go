@@ -51,7 +51,7 @@ func full(id string, seed int) apitoken.Record {
 	for i := range rec.Uses {
 		rec.Uses[i].ID = id
 		rec.Uses[i].Digest = slices.Clone(rec.Secrets[i].Digest)
-		rec.Uses[i].Source = []apitoken.Source{apitoken.InHeader, apitoken.InQuery}[i]
+		rec.Uses[i].Source = []apitoken.Source{apitoken.Scheme("apiToken"), apitoken.QueryParameter("apiToken")}[i]
 	}
 	return rec
 }

@@ -54,7 +54,7 @@ var scanCases = []testCase{{
 	run: func(x *trial) {
 		macs, secrets := map[string]int{}, map[string]int{}
 		counted := func(when string) {
-			gotMACs, gotSecrets, err := x.Store.(apitoken.KeyLister).KeysInUse(x.ctx)
+			gotMACs, gotSecrets, err := x.Store.(apitoken.Scanner).KeysInUse(x.ctx)
 			x.ok(err, "KeysInUse")
 			if !maps.Equal(gotMACs, macs) || !maps.Equal(gotSecrets, secrets) {
 				x.failf("%s: KeysInUse returned %v and %v, not %v and %v", when, gotMACs, gotSecrets, macs, secrets)

@@ -20,19 +20,19 @@ var touchCases = []testCase{{
 		x.touch()
 		x.has(rec)
 
-		first := use(rec, 0, apitoken.InHeader, noon)
+		first := use(rec, 0, apitoken.Scheme("apiToken"), noon)
 		x.touch(first)
 		rec.Uses = []apitoken.Use{first}
 		x.has(rec, plain("other"))
 
-		older := use(rec, 0, apitoken.InHeader, noon.Add(-time.Microsecond))
-		same := use(rec, 0, apitoken.InHeader, noon)
+		older := use(rec, 0, apitoken.Scheme("apiToken"), noon.Add(-time.Microsecond))
+		same := use(rec, 0, apitoken.Scheme("apiToken"), noon)
 		older.Address, same.Address = netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.8")
 		x.touch(older)
 		x.touch(same)
 		x.has(rec)
 
-		newer := use(rec, 0, apitoken.InHeader, noon.Add(time.Microsecond))
+		newer := use(rec, 0, apitoken.Scheme("apiToken"), noon.Add(time.Microsecond))
 		newer.Address = netip.Addr{}
 		x.touch(newer)
 		rec.Uses = []apitoken.Use{newer}
@@ -40,7 +40,7 @@ var touchCases = []testCase{{
 
 		// Another source, another secret; the newest of a batch in no order.
 		six := netip.MustParseAddr("2001:db8::1")
-		query, second := use(rec, 0, apitoken.InQuery, noon), use(rec, 1, apitoken.Direct, noon.Add(time.Hour))
+		query, second := use(rec, 0, apitoken.QueryParameter("apiToken"), noon), use(rec, 1, apitoken.Direct, noon.Add(time.Hour))
 		second.Address = six
 		x.touch(use(rec, 1, apitoken.Direct, noon), query, second, use(rec, 1, apitoken.Direct, noon.Add(time.Minute)), older)
 		rec.Uses = []apitoken.Use{newer, query, second}
@@ -51,7 +51,7 @@ var touchCases = []testCase{{
 	must: "merge uses as Record.AddUse does, the newest first where it has to drop some",
 	run: func(x *trial) {
 		random := rand.New(rand.NewPCG(3, 4))
-		sources := []apitoken.Source{apitoken.InHeader, apitoken.InQuery, apitoken.Direct}
+		sources := []apitoken.Source{apitoken.Scheme("apiToken"), apitoken.QueryParameter("apiToken"), apitoken.Direct}
 		rec := full("token", 1)
 		rec.Uses = nil
 		x.create(rec)
@@ -80,7 +80,7 @@ var touchCases = []testCase{{
 		rec.Uses = nil
 		x.create(rec, other)
 		for i := range 3 {
-			u := use(rec, 0, apitoken.InQuery, noon.Add(time.Duration(i)*time.Minute))
+			u := use(rec, 0, apitoken.QueryParameter("apiToken"), noon.Add(time.Duration(i)*time.Minute))
 			x.touch(u)
 			rec.Uses = []apitoken.Use{u}
 			x.has(rec, other)
@@ -97,17 +97,17 @@ var touchCases = []testCase{{
 		one, two := plain("one"), plain("two")
 		x.create(one, two, plain("gone"))
 		x.delete("gone")
-		u1, u2 := use(one, 0, apitoken.InHeader, noon), use(two, 0, apitoken.InHeader, noon)
-		foreign := use(two, 0, apitoken.InHeader, noon)
+		u1, u2 := use(one, 0, apitoken.Scheme("apiToken"), noon), use(two, 0, apitoken.Scheme("apiToken"), noon)
+		foreign := use(two, 0, apitoken.Scheme("apiToken"), noon)
 		foreign.ID = "one" // a secret of another token
 		x.touch(
-			use(plain("gone"), 0, apitoken.InHeader, noon), u1, use(plain("never was"), 0, apitoken.InHeader, noon),
-			use(full("one", 9), 1, apitoken.InHeader, noon), foreign, use(plain("ONE"), 0, apitoken.InHeader, noon), u2,
+			use(plain("gone"), 0, apitoken.Scheme("apiToken"), noon), u1, use(plain("never was"), 0, apitoken.Scheme("apiToken"), noon),
+			use(full("one", 9), 1, apitoken.Scheme("apiToken"), noon), foreign, use(plain("ONE"), 0, apitoken.Scheme("apiToken"), noon), u2,
 		)
 		one.Uses, two.Uses = []apitoken.Use{u1}, []apitoken.Use{u2}
 		x.has(one, two)
 		x.hasNot("gone", "never was", "ONE")
-		x.touch(use(plain("gone"), 0, apitoken.InHeader, noon))
+		x.touch(use(plain("gone"), 0, apitoken.Scheme("apiToken"), noon))
 		x.hasNot("gone")
 		x.lists(model{one, two}, apitoken.Query{Environment: environment, Order: apitoken.ByName}, 10)
 
@@ -126,7 +126,7 @@ var touchCases = []testCase{{
 		rec.Uses = nil
 		x.create(rec)
 		const rounds = 40
-		sources := []apitoken.Source{apitoken.InHeader, apitoken.InQuery, apitoken.Direct}
+		sources := []apitoken.Source{apitoken.Scheme("apiToken"), apitoken.QueryParameter("apiToken"), apitoken.Direct}
 		x.ok(together(1+len(sources), func(i int) error {
 			for n := range rounds {
 				var err error
@@ -166,7 +166,7 @@ var touchCases = []testCase{{
 		q := apitoken.Query{Environment: environment, Order: apitoken.ByLastUsed}
 		x.lists(m, q, 5)
 		for n, i := range []int{3, 7, 3, 0, 11, 7, 3} {
-			u := use(m[i], 0, apitoken.InHeader, noon.Add(time.Duration(n)*time.Microsecond))
+			u := use(m[i], 0, apitoken.Scheme("apiToken"), noon.Add(time.Duration(n)*time.Microsecond))
 			x.touch(u)
 			m[i].Uses = []apitoken.Use{u}
 			q.Descending = n%2 == 0

@@ -57,7 +57,7 @@ func RunWatch(t *testing.T, nodes func(t *testing.T) Nodes) {
 				if missing := c.missing(n); missing != "" {
 					t.Skip("the store has no " + missing)
 				}
-				if err := c.try(t, n, 30*time.Second); err != nil {
+				if err := c.try(t, n, time.Minute); err != nil {
 					t.Error(err)
 				}
 			})
@@ -95,7 +95,7 @@ func (c watchCase) missing(n Nodes) string {
 
 // try runs c. Whatever should happen soon has to happen within patience.
 func (c watchCase) try(t *testing.T, n Nodes, patience time.Duration) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	x := &watchTrial{trial: &trial{nil, ctx}, t: t, nodes: n, patience: patience}
 	defer func() {

@@ -212,7 +212,7 @@ var watchCases = []watchCase{{
 		x.caughtUp()
 		from := l.heard()
 		for i := range 5 {
-			x.ok(toucher.Touch(x.ctx, []apitoken.Use{use(rec, 0, apitoken.InHeader, noon.Add(time.Duration(i)*time.Hour))}), "Touch")
+			x.ok(toucher.Touch(x.ctx, []apitoken.Use{use(rec, 0, apitoken.Scheme("apiToken"), noon.Add(time.Duration(i)*time.Hour))}), "Touch")
 			x.caughtUp()
 		}
 		l.mu.Lock()
@@ -331,11 +331,11 @@ var watchCases = []watchCase{{
 	},
 }, {
 	name:  "GetEndsWithItsContextWhileFrozen",
-	must:  "return from Get soon after its context has ended, also while it is not answered, if it says that it is Cancelable",
+	must:  "return from Get soon after its context has ended, also while it is not answered, if it has a method Cancelable",
 	needs: []string{"Cut", "Freeze"},
 	run: func(x *watchTrial) {
-		if _, promised := x.Store.(apitoken.Cancelable); !promised {
-			x.t.Skip("the store is no Cancelable")
+		if _, promised := x.Store.(interface{ Cancelable() }); !promised {
+			x.t.Skip("the store has no method Cancelable")
 		}
 		x.create(plain("token"))
 		x.has(plain("token"))
@@ -465,8 +465,8 @@ func (x *watchTrial) soon(what string, f func() error) (wait func() error) {
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(soon):
-			x.failf("%s has not returned after %v", what, soon)
+		case <-time.After(x.patience):
+			x.failf("%s has not returned after %v", what, x.patience)
 			return nil
 		}
 	}

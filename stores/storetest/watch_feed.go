@@ -92,8 +92,8 @@ func (l *listener) stop() {
 	l.cancel()
 	select {
 	case <-l.ended:
-	case <-time.After(soon):
-		l.x.failf("Watch has not returned %v after its context was done", soon)
+	case <-time.After(l.x.patience):
+		l.x.failf("Watch has not returned %v after its context was done", l.x.patience)
 	}
 }
 

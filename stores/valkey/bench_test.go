@@ -23,7 +23,7 @@ func BenchmarkGet(b *testing.B) {
 		b.Run(fmt.Sprintf("used=%v", used), func(b *testing.B) {
 			rec := record(b.Name())
 			if used {
-				rec.Uses = []apitoken.Use{{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader, At: time.Now()}}
+				rec.Uses = []apitoken.Use{{ID: rec.ID, Digest: rec.Secrets[0].Digest, Source: apitoken.Scheme("apiToken"), At: time.Now()}}
 			}
 			if err := s.Create(b.Context(), rec); err != nil {
 				b.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/apitoken-go/apitoken"
 )
 
 // Indexes are sorted sets whose members all have the score 0, so that they are
@@ -46,6 +48,15 @@ func environmentBase(environment string) string {
 	return "apitoken-index:{environment=" + url.QueryEscape(environment) + "}"
 }
 
+// listed returns the environment whose indexes have a token. Deleted ones are in one that
+// no Manager uses, as it has a control character, and so in no list of others.
+func listed(environment string, status apitoken.Status) string {
+	if status == apitoken.StatusDeleted {
+		return "deleted\x1f" + environment
+	}
+	return environment
+}
+
 const shards = 16
 
 func shardBase(n int) string { return fmt.Sprintf("apitoken-index:{shard=%d}", n) }
@@ -72,7 +83,8 @@ func ownerBase(environment, owner string) string {
 func (s *stored) entries() []entry {
 	rec := &s.rec
 	tail := rec.ID + "\x00" + s.stamp
-	env, own := environmentBase(rec.Environment), ownerBase(rec.Environment, rec.Owner)
+	environment := listed(rec.Environment, rec.Status)
+	env, own := environmentBase(environment), ownerBase(environment, rec.Owner)
 	named, created := rec.NameKey()+"\x00"+tail, createdKey(rec.CreatedAt)+tail
 	list := []entry{{env + byName, named}, {env + byCreated, created}, {own + byName, named}, {own + byCreated, created}}
 	for _, term := range rec.Terms() {

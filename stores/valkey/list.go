@@ -18,6 +18,7 @@ import (
 // or all of the environment, as long as these are at most gathered, and sort.
 const (
 	gathered = 10_000
+	maxCount = 1000 // where Page.Count stops
 	slack    = 1000 // entries that do not count
 	maxTerm  = 64   // how long a term of Record.Terms is at most, in bytes
 )
@@ -39,7 +40,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 	}
 	l := lister{s, ctx, q}
 	find := l.gather
-	if (q.Order == apitoken.ByName || q.Order == apitoken.ByCreated) && q.Status == "" && q.Permission == "" && q.Text == "" {
+	if (q.Order == apitoken.ByName || q.Order == apitoken.ByCreated) && (q.Status == "" || q.Status == apitoken.StatusDeleted) && q.Permission == "" && q.Text == "" {
 		find = l.slice
 	}
 	page, err := find()
@@ -53,12 +54,15 @@ type lister struct {
 	q   apitoken.Query
 }
 
+// environment returns the environment whose indexes have the tokens of the query.
+func (l *lister) environment() string { return listed(l.q.Environment, l.q.Status) }
+
 // index returns the key of the index that has the tokens of the query, in the
 // order asked for if there is one for it.
 func (l *lister) index() string {
-	of := environmentBase(l.q.Environment)
+	of := environmentBase(l.environment())
 	if l.q.Owner != "" {
-		of = ownerBase(l.q.Environment, l.q.Owner)
+		of = ownerBase(l.environment(), l.q.Owner)
 	}
 	if l.q.Order == apitoken.ByCreated {
 		return of + byCreated
@@ -93,7 +97,7 @@ func (l *lister) slice() (page apitoken.Page, err error) {
 		n = 0
 		_, err = l.walk(key, "", false, chunk, func(apitoken.Record) bool {
 			n++
-			return n <= apitoken.MaxCount
+			return n <= maxCount
 		})
 	}
 	l.fill(&page, recs, n)
@@ -108,7 +112,7 @@ func (l *lister) fill(page *apitoken.Page, recs []apitoken.Record, n int) {
 		next := recs[l.q.Limit-1].Position(l.q.Order)
 		page.Next = &next
 	}
-	page.Count, page.More = min(n, apitoken.MaxCount), n > apitoken.MaxCount
+	page.Count, page.More = min(n, maxCount), n > maxCount
 }
 
 // bound returns where in the index the page begins, "" at the end of it.
@@ -244,7 +248,7 @@ func (l *lister) candidates() ([]entry, error) {
 		}
 	}
 	var entries []entry
-	for _, key := range []string{environmentBase(l.q.Environment) + byTerm, environmentBase(l.q.Environment) + byName} {
+	for _, key := range []string{environmentBase(l.environment()) + byTerm, environmentBase(l.environment()) + byName} {
 		some, err := l.entries(key,
 			l.client.B().Zrangebylex().Key(key).Min("["+l.q.Text).Max("("+l.q.Text+"\xff").Limit(0, enough+1).Build())
 		if err != nil {

@@ -12,8 +12,8 @@ import (
 
 // Get implements [apitoken.Store]. It may return some seconds after its context has
 // ended, if a connection has to be made and the server does not answer: the client
-// has one caller make it, and the others wait. The store is no
-// [apitoken.Cancelable], therefore.
+// has one caller make it, and the others wait. So the store has
+// no method Cancelable.
 func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	found, err := s.read(ctx, id)
 	switch {
@@ -163,7 +163,7 @@ while true do
 	from = '[' .. key .. '\1'
 end`)
 
-// KeysInUse implements [apitoken.KeyLister]. For ten minutes after a change that
+// KeysInUse implements [apitoken.Scanner]. For ten minutes after a change that
 // broke off it may count one too many, but never one too few.
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	if err := ctx.Err(); err != nil {

@@ -26,7 +26,7 @@ import (
 )
 
 // A Store keeps tokens in Valkey or Redis. It implements [apitoken.Store],
-// [apitoken.Toucher], [apitoken.Scanner], [apitoken.KeyLister] and
+// [apitoken.Toucher], [apitoken.Scanner] and
 // [apitoken.Watcher].
 //
 // Texts with a zero byte are refused.
@@ -40,11 +40,10 @@ type Store struct {
 }
 
 var (
-	_ apitoken.Store     = (*Store)(nil)
-	_ apitoken.Toucher   = (*Store)(nil)
-	_ apitoken.Scanner   = (*Store)(nil)
-	_ apitoken.KeyLister = (*Store)(nil)
-	_ apitoken.Watcher   = (*Store)(nil)
+	_ apitoken.Store   = (*Store)(nil)
+	_ apitoken.Toucher = (*Store)(nil)
+	_ apitoken.Scanner = (*Store)(nil)
+	_ apitoken.Watcher = (*Store)(nil)
 )
 
 // Open connects to a server or a cluster, for example

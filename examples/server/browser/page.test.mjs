@@ -26,7 +26,7 @@ after(() => browser.close());
 // about fails the test, when it ends with calm.
 async function signedIn(user, options = {}) {
 	const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-	context.setDefaultTimeout(10_000);
+	context.setDefaultTimeout(120_000);
 	const page = await context.newPage();
 	const complaints = [];
 	page.on("console", (m) => {

@@ -36,7 +36,16 @@ func newWorkspace(t *testing.T, files map[string]string) (*workspace, *results, 
 	return w, newResults(out, w.root.Path), out
 }
 
+// compilesMuch skips a test for which the go command makes several programs.
+func compilesMuch(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("compiles several programs")
+	}
+}
+
 func TestWhatGoTestReportsIsCountedAndFailuresAreShown(t *testing.T) {
+	compilesMuch(t)
 	const head = "package m\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nvar (\n\t_ = os.Exit\n\t_ testing.TB\n)\n\n"
 	tests := []struct {
 		name, code string
@@ -73,7 +82,7 @@ func TestWhatGoTestReportsIsCountedAndFailuresAreShown(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w, r, out := newWorkspace(t, map[string]string{"m_test.go": head + tt.code})
-			r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "-count=1", "work"))
+			r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
 			r.requireTests(w.modules)
 			assert.Equal(t, tt.ok, r.close(tt.strict), out)
 			assert.True(t, strings.HasSuffix(out.String(), "\n"+tt.closing+"\n"), out)
@@ -86,17 +95,19 @@ func TestWhatGoTestReportsIsCountedAndFailuresAreShown(t *testing.T) {
 }
 
 func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
+	compilesMuch(t)
 	const code = "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"needs time\")\n\t}\n}\n"
-	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code, "n/go.mod": "module example.com/m/n\n\ngo 1.26\n", "n/n_test.go": code})
+	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code, "stores/n/go.mod": "module example.com/m/stores/n\n\ngo 1.26\n", "stores/n/n_test.go": code})
 	aloneTests.run(w, r)
-	assert.Equal(t, 2, r.count(skipped), out)
-	r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "work"))
+	assert.Equal(t, 1, r.count(skipped), "of the store, which make test tests whole: %s", out)
+	r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
 	r.requireTests(w.modules)
 	assert.True(t, r.close(true), out)
 	assert.Contains(t, out.String(), "\n6 passed, 0 failed, 0 skipped\n", "two tests, and build and vet of two modules")
 }
 
 func TestTheTestsOfVariantsAreFoundAndOnlyTheyRun(t *testing.T) {
+	compilesMuch(t)
 	const code = "package n\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\ntype server struct{}\n\nvar testserver server\n\n" +
 		"func (server) Variant(t *testing.T) {\n\tif os.Getenv(\"APITOKEN_VARIANTS\") != \"1\" {\n\t\tt.Skip(\"repeats a suite\")\n\t}\n}\n\n" +
 		"func TestA(t *testing.T) {\n\tt.Error(\"ran\")\n}\n\nfunc TestB(t *testing.T) {\n\n\ttestserver.Variant(t)\n}\n\n" +
@@ -114,31 +125,34 @@ func TestThatThereAreNoTestsOfVariantsIsAFailure(t *testing.T) {
 }
 
 func TestWhatATestNeedsIsNotForgottenWhereItIsSkippedForBeingLong(t *testing.T) {
-	const code = "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes minutes\")\n\t}\n\tt.Skip(\"needs a moon\")\n}\n"
-	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code})
-	r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "work"))
+	compilesMuch(t)
+	const code = "package n\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes minutes\")\n\t}\n\tt.Skip(\"needs a moon\")\n}\n"
+	w, r, out := newWorkspace(t, map[string]string{"m.go": "package m\n", "stores/n/go.mod": "module example.com/m/stores/n\n\ngo 1.26\n", "stores/n/n_test.go": code})
+	r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
 	aloneTests.run(w, r)
 	assert.False(t, r.close(true))
-	assert.Contains(t, out.String(), "needs a moon: 1\n      root TestA\n")
+	assert.Contains(t, out.String(), "needs a moon: 1\n      stores/n TestA\n")
 	assert.NotContains(t, out.String(), "takes minutes")
 }
 
 func TestATestThatFailsInEveryStageIsOneFailure(t *testing.T) {
+	compilesMuch(t)
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Fail() }\n"})
 	for range 2 {
-		r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "work"))
+		r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
 	}
 	assert.False(t, r.close(false))
 	assert.Contains(t, out.String(), "\n0 passed, 1 failed, 0 skipped\n")
 }
 
 func TestAModuleWithoutTestsIsAFailure(t *testing.T) {
+	compilesMuch(t)
 	w, r, out := newWorkspace(t, map[string]string{
 		"m_test.go": "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n",
 		"n/go.mod":  "module example.com/m/n\n\ngo 1.26\n",
 		"n/n.go":    "package n\n",
 	})
-	r.gotest("go test", w.command(w.root.Dir, "go", "test", "-json", "work"))
+	r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
 	r.requireTests(w.modules)
 	assert.False(t, r.close(false))
 	assert.Contains(t, out.String(), "failed:\n  the tests of n\n")
@@ -151,6 +165,7 @@ func TestAGoCommandThatFailsWithoutSayingWhichTestIsAFailure(t *testing.T) {
 }
 
 func TestEveryFuzzTargetOfEveryModuleIsFoundAndFuzzed(t *testing.T) {
+	compilesMuch(t)
 	t.Setenv("FUZZTIME", "10x")
 	const code = "package m\n\nimport \"testing\"\n\nfunc FuzzA(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n\n"
 	w, r, out := newWorkspace(t, map[string]string{
@@ -165,6 +180,7 @@ func TestEveryFuzzTargetOfEveryModuleIsFoundAndFuzzed(t *testing.T) {
 }
 
 func TestAFuzzRunThatDidNotBeginIsAFailure(t *testing.T) {
+	compilesMuch(t)
 	t.Setenv("FUZZTIME", "1ns")
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc FuzzA(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n"})
 	fuzz("30s").run(w, r)

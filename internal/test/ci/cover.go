@@ -17,7 +17,9 @@ import (
 // root package and of its parts, and all of those that decide about a request.
 const coverageGoal = 95
 
-var parts = []string{"alias", "bulkhead", "cache", "grammar", "keyring", "rawquery", "tagged", "text", "usage"}
+var parts = []string{
+	"alias", "bitset", "bulkhead", "cache", "feed", "grammar", "keyring", "network", "rawquery", "spelling", "tagged", "text", "usage",
+}
 
 // Files by their names, which differ in the root package and its parts.
 var decisionPath = []string{

@@ -13,10 +13,10 @@ import (
 
 const usage = `usage: go run ./internal/test/ci COMMAND...
 
-  test      the tests of all modules; the race detector watches the root module
-            and the stores
-  check     the suites over variants of stores, each module alone (build, vet, short
-            tests), lint, cover, seconds of fuzz, newcomer
+  test      the tests of all modules, the stores' whole, the others' with -short; the
+            race detector watches the root module and the stores
+  check     the suites over variants of stores, each module alone (build, vet, all of
+            its tests that test leaves out), lint, cover, seconds of fuzz, newcomer
   lint      gofmt, go vet, staticcheck, go mod tidy
   cover     statement coverage of the root package
   fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
@@ -28,7 +28,7 @@ was skipped because this machine lacks something is a failure.
 `
 
 var commands = map[string][]stage{
-	"test":     {watchedTests, otherTests},
+	"test":     {allTests},
 	"check":    {variants, aloneTests, cover, lint, fuzz("5000x"), newcomer},
 	"lint":     {vet, lint},
 	"cover":    {cover},

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 // The README and the pages for a start are followed word by word, as somebody
@@ -32,9 +34,7 @@ import (
 // contains TEXT. In an output, … is any text within a line, and alone on a line any
 // number of lines; in a command, acme_… is the last token that was written.
 func TestThePagesForAStartCanBeFollowed(t *testing.T) {
-	if testing.Short() {
-		t.Skip("compiles several programs")
-	}
+	compilesMuch(t)
 	for _, program := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("needs %[1]s (Debian: %[1]s)", program)
@@ -71,10 +71,9 @@ type reader struct {
 func newReader(t *testing.T) *reader {
 	tree, err := filepath.Abs("../../..")
 	require.NoError(t, err)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := testserver.FreePort()
 	require.NoError(t, err)
-	defer l.Close()
-	r := &reader{t: t, tree: tree, state: t.TempDir(), address: l.Addr().String()}
+	r := &reader{t: t, tree: tree, state: t.TempDir(), address: fmt.Sprint("127.0.0.1:", port)}
 	// The workspace and the flags of whoever runs the tests are not the reader's.
 	r.env = append(os.Environ(), "GOWORK=", "GOFLAGS=", "CURL_HOME="+r.state)
 	r.write(filepath.Join(r.state, ".curlrc"), "silent\nshow-error\nnoproxy = \"*\"\n")
@@ -240,7 +239,7 @@ func (r *reader) stop() {
 	syscall.Kill(-r.server.cmd.Process.Pid, syscall.SIGINT)
 	select {
 	case <-r.server.ended:
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		syscall.Kill(-r.server.cmd.Process.Pid, syscall.SIGKILL)
 		<-r.server.ended
 		r.t.Error("the server does not end")

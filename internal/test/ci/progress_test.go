@@ -25,7 +25,10 @@ func TestWhatIsSilentForLongIsNamedWithItsTestAndItsTime(t *testing.T) {
 		defer r.out.beat(nothing)()
 		stdout, events := io.Pipe()
 		done := make(chan error)
-		go func() { done <- r.read(stdout) }()
+		go func() {
+			_, err := r.read(stdout)
+			done <- err
+		}()
 		say := func(action, pkg, test string) {
 			require.NoError(t, json.NewEncoder(events).Encode(event{Action: action, Package: pkg, Test: test}))
 		}
@@ -110,17 +113,17 @@ func TestTestsComeBeforeEverythingElse(t *testing.T) {
 		}
 		return list
 	}
-	assert.Equal(t, []string{watchedTests.name, otherTests.name}, names("test"))
+	assert.Equal(t, []string{allTests.name}, names("test"))
 	assert.Equal(t, []string{variants.name, aloneTests.name, cover.name, lint.name, "fuzz", newcomer.name}, names("check"))
 }
 
-func TestEachModuleIsTestedOnceAndTheStoresAndTheRootAreWatched(t *testing.T) {
+func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *testing.T) {
 	w, r, out := newWorkspace(t, map[string]string{
-		"m_test.go":                 watched("m", true),
+		"m_test.go":                 testOf("m", true, true),
 		"stores/x/go.mod":           "module example.com/m/stores/x\n\ngo 1.26\n",
-		"stores/x/x_test.go":        watched("x", true),
+		"stores/x/x_test.go":        testOf("x", true, false),
 		"adapters/y/go.mod":         "module example.com/m/adapters/y\n\ngo 1.26\n",
-		"adapters/y/deep/y_test.go": watched("y", false),
+		"adapters/y/deep/y_test.go": testOf("y", false, true),
 	})
 	runAll(commands["test"], w, r)
 	r.requireTests(w.modules)
@@ -133,8 +136,9 @@ func TestEachModuleIsTestedOnceAndTheStoresAndTheRootAreWatched(t *testing.T) {
 	}
 }
 
-// watched is a test that fails unless the race detector watches it, or does not.
-func watched(pkg string, want bool) string {
+// testOf is a test that fails unless the race detector watches it, or does not, and
+// -short is set, or is not.
+func testOf(pkg string, race, short bool) string {
 	return fmt.Sprintf(`package %s
 
 import (
@@ -148,8 +152,11 @@ func TestIt(t *testing.T) {
 	if slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) != %t {
 		t.Error(info)
 	}
+	if testing.Short() != %t {
+		t.Error("-short is", testing.Short())
+	}
 }
-`, pkg, want)
+`, pkg, race, short)
 }
 
 func TestWhatAGoCommandCompilesIsSeen(t *testing.T) {

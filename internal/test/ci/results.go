@@ -11,17 +11,19 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // results collects what became of every test. A test that runs in several
 // stages counts once: it failed if it failed anywhere, else it passed if it
 // passed anywhere, else it was skipped.
 type results struct {
-	out      *progress
-	root     string // path of the root module, left out of names
+	out  *progress
+	root string // path of the root module, left out of names
+
+	mu       sync.Mutex // commands may run at once; held also while an event is printed
 	outcomes map[testID]outcome
 	reasons  map[testID]string // what a skipped test said
-	failures int               // how often something failed, in all stages
 }
 
 // A testID names a test, with Test empty a package, and without a package a
@@ -41,10 +43,14 @@ func newResults(out io.Writer, root string) *results {
 }
 
 func (r *results) record(id testID, o outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.note(id, o)
+}
+
+// note is called with the lock held.
+func (r *results) note(id testID, o outcome) {
 	r.outcomes[id] = max(r.outcomes[id], o)
-	if o == failed {
-		r.failures++
-	}
 }
 
 // step names a check other than a test, does it, and records and prints what it
@@ -76,6 +82,8 @@ func (r *results) check(name string, err error) {
 // skip records that a check other than a test was left out, and what it needs.
 func (r *results) skip(check, needs string) {
 	r.record(testID{Test: check}, skipped)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.reasons[testID{Test: check}] = needs
 }
 
@@ -98,8 +106,8 @@ type pkg struct {
 func (r *results) gotest(name string, cmd *exec.Cmd) {
 	fmt.Fprintf(r.out, "run             %s\n", name)
 	r.out.begin(name)
-	defer r.out.end(name)
-	before := r.failures
+	defer func() { fmt.Fprintf(r.out, "done  %6.1f s  %s\n", r.out.end(name).Seconds(), name) }()
+	cmd.Env = append(cmd.Env, inMemory()...)
 	cmd.Stderr = r.out
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {
@@ -109,28 +117,33 @@ func (r *results) gotest(name string, cmd *exec.Cmd) {
 		r.check(name, err)
 		return
 	}
-	if err := r.read(stdout); err != nil {
+	failures, err := r.read(stdout)
+	if err != nil {
 		r.check("reading what go test -json prints", err)
 	}
-	if err := cmd.Wait(); err != nil && r.failures == before {
+	if err := cmd.Wait(); err != nil && failures == 0 {
 		r.check(name+" in "+cmd.Dir, err)
 	}
 }
 
-func (r *results) read(stdout io.Reader) error {
+// read returns how many tests and packages have failed.
+func (r *results) read(stdout io.Reader) (failures int, err error) {
 	packages := map[string]*pkg{}
 	for d := json.NewDecoder(stdout); ; {
 		var e event
 		if err := d.Decode(&e); err == io.EOF {
-			return nil
+			return failures, nil
 		} else if err != nil {
 			io.Copy(io.Discard, stdout) // or the command would not end
-			return err
+			return failures, err
 		}
 		p := packages[e.Package]
 		if p == nil {
 			p = &pkg{output: map[string][]string{}}
 			packages[e.Package] = p
+		}
+		if e.Action == "fail" {
+			failures++
 		}
 		r.event(p, e)
 		r.follow(e)
@@ -151,6 +164,8 @@ func (r *results) follow(e event) {
 }
 
 func (r *results) event(p *pkg, e event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	id := testID{e.Package, e.Test}
 	switch {
 	case e.Action == "build-output":
@@ -160,13 +175,13 @@ func (r *results) event(p *pkg, e event) {
 	case e.Test != "":
 		switch e.Action {
 		case "fail":
-			r.record(id, failed)
+			r.note(id, failed)
 			p.failures = append(p.failures, p.output[e.Test]...)
 			p.failed = true
 		case "pass":
-			r.record(id, passed)
+			r.note(id, passed)
 		case "skip":
-			r.record(id, skipped)
+			r.note(id, skipped)
 			if !needs(r.reasons[id]) { // -short has another reason for the same test
 				r.reasons[id] = reason(p.output[e.Test])
 			}
@@ -195,7 +210,7 @@ func (r *results) event(p *pkg, e event) {
 		}
 		fmt.Fprintf(r.out, "FAIL  %6.1f s  %s\n", e.Elapsed, shorten(r.root, e.Package))
 		if !p.failed { // it did not build, or ended otherwise
-			r.record(id, failed)
+			r.note(id, failed)
 		}
 	}
 }

@@ -10,12 +10,15 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // The tests of stores wait for most of their time, so that many of a package run at
-// once, and more packages than there are processors. With twice as many, each is so
-// slow that tests with a deadline are late.
+// once, and more packages than there are processors.
 var together = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)+1), "-parallel=8"}
+
+// lane is instead of together where two commands run at once.
+var lane = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)), "-parallel=8"}
 
 // goTest begins every command that runs tests. They are vetted elsewhere, once.
 var goTest = []string{"test", "-json", "-count=1", "-vet=off", "-timeout=30m"} // on a slow machine
@@ -44,31 +47,34 @@ func (w *workspace) onlyTests(pkg string) bool {
 	return strings.HasPrefix(pkg, w.root.Path+"/internal/test/") || pkg == w.root.Path+"/stores/storetest"
 }
 
-// The proofs have three lengths: a target each with the long form, a form of
-// seconds, and with -short still less. What -short leaves out waits for half a
-// minute, or compiles the whole of the library again for each place that is broken.
-func (w *workspace) proves(m module) bool { return m.Path == w.root.Path+"/internal/test/proof" }
-
-var watchedTests = stage{"tests of the root module and the stores, with the race detector", func(w *workspace, r *results) {
-	watched := w.packages(r, w.shares, func(pkg string) bool { return !w.onlyTests(pkg) })
-	r.gotest("go test -race", w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), watched)...))
-}}
-
-var otherTests = stage{"tests of the other modules, and of what only tests use", func(w *workspace, r *results) {
-	others := w.packages(r, func(m module) bool { return !w.shares(m) && !w.proves(m) }, everyPackage)
-	others = append(others, w.packages(r, func(m module) bool { return m == w.root }, w.onlyTests)...)
-	if len(others) > 0 {
-		r.gotest("go test", w.command(w.root.Dir, "go", slices.Concat(goTest, together, others)...))
+// allTests tests the stores whole, and with -short the others: what that leaves out
+// waits for long, is data in which there are no races to find, or compiles much, and
+// make check runs it. While tests of stores wait, the others have the processors.
+var allTests = stage{"tests of all modules; the race detector watches the root module and the stores", func(w *workspace, r *results) {
+	race := raceFlags(w, r)
+	isRoot := func(m module) bool { return m == w.root }
+	test := func(name string, flags, packages []string) {
+		if len(packages) > 0 {
+			r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, lane, flags, packages)...))
+		}
 	}
-	if proofs := w.packages(r, w.proves, everyPackage); len(proofs) > 0 {
-		r.gotest("go test -short, the proofs", w.command(w.root.Dir, "go", slices.Concat(goTest, together, []string{"-short"}, proofs)...))
-	}
+	var lanes sync.WaitGroup
+	lanes.Go(func() {
+		stores := func(m module) bool { return w.shares(m) && m != w.root }
+		test("go test -race, the stores", race, w.packages(r, stores, everyPackage))
+	})
+	lanes.Go(func() {
+		watched := w.packages(r, isRoot, func(pkg string) bool { return !w.onlyTests(pkg) })
+		test("go test -race -short, the root module", append(race, "-short"), watched)
+		others := w.packages(r, func(m module) bool { return !w.shares(m) }, everyPackage)
+		test("go test -short, the others", []string{"-short"}, append(others, w.packages(r, isRoot, w.onlyTests)...))
+	})
+	lanes.Wait()
 }}
 
 func everyPackage(string) bool { return true }
 
-// packages lists packages of some modules, the longest tests first: those of the
-// stores, of which PostgreSQL's are the longest.
+// packages lists packages of some modules, the longest tests first.
 func (w *workspace) packages(r *results, of func(module) bool, in func(pkg string) bool) (list []string) {
 	modules := slices.SortedStableFunc(slices.Values(w.modules), func(x, y module) int {
 		return cmp.Compare(w.rank(x), w.rank(y))
@@ -92,7 +98,7 @@ func (w *workspace) packages(r *results, of func(module) bool, in func(pkg strin
 
 func (w *workspace) rank(m module) int {
 	switch {
-	case strings.HasSuffix(m.Path, "/stores/postgres"):
+	case strings.HasSuffix(m.Path, "/stores/postgres"), m.Path == w.root.Path+"/examples":
 		return 0
 	case m != w.root:
 		return 1
@@ -163,11 +169,11 @@ var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 		if !w.shares(m) && !w.shows(m) {
 			args = append(args, flags...)
 		}
-		if !w.proves(m) { // whose forms of seconds are run here
-			args = append(args, "-short")
-		}
-		if w.shares(m) && m != w.root { // make test watches them wait for changes, as long as that takes
-			args = append(args, "-skip=Watch")
+		switch { // make test has run the stores and the browser whole
+		case w.shares(m) && m != w.root:
+			args = append(args, "-short", "-skip=Watch")
+		case w.shows(m):
+			args = append(args, "-skip=^TestTheWebPageInABrowser$")
 		}
 		r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", append(args, "./...")...))
 	}

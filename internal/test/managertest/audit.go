@@ -49,7 +49,7 @@ func (s Suite) TestAuditIsAskedBeforeAndCanVetoEveryChange(t *testing.T) {
 		"deactivate":  func() error { _, err := m.Deactivate(t.Context(), active.ID); return err },
 		"activate":    func() error { _, err := m.Activate(t.Context(), inactive.ID); return err },
 		"rotate":      func() error { _, _, err := m.Rotate(t.Context(), active.ID, 0, ""); return err },
-		"end_overlap": func() error { _, err := m.EndOverlap(t.Context(), rotating.ID, apitoken.KeepNew); return err },
+		"end_overlap": func() error { _, err := m.EndOverlap(t.Context(), rotating.ID); return err },
 		"reveal": func() error {
 			secret, err := m.Reveal(t.Context(), active.ID)
 			require.Empty(t, secret.Reveal())

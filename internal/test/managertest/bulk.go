@@ -3,6 +3,7 @@ package managertest
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,7 +71,8 @@ func (s Suite) TestABulkIsCheckedFirstAndThenDoneOneByOne(t *testing.T) {
 }
 
 func (s Suite) TestABulkThatTheStoreBreaksOffIsFinishedByRepeatingIt(t *testing.T) {
-	failing := &failingDeletes{Store: s.open(t), after: 2}
+	failing := &failingDeletes{Store: s.open(t)}
+	failing.left.Store(2)
 	w := s.newWorld(t, func(c *apitoken.Config) { c.Store = failing })
 	var ids []string
 	for range 4 {
@@ -83,7 +85,7 @@ func (s Suite) TestABulkThatTheStoreBreaksOffIsFinishedByRepeatingIt(t *testing.
 	require.ErrorAs(t, err, &stopped)
 	require.Equal(t, ids[2], stopped.ID)
 	require.Equal(t, ids[:2], done)
-	failing.after = 100
+	failing.left.Store(100)
 	done, err = w.auth.As(w.ada).Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: ids})
 	require.NoError(t, err)
 	require.Equal(t, ids, done)
@@ -92,15 +94,15 @@ func (s Suite) TestABulkThatTheStoreBreaksOffIsFinishedByRepeatingIt(t *testing.
 	require.Empty(t, list.Tokens)
 }
 
-// A failingDeletes store deletes after tokens and fails from then on.
+// A failingDeletes store deletes as many tokens as are left and fails from then on.
 type failingDeletes struct {
 	apitoken.Store
-	after int
+	left atomic.Int64
 }
 
-func (s *failingDeletes) Delete(ctx context.Context, id string) error {
-	if s.after--; s.after < 0 {
+func (s *failingDeletes) Replace(ctx context.Context, rec apitoken.Record) error {
+	if s.left.Add(-1) < 0 {
 		return context.DeadlineExceeded
 	}
-	return s.Store.Delete(ctx, id)
+	return s.Store.Replace(ctx, rec)
 }

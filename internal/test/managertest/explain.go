@@ -29,6 +29,7 @@ func (s Suite) TestExplainNamesAllThatStandsAgainstARequest(t *testing.T) {
 		require.Equal(t, []apitoken.Reason{apitoken.ErrNotYetValid, apitoken.ErrAddressNotAllowed, apitoken.ErrMissingPermission}, explain(apitoken.All(w.read, w.write), outside))
 		time.Sleep(time.Minute)
 		require.Empty(t, explain(apitoken.All(w.read), inside))
+		require.Empty(t, explain(apitoken.All(w.read), netip.MustParseAddr("::ffff:10.0.0.1")), "IPv4 in IPv6")
 		require.Empty(t, explain(apitoken.Any(w.read, w.write), netip.Addr{}))
 		require.True(t, w.works(secret, from("10.0.0.1:1")))
 		_, err := m.Deactivate(t.Context(), info.ID)

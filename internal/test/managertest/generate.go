@@ -37,8 +37,9 @@ func (s Suite) TestAGeneratedTokenIsUsedDeactivatedActivatedAndDeleted(t *testin
 	require.NoError(t, m.Delete(t.Context(), info.ID))
 	require.False(t, w.works(secret))
 	require.Equal(t, apitoken.ErrUnknownToken, w.lastEvent().Reason)
-	_, err = m.Get(t.Context(), info.ID)
-	require.ErrorIs(t, err, apitoken.ErrNotFound)
+	got, err = m.Get(t.Context(), info.ID)
+	require.NoError(t, err)
+	require.Equal(t, apitoken.StatusDeleted, got.Status)
 	require.ErrorIs(t, m.Delete(t.Context(), info.ID), apitoken.ErrNotFound)
 }
 

@@ -31,7 +31,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 		"by SHA-256": func(i *apitoken.ImportParams) { i.SHA256 = sum[:] },
 	} {
 		t.Run(how, func(t *testing.T) {
-			w := s.newWorld(t, foreignOn, withKeys(t, "a"))
+			w := s.newWorld(t, foreignOn, withKeys(t, "a"), func(c *apitoken.Config) { c.KeepDeleted = -1 })
 			m := w.auth.As(w.ada)
 			require.False(t, w.works(apitoken.NewSecret(foreign)))
 			info, err := m.Import(t.Context(), importing(w, edit))
@@ -66,7 +66,7 @@ func (s Suite) TestAnImportedTokenWorksUnchangedAndIsRotatedToAGeneratedOne(t *t
 			require.Equal(t, "acme_"+info.ID, got.DisplayID)
 			require.True(t, w.works(fresh))
 			require.True(t, w.works(apitoken.NewSecret(foreign)))
-			_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepNew)
+			_, err = m.EndOverlap(t.Context(), info.ID)
 			require.NoError(t, err)
 			require.True(t, w.works(fresh))
 			require.False(t, w.works(apitoken.NewSecret(foreign)))
@@ -146,7 +146,7 @@ func (s Suite) TestWithForeignTokensOffNothingOfThemIsReachable(t *testing.T) {
 }
 
 func (s Suite) TestWhoImportsForWhom(t *testing.T) {
-	w := s.newWorld(t, foreignOn)
+	w := s.newWorld(t, foreignOn, func(c *apitoken.Config) { c.KeepDeleted = -1 })
 	get := func(actor apitoken.Actor, owner string, p apitoken.Permission) error {
 		info, err := w.auth.As(actor).Import(t.Context(), importing(w, func(i *apitoken.ImportParams) {
 			i.Secret, i.Owner, i.Permissions = apitoken.NewSecret(foreign), owner, []apitoken.Permission{p}

@@ -43,7 +43,7 @@ func (s Suite) TestLastUseIsRecordedPerSourceAtMostOnceAMinute(t *testing.T) {
 		got, err := w.auth.As(w.ada).Get(t.Context(), info.ID)
 		require.NoError(t, err)
 		require.Len(t, got.LastUses, 2)
-		require.Equal(t, apitoken.LastUse{At: byQuery, From: netip.MustParseAddr("10.0.0.2"), Source: apitoken.InQuery}, got.LastUsed())
+		require.Equal(t, apitoken.LastUse{At: byQuery, From: netip.MustParseAddr("10.0.0.2"), Source: apitoken.QueryParameter("apiToken")}, got.LastUsed())
 		require.Equal(t, netip.MustParseAddr("10.0.0.1"), got.LastUses[1].From)
 		require.Equal(t, info.Version, got.Version)
 		got, err = w.auth.As(w.grace).Get(t.Context(), other.ID)

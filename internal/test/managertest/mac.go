@@ -189,7 +189,7 @@ func (s Suite) TestRowsThatWereSwappedCopiedMintedOrWithoutMACAreRefused(t *test
 	unknown.MACKeyID = "z"
 	refused("an unknown key", unknown, readSecret)
 
-	// Without a KeyLister, New cannot find out which keys it needs.
+	// Without a Scanner, New cannot find out which keys it needs.
 	mallory := s.newWorldOn(t, struct{ apitoken.Store }{w.store}, withKey(t, "a", "not the key"))
 	_, minted, err := mallory.auth.As(mallory.ada).Generate(t.Context(), apitoken.GenerateParams{
 		Name: "minted", Permissions: []apitoken.Permission{mallory.read}, Expiry: apitoken.Never()})

@@ -31,7 +31,6 @@ type everything interface {
 	apitoken.Store
 	apitoken.Toucher
 	apitoken.Scanner
-	apitoken.KeyLister
 }
 
 // A Suite has a method for each rule.

@@ -77,6 +77,7 @@ func (s Suite) TestAnEncryptedSecretOpensOnlyAsItWasAndWhereItWas(t *testing.T) 
 	refused("another row's", edit(func(s *apitoken.SecretRecord) { s.Ciphertext = theirs.Secrets[0].Ciphertext }))
 	refused("another row's, with its digest", edit(func(s *apitoken.SecretRecord) { *s = theirs.Secrets[0] }))
 	refused("another key's ID", edit(func(s *apitoken.SecretRecord) { s.EncryptionKeyID = "b" }))
+	refused("of an imported token", edit(func(s *apitoken.SecretRecord) { s.Foreign = true }))
 	refused("another digest", edit(func(s *apitoken.SecretRecord) { s.Digest = theirs.Secrets[0].Digest }))
 	for what, rec := range map[string]apitoken.Record{
 		"another owner": func() apitoken.Record { r := mine; r.Owner = "eve"; return r }(),

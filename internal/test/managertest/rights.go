@@ -43,7 +43,7 @@ func (s Suite) TestAnAuthorityThatNewDidNotMakeDoesNothing(t *testing.T) {
 		m := auth.As(w.admin)
 		_, _, err := m.Rotate(t.Context(), info.ID, 0, "")
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
-		_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepNew)
+		_, err = m.EndOverlap(t.Context(), info.ID)
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = m.Reveal(t.Context(), info.ID)
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)

@@ -26,7 +26,7 @@ func (s Suite) TestARotatedTokenKeepsItsIDAndBothSecretsWorkDuringTheOverlap(t *
 		require.Equal(t, info.Permissions, got.Permissions)
 		require.NotEqual(t, old.Reveal(), fresh.Reveal())
 		require.True(t, strings.HasPrefix(fresh.Reveal(), got.DisplayID))
-		require.True(t, got.Rotation.OldValidUntil.Equal(time.Now().Add(time.Hour)))
+		require.True(t, got.OldValidUntil.Equal(time.Now().Add(time.Hour)))
 		require.Equal(t, "rotate", string(w.lastEvent().Action))
 		require.Equal(t, "rotate", string(got.History[0].Action))
 
@@ -40,7 +40,7 @@ func (s Suite) TestARotatedTokenKeepsItsIDAndBothSecretsWorkDuringTheOverlap(t *
 		require.True(t, w.works(fresh))
 		got, err = w.auth.As(w.ada).Get(t.Context(), info.ID)
 		require.NoError(t, err)
-		require.Nil(t, got.Rotation)
+		require.False(t, got.Rotating())
 	})
 }
 
@@ -49,7 +49,7 @@ func (s Suite) TestAnOverlapOfZeroRetiresTheOldSecretAtOnce(t *testing.T) {
 	info, old := w.generate(w.ada)
 	got, fresh, err := w.auth.As(w.ada).Rotate(t.Context(), info.ID, 0, "")
 	require.NoError(t, err)
-	require.Nil(t, got.Rotation)
+	require.False(t, got.Rotating())
 	require.False(t, w.works(old))
 	require.Equal(t, apitoken.ErrRetiredSecret, w.lastEvent().Reason)
 	require.True(t, w.works(fresh))
@@ -68,13 +68,13 @@ func (s Suite) TestAnOverlapNeverOutlivesTheToken(t *testing.T) {
 		info, old := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(time.Hour) })
 		got, fresh, err := m.Rotate(t.Context(), info.ID, 24*time.Hour, "")
 		require.NoError(t, err)
-		require.Equal(t, info.ExpiresAt, got.Rotation.OldValidUntil)
+		require.Equal(t, info.ExpiresAt, got.OldValidUntil)
 		// A shorter expiry of the token shortens the overlap. A longer one later does not extend it.
 		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.In(time.Minute)})
 		require.NoError(t, err)
 		got, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Expiry: apitoken.Never()})
 		require.NoError(t, err)
-		require.True(t, got.Rotation.OldValidUntil.Equal(time.Now().Add(time.Minute)))
+		require.True(t, got.OldValidUntil.Equal(time.Now().Add(time.Minute)))
 		time.Sleep(time.Minute)
 		require.False(t, w.works(old))
 		require.True(t, w.works(fresh))
@@ -129,26 +129,30 @@ func (s Suite) TestARepeatedRotationChangesNothing(t *testing.T) {
 			require.Equal(t, "reveal", string(w.lastEvent().Action), "showing it again is a reveal")
 		}
 		// The key of a rotation that was taken back must not start another one.
-		_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepOld)
+		_, err = m.UndoRotation(t.Context(), info.ID)
 		require.NoError(t, err)
 		_, _, err = m.Rotate(t.Context(), info.ID, 0, "key 1")
 		require.ErrorIs(t, err, apitoken.ErrAlreadyRotated)
 	}
 }
 
-func (s Suite) TestEndOverlapKeepsTheSecretThatIsAskedFor(t *testing.T) {
-	for _, keep := range []apitoken.Keep{apitoken.KeepNew, apitoken.KeepOld} {
+func (s Suite) TestEndOverlapKeepsTheNewSecretAndUndoRotationTheOldOne(t *testing.T) {
+	for _, keepOld := range []bool{false, true} {
 		w := s.newWorld(t, func(c *apitoken.Config) { c.EncryptionKeys = secretKeys(t, "a") })
 		m := w.auth.As(w.ada)
 		info, old := w.generate(w.ada)
 		_, fresh, err := m.Rotate(t.Context(), info.ID, time.Hour, "")
 		require.NoError(t, err)
-		got, err := m.EndOverlap(t.Context(), info.ID, keep)
+		end, other := m.EndOverlap, m.UndoRotation
+		if keepOld {
+			end, other = other, end
+		}
+		got, err := end(t.Context(), info.ID)
 		require.NoError(t, err)
-		require.Nil(t, got.Rotation)
+		require.False(t, got.Rotating())
 		require.Equal(t, "end_overlap", string(w.lastEvent().Action))
 		kept, gone := fresh, old
-		if keep == apitoken.KeepOld {
+		if keepOld {
 			kept, gone = old, fresh
 		}
 		require.True(t, w.works(kept))
@@ -160,11 +164,10 @@ func (s Suite) TestEndOverlapKeepsTheSecretThatIsAskedFor(t *testing.T) {
 		require.Empty(t, w.stored(info.ID).Secrets[1].Ciphertext, "a retired secret is not kept")
 
 		version := w.stored(info.ID).Version
-		_, err = m.EndOverlap(t.Context(), info.ID, keep)
+		_, err = end(t.Context(), info.ID)
 		require.NoError(t, err, "asked again it is so already")
 		require.Equal(t, version, w.stored(info.ID).Version)
-		other := map[apitoken.Keep]apitoken.Keep{apitoken.KeepNew: apitoken.KeepOld, apitoken.KeepOld: apitoken.KeepNew}[keep]
-		_, err = m.EndOverlap(t.Context(), info.ID, other)
+		_, err = other(t.Context(), info.ID)
 		require.ErrorIs(t, err, apitoken.ErrNotRotating, "the other one is gone")
 
 		_, next, err := m.Rotate(t.Context(), info.ID, time.Hour, "")
@@ -178,10 +181,10 @@ func (s Suite) TestEndOverlapKeepsTheSecretThatIsAskedFor(t *testing.T) {
 func (s Suite) TestEndOverlapWithoutARotationIsRefused(t *testing.T) {
 	w := s.newWorld(t)
 	info, _ := w.generate(w.ada)
-	_, err := w.auth.As(w.ada).EndOverlap(t.Context(), info.ID, apitoken.KeepOld)
+	_, err := w.auth.As(w.ada).UndoRotation(t.Context(), info.ID)
 	require.ErrorIs(t, err, apitoken.ErrNotRotating)
-	_, err = w.auth.As(w.ada).EndOverlap(t.Context(), info.ID, "both")
-	require.Equal(t, "keep", fieldOf(err))
+	_, err = w.auth.As(w.ada).EndOverlap(t.Context(), info.ID)
+	require.ErrorIs(t, err, apitoken.ErrNotRotating)
 }
 
 func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
@@ -206,7 +209,7 @@ func (s Suite) TestOnlyItsOwnerRotatesAndRevealsAToken(t *testing.T) {
 		m := w.auth.As(c.actor)
 		_, _, err := m.Rotate(t.Context(), info.ID, 0, "")
 		require.True(t, c.is(err), "%s rotates: %v", who, err)
-		_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepOld)
+		_, err = m.UndoRotation(t.Context(), info.ID)
 		require.True(t, c.is(err), "%s ends it: %v", who, err)
 		secret, err := m.Reveal(t.Context(), info.ID)
 		if who == "the owner without the permission" {
@@ -292,16 +295,16 @@ func (s Suite) TestTheOwnerSeesWhenTheOldSecretFallsSilent(t *testing.T) {
 			require.NoError(t, err)
 			return got
 		}
-		require.True(t, get().Rotation.OldLastUsedAt.IsZero())
+		require.True(t, get().OldLastUsedAt.IsZero())
 		usedOld := time.Now().UTC()
 		require.True(t, w.works(old))
-		require.Equal(t, usedOld, get().Rotation.OldLastUsedAt)
+		require.Equal(t, usedOld, get().OldLastUsedAt)
 		usedNew := time.Now().UTC()
 		require.True(t, w.works(fresh))
 		got := get()
-		require.Equal(t, usedOld, got.Rotation.OldLastUsedAt)
-		require.Equal(t, apitoken.LastUse{At: usedNew, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.InHeader}, got.LastUsed())
-		require.Equal(t, apitoken.LastUse{At: usedOld, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.InHeader, Old: true}, got.LastUses[1])
+		require.Equal(t, usedOld, got.OldLastUsedAt)
+		require.Equal(t, apitoken.LastUse{At: usedNew, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.Scheme("apiToken")}, got.LastUsed())
+		require.Equal(t, apitoken.LastUse{At: usedOld, From: netip.MustParseAddr("192.0.2.1"), Source: apitoken.Scheme("apiToken"), Old: true}, got.LastUses[1])
 	})
 }
 
@@ -317,7 +320,7 @@ func (s Suite) TestRecheckFollowsTheSecretThatWasPresented(t *testing.T) {
 	require.NoError(t, err)
 	tok, err = w.auth.Recheck(t.Context(), tok, apitoken.All(w.read))
 	require.NoError(t, err, "in the overlap")
-	_, err = m.EndOverlap(t.Context(), info.ID, apitoken.KeepNew)
+	_, err = m.EndOverlap(t.Context(), info.ID)
 	require.NoError(t, err)
 	_, err = w.auth.Recheck(t.Context(), tok, apitoken.All(w.read))
 	require.ErrorIs(t, err, apitoken.ErrRetiredSecret)

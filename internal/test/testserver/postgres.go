@@ -39,7 +39,7 @@ type PostgresServer struct {
 
 // Postgres starts a server, which is stopped and removed at the end of the test.
 // The settings are of the form "name=value". None is made for speed: what is
-// acknowledged is on the disk.
+// acknowledged is on the disk, if that is where TMPDIR leads.
 func Postgres(t testing.TB, settings ...string) *PostgresServer {
 	t.Helper()
 	s, err := newPostgres(settings)
@@ -56,7 +56,7 @@ func Postgres(t testing.TB, settings ...string) *PostgresServer {
 	return s
 }
 
-// sharedPostgres is started once per test process, as initdb takes seconds.
+// sharedPostgres is started once per test process.
 var sharedPostgres = sync.OnceValues(func() (*PostgresServer, error) { return newPostgres(nil) })
 
 var postgresDatabases struct {
@@ -241,19 +241,31 @@ func postgresPrograms() (string, error) {
 	return dir, nil
 }
 
-func newPostgres(settings []string) (_ *PostgresServer, err error) {
-	s := &PostgresServer{settings: settings}
+// initialized has the data folder that all servers of a test process begin with a
+// copy of: initdb takes a second of a processor.
+var initialized = sync.OnceValues(func() (s *PostgresServer, err error) {
+	if s, err = postgresFolder(); err != nil {
+		return nil, err
+	}
+	if s.reaper, err = startPostgresReaper("", s.dir); err != nil {
+		return nil, err
+	}
+	out, err := s.run("initdb", "--pgdata="+s.data(), "--username=apitoken", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	if err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return s, nil
+})
+
+// postgresFolder returns a server that has an empty folder so far.
+func postgresFolder() (s *PostgresServer, err error) {
+	s = &PostgresServer{}
 	if s.programs, err = postgresPrograms(); err != nil {
 		return nil, err
 	}
 	if s.dir, err = os.MkdirTemp("", "apitoken-postgres"); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(s.dir)
-		}
-	}()
 	// It refuses to run as root.
 	if os.Geteuid() == 0 {
 		u, err := user.Lookup("postgres")
@@ -267,9 +279,28 @@ func newPostgres(settings []string) (_ *PostgresServer, err error) {
 			return nil, err
 		}
 	}
-	out, err := s.run("initdb", "--pgdata="+s.data(), "--username=apitoken", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+	return s, nil
+}
+
+func newPostgres(settings []string) (_ *PostgresServer, err error) {
+	first, err := initialized()
 	if err != nil {
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
+		return nil, err
+	}
+	s, err := postgresFolder()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(s.dir)
+		}
+	}()
+	s.settings = settings
+	cp := exec.Command("cp", "-R", first.data(), s.data())
+	cp.SysProcAttr = s.identity
+	if out, err := cp.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("copying the data folder: %w\n%s", err, out)
 	}
 	for range 3 { // someone else may have got the port
 		var port int
@@ -303,7 +334,8 @@ func (s *PostgresServer) run(program string, args ...string) ([]byte, error) {
 
 // start starts the postmaster and waits until it takes connections.
 func (s *PostgresServer) start() error {
-	args := []string{"-D", s.data(), "-p", s.port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
+	args := []string{"-D", s.data(), "-p", s.port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+		"-c", "dynamic_shared_memory_type=mmap"} // in its folder, where it does not outlive a kill
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
@@ -318,7 +350,7 @@ func (s *PostgresServer) start() error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	if s.reaper, err = startPostgresReaper(s.PID(), s.dir); err != nil {
+	if s.reaper, err = startPostgresReaper(strconv.Itoa(s.PID()), s.dir); err != nil {
 		return err
 	}
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -336,13 +368,13 @@ func (s *PostgresServer) start() error {
 }
 
 // A postgresReaper is a process that waits for the end of this one, also if it
-// is killed, and then ends the server and removes its files. (A parent death
-// signal would leave the files.)
+// is killed, and then ends the server, if there is one, and removes its files. (A
+// parent death signal would leave the files.)
 type postgresReaper struct{ stdin io.WriteCloser }
 
-func startPostgresReaper(pid int, dir string) (postgresReaper, error) {
+func startPostgresReaper(pid, dir string) (postgresReaper, error) {
 	const script = `read line && exit; kill -9 "$1"; while kill -0 "$1"; do sleep 0.1; done; sleep 1; rm -rf "$2"`
-	cmd := exec.Command("sh", "-c", script, "sh", strconv.Itoa(pid), dir)
+	cmd := exec.Command("sh", "-c", script, "sh", pid, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt of the tests is not for it
 	stdin, err := cmd.StdinPipe()                        // which closes when this process ends
 	if err != nil {

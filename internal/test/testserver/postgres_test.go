@@ -91,7 +91,7 @@ func TestPostgresEndsWithTheTestProcess(t *testing.T) {
 	}
 	child.Process.Kill() // no cleanup runs
 	child.Wait()
-	for range 300 {
+	for range 1200 { // two minutes
 		c, dialErr := net.Dial("tcp", addr)
 		if dialErr == nil {
 			c.Close()

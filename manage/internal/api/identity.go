@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/apitoken-go/apitoken"
@@ -67,7 +68,11 @@ func (a *api) identify(r *http.Request, who identity) (apitoken.Actor, error) {
 // signin.ErrNotSignedIn.
 func (a *api) session(r *http.Request) (apitoken.Actor, error) {
 	actor, err := signin.Ask("Config.Identify", func() (apitoken.Actor, error) { return a.config.Identify(r) })
-	if lacks := signin.Incomplete("Config.Identify", actor); err == nil && lacks != "" {
+	lacks := signin.Incomplete("Config.Identify", actor)
+	switch {
+	case err != nil && !errors.Is(err, signin.ErrNotSignedIn): // it may wrap an error that is answered otherwise
+		err = fmt.Errorf("manage: Config.Identify: %w: %w", err, apitoken.ErrUnavailable)
+	case err == nil && lacks != "":
 		err = kindForbidden.problem(lacks)
 	}
 	return actor, err

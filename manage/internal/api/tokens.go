@@ -269,7 +269,13 @@ type overlapEnd struct {
 }
 
 func (c *call) endOverlap(b *overlapEnd) (any, error) {
-	return c.token(c.manager().EndOverlap(c.r.Context(), c.id, apitoken.Keep(b.Keep)))
+	switch b.Keep {
+	case "new":
+		return c.token(c.manager().EndOverlap(c.r.Context(), c.id))
+	case "old":
+		return c.token(c.manager().UndoRotation(c.r.Context(), c.id))
+	}
+	return nil, &apitoken.FieldError{Field: "keep", Problem: `is neither "new" nor "old"`}
 }
 
 type bulkChange struct {

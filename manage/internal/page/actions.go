@@ -37,7 +37,7 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 		list = append(list, tokenAction{name, label, link, danger, not})
 	}
 	switch in.Status {
-	case apitoken.StatusNewer:
+	case apitoken.StatusNewer, apitoken.StatusDeleted:
 		return nil
 	case apitoken.StatusDamaged:
 		not := ""
@@ -50,7 +50,7 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 	if mine {
 		not := ungrantable
 		switch {
-		case in.Rotation != nil:
+		case in.Rotating():
 			not = "a rotation is not over yet"
 		case in.Status != apitoken.StatusActive:
 			not = "only an active token can be rotated"

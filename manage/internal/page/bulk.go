@@ -61,7 +61,7 @@ func (h *handler) askBulk(rq *request, status int, action string, ids []string, 
 	owners := map[string]bool{}
 	for _, id := range ids {
 		in, err := h.manager(rq).Get(rq.Context(), id)
-		if err == apitoken.ErrNotFound {
+		if err == apitoken.ErrNotFound || err == nil && in.Status == apitoken.StatusDeleted {
 			p.Gone++
 			continue
 		}
@@ -89,7 +89,7 @@ func (h *handler) askBulk(rq *request, status int, action string, ids []string, 
 			p.Effect = "Requests with them are refused from now on. You can activate them again at any time."
 		}
 	case "delete":
-		p.Button, p.Danger, p.Effect = "Delete "+n, true, "Requests with them are refused from now on, and what is known about them is removed. This can’t be undone."
+		p.Button, p.Danger, p.Effect = "Delete "+n, true, "Requests with them are refused from now on, and their secrets are gone. This can’t be undone."
 	}
 	p.Title = p.Button + "?"
 	p.Heading = p.Title

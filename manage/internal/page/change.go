@@ -41,7 +41,7 @@ func (h *handler) describeChange(p *confirmData) {
 		}
 	case "delete":
 		p.Title, p.Button, p.Danger = "Delete this API token?", "Delete", true
-		say("Requests with this token are refused from now on, and what is known about it is removed. This can’t be undone.")
+		say("Requests with this token are refused from now on, and its secret is gone. This can’t be undone.")
 		if in.DeactivatedAt.IsZero() {
 			say("If you are not sure that nothing uses it, deactivate it first: that can be undone.")
 		}

@@ -16,10 +16,6 @@ type commandLines struct{ Header, Variable string }
 // commands returns commandLines for a route that the token can use.
 func (h *handler) commands(rq *request, in *apitoken.TokenInfo, secret string) commandLines {
 	address := originOf(rq.Request) + h.sample(in)
-	scheme := h.config.Scheme
-	if scheme == "" {
-		scheme = "apiToken"
-	}
 	variable := strings.ToUpper(strings.TrimSuffix(in.DisplayID, "_"+in.ID)) + "_TOKEN"
 	if in.DisplayID == "" {
 		variable = "API_TOKEN"
@@ -27,10 +23,28 @@ func (h *handler) commands(rq *request, in *apitoken.TokenInfo, secret string) c
 	// No character of a token is special between these quotes. The history of the shell
 	// keeps commands, but not what read reads. Variable is a single line: read would take
 	// a second pasted line for the token.
+	source := h.config.Authority.Accepted()[0]
 	return commandLines{
-		Header:   "curl -H 'Authorization: " + scheme + " " + secret + "' '" + address + "'",
-		Variable: "read -rs " + variable + " && export " + variable + " && curl -H \"Authorization: " + scheme + " $" + variable + "\" '" + address + "'",
+		Header:   curl(source, in.Owner, secret, "'", address),
+		Variable: "read -rs " + variable + " && export " + variable + " && " + curl(source, in.Owner, "$"+variable, `"`, address),
 	}
+}
+
+// curl returns a command that presents a token, which may stand between these quotes.
+func curl(source apitoken.Source, owner, token, quote, address string) string {
+	in, name, scheme := source.Place()
+	address = "'" + address + "'"
+	switch {
+	case strings.EqualFold(scheme, "Basic"):
+		return "curl -u '" + strings.ReplaceAll(owner, "'", `'\''`) + ":'" + quote + token + quote + " " + address
+	case in == "query":
+		return "curl " + quote + strings.Trim(address, "'") + "?" + name + "=" + token + quote
+	case scheme != "":
+		name += ": " + scheme
+	default:
+		name += ":"
+	}
+	return "curl -H " + quote + name + " " + token + quote + " " + address
 }
 
 var pathPattern = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)

@@ -26,6 +26,9 @@ type confirmData struct {
 // answers the request itself and reports false.
 func (h *handler) confirmation(rq *request) (*confirmData, bool) {
 	in, err := h.manager(rq).Get(rq.Context(), rq.at.id)
+	if err == nil && in.Status == apitoken.StatusDeleted {
+		err = apitoken.ErrNotFound // nothing can be changed
+	}
 	if err != nil {
 		h.refuse(rq, err)
 		return nil, false

@@ -23,7 +23,6 @@ type Config struct {
 	Routes    []apitoken.Route
 	Service   string
 	Home      string
-	Scheme    string
 	Failed    func(*http.Request, error)
 
 	// CrossOrigin detects requests that pages of other sites make. New sets its

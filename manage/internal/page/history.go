@@ -8,7 +8,7 @@ import (
 )
 
 var actionLabels = map[string]string{
-	"generate": "Generated", "import": "Imported", "activate": "Activated", "deactivate": "Deactivated",
+	"generate": "Generated", "import": "Imported", "activate": "Activated", "deactivate": "Deactivated", "delete": "Deleted",
 	"rotate": "Rotated", "end_overlap": "Ended the overlap of a rotation",
 }
 

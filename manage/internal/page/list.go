@@ -68,6 +68,7 @@ var statusOptions = []option{
 	{"inactive", "Deactivated", false},
 	{"expired", "Expired", false},
 	{"pending", "Not yet valid", false},
+	{"deleted", "Deleted", false},
 }
 
 func selectOption(options []option, value string) []option {

@@ -12,7 +12,7 @@ func (h *handler) endOverlapForm(rq *request) {
 		return
 	}
 	p.Keep = rq.FormValue("keep")
-	if p.Token.Rotation == nil {
+	if !p.Token.Rotating() {
 		p.Not = "the rotation is over already, and only one secret is valid"
 	}
 	h.describeOverlap(p)
@@ -20,8 +20,8 @@ func (h *handler) endOverlapForm(rq *request) {
 }
 
 func (h *handler) describeOverlap(p *confirmData) {
-	if p.Keep != string(apitoken.KeepOld) {
-		p.Keep = string(apitoken.KeepNew)
+	if p.Keep != "old" {
+		p.Keep = "new"
 		p.Title, p.Button = "End the old secret now?", "End the old secret"
 		p.Effects = []string{"Requests with the old secret are refused from now on. The new one stays valid."}
 	} else {
@@ -29,17 +29,26 @@ func (h *handler) describeOverlap(p *confirmData) {
 		p.Effects = []string{"Requests with the new secret are refused from now on. The old one stays valid, for as long as the token.",
 			"Do this if the new secret was lost, or something can’t be changed over to it."}
 	}
-	if r := p.Token.Rotation; r != nil && !r.OldLastUsedAt.IsZero() {
-		p.Effects = append(p.Effects, "The old secret was last used "+relativeTime(p.Now, r.OldLastUsedAt).Text+".")
+	if used := p.Token.OldLastUsedAt; !used.IsZero() {
+		p.Effects = append(p.Effects, "The old secret was last used "+relativeTime(p.Now, used).Text+".")
 	}
 	p.Heading = p.Title
 }
 
 func (h *handler) endOverlap(rq *request) {
-	keep := apitoken.Keep(rq.PostForm.Get("keep"))
-	if _, err := h.manager(rq).EndOverlap(rq.Context(), rq.at.id, keep); err != nil {
+	keep := rq.PostForm.Get("keep")
+	var err error
+	switch m := h.manager(rq); keep {
+	case "new":
+		_, err = m.EndOverlap(rq.Context(), rq.at.id)
+	case "old":
+		_, err = m.UndoRotation(rq.Context(), rq.at.id)
+	default:
+		err = &apitoken.FieldError{Field: "keep", Problem: `is neither "new" nor "old"`}
+	}
+	if err != nil {
 		h.refuseChange(rq, err, h.describeOverlap)
 		return
 	}
-	seeOther(rq.w, rq.at.base+"tokens/"+rq.at.id+"?done=kept-"+string(keep))
+	seeOther(rq.w, rq.at.base+"tokens/"+rq.at.id+"?done=kept-"+keep)
 }

@@ -111,8 +111,8 @@ func (h *handler) rotate(rq *request) {
 	h.tickets.came(rq.actor, ticket, in.ID)
 	p := h.secretPage(rq, in, secret)
 	p.Title, p.Rotated = "API token rotated", true
-	if in.Rotation != nil {
-		p.Old = relativeTime(rq.now, in.Rotation.OldValidUntil)
+	if in.Rotating() {
+		p.Old = relativeTime(rq.now, in.OldValidUntil)
 	}
 	h.render(rq, http.StatusOK, "secret", p)
 }

@@ -57,6 +57,8 @@ func (h *handler) state(in *apitoken.TokenInfo, now time.Time) tokenState {
 		return tokenState{"Active", "good", ""}
 	case apitoken.StatusInactive:
 		return tokenState{"Deactivated", "off", "by " + in.DeactivatedBy}
+	case apitoken.StatusDeleted:
+		return tokenState{"Deleted", "off", "by " + in.DeletedBy}
 	case apitoken.StatusPending:
 		return tokenState{"Not yet valid", "info", "valid " + relativeTime(now, in.NotBefore).Text}
 	case apitoken.StatusExpired:

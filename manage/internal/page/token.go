@@ -60,8 +60,12 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	if idle := h.config.Authority.Policy().MaxIdle; idle > 0 {
 		p.Idle = formatTerm(idle)
 	}
-	if in.Rotation != nil {
-		p.Old, p.OldUsed = relativeTime(rq.now, in.Rotation.OldValidUntil), relativeTime(rq.now, in.Rotation.OldLastUsedAt)
+	if in.Rotating() {
+		p.Old, p.OldUsed = relativeTime(rq.now, in.OldValidUntil), relativeTime(rq.now, in.OldLastUsedAt)
+	}
+	if in.Status == apitoken.StatusDeleted {
+		p.NotShown = "The token is deleted, and its secret with it."
+		return p, true
 	}
 	switch {
 	case !p.Mine:

@@ -41,12 +41,15 @@ func joinOr(words []string) string {
 
 // sourceLabel returns the words for the part of a request that had the token.
 func sourceLabel(t apitoken.Source) string {
-	switch t {
-	case apitoken.InHeader:
-		return "in the header"
-	case apitoken.InQuery:
+	in, name, scheme := t.Place()
+	switch {
+	case scheme != "":
+		return "in the header, as " + scheme
+	case in == "header":
+		return "in the header " + name
+	case in == "query":
 		return "in the query"
-	case apitoken.Direct:
+	case t == apitoken.Direct:
 		return "directly"
 	}
 	return string(t)

@@ -138,7 +138,7 @@ func start(t *testing.T, address string, l *ledger, env ...string) (*exec.Cmd, <
 	select {
 	case <-first:
 	case <-ended:
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 	}
 	return cmd, ended, stderr
 }
@@ -155,7 +155,7 @@ func awaitTheDead(t *testing.T, address string) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		var others int
 		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
 			WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`).Scan(&others)
@@ -308,7 +308,7 @@ func TestAServerThatIsKilledLosesNothing(t *testing.T) {
 				for w := range workers {
 					wg.Go(func() { _ = s.work(t.Context(), w, stop, l.write) })
 				}
-				before, end := l.acknowledged(), time.Now().Add(time.Minute)
+				before, end := l.acknowledged(), time.Now().Add(2*time.Minute)
 				for l.acknowledged() == before && time.Now().Before(end) {
 					time.Sleep(time.Millisecond)
 				}
@@ -342,7 +342,7 @@ func TestAFullDiskFailsChangesAndLosesNothing(t *testing.T) {
 		cmd, ended, stderr := start(t, address, l, fmt.Sprint(child, "_FILE_SIZE=", size))
 		select {
 		case <-ended:
-		case <-time.After(time.Minute):
+		case <-time.After(2 * time.Minute):
 			t.Error("the disk is never full")
 			cmd.Process.Kill()
 			<-ended
@@ -388,7 +388,7 @@ func TestAFileThatIsReplacedUnderneathIsNotMixedWithTheOpenOne(t *testing.T) {
 	if err := os.Rename(other, address); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(2 * time.Minute); ; {
 		_, err := s.auth.Verify(t.Context(), credential, apitoken.All(s.read))
 		if errors.Is(err, apitoken.ErrUnavailable) {
 			break

@@ -159,7 +159,7 @@ func (l *ledger) checkOne(ctx context.Context, s *service, t *token) error {
 	info, err := s.manager().Get(ctx, t.id)
 	is := state{rotated: t.rotated}
 	switch {
-	case errors.Is(err, apitoken.ErrNotFound):
+	case errors.Is(err, apitoken.ErrNotFound), err == nil && info.Status == apitoken.StatusDeleted:
 		is.deleted, is.inactive = true, t.inactive
 	case err != nil:
 		return err

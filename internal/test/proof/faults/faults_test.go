@@ -152,7 +152,11 @@ func rotated(before, now *apitoken.Record) bool {
 	return now != nil && now.Version == before.Version+1 && len(now.Secrets) == 2 && bytes.Equal(now.Secrets[1].Digest, before.Secrets[0].Digest)
 }
 
-func gone(before, now *apitoken.Record) bool { return now == nil }
+// deleted also reports a token without a trace: of a damaged record, as which the store
+// may have shown it, nothing is kept.
+func deleted(before, now *apitoken.Record) bool {
+	return now == nil || status(apitoken.StatusDeleted)(before, now)
+}
 
 var operations = []operation{
 	{name: "request", do: func(w *world) error {
@@ -277,7 +281,7 @@ var operations = []operation{
 		_, _, err := w.manager().Rotate(w.t.Context(), w.id, 10000*time.Hour, "")
 		return err
 	}, do: func(w *world) error {
-		_, err := w.manager().EndOverlap(w.t.Context(), w.id, apitoken.KeepNew)
+		_, err := w.manager().EndOverlap(w.t.Context(), w.id)
 		return err
 	}, made: func(before, now *apitoken.Record) bool {
 		return now != nil && now.Version == before.Version+1 && now.Secrets[1].ValidUntil.Before(before.Secrets[1].ValidUntil)
@@ -286,12 +290,12 @@ var operations = []operation{
 		_, _, err := w.manager().Rotate(w.t.Context(), w.id, 10000*time.Hour, "")
 		return err
 	}, do: func(w *world) error {
-		_, err := w.manager().EndOverlap(w.t.Context(), w.id, apitoken.KeepOld)
+		_, err := w.manager().UndoRotation(w.t.Context(), w.id)
 		return err
 	}, made: func(before, now *apitoken.Record) bool {
 		return now != nil && now.Version == before.Version+1 && bytes.Equal(now.Secrets[0].Digest, before.Secrets[1].Digest) && now.Secrets[0].ValidUntil.IsZero()
 	}, after: 200},
-	{name: "delete", do: func(w *world) error { return w.manager().Delete(w.t.Context(), w.id) }, made: gone, after: 401},
+	{name: "delete", do: func(w *world) error { return w.manager().Delete(w.t.Context(), w.id) }, made: deleted, after: 401},
 	{name: "activate in bulk", prepare: func(w *world) error {
 		_, err := w.manager().Deactivate(w.t.Context(), w.id)
 		return err
@@ -306,7 +310,7 @@ var operations = []operation{
 	{name: "delete in bulk", do: func(w *world) error {
 		_, err := w.manager().Bulk(w.t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{w.id}})
 		return err
-	}, made: gone, after: 401},
+	}, made: deleted, after: 401},
 	{name: "rekey", prepare: func(w *world) error {
 		w.open(w.auth.Catalog(), "b", "a")
 		return nil

@@ -23,7 +23,7 @@ import (
 type database interface {
 	apitoken.Store
 	apitoken.Toucher
-	apitoken.KeyLister
+	apitoken.Scanner
 	apitoken.Watcher
 	io.Closer
 }

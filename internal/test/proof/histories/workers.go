@@ -181,9 +181,9 @@ func (r *round) changeSomething(notes *[]noted) {
 	case overlap:
 		info, secret, err = m.Rotate(r.ctx, t.id, time.Hour, "")
 	case keepNew:
-		info, err = m.EndOverlap(r.ctx, t.id, apitoken.KeepNew)
+		info, err = m.EndOverlap(r.ctx, t.id)
 	case keepOld:
-		info, err = m.EndOverlap(r.ctx, t.id, apitoken.KeepOld)
+		info, err = m.UndoRotation(r.ctx, t.id)
 	case remove:
 		err = m.Delete(r.ctx, t.id)
 	}

@@ -150,7 +150,7 @@ func BenchmarkUse(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		uses[i] = apitoken.Use{ID: id, Digest: rec.Secrets[0].Digest, Source: apitoken.InHeader}
+		uses[i] = apitoken.Use{ID: id, Digest: rec.Secrets[0].Digest, Source: apitoken.Scheme("apiToken")}
 	}
 	before, at := serverTime(b, r), time.Now().UTC().Truncate(time.Microsecond)
 	for b.Loop() {

@@ -124,7 +124,7 @@ func TestNoSecretIsOnTheDisk(t *testing.T) {
 				}
 				_, err = w.manager().Reveal(t.Context(), info.ID)
 				must(t, err)
-				_, err = w.manager().EndOverlap(t.Context(), info.ID, apitoken.KeepOld)
+				_, err = w.manager().UndoRotation(t.Context(), info.ID)
 				must(t, err)
 				_, err = w.manager().Deactivate(t.Context(), info.ID)
 				must(t, err)

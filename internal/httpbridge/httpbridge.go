@@ -1,11 +1,11 @@
-// Package admit runs the middleware of an Authority for servers that cannot
+// Package httpbridge runs the middleware of an Authority for servers that cannot
 // take it as it is: because their requests are not those of net/http, or because
 // refusals have to be said in another protocol.
 //
 // What a server has is made an http.Request, so that it is judged by the very
 // rules of net/http: one field, one scheme, one query, and the functions of
 // Config that are given a request.
-package admit
+package httpbridge
 
 import (
 	"bytes"

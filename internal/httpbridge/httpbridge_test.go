@@ -1,4 +1,4 @@
-package admit_test
+package httpbridge_test
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/apitokentest"
-	"github.com/apitoken-go/apitoken/internal/admit"
+	"github.com/apitoken-go/apitoken/internal/httpbridge"
 )
 
 var (
@@ -21,7 +21,7 @@ var (
 func TestAnAcceptedRequestComesBackAsItsHandlerIsToSeeIt(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
 	r := apitokentest.Request("GET", "/devices?x=1&apiToken="+apitokentest.Token(t, auth, readDevices), "")
-	admitted, answer := admit.Request(auth.Require(readDevices), r)
+	admitted, answer := httpbridge.Request(auth.Require(readDevices), r)
 	require.NotNil(t, admitted)
 	tok, ok := apitoken.FromContext(admitted.Context())
 	assert.True(t, ok)
@@ -39,7 +39,7 @@ func TestAnAcceptedRequestComesBackAsItsHandlerIsToSeeIt(t *testing.T) {
 
 func TestARefusedRequestDoesNotComeBack(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
-	admitted, answer := admit.Request(auth.Require(readDevices), apitokentest.Request("GET", "/", ""))
+	admitted, answer := httpbridge.Request(auth.Require(readDevices), apitokentest.Request("GET", "/", ""))
 	assert.Nil(t, admitted)
 	assert.Equal(t, 401, answer.Status())
 	assert.Equal(t, `The request has no API token. Send it as "Authorization: apiToken <token>".`, answer.Message())
@@ -52,7 +52,7 @@ func TestARefusedRequestDoesNotComeBack(t *testing.T) {
 
 func TestAGuardThatSaysNothingHasNotAccepted(t *testing.T) {
 	silent := func(http.Handler) http.Handler { return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}) }
-	admitted, answer := admit.Request(silent, apitokentest.Request("GET", "/", ""))
+	admitted, answer := httpbridge.Request(silent, apitokentest.Request("GET", "/", ""))
 	assert.Nil(t, admitted)
 	assert.Equal(t, 500, answer.Status())
 	assert.Equal(t, "Internal Server Error", answer.Message())

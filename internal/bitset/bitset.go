@@ -1,0 +1,63 @@
+// Package bitset holds sets of small numbers.
+package bitset
+
+import "slices"
+
+// A Set is a set of numbers from 0 on, such as the indexes of permissions: bit i stands
+// for i. Its zero value is empty.
+type Set struct {
+	Low  uint64   // 0 to 63
+	High []uint64 // the others
+}
+
+// Has reports whether i is in s.
+func (s Set) Has(i int) bool {
+	word := s.Low
+	if i >= 64 {
+		w := i/64 - 1
+		if w >= len(s.High) {
+			return false
+		}
+		word = s.High[w]
+	}
+	return word>>(uint(i)%64)&1 == 1
+}
+
+// Add puts i into s.
+func (s *Set) Add(i int) {
+	word := &s.Low
+	if w := i/64 - 1; w >= 0 {
+		for len(s.High) <= w {
+			s.High = append(s.High, 0)
+		}
+		word = &s.High[w]
+	}
+	*word |= 1 << (uint(i) % 64)
+}
+
+// Empty reports whether nothing is in s.
+func (s Set) Empty() bool {
+	return s.Low == 0 && !slices.ContainsFunc(s.High, func(w uint64) bool { return w != 0 })
+}
+
+// Holds reports whether all that is in t is in s.
+func (s Set) Holds(t Set) bool {
+	if t.Low&^s.Low != 0 {
+		return false
+	}
+	for i, w := range t.High {
+		if i >= len(s.High) && w != 0 || i < len(s.High) && w&^s.High[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// And returns what is in both sets.
+func (s Set) And(t Set) Set {
+	both := Set{s.Low & t.Low, slices.Clone(s.High[:min(len(s.High), len(t.High))])}
+	for i := range both.High {
+		both.High[i] &= t.High[i]
+	}
+	return both
+}

@@ -1,0 +1,149 @@
+// Package feed keeps a cache told of the changes that a store reports.
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/cache"
+)
+
+// A Follower keeps a cache told of what a store reports, from Follow to Close.
+type Follower[V any] struct {
+	Cache *cache.Cache[V]
+	Now   func() time.Time
+
+	// Watch is called with one Feed after another, as each of them breaks.
+	Watch func(context.Context, *Feed[V]) error
+
+	// Lost is told when a Feed was lost, and why.
+	Lost func(context.Context, error)
+
+	stop context.CancelFunc
+	done chan struct{} // closed when nothing of it runs any more
+}
+
+// Pauses before a feed is begun again: the first, and the longest.
+const (
+	pause    = 50 * time.Millisecond
+	maxPause = time.Second
+)
+
+// Follow begins.
+func (f *Follower[V]) Follow() {
+	var ctx context.Context
+	ctx, f.stop = context.WithCancel(context.Background())
+	f.done = make(chan struct{})
+	go f.run(ctx)
+}
+
+// run watches until ctx is done.
+func (f *Follower[V]) run(ctx context.Context) {
+	defer close(f.done)
+	for wait := pause; ; wait = min(2*wait, maxPause) {
+		stood, err := f.watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		f.Lost(ctx, err)
+		if stood {
+			wait = pause
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watch calls Watch once, and reports whether its feed ever stood.
+func (f *Follower[V]) watch(ctx context.Context) (stood bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	feed := &Feed[V]{cache: f.Cache, now: f.Now}
+	returned := make(chan error, 1)
+	go func() {
+		err := errors.New("apitoken: the store's Watch did not return") // but called runtime.Goexit
+		defer func() { returned <- err }()
+		defer bulkhead.Recover("the store's Watch", &err)
+		if err = bulkhead.ForceError(f.Watch(ctx, feed)); err == nil {
+			err = errors.New("apitoken: the store's Watch returned without an error")
+		}
+	}()
+	err = <-returned
+	return feed.end(), fmt.Errorf("apitoken: the feed of changes was lost: %w", err)
+}
+
+// Close ends the Follower, and waits for its Watch, but not for one that hangs.
+func (f *Follower[V]) Close(limit time.Duration) error {
+	f.stop()
+	select {
+	case <-f.done:
+		return nil
+	case <-time.After(limit):
+		return errors.New("apitoken: the store's Watch does not end")
+	}
+}
+
+// A Feed receives what one call of Watch reports. What is said before the Reset that
+// begins it, or after Watch has returned, does not count.
+type Feed[V any] struct {
+	cache *cache.Cache[V]
+	now   func() time.Time
+
+	mu    sync.Mutex
+	stood bool
+	ended bool
+}
+
+// Reset says that the feed begins, and empties the cache.
+func (f *Feed[V]) Reset() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ended {
+		f.cache.Reset()
+		f.stood = true
+	}
+}
+
+// Changed says which records changed. It counts at any time: forgetting is harmless.
+func (f *Feed[V]) Changed(ids ...string) {
+	for _, id := range ids {
+		f.cache.Invalidate(id)
+	}
+}
+
+// CaughtUp says up to when all changes were reported. A moment that lies ahead, or
+// cannot be compared on both clocks, would be good for too long.
+func (f *Feed[V]) CaughtUp(t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if f.ended || !f.stood || t.After(now) || monotonic(now) && !monotonic(t) {
+		return
+	}
+	f.cache.CaughtUp(f.cache.Instant(t))
+}
+
+// monotonic reports whether a time has a monotonic reading. (There is none in
+// virtual time.)
+func monotonic(t time.Time) bool { return t != t.Round(0) }
+
+// minInterval keeps a MaxStaleness that is hardly more than nothing from having
+// stores asked without a pause. What is in memory may then run out in between.
+const minInterval = 10 * time.Millisecond
+
+// Interval returns how often CaughtUp should be called at least.
+func (f *Feed[V]) Interval() time.Duration { return max(f.cache.MaxStaleness/4, minInterval) }
+
+func (f *Feed[V]) end() (stood bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = true
+	return f.stood
+}
