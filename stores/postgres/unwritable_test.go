@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/managertest"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
@@ -38,4 +40,22 @@ func TestRevocationsThatCannotBeWrittenInAReadOnlyServerAreWrittenLater(t *testi
 		mustExec(t, psql, `ALTER SYSTEM RESET default_transaction_read_only`)
 		mustExec(t, psql, `SELECT pg_reload_conf()`)
 	})
+}
+
+func TestUsesAreRecordedAgainAfterADatabaseWasReadOnly(t *testing.T) {
+	url := testserver.PostgresDatabase(t)
+	psql := operator(t, url)
+	name := settings(t, psql, `SELECT current_database()`)
+	s := mustOpen(t, url+"&pool_max_conns=1")
+	mustCreate(t, s, record("token"))
+	mustExec(t, psql, `ALTER DATABASE `+name+` SET default_transaction_read_only = on`)
+	s.pool.Reset()
+	touch := func() error { return s.Touch(t.Context(), []apitoken.Use{use("token", today)}) }
+	if err := touch(); err == nil || !strings.Contains(err.Error(), "read-only") {
+		t.Fatalf("the error is %v", err)
+	}
+	mustExec(t, psql, `ALTER DATABASE `+name+` RESET default_transaction_read_only`)
+	if err := touch(); err != nil {
+		t.Error(err)
+	}
 }
