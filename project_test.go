@@ -436,6 +436,7 @@ func headings(page []byte) (list []string) {
 }
 
 func TestNoFileNamesAPathOfOneMachine(t *testing.T) {
+	hasNoRaces(t)
 	machine := regexp.MustCompile(`(?m)(^|[^A-Za-z0-9_.])/(work|root|home|Users)/`)
 	for _, file := range projectFiles(t) {
 		content, err := os.ReadFile(file)

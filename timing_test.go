@@ -162,6 +162,7 @@ func timedSecrets(t testing.TB) func(a, b int) (timingClass, timingClass) {
 // TestTheInstrumentOfTimingSeesAHundredNanoseconds is what can be held anywhere,
 // also on a busy machine: with enough calls the positive control is found.
 func TestTheInstrumentOfTimingSeesAHundredNanoseconds(t *testing.T) {
+	hasNoRaces(t)
 	draw := timedSecrets(t)
 	var seen float64
 	for blocks := 4; blocks <= 64; blocks *= 2 {

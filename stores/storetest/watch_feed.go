@@ -126,6 +126,25 @@ func (l *listener) heard() int {
 	return len(l.events)
 }
 
+// freshness counts the calls of CaughtUp with a new t, from an event on: those whose t
+// was not too old, and the others.
+func (l *listener) freshness(from int) (fresh, stale int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last := time.Time{}
+	for _, e := range l.events[from:] {
+		switch {
+		case !e.t.After(last):
+		case e.at.Sub(e.t) < 4*interval:
+			fresh++
+		default:
+			stale++
+		}
+		last = e.t
+	}
+	return fresh, stale
+}
+
 // undisturbed fails if there was more than the one Reset that there must be.
 func (l *listener) undisturbed() {
 	l.mu.Lock()

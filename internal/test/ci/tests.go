@@ -74,12 +74,12 @@ var allTests = stage{"tests of all modules; the race detector watches the root m
 
 func everyPackage(string) bool { return true }
 
+// longest are the packages whose tests take the longest; "" is the root.
+var longest = []string{"", "/stores/postgres", "/examples/server", "/manage"}
+
 // packages lists packages of some modules, the longest tests first.
 func (w *workspace) packages(r *results, of func(module) bool, in func(pkg string) bool) (list []string) {
-	modules := slices.SortedStableFunc(slices.Values(w.modules), func(x, y module) int {
-		return cmp.Compare(w.rank(x), w.rank(y))
-	})
-	for _, m := range modules {
+	for _, m := range w.modules {
 		if !of(m) {
 			continue
 		}
@@ -93,17 +93,14 @@ func (w *workspace) packages(r *results, of func(module) bool, in func(pkg strin
 			}
 		}
 	}
-	return list
-}
-
-func (w *workspace) rank(m module) int {
-	switch {
-	case strings.HasSuffix(m.Path, "/stores/postgres"), m.Path == w.root.Path+"/examples":
-		return 0
-	case m != w.root:
+	others := func(pkg string) int {
+		if slices.Contains(longest, strings.TrimPrefix(pkg, w.root.Path)) {
+			return 0
+		}
 		return 1
 	}
-	return 2
+	slices.SortStableFunc(list, func(x, y string) int { return cmp.Compare(others(x), others(y)) })
+	return list
 }
 
 // raceFlags returns race if a program can be linked with the race detector, which
