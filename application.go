@@ -16,7 +16,7 @@ import (
 // or hang, is an answer or an error here.
 type application struct {
 	config *Config
-	owners *bulkhead.Bulkhead
+	owners *bulkhead.Shared[[]Permission]
 }
 
 // ownerPermissions returns what the owner of a token may do now, if the
@@ -25,7 +25,7 @@ func (a *application) ownerPermissions(ctx context.Context, environment, owner s
 	if a.config.OwnerPermissions == nil {
 		return bitset.Set{}, false, nil
 	}
-	perms, err := bulkhead.Call(ctx, a.owners, func(ctx context.Context) ([]Permission, error) {
+	perms, err := a.owners.Call(ctx, holder(environment, owner), func(ctx context.Context) ([]Permission, error) {
 		return a.config.OwnerPermissions(ctx, environment, owner)
 	})
 	if err != nil {
@@ -124,13 +124,13 @@ func (a *application) observe(ctx context.Context, ev *Event) (err error) {
 	return nil
 }
 
-// audit asks, in a lane, whether a change may be made. Only a ForbiddenError is a veto; whatever
-// else is wrong with the answer is ErrUnavailable.
-func (a *application) audit(ctx context.Context, lane *bulkhead.Bulkhead, ev Event) error {
+// audit asks, in a lane and on behalf of a holder, whether a change may be made. Only a
+// ForbiddenError is a veto; whatever else is wrong with the answer is ErrUnavailable.
+func (a *application) audit(ctx context.Context, lane *bulkhead.Bulkhead, holder string, ev Event) error {
 	if a.config.Audit == nil {
 		return nil
 	}
-	_, err := bulkhead.Call(ctx, lane, func(ctx context.Context) (struct{}, error) {
+	_, err := bulkhead.Call(ctx, lane, holder, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, a.config.Audit(ctx, ev)
 	})
 	if _, veto := errors.AsType[*ForbiddenError](err); err == nil || veto {

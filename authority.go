@@ -74,7 +74,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	_, cancelable := c.Store.(interface{ Cancelable() })
 	a.application = application{
 		config: &a.config,
-		owners: bulkhead.New("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups),
+		owners: bulkhead.NewShared[[]Permission](bulkhead.New("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups)),
 	}
 	a.decider = decider{
 		clock:   a.clock,
@@ -82,7 +82,8 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		policy:  Policy{c.MaxLifetime, c.MaxIdle},
 		reader: reader{
 			records: records, store: c.Store, cancelable: cancelable, cache: a.rows.cache, now: now,
-			lookups: store(c.MaxConcurrentLookups), renewals: store(max(1, c.MaxConcurrentLookups/4)),
+			lookups: store(c.MaxConcurrentLookups), renewals: store(max(1, c.MaxConcurrentLookups/2)),
+			waiting: new(bulkhead.Waiting[cache.Call[entry]]),
 		},
 		application: a.application,
 		blocks:      &a.blocks,
@@ -206,7 +207,7 @@ type Stats struct {
 
 	Evictions     int64 // of tokens from memory, because there were too many
 	Invalidations int64 // changes of tokens, of this node or reported by the feed
-	Resets        int64 // how often the feed began, which empties the memory
+	Resets        int64 // how often the feed began, after which each token is read anew
 
 	// Refused counts the refusals, for every reason that there is.
 	Refused map[Reason]int64

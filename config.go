@@ -76,7 +76,9 @@ type Config struct {
 
 	// OwnerPermissions returns what the owner of a token may do now: a request
 	// may use no more, whatever is assigned to its token. It is asked for every
-	// request with a valid token, and its answer is not cached. ErrNoOwner says
+	// request with a valid token, and its answer is not cached. Requests of one owner
+	// that wait for a slot, see MaxConcurrentLookups, ask together, with the values of
+	// the context of one of them. ErrNoOwner says
 	// that there is no such user any more and refuses with 401; no permissions
 	// at all refuse with 403; another error, a panic, or no answer within
 	// OwnerTimeout with 503.
@@ -148,11 +150,14 @@ type Config struct {
 
 	// MaxConcurrentLookups is how many look-ups of tokens may run in the store at once,
 	// and how many calls of OwnerPermissions; others wait for one to end, at
-	// most for StoreTimeout or OwnerTimeout. 0 means 64. A quarter as many more
+	// most for StoreTimeout or OwnerTimeout. 0 means 64. Half as many more
 	// are kept for tokens that are in memory and have to be read anew, so that a
 	// flood of unknown ones does not keep them waiting. As many calls of Managers
 	// run in the store, and in Audit, an eighth as many lists, and besides a quarter
-	// as many revocations, which so wait for none of the others.
+	// as many revocations and rotations, which so wait for none of the others.
+	//
+	// Of each of these, one owner or actor has a quarter at most, or two if that is
+	// more; of look-ups of a token whose owner is not known yet, the token.
 	MaxConcurrentLookups int
 }
 

@@ -160,8 +160,11 @@ func failure(ctx context.Context, err error) answer {
 // find returns the entry of a token: cached, if that may still be used for who
 // presents the secret, or else from the store.
 func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached *node, fresh bool, secret *presentedSecret) (*node, error) {
-	known := cached != nil && cached.Value.find(secret) >= 0
-	if fresh && known && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
+	known := cached
+	if known != nil && known.Value.find(secret) < 0 {
+		known = nil
+	}
+	if fresh && known != nil && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
 		d.reader.cache.Invalidate(v.id)
 		fresh = false

@@ -42,7 +42,7 @@ func (s *hangingStore) List(ctx context.Context, q apitoken.Query) (apitoken.Pag
 }
 
 // A flood is many calls of Managers that nobody answers, beside which one token is
-// deactivated and another deleted.
+// rotated, deactivated and deleted.
 func TestRevocationsPassAFloodThatTheStoreDoesNotAnswer(t *testing.T) {
 	for what, test := range map[string]struct {
 		call func(m *apitoken.Manager, id string) error
@@ -72,7 +72,11 @@ func TestRevocationsPassAFloodThatTheStoreDoesNotAnswer(t *testing.T) {
 				synctest.Wait()
 				assert.LessOrEqual(t, s.running.Load(), test.most)
 				began := time.Now()
-				_, err := g.As(admin).Deactivate(t.Context(), in.ID)
+				_, _, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")
+				assert.NoError(t, err)
+				_, err = g.As(ada).EndOverlap(t.Context(), in.ID)
+				assert.NoError(t, err)
+				_, err = g.As(admin).Deactivate(t.Context(), in.ID)
 				assert.NoError(t, err)
 				_, err = g.As(admin).Bulk(t.Context(), apitoken.BulkParams{Action: "deactivate", IDs: []string{in.ID}})
 				assert.NoError(t, err)
@@ -136,7 +140,11 @@ func TestRevocationsPassAFloodThatTheAuditDoesNotAnswer(t *testing.T) {
 		synctest.Wait()
 		assert.LessOrEqual(t, running.Load(), int64(64))
 		began := time.Now()
-		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		_, _, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")
+		require.NoError(t, err)
+		_, err = g.As(ada).EndOverlap(t.Context(), in.ID)
+		require.NoError(t, err)
+		_, err = g.As(ada).Deactivate(t.Context(), in.ID)
 		require.NoError(t, err)
 		assert.Zero(t, time.Since(began))
 		wg.Wait()

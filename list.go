@@ -78,7 +78,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 
 // page reads a page from the store and checks it.
 func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
-	page, err := bulkhead.Call(ctx, m.a.lanes.lists, func(ctx context.Context) (Page, error) { return m.a.rows.store.List(ctx, q) })
+	page, err := bulkhead.Call(ctx, m.a.lanes.lists, m.holder(), func(ctx context.Context) (Page, error) { return m.a.rows.store.List(ctx, q) })
 	if err != nil {
 		return nil, Page{}, unavailable(err)
 	}

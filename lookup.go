@@ -17,33 +17,36 @@ type reader struct {
 	cancelable        bool                // Store.Get returns when its context ends
 	cache             *cache.Cache[entry] // nil with NoCache
 	lookups, renewals *bulkhead.Bulkhead
+	waiting           *bulkhead.Waiting[cache.Call[entry]] // with NoCache: by ID
 	now               func() time.Time
 }
 
 // lookup returns the entry of a token from the store, for a request that began at a
-// moment and for one who is known or not. The error is ErrNotFound or a cause of
-// ErrUnavailable.
-func (r *reader) lookup(ctx context.Context, key cache.Key, id string, known bool, began time.Time) (*node, error) {
+// moment; known is the entry that is in memory if the request has shown a secret of it.
+// The error is ErrNotFound or a cause of ErrUnavailable.
+func (r *reader) lookup(ctx context.Context, key cache.Key, id string, known *node, began time.Time) (*node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if r.cache != nil {
 		return r.fetch(ctx, key, id, known, began)
 	}
-	f := cache.NewCall[entry](cache.Instant{}, false)
-	r.start(ctx, cache.Key{}, id, f, began.Add(r.lookups.Limit()))
+	f, mine := r.waiting.Join(id, func() *cache.Call[entry] { return cache.NewCall[entry](cache.Instant{}, false) })
+	if mine {
+		r.start(ctx, cache.Key{}, id, nil, f, began.Add(r.lookups.Limit()))
+	}
 	return r.await(ctx, f, r.lookups.Limit())
 }
 
 // start makes a call of the store, with a deadline. Of a store that may hang it is
 // left to a goroutine: all that it costs besides, a stack and being waited for, is
 // more than a store in memory takes to answer, and half of what one on disk does.
-func (r *reader) start(ctx context.Context, key cache.Key, id string, f *cache.Call[entry], deadline time.Time) {
+func (r *reader) start(ctx context.Context, key cache.Key, id string, known *node, f *cache.Call[entry], deadline time.Time) {
 	if r.cancelable {
-		r.ask(ctx, key, id, f, deadline)
+		r.ask(ctx, key, id, known, f, deadline)
 		return
 	}
-	go r.ask(ctx, key, id, f, deadline)
+	go r.ask(ctx, key, id, known, f, deadline)
 }
 
 // errSlow says that the store took longer than what it answers may be old.
@@ -52,13 +55,13 @@ var errSlow = errors.New("apitoken: the store answers more slowly than Config.Ma
 // fetch reads a token from the store, in one call for all requests that ask for
 // it at the same time. Who is known, by the secret of a token that is in memory,
 // does not have to queue behind a flood of those who are not.
-func (r *reader) fetch(ctx context.Context, key cache.Key, id string, known bool, now time.Time) (*node, error) {
+func (r *reader) fetch(ctx context.Context, key cache.Key, id string, known *node, now time.Time) (*node, error) {
 	c := r.cache
 	end := now.Add(r.lookups.Limit())
 	for range 2 {
-		f, mine := c.Join(key, known, c.Instant(now), r.lookups.Limit())
+		f, mine := c.Join(key, known != nil, c.Instant(now), r.lookups.Limit())
 		if mine {
-			r.start(ctx, key, id, f, end)
+			r.start(ctx, key, id, known, f, end)
 		}
 		e, err := r.await(ctx, f, end.Sub(now))
 		if err != nil {
@@ -94,15 +97,21 @@ func (r *reader) await(ctx context.Context, f *cache.Call[entry], limit time.Dur
 }
 
 // ask makes a call of the store. Its context is not that of the request which was
-// the first to need it, and does not end with that.
-func (r *reader) ask(ctx context.Context, key cache.Key, id string, f *cache.Call[entry], deadline time.Time) {
+// the first to need it, and does not end with that. Of a token that is known its owner
+// holds the slot, else the ID itself, of which nobody knows the owner yet.
+func (r *reader) ask(ctx context.Context, key cache.Key, id string, known *node, f *cache.Call[entry], deadline time.Time) {
 	var reserve *bulkhead.Bulkhead
-	if f.Known {
+	by := id
+	if known != nil {
 		reserve = r.renewals
+		by = holder(known.Value.home.Value().environment, known.Value.ownerText())
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	var n *node
-	g, err := r.lookups.Enter(ctx, reserve)
+	g, err := r.lookups.Enter(ctx, by, reserve)
+	if r.cache == nil {
+		r.waiting.Begin(id)
+	}
 	f.Entered.Store(err == nil)
 	defer func() {
 		cancel() // before who waits goes on
@@ -112,7 +121,7 @@ func (r *reader) ask(ctx context.Context, key cache.Key, id string, f *cache.Cal
 		r.cache.Finish(key, f, n, err, errors.Is(err, ErrNotFound))
 	}()
 	if err == nil {
-		g.Run(&err, func() (err error) {
+		r.lookups.Run(&err, func() (err error) {
 			n, err = r.read(ctx, id, f.Began)
 			return err
 		})

@@ -94,7 +94,7 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	if !grammar.ValidID(id) {
 		return nil, ErrNotFound
 	}
-	e, err := bulkhead.Call(ctx, m.lane().store, func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, id) })
+	e, err := bulkhead.Call(ctx, m.lane().store, m.holder(), func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, id) })
 	if errors.Is(err, ErrNotFound) || err == nil && e.rec.Status == StatusDeleted {
 		m.a.rows.cache.Invalidate(id)
 	}
@@ -116,7 +116,7 @@ func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
 // write runs a change of the store. An error is one of Store's sentinels as it
 // is, or wraps ErrUnavailable.
 func (m *Manager) write(ctx context.Context, id string, f func(context.Context) error) error {
-	err := m.a.rows.write(ctx, m.lane().store, id, f)
+	err := m.a.rows.write(ctx, m.lane().store, m.holder(), id, f)
 	for _, sentinel := range []error{ErrExists, ErrNotFound, ErrConflict} {
 		if errors.Is(err, sentinel) {
 			return sentinel
@@ -231,7 +231,7 @@ func (m *Manager) event(action Action, id string, before, after *row) Event {
 // audit asks the application whether a change may be made.
 func (m *Manager) audit(ctx context.Context, ev Event) error {
 	ev.Time = m.a.clock.now()
-	return m.a.application.audit(ctx, m.lane().audit, ev)
+	return m.a.application.audit(ctx, m.lane().audit, m.holder(), ev)
 }
 
 // observe tells the observer how a change went. What it does can no longer

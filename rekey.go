@@ -78,7 +78,7 @@ func (r *rekeyer) run(ctx context.Context) error {
 		return errors.New("apitoken: the store is no Scanner, so that it cannot be rekeyed")
 	}
 	for {
-		batch, err := bulkhead.Call(ctx, r.rows.calls, func(ctx context.Context) ([]Record, error) {
+		batch, err := bulkhead.Call(ctx, r.rows.calls, "", func(ctx context.Context) ([]Record, error) {
 			return scanner.Scan(ctx, r.done.Last, rekeyBatch)
 		})
 		if err != nil {
@@ -124,7 +124,7 @@ func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
 		if next == nil {
 			return nil
 		}
-		err = r.rows.write(ctx, r.rows.calls, rec.ID, func(ctx context.Context) error { return r.rows.store.Replace(ctx, next.rec) })
+		err = r.rows.write(ctx, r.rows.calls, "", rec.ID, func(ctx context.Context) error { return r.rows.store.Replace(ctx, next.rec) })
 		switch {
 		case err == nil:
 			r.done.Rekeyed++
@@ -139,7 +139,7 @@ func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
 			return unavailable(err)
 		}
 		turns.BackOff(ctx, turns.Narrowing, try)
-		rec, err = bulkhead.Call(ctx, r.rows.calls, func(ctx context.Context) (Record, error) { return r.rows.store.Get(ctx, rec.ID) })
+		rec, err = bulkhead.Call(ctx, r.rows.calls, "", func(ctx context.Context) (Record, error) { return r.rows.store.Get(ctx, rec.ID) })
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,12 @@ func (m *Manager) lane() *lane {
 	}
 	return &m.a.lanes.others
 }
+
+// holder returns the one of whose shares the calls of m are.
+func (m *Manager) holder() string { return holder(m.actor.Environment, m.actor.User) }
+
+// holder returns a user as one who has a share of each bulkhead. It is no ID of a token.
+func holder(environment, user string) string { return environment + "\x00" + user }
 
 // revocation returns m for a change that is meant to be a revocation. Which rank it has
 // in the end is decided by what it would write.
@@ -83,9 +90,24 @@ func narrows(old, rec *Record, fields []string) bool {
 			less = rec.NotBefore.After(old.NotBefore)
 		case "allowed_networks":
 			less = network.AllInside(rec.Networks, old.Networks)
+		case "secret":
+			less = endsSecrets(old, rec)
 		}
 		if !less {
 			return false
+		}
+	}
+	return true
+}
+
+// endsSecrets reports whether a change of secrets lengthens the life of none: to rotate,
+// and to keep the new one, ends one that may have leaked.
+func endsSecrets(old, rec *Record) bool {
+	for _, s := range rec.Secrets {
+		for _, o := range old.Secrets {
+			if bytes.Equal(s.Digest, o.Digest) && laterEnd(s.ValidUntil, o.ValidUntil) {
+				return false
+			}
 		}
 	}
 	return true

@@ -51,7 +51,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	}
 	_, secret := m.a.decider.grammar.Mint()
 	repeated := false
-	info, err := m.change(ctx, actionRotate, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
+	info, err := m.revocation().change(ctx, actionRotate, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
 		switch {
 		case !m.owns(before):
 			return nil, &ForbiddenError{Rule: "only its owner may rotate a token"}
@@ -131,7 +131,7 @@ func (r *Record) rotating(now time.Time) bool {
 // is refused from now on. If that is so already nothing changes; without a rotation it
 // is [ErrNotRotating].
 func (m *Manager) EndOverlap(ctx context.Context, id string) (*TokenInfo, error) {
-	return m.endOverlap(ctx, id, false)
+	return m.revocation().endOverlap(ctx, id, false)
 }
 
 // UndoRotation ends the overlap of a rotation of the actor's own token the other way

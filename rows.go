@@ -42,9 +42,9 @@ func (r *rows) get(ctx context.Context, id string) (*row, error) {
 // write runs f, which changes a token in the store. When it returns, this
 // node has forgotten what the token was, however the change ended: it may have
 // been made although the answer was lost, or be made after we have given up.
-func (r *rows) write(ctx context.Context, lane *bulkhead.Bulkhead, id string, f func(context.Context) error) error {
+func (r *rows) write(ctx context.Context, lane *bulkhead.Bulkhead, holder, id string, f func(context.Context) error) error {
 	defer r.cache.Invalidate(id)
-	_, err := bulkhead.Call(ctx, lane, func(ctx context.Context) (struct{}, error) {
+	_, err := bulkhead.Call(ctx, lane, holder, func(ctx context.Context) (struct{}, error) {
 		defer r.cache.Invalidate(id)
 		return struct{}{}, f(ctx)
 	})
@@ -61,7 +61,7 @@ func (r *rows) checkKeys() error {
 		return nil
 	}
 	var macs, secrets map[string]int
-	_, err := bulkhead.Call(context.Background(), r.calls, func(ctx context.Context) (_ struct{}, err error) {
+	_, err := bulkhead.Call(context.Background(), r.calls, "", func(ctx context.Context) (_ struct{}, err error) {
 		macs, secrets, err = scanner.KeysInUse(ctx)
 		return struct{}{}, err
 	})

@@ -59,6 +59,14 @@ func TestARevocationIsNotLostToAnOwnerWhoRenames(t *testing.T) {
 			_, err := g.As(admin).Update(context.Background(), id, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
 			return err
 		},
+		"rotate": func(g *rig, id string) error {
+			_, _, err := g.As(ada).Rotate(context.Background(), id, 0, "")
+			return err
+		},
+		"end an overlap": func(g *rig, id string) error {
+			_, err := g.As(ada).EndOverlap(context.Background(), id)
+			return err
+		},
 		"delete": func(g *rig, id string) error { return g.As(admin).Delete(context.Background(), id) },
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -67,6 +75,10 @@ func TestARevocationIsNotLostToAnOwnerWhoRenames(t *testing.T) {
 				another := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{g.store} })
 				for range 20 {
 					in, _ := g.generate(t)
+					if what == "end an overlap" {
+						_, _, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")
+						require.NoError(t, err)
+					}
 					stop := renaming(in.ID, 50, g, another)
 					time.Sleep(100 * time.Millisecond)
 					began := time.Now()
@@ -77,6 +89,64 @@ func TestARevocationIsNotLostToAnOwnerWhoRenames(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An owner whose secret has leaked ends it. The thief has called first, many times.
+func TestEndingASecretGoesBeforeTheOtherChangesOfAnOwner(t *testing.T) {
+	for what, end := range map[string]func(g *rig, id string) error{
+		"rotate": func(g *rig, id string) error {
+			_, _, err := g.As(ada).Rotate(context.Background(), id, 0, "")
+			return err
+		},
+		"end an overlap": func(g *rig, id string) error {
+			_, err := g.As(ada).EndOverlap(context.Background(), id)
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{c.Store} })
+				in, _ := g.generate(t)
+				if what == "end an overlap" {
+					_, _, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")
+					require.NoError(t, err)
+				}
+				var wg sync.WaitGroup
+				for i := range 500 {
+					wg.Go(func() { g.As(ada).Update(context.Background(), in.ID, apitoken.UpdateParams{Name: new(fmt.Sprint(i))}) })
+				}
+				time.Sleep(100 * time.Millisecond)
+				began := time.Now()
+				assert.NoError(t, end(g, in.ID))
+				assert.Less(t, time.Since(began), 100*time.Millisecond)
+				wg.Wait()
+			})
+		})
+	}
+}
+
+// To take a rotation back gives the old secret a longer life, and has no rank.
+func TestTakingARotationBackIsNoRevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{c.Store} })
+		in, _ := g.generate(t)
+		_, _, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		var made atomic.Int64
+		for i := range 50 {
+			wg.Go(func() {
+				_, err := g.As(ada).Update(context.Background(), in.ID, apitoken.UpdateParams{Name: new(fmt.Sprint(i))})
+				assert.NoError(t, err)
+				made.Add(1)
+			})
+		}
+		time.Sleep(10 * time.Millisecond)
+		_, err = g.As(ada).UndoRotation(t.Context(), in.ID)
+		assert.NoError(t, err)
+		assert.EqualValues(t, 50, made.Load(), "who came first is first")
+		wg.Wait()
+	})
 }
 
 func TestAllOrdinaryChangesOfATokenAreMade(t *testing.T) {

@@ -2,7 +2,9 @@ package manage_test
 
 import (
 	"fmt"
+	"html"
 	"net/url"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -68,6 +70,37 @@ func TestUIChangesAreAskedForAndLeadBack(t *testing.T) {
 	s.do("ada", to, nil).says(200, "API token deleted.", "no API tokens yet")
 	s.do("ada", "?done=%3Cscript%3E&n=99", nil).says(200)
 	s.do("ada", at+"/delete", url.Values{}).says(404)
+}
+
+func TestUIActivatingFromAnOldListDoesNotEndANewerDeactivation(t *testing.T) {
+	s := newUISite(t, nil)
+	in := s.generate("ada", "Laptop")
+	at := "tokens/" + in.ID
+	admin := s.auth.As(s.actors["admin"])
+	_, err := s.auth.As(s.actors["ada"]).Deactivate(t.Context(), in.ID)
+	require.NoError(t, err)
+	seen := s.get("ada", in.ID).Version
+	link := regexp.MustCompile(`href="[^"]*(tokens/[^"]*/activate\?[^"]*)"`)
+	old := link.FindStringSubmatch(s.do("ada", "", nil).body)
+	require.NotNil(t, old)
+
+	// Meanwhile it was activated, and deactivated again.
+	_, err = admin.Activate(t.Context(), in.ID)
+	require.NoError(t, err)
+	_, err = s.auth.As(s.actors["ada"]).Deactivate(t.Context(), in.ID)
+	require.NoError(t, err)
+
+	form := s.do("ada", html.UnescapeString(old[1]), nil)
+	assert.Equal(t, fmt.Sprint(seen), form.hidden("version"))
+	for _, version := range []string{form.hidden("version"), "0", "x"} {
+		again := s.do("ada", at+"/activate", url.Values{"version": {version}})
+		again.says(409, "Look again")
+		assert.False(t, s.get("ada", in.ID).DeactivatedAt.IsZero())
+		form = again
+	}
+	to := s.do("ada", at+"/activate", url.Values{"version": {form.hidden("version")}}).goesTo(s, at+"/activate")
+	s.do("ada", to, nil).says(200, "API token activated.")
+	assert.True(t, s.get("ada", in.ID).DeactivatedAt.IsZero(), "the form that was shown again has the version of now")
 }
 
 func TestUIADeletionLeadsBackToAListThatItsUserMaySee(t *testing.T) {

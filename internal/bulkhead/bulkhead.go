@@ -1,12 +1,13 @@
 // Package bulkhead calls what is not ours: stores and functions of the application,
 // which may be slow, hang, panic, or return an error that panics. A Bulkhead bounds how
-// long callers wait, and how many calls run at once.
+// long callers wait, how many calls run at once, and how many of them one holder has.
 package bulkhead
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -16,15 +17,19 @@ type Bulkhead struct {
 	limit time.Duration
 	slots chan struct{} // one for each call that runs; nil: any number
 
+	mu     sync.Mutex
+	shares map[string]*share // of the holders whose calls run or wait
+
 	absent error // of a call that ended its goroutine
 }
 
 // New returns a Bulkhead before what error texts call by this name. Callers wait at
-// most for the limit; as many calls run at once as there are slots, 0 for any number.
+// most for the limit; as many calls run at once as there are slots, 0 for any number,
+// and a quarter as many of one holder, but two.
 func New(what string, limit time.Duration, slots int) *Bulkhead {
 	b := &Bulkhead{what: what, limit: limit, absent: errors.New("apitoken: " + what + " did not return")}
 	if slots > 0 {
-		b.slots = make(chan struct{}, slots)
+		b.slots, b.shares = make(chan struct{}, slots), make(map[string]*share)
 	}
 	return b
 }
@@ -32,14 +37,14 @@ func New(what string, limit time.Duration, slots int) *Bulkhead {
 // Limit returns how long callers wait at most.
 func (b *Bulkhead) Limit() time.Duration { return b.limit }
 
-// Call runs f. It returns what f returns, or an error when f panics, the limit has
-// passed, or ctx ends.
+// Call runs f on behalf of a holder, "" for nobody. It returns what f returns, or an
+// error when f panics, the limit has passed, or ctx ends.
 //
 // f runs on a goroutine of its own, so that it is left behind if it hangs, and
 // keeps its slot until it returns. Its context has the deadline of the Bulkhead, but
 // is not canceled with ctx: a client that goes away must not break off a write,
 // or cost a database its connection.
-func Call[T any](ctx context.Context, b *Bulkhead, f func(context.Context) (T, error)) (T, error) {
+func Call[T any](ctx context.Context, b *Bulkhead, holder string, f func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
@@ -47,8 +52,9 @@ func Call[T any](ctx context.Context, b *Bulkhead, f func(context.Context) (T, e
 	wait, cancel := context.WithTimeout(ctx, b.limit)
 	defer cancel()
 	err := wait.Err()
+	var slot Slot
 	if err == nil {
-		_, err = b.Enter(wait, nil)
+		slot, err = b.Enter(wait, holder, nil)
 	}
 	if err != nil {
 		return *new(T), err
@@ -58,7 +64,7 @@ func Call[T any](ctx context.Context, b *Bulkhead, f func(context.Context) (T, e
 	go func() {
 		var r result
 		defer func() {
-			b.Leave()
+			slot.Leave()
 			done <- r
 		}()
 		ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
@@ -84,15 +90,26 @@ func (b *Bulkhead) Run(err *error, f func() error) {
 	*err = ForceError(f())
 }
 
-// Enter waits for a slot, also of reserve if that is not nil. Leave of the Bulkhead
-// that it returns gives the slot back.
-func (b *Bulkhead) Enter(ctx context.Context, reserve *Bulkhead) (*Bulkhead, error) {
+// Enter waits for a slot on behalf of a holder, also for one of reserve if that is not
+// nil. However many calls a holder makes, they have at most a quarter of the slots; calls
+// of nobody, "", are not counted. If the error is nil the caller has to call Leave.
+func (b *Bulkhead) Enter(ctx context.Context, holder string, reserve *Bulkhead) (Slot, error) {
 	if b.slots == nil {
-		return b, nil
+		return Slot{}, nil
+	}
+	slot := Slot{slots: b.slots}
+	if holder != "" {
+		slot.share = b.share(holder)
+		select {
+		case slot.share.slots <- struct{}{}:
+		case <-ctx.Done():
+			slot.share.end()
+			return Slot{}, b.Late(false, ctx.Err())
+		}
 	}
 	select {
 	case b.slots <- struct{}{}:
-		return b, nil
+		return slot, nil
 	default:
 	}
 	var more chan struct{}
@@ -101,18 +118,69 @@ func (b *Bulkhead) Enter(ctx context.Context, reserve *Bulkhead) (*Bulkhead, err
 	}
 	select {
 	case b.slots <- struct{}{}:
-		return b, nil
+		return slot, nil
 	case more <- struct{}{}:
-		return reserve, nil
+		slot.slots = more
+		return slot, nil
 	case <-ctx.Done():
-		return b, b.Late(false, ctx.Err())
+		slot.share.leave()
+		return Slot{}, b.Late(false, ctx.Err())
 	}
 }
 
+// A Slot is that of one call.
+type Slot struct {
+	slots chan struct{}
+	share *share // nil if nobody holds it
+}
+
 // Leave gives a slot back.
-func (b *Bulkhead) Leave() {
-	if b.slots != nil {
-		<-b.slots
+func (s *Slot) Leave() {
+	if s.slots != nil {
+		<-s.slots
+		s.share.leave()
+	}
+}
+
+// A share has the slots that one holder has. It lasts as long as the calls of the holder.
+type share struct {
+	b      *Bulkhead
+	holder string
+	slots  chan struct{}
+	calls  int // that run or wait
+}
+
+// share returns the share of a holder, for one more call.
+func (b *Bulkhead) share(holder string) *share {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.shares[holder]
+	if s == nil {
+		s = &share{b: b, holder: holder, slots: make(chan struct{}, b.part())}
+		b.shares[holder] = s
+	}
+	s.calls++
+	return s
+}
+
+// part returns how many slots one holder may have: two at least, as one of their calls may
+// hang.
+func (b *Bulkhead) part() int { return max(2, cap(b.slots)/4) }
+
+// leave ends a call that has a slot of the share.
+func (s *share) leave() {
+	if s != nil {
+		<-s.slots
+		s.end()
+	}
+}
+
+// end ends a call.
+func (s *share) end() {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	if s.calls--; s.calls == 0 {
+		delete(s.b.shares, s.holder)
 	}
 }
 
@@ -120,7 +188,7 @@ func (b *Bulkhead) Leave() {
 // have got a slot.
 func (b *Bulkhead) Late(entered bool, err error) error {
 	if !entered {
-		return fmt.Errorf("apitoken: %d calls of %s are running: %w", cap(b.slots), b.what, err)
+		return fmt.Errorf("apitoken: %d calls of %s are running, or %d of one owner or token: %w", cap(b.slots), b.what, b.part(), err)
 	}
 	return fmt.Errorf("apitoken: no answer from %s: %w", b.what, err)
 }

@@ -27,7 +27,7 @@ func TestWhateverACallDoesItsCallerGetsAnError(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := bulkhead.Call(t.Context(), bulkhead.New("the store", time.Minute, 1), f)
+			_, err := bulkhead.Call(t.Context(), bulkhead.New("the store", time.Minute, 1), "", f)
 			require.ErrorContains(t, err, "the store")
 		})
 	}
@@ -38,17 +38,17 @@ func TestACallThatHangsKeepsItsSlotAndNotItsCaller(t *testing.T) {
 		b := bulkhead.New("the store", time.Second, 1)
 		release := make(chan struct{})
 		hang := func(context.Context) (int, error) { <-release; return 1, nil }
-		_, err := bulkhead.Call(t.Context(), b, hang)
+		_, err := bulkhead.Call(t.Context(), b, "", hang)
 		require.EqualError(t, err, "apitoken: no answer from the store: context deadline exceeded")
 
 		called := false
 		answer := func(context.Context) (int, error) { called = true; return 2, nil }
-		_, err = bulkhead.Call(t.Context(), b, answer)
-		require.EqualError(t, err, "apitoken: 1 calls of the store are running: context deadline exceeded")
+		_, err = bulkhead.Call(t.Context(), b, "", answer)
+		require.EqualError(t, err, "apitoken: 1 calls of the store are running, or 2 of one owner or token: context deadline exceeded")
 		require.False(t, called)
 
 		close(release)
-		n, err := bulkhead.Call(t.Context(), b, answer)
+		n, err := bulkhead.Call(t.Context(), b, "", answer)
 		require.NoError(t, err)
 		require.Equal(t, 2, n)
 	})
@@ -60,7 +60,7 @@ func TestACallGoesOnWhenItsCallerGoesAway(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		written := make(chan error, 1)
 		time.AfterFunc(time.Second, cancel)
-		_, err := bulkhead.Call(ctx, b, func(ctx context.Context) (int, error) {
+		_, err := bulkhead.Call(ctx, b, "", func(ctx context.Context) (int, error) {
 			time.Sleep(2 * time.Second) // of virtual time
 			written <- ctx.Err()
 			return 1, nil
@@ -68,7 +68,7 @@ func TestACallGoesOnWhenItsCallerGoesAway(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		require.NoError(t, <-written)
 
-		_, err = bulkhead.Call(ctx, b, func(context.Context) (int, error) { panic("called") })
+		_, err = bulkhead.Call(ctx, b, "", func(context.Context) (int, error) { panic("called") })
 		require.ErrorIs(t, err, context.Canceled)
 	})
 }

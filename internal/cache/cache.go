@@ -53,6 +53,7 @@ type Cache[V any] struct {
 type Entry[V any] struct {
 	next atomic.Pointer[Entry[V]] // in its bucket
 	id   [grammar.IDLen]byte
+	era  uint16      // that of its shard when it came
 	hot  atomic.Bool // used since the eviction last came by
 
 	// Read is when the store was asked; nothing older is in here.
@@ -94,6 +95,7 @@ type Stats struct {
 // look began.
 type shard[V any] struct {
 	table atomic.Pointer[[]atomic.Pointer[Entry[V]]] // a power of two of them
+	era   atomic.Uint32                              // how many resets there were
 
 	mu    sync.Mutex
 	n     int                              // entries
@@ -148,6 +150,7 @@ func New[V any](maxStaleness, maxAge time.Duration, limit int, now time.Time) *C
 	}
 	for i := range c.shards {
 		c.shards[i].clear()
+		c.shards[i].calls = make(map[[grammar.IDLen]byte]*Call[V])
 	}
 	return c
 }
@@ -168,15 +171,17 @@ func (c *Cache[V]) shard(hash uint64) *shard[V] { return &c.shards[hash>>c.shift
 
 // Get returns the entry of a key, nil if there is none, and whether it is fresh.
 func (c *Cache[V]) Get(k Key, now Instant) (e *Entry[V], fresh bool) {
+	s := c.shard(k.hash)
 	// The feed's moment first. An entry that is found after that was not taken
 	// out by what the feed reported before it, so that the moment holds for it.
 	current := c.current.Load()
-	e = c.shard(k.hash).find(k)
+	e = s.find(k)
 	if e == nil {
 		c.misses.Add(1)
 		return nil, false
 	}
-	if age := e.Read.Age(now); age > c.MaxStaleness && (current == nil || current.Age(now) > c.MaxStaleness || c.overdue(k.hash, e, age)) {
+	// Of an entry from before a reset only its secrets are of use: who shows one is known.
+	if age := e.Read.Age(now); e.era != uint16(s.era.Load()) || age > c.MaxStaleness && (current == nil || current.Age(now) > c.MaxStaleness || c.overdue(k.hash, e, age)) {
 		c.expired.Add(1)
 		return e, false
 	}
@@ -268,26 +273,31 @@ func (c *Cache[V]) Invalidate(id string) {
 	c.invalidations.Add(1)
 }
 
-// Reset says that anything may have changed.
+// Reset says that anything may have changed. Entries stay, but are not fresh any more.
 func (c *Cache[V]) Reset() {
 	c.current.Store(nil)
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		c.size.Add(int64(-s.n))
-		s.clear()
+		if uint16(s.era.Add(1)) == 0 { // entries of long ago must not seem new
+			c.size.Add(int64(-s.n))
+			s.clear()
+		}
+		clear(s.calls)
 		s.mu.Unlock()
 	}
 	c.resets.Add(1)
 }
 
+// clear empties the table of a shard.
 func (s *shard[V]) clear() {
 	s.table.Store(new(make([]atomic.Pointer[Entry[V]], firstBucket)))
-	s.n, s.hand, s.calls = 0, 0, make(map[[grammar.IDLen]byte]*Call[V])
+	s.n, s.hand = 0, 0
 }
 
 // put adds an entry to a locked shard, in place of the one with its ID.
 func (c *Cache[V]) put(s *shard[V], k Key, e *Entry[V]) {
+	e.era = uint16(s.era.Load())
 	table := *s.table.Load()
 	link := &table[int(k.hash)&(len(table)-1)]
 	first := link

@@ -288,7 +288,7 @@ func (w *Writer) call(uses []Use) (err error) {
 
 // Close writes what waits, and ends recording. It takes no longer than the limit.
 func (w *Writer) Close() error {
-	_, err := bulkhead.Call(context.Background(), w.store, func(context.Context) (struct{}, error) {
+	_, err := bulkhead.Call(context.Background(), w.store, "", func(context.Context) (struct{}, error) {
 		w.flush(true)
 		return struct{}{}, nil
 	})

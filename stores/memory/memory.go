@@ -204,10 +204,16 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 	default:
 		return apitoken.Page{}, fmt.Errorf("memory: no order %.40q", q.Order)
 	}
+	// Rows are decoded without the lock: that takes a second for a million, in which a
+	// change, and behind it every Get, would wait.
 	s.mu.RLock()
-	defer s.mu.RUnlock()
+	rows := maps.Clone(s.rows)
+	s.mu.RUnlock()
 	var found []apitoken.Record
-	for id, r := range s.rows {
+	for id, r := range rows {
+		if err := ctx.Err(); err != nil {
+			return apitoken.Page{}, err
+		}
 		rec, err := r.decode(id)
 		if err != nil {
 			return apitoken.Page{}, err

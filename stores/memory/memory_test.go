@@ -2,6 +2,7 @@ package memory_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -82,5 +83,60 @@ func TestChangesThatNobodyTakesAreDroppedForAReset(t *testing.T) {
 		}
 		cancel()
 		<-done
+	}
+}
+
+// A busyContext does something each time that it is asked whether it has ended.
+type busyContext struct {
+	context.Context
+	each func()
+}
+
+func (c *busyContext) Err() error {
+	c.each()
+	return c.Context.Err()
+}
+
+func TestAChangeAndAGetDoNotWaitForAList(t *testing.T) {
+	store := memory.New()
+	rec := apitoken.Record{ID: "token", Version: 1, Environment: "default"}
+	for _, id := range []string{"token", "a", "b", "c"} {
+		one := rec
+		one.ID = id
+		if err := store.Create(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changes := 0
+	ctx := &busyContext{t.Context(), func() {
+		rec.Version++
+		changes++
+		if err := store.Replace(t.Context(), rec); err != nil {
+			t.Error(err)
+		}
+		if _, err := store.Get(t.Context(), "token"); err != nil {
+			t.Error(err)
+		}
+	}}
+	page, err := store.List(ctx, apitoken.Query{Environment: "default", Order: apitoken.ByName, Limit: 10})
+	if err != nil || len(page.Records) != 4 || changes < 4 {
+		t.Errorf("%d records, %d changes while they were listed, %v", len(page.Records), changes, err)
+	}
+}
+
+func TestAListEndsWithItsContext(t *testing.T) {
+	store := memory.New()
+	if err := store.Create(t.Context(), apitoken.Record{ID: "token", Environment: "default"}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	asked := 0
+	_, err := store.List(&busyContext{ctx, func() {
+		if asked++; asked == 2 {
+			cancel()
+		}
+	}}, apitoken.Query{Environment: "default", Order: apitoken.ByName, Limit: 10})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/url"
+	"strconv"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -30,9 +31,15 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 	}
 	var list []tokenAction
 	add := func(name, label, not string, danger bool) {
-		link := rq.at.base + "tokens/" + in.ID + "/" + name
+		link, query := rq.at.base+"tokens/"+in.ID+"/"+name, url.Values{}
 		if back != "" {
-			link += "?" + url.Values{"back": {back}}.Encode()
+			query.Set("back", back)
+		}
+		if name == "activate" { // what the user has seen, and nothing that came after it, is undone
+			query.Set("version", strconv.FormatInt(in.Version, 10))
+		}
+		if len(query) > 0 {
+			link += "?" + query.Encode()
 		}
 		list = append(list, tokenAction{name, label, link, danger, not})
 	}

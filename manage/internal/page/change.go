@@ -1,7 +1,9 @@
 package page
 
 import (
+	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -56,7 +58,7 @@ func (h *handler) change(rq *request) {
 	done := rq.at.page + "d" // activated, deactivated, deleted
 	switch rq.at.page {
 	case "activate":
-		_, err = m.Activate(ctx, id)
+		err = activate(ctx, m, id, rq.PostForm.Get("version"))
 	case "deactivate":
 		_, err = m.Deactivate(ctx, id)
 	case "delete":
@@ -76,4 +78,19 @@ func (h *handler) change(rq *request) {
 	default:
 		seeOther(rq.w, rq.at.base+"tokens/"+id+"?done="+done)
 	}
+}
+
+// activate activates a token if it still has the version that the user saw; whatever its
+// version if the form names none. Somebody may have deactivated it again since.
+func activate(ctx context.Context, m *apitoken.Manager, id, version string) error {
+	if version == "" {
+		_, err := m.Activate(ctx, id)
+		return err
+	}
+	v, err := strconv.ParseInt(version, 10, 64)
+	if err != nil || v == 0 {
+		return apitoken.ErrConflict
+	}
+	_, err = m.Update(ctx, id, apitoken.UpdateParams{Active: new(true), IfVersion: v})
+	return err
 }

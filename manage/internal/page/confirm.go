@@ -1,6 +1,10 @@
 package page
 
 import (
+	"cmp"
+	"net/http"
+	"strconv"
+
 	"github.com/apitoken-go/apitoken"
 )
 
@@ -19,6 +23,7 @@ type confirmData struct {
 	Back     string // the list from which the user came, "" for none
 	Cancel   string // the address of the link "Cancel"
 	Keep     string // the secret that end-overlap keeps
+	Version  string // of the token that the user saw deactivated, "" if it is not to be activated
 	Not      string // why the change would be refused
 }
 
@@ -37,6 +42,12 @@ func (h *handler) confirmation(rq *request) (*confirmData, bool) {
 		layout: h.newPage(rq, listOf(rq.actor, in), ""), Token: in, State: h.state(in, rq.now),
 		LastUsed: lastUsed(in, rq.now), Uses: in.LastUsed(), Action: rq.at.page,
 		Cancel: rq.at.base + "tokens/" + in.ID,
+	}
+	if p.Action == "activate" {
+		p.Version = strconv.FormatInt(in.Version, 10)
+		if rq.Method != http.MethodPost { // else the user sees the token anew
+			p.Version = cmp.Or(rq.FormValue("version"), p.Version)
+		}
 	}
 	if back, ok := parseBack(rq.FormValue("back")); ok {
 		p.Back = rq.FormValue("back")

@@ -66,7 +66,7 @@ func problemOf(err error) (formProblem, bool) {
 	case errors.Is(err, apitoken.ErrNotRevealable):
 		return formProblem{"", "The secret was not kept, so it can’t be shown."}, true
 	case errors.Is(err, apitoken.ErrConflict):
-		return formProblem{"", "Somebody else changed the token at the same time. Try again."}, true
+		return formProblem{"", "Somebody else has changed the token meanwhile. Look again before you try again."}, true
 	}
 	return formProblem{}, false
 }

@@ -1,0 +1,97 @@
+package bulkhead
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// Shared makes calls whose answer is the same for all who ask the same. One who asks
+// while such a call waits for a slot joins it. A call that runs is not joined: it may
+// have read what has changed since.
+type Shared[T any] struct {
+	*Bulkhead
+	waiting Waiting[sharedCall[T]]
+}
+
+type sharedCall[T any] struct {
+	done    chan struct{} // closed when the others are set
+	entered atomic.Bool   // it has a slot
+	value   T
+	err     error
+}
+
+// NewShared returns a Shared with a Bulkhead of its own.
+func NewShared[T any](b *Bulkhead) *Shared[T] { return &Shared[T]{Bulkhead: b} }
+
+// Call runs f, or lets the call of another run that asks the same on behalf of the same
+// holder. f has the values of the context of one of those who wait, and, from its
+// beginning, the whole time of the Bulkhead.
+func (s *Shared[T]) Call(ctx context.Context, holder string, f func(context.Context) (T, error)) (T, error) {
+	wait, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	entered := false
+	for wait.Err() == nil {
+		c, mine := s.waiting.Join(holder, func() *sharedCall[T] { return &sharedCall[T]{done: make(chan struct{})} })
+		if mine {
+			go s.run(context.WithoutCancel(ctx), holder, c, f)
+		}
+		select {
+		case <-c.done:
+			if c.entered.Load() {
+				return c.value, c.err
+			} // else the time of who was first is over
+		case <-wait.Done():
+			entered = c.entered.Load()
+		}
+	}
+	return *new(T), s.Late(entered, wait.Err())
+}
+
+func (s *Shared[T]) run(ctx context.Context, holder string, c *sharedCall[T], f func(context.Context) (T, error)) {
+	wait, cancel := context.WithTimeout(ctx, s.limit)
+	slot, err := s.Enter(wait, holder, nil)
+	cancel()
+	s.waiting.Begin(holder)
+	defer close(c.done)
+	if err != nil {
+		return
+	}
+	defer slot.Leave()
+	c.entered.Store(true)
+	ctx, cancel = context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	s.Run(&c.err, func() (err error) {
+		c.value, err = f(ctx)
+		return err
+	})
+}
+
+// Waiting has the calls that wait for a slot, by what they ask. The zero Waiting is ready
+// for use.
+type Waiting[C any] struct {
+	mu    sync.Mutex
+	calls map[string]*C
+}
+
+// Join returns the call that waits with a key, or a new one, which the caller has to make.
+func (w *Waiting[C]) Join(key string, create func() *C) (c *C, mine bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.calls[key]; c != nil {
+		return c, false
+	}
+	if w.calls == nil {
+		w.calls = make(map[string]*C)
+	}
+	c = create()
+	w.calls[key] = c
+	return c, true
+}
+
+// Begin says that the call with a key waits no longer, and so is not joined any more.
+func (w *Waiting[C]) Begin(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.calls, key)
+}
