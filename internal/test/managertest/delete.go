@@ -54,6 +54,7 @@ func (s Suite) TestADeletedTokenCannotBeChangedOrUsedAgain(t *testing.T) {
 			"deactivate":  second(m.Deactivate(t.Context(), in.ID)),
 			"update":      second(m.Update(t.Context(), in.ID, apitoken.UpdateParams{Expiry: apitoken.In(time.Hour)})),
 			"end overlap": second(m.EndOverlap(t.Context(), in.ID)),
+			"undo":        second(m.UndoRotation(t.Context(), in.ID)),
 			"reveal":      second(m.Reveal(t.Context(), in.ID)),
 			"explain":     second(m.Explain(t.Context(), in.ID, apitoken.AnyToken(), netip.Addr{})),
 			"delete":      m.Delete(t.Context(), in.ID),
@@ -156,7 +157,8 @@ func (s Suite) TestWhatSomeoneElseDeletedMeanwhileIsNotFound(t *testing.T) {
 	racing := &racingStore{Store: s.open(t)}
 	w := s.newWorld(t, func(c *apitoken.Config) { c.Store = racing })
 	info, _ := w.generate(w.ada)
-	racing.before = func() { require.NoError(t, w.auth.As(w.admin).Delete(t.Context(), info.ID)) }
+	other := s.newWorldOn(t, racing.Store) // another node, as changes of a token in one process take turns
+	racing.before = func() { require.NoError(t, other.auth.As(other.admin).Delete(t.Context(), info.ID)) }
 	require.Equal(t, apitoken.ErrNotFound, w.auth.As(w.ada).Delete(t.Context(), info.ID))
 	require.Equal(t, "admin", w.stored(info.ID).DeletedBy)
 }
@@ -168,7 +170,6 @@ func (s Suite) TestADeletionDoesNotOvertakeADeactivation(t *testing.T) {
 	again := importing(w, func(i *apitoken.ImportParams) { i.Secret = apitoken.NewSecret(foreign) })
 	in, err := w.auth.As(w.ada).Import(t.Context(), again)
 	require.NoError(t, err)
-	// Another node, as changes of a token in one process take turns.
 	other := s.newWorldOn(t, racing.Store, foreignOn)
 	racing.before = func() {
 		_, err := other.auth.As(other.admin).Deactivate(t.Context(), in.ID)
