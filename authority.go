@@ -11,6 +11,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/feed"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/turns"
@@ -25,7 +26,7 @@ import (
 type Authority struct {
 	config      Config
 	clock       clock
-	credentials *credentials
+	credentials *credential.Reader
 	decider     decider
 	refuser     refuser
 	application application
@@ -88,7 +89,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		application: a.application,
 		blocks:      &a.blocks,
 	}
-	a.credentials = newCredentials(a.decider.grammar, c.Accept, c.AcceptFirst)
+	a.credentials = credential.New(a.decider.grammar, texts(c.Accept), c.AcceptFirst)
 	a.refuser.prepare(a.credentials, c.Realm)
 	if t, ok := c.Store.(Toucher); ok {
 		a.uses = newUsageWriter(t, c.Accept, c.StoreTimeout)

@@ -360,11 +360,13 @@ func TestTheBlockOfAnOwnerDoesNotReplaceThatOfAnAdministrator(t *testing.T) {
 
 func TestARetryEndsNoBlockThatCameMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		meanwhile := func() {}
+		var meanwhile atomic.Pointer[func()] // the next deactivation by ada calls it
 		s, g, _, in, secret := fullRigs(t, func(c *apitoken.Config) {
 			c.Audit = func(_ context.Context, ev apitoken.Event) error {
 				if ev.Actor == "ada" && ev.Action == "deactivate" {
-					meanwhile()
+					if f := meanwhile.Swap(nil); f != nil {
+						(*f)()
+					}
 				}
 				return nil
 			}
@@ -372,16 +374,15 @@ func TestARetryEndsNoBlockThatCameMeanwhile(t *testing.T) {
 		s.full.Store(true)
 		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
 		require.ErrorIs(t, err, apitoken.ErrUnavailable)
-		retried := false
-		meanwhile = func() { // the owner's deactivation is tried again
-			retried = true
-			meanwhile = func() {}
+		var retried atomic.Bool
+		meanwhile.Store(new(func() { // the owner's deactivation is tried again
+			retried.Store(true)
 			_, err := g.As(admin).Deactivate(context.Background(), in.ID)
 			assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 			s.full.Store(false)
-		}
+		}))
 		time.Sleep(soon)
-		require.True(t, retried)
+		require.True(t, retried.Load())
 		assert.Equal(t, "admin", s.stored(t, in.ID).DeactivatedBy)
 		assert.Equal(t, 401, g.get(secret))
 	})

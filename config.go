@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
@@ -203,7 +204,7 @@ func (c Config) checked() (Config, error) {
 		c.Accept = []Source{Scheme(defaultScheme), QueryParameter(defaultScheme)}
 	}
 	c.Accept = slices.Clone(c.Accept)
-	for _, mistake := range checkSources(c.Accept) {
+	for _, mistake := range credential.Check(texts(c.Accept)) {
 		wrong("Accept", "%s", mistake)
 	}
 	c.Realm = cmp.Or(c.Realm, defaultRealm)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
@@ -28,7 +29,7 @@ type request struct {
 	ctx         context.Context
 	http        *http.Request
 	credential  *Credential
-	raw         rawCredential
+	raw         credential.Found
 	requirement *Requirement
 
 	id    string           // with Recheck, instead of the text of a credential
@@ -84,10 +85,10 @@ func (d *decider) decide(q *request, v *verdict) {
 func (d *decider) identify(q *request, v *verdict, f *facts) {
 	c := &q.raw
 	switch {
-	case c.fault != noFault:
+	case c.Fault != credential.NoFault:
 		f.credential = failed
 		return
-	case c.way == nil:
+	case c.Way == nil:
 		f.credential = no
 		return
 	}
@@ -99,10 +100,10 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	switch {
 	case q.again != nil:
 		v.id, secret = q.id, *q.again
-	case c.ours:
-		v.id = c.id
-	case d.grammar.Foreign(c.text):
-		secret = presentedSecret{grammar.Digest(c.text), true}
+	case c.Ours:
+		v.id = c.ID
+	case d.grammar.Foreign(c.Text):
+		secret = presentedSecret{grammar.Digest(c.Text), true}
 		v.id = grammar.ForeignID(secret.digest[:])
 	default:
 		f.record = no
@@ -117,8 +118,8 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		key = c.Key(v.id)
 		n, fresh = c.Get(key, c.Instant(v.at))
 	}
-	if c.ours {
-		secret.digest = grammar.Digest(c.secret)
+	if c.Ours {
+		secret.digest = grammar.Digest(c.Secret)
 	}
 	if n, v.err = d.find(q.ctx, v, key, n, fresh, &secret); v.err != nil {
 		f.record = recordAnswer(q.ctx, v.err)
@@ -130,8 +131,8 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		return
 	}
 	v.token = newToken(n)
-	if c.way.owner {
-		f.user = answerTo(c.user == v.token.Owner(), nil)
+	if c.Way.Owner {
+		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
 	if which > 0 || n.Value.bound() {
 		v.token.x = &extra{secret: which}

@@ -1,21 +1,21 @@
 package apitoken
 
 import (
-	"maps"
 	"net/http"
 	"strings"
 
-	"github.com/apitoken-go/apitoken/internal/rawquery"
+	"github.com/apitoken-go/apitoken/internal/credential"
 )
 
 // A movedContext carries a credential that was taken out of the query.
 type movedContext struct {
 	tokenContext
-	key   movedKey
-	query func() rawCredential // a pointer would be followed by fmt, which would print the token
+	key   credential.MovedKey
+	query func() credential.Found // a pointer would be followed by fmt, which would print the token
 }
 
-type movedKey struct{ p *credentials }
+// Moved returns the credential, for the Reader that took it out.
+func (c *movedContext) Moved() credential.Found { return c.query() }
 
 func (c *movedContext) Value(key any) any {
 	if key == any(c.key) {
@@ -34,13 +34,13 @@ func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
 	if !a.ready() {
 		return r
 	}
-	r = a.credentials.without(r, Token{}, nil)
-	query, uri := a.credentials.grammar.Redact(r.URL.RawQuery), r.RequestURI
+	r = without(a.credentials, r, Token{}, nil)
+	query, uri := a.decider.grammar.Redact(r.URL.RawQuery), r.RequestURI
 	if path, asked, _ := strings.Cut(uri, "?"); asked == r.URL.RawQuery {
 		if query != asked {
 			uri = path + "?" + query
 		}
-	} else if public := a.credentials.grammar.Redact(asked); public != asked {
+	} else if public := a.decider.grammar.Redact(asked); public != asked {
 		uri = path + "?" + public
 	}
 	if query == r.URL.RawQuery && uri == r.RequestURI {
@@ -56,24 +56,8 @@ func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
 // without takes the query parameter out of a request, and puts a token into its context
 // unless that is zero: with one copy of the request for both. c is what is in the query,
 // if that is known.
-func (p *credentials) without(r *http.Request, tok Token, c *rawCredential) *http.Request {
-	if len(p.names) == 0 {
-		return r
-	}
-	begin := strings.IndexByte(r.RequestURI, '?') + 1
-	if begin == 0 {
-		begin = len(r.RequestURI)
-	}
-	uri := rawquery.Without(r.RequestURI, begin, p.names)
-	if len(uri) == begin && uri != r.RequestURI { // nothing but the question mark is left
-		uri = uri[:begin-1]
-	}
-	var query string
-	if r.RequestURI[begin:] == r.URL.RawQuery {
-		query = uri[min(begin, len(uri)):]
-	} else {
-		query = rawquery.Without(r.URL.RawQuery, 0, p.names)
-	}
+func without(p *credential.Reader, r *http.Request, tok Token, c *credential.Found) *http.Request {
+	uri, query := p.Strip(r)
 	if uri == r.RequestURI && query == r.URL.RawQuery {
 		if tok.IsZero() {
 			return r
@@ -81,26 +65,17 @@ func (p *credentials) without(r *http.Request, tok Token, c *rawCredential) *htt
 		return r.WithContext(&tokenContext{Context: r.Context(), token: tok})
 	}
 	if c == nil {
-		found := p.inQuery(r)
+		found := p.InQuery(r)
 		c = &found
 	}
-	if !p.moved.Load() {
-		p.moved.Store(true)
+	if !p.Moved.Load() {
+		p.Moved.Store(true)
 	}
 	moved := *c // captured by value
-	clean := r.WithContext(&movedContext{tokenContext{Context: r.Context(), token: tok}, movedKey{p}, func() rawCredential { return moved }})
+	clean := r.WithContext(&movedContext{tokenContext{Context: r.Context(), token: tok}, credential.MovedKey{Reader: p}, func() credential.Found { return moved }})
 	u := *r.URL
 	u.RawQuery, u.ForceQuery = query, false
-	clean.URL, clean.RequestURI = &u, uri
-	if r.Form != nil {
-		clean.Form = maps.Clone(r.Form)
-		for _, name := range p.names {
-			delete(clean.Form, name)
-			if body, ok := r.PostForm[name]; ok {
-				clean.Form[name] = body
-			}
-		}
-	}
+	clean.URL, clean.RequestURI, clean.Form = &u, uri, p.StripForm(r)
 	return clean
 }
 

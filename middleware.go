@@ -9,6 +9,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
@@ -56,7 +57,7 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if others != nil && a.ready() && !a.HasCredential(r) {
-				a.credentials.varies(w.Header(), new([1]string))
+				varies(w.Header(), a.credentials.Vary, new([1]string))
 				others.ServeHTTP(w, r)
 				return
 			}
@@ -66,11 +67,11 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 				a.Refuse(w, r, refusal)
 				return
 			}
-			if q.raw.query {
+			if q.raw.Query {
 				r = a.cleared(w, &q, tok)
 			} else {
 				c := &tokenContext{Context: r.Context(), token: tok}
-				a.credentials.varies(w.Header(), &c.vary)
+				varies(w.Header(), a.credentials.Vary, &c.vary)
 				r = r.WithContext(c)
 			}
 			next.ServeHTTP(w, r)
@@ -94,10 +95,10 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 			a.Refuse(w, r, refusal)
 			return
 		}
-		if q.raw.query {
+		if q.raw.Query {
 			r = a.cleared(w, &q, Token{})
 		} else {
-			a.credentials.varies(w.Header(), new([1]string))
+			varies(w.Header(), a.credentials.Vary, new([1]string))
 		}
 		h(w, r, tok)
 	})
@@ -122,25 +123,25 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	h := w.Header()
 	h["Cache-Control"] = values[0:1:1]
 	h["Referrer-Policy"] = values[1:2:2]
-	a.credentials.varies(h, (*[1]string)(values[2:]))
-	var found *rawCredential
-	if q.raw.inQuery() {
+	varies(h, a.credentials.Vary, (*[1]string)(values[2:]))
+	var found *credential.Found
+	if q.raw.InQuery() {
 		found = &q.raw
 	}
-	return a.credentials.without(q.http, tok, found)
+	return without(a.credentials, q.http, tok, found)
 }
 
 // varies says that an answer depends on the token, before the handler, which can
 // add to it or replace it. Otherwise a cache that keeps answers to requests with a
 // token (nginx does, RFC 9111 section 3.5 forbids it) gives them to requests without
 // one. The value is in the memory given, which is of this answer alone.
-func (p *credentials) varies(h http.Header, memory *[1]string) {
-	if others := h["Vary"]; p.vary == "" {
+func varies(h http.Header, fields string, memory *[1]string) {
+	if others := h["Vary"]; fields == "" {
 	} else if len(others) == 0 {
-		memory[0] = p.vary
+		memory[0] = fields
 		h["Vary"] = memory[:]
-	} else if !slices.Contains(others, p.vary) {
-		h["Vary"] = append(slices.Clip(others), p.vary)
+	} else if !slices.Contains(others, fields) {
+		h["Vary"] = append(slices.Clip(others), fields)
 	}
 }
 
@@ -167,11 +168,11 @@ func (a *Authority) Check(r *http.Request, requirement Requirement) (Token, erro
 // valid or not: its refusal would not be [ErrNoToken]. It decides nothing, and
 // nothing is counted or told to the observer.
 func (a *Authority) HasCredential(r *http.Request) bool {
-	var c rawCredential
+	var c credential.Found
 	if a.ready() {
-		a.credentials.read(r, &c)
+		a.credentials.Read(r, &c)
 	}
-	return c.way != nil
+	return c.Way != nil
 }
 
 // Credential is a token that did not come by [http.Request], for
@@ -204,8 +205,8 @@ func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requir
 	}
 	q := request{ctx: ctx, credential: &p, requirement: &requirement}
 	if text := p.Secret.Reveal(); text != "" {
-		q.raw.way = a.credentials.label(p.Source)
-		a.credentials.take(&q.raw, text, faultNoToken)
+		q.raw.Way = a.credentials.Label(string(p.Source))
+		a.credentials.Take(&q.raw, text, credential.FaultNoToken)
 	}
 	tok, refusal := a.judge(&q)
 	if refusal != nil {
@@ -225,7 +226,7 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 	}
 	q := &request{ctx: ctx, requirement: &requirement, credential: &Credential{Environment: tok.Environment()}}
 	if !tok.IsZero() {
-		q.raw.way = &direct
+		q.raw.Way = &credential.Direct
 		s := tok.entry().secret(tok.secret())
 		q.again = &s
 		if tok.x != nil {
@@ -278,14 +279,14 @@ func (a *Authority) check(q *request) (Token, *Refusal) {
 		return Token{}, refusedUnavailable
 	}
 	q.ctx = q.http.Context()
-	a.credentials.read(q.http, &q.raw)
+	a.credentials.Read(q.http, &q.raw)
 	return a.judge(q)
 }
 
 // judge decides, tells the observer, and returns the token or a refusal.
 func (a *Authority) judge(q *request) (Token, *Refusal) {
-	if c := &q.raw; q.requirement.headerOnly && c.inQuery() && c.fault == noFault {
-		c.fault = faultHeaderOnly
+	if c := &q.raw; q.requirement.headerOnly && c.InQuery() && c.Fault == credential.NoFault {
+		c.Fault = credential.FaultHeaderOnly
 	}
 	if a.config.Observe != nil {
 		a.application.address(q)
@@ -296,7 +297,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 	if a.config.Observe != nil {
 		ev := Event{
 			Time: v.at, Action: actionUse, Reason: v.reason,
-			TokenID: v.id, Source: q.raw.source(),
+			TokenID: v.id, Source: Source(q.raw.Source()),
 		}
 		if v.reason == ErrUnavailable || v.reason == errNewerRecord || v.reason == errCanceled {
 			ev.Err = v.err
@@ -317,11 +318,11 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			reason = ErrUnavailable
 		}
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && shouldRecord(v.token.node(), v.token.secret(), q.raw.way.rank, v.at) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && shouldRecord(v.token.node(), v.token.secret(), q.raw.Way.Rank, v.at) {
 		e := v.token.entry()
 		addr, _ := a.application.address(q)
 		a.uses.Record(usage.Use{
-			ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.way.rank, At: v.at, Address: addr,
+			ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.Way.Rank, At: v.at, Address: addr,
 		})
 	}
 	if reason == "" {

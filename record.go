@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
@@ -114,7 +115,7 @@ func (r *Record) LastUsed() time.Time {
 }
 
 // maxUses bounds Record.Uses: two secrets by the sources.
-const maxUses = 2 * (1 + maxSources)
+const maxUses = 2 * (1 + credential.MaxSources)
 
 // AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
 // changed anything. A newer use of the same secret by the same source wins;

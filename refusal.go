@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
+	"github.com/apitoken-go/apitoken/internal/credential"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -88,16 +89,16 @@ type refuser struct {
 
 // refusal returns the Refusal for a reason. What is said to the client is the same
 // for all that are ErrInvalidToken.
-func (f *refuser) refusal(reason Reason, c *rawCredential, requirement *Requirement, set bitset.Set) *Refusal {
+func (f *refuser) refusal(reason Reason, c *credential.Found, requirement *Requirement, set bitset.Set) *Refusal {
 	s := &f.schemes[0]
-	if c.way != nil {
-		s = &f.schemes[c.way.scheme]
+	if c.Way != nil {
+		s = &f.schemes[c.Way.Scheme]
 	}
 	switch {
 	case reason == ErrNoToken:
 		return f.none
 	case reason == ErrMalformed:
-		return s.malformed[c.fault]
+		return s.malformed[c.Fault]
 	case reason == ErrMissingPermission:
 		return requirement.denial(s, set)
 	case reason == ErrUnavailable:
@@ -117,15 +118,15 @@ type scheme struct {
 	index int
 
 	// Refusals that say the same every time.
-	malformed [len(faultTexts)]*Refusal
+	malformed [len(credential.FaultTexts)]*Refusal
 	invalid   [len(reasons)]*Refusal // all the same but for the reason, which is not for clients
 }
 
 // prepare makes the answers for credentials. RFC 9110 wants a challenge with 401 also
 // where none of the ways is a scheme.
-func (f *refuser) prepare(p *credentials, realm string) {
+func (f *refuser) prepare(p *credential.Reader, realm string) {
 	var plain []string
-	for i, name := range p.challenges {
+	for i, name := range p.Challenges {
 		plain = append(plain, challenge(name, realm))
 		f.schemes = append(f.schemes, newScheme(i, plain[i]))
 	}
@@ -135,34 +136,13 @@ func (f *refuser) prepare(p *credentials, realm string) {
 	}
 	f.none = newRefusal(ErrNoToken, Problem{
 		Type: problemTypes + "no-token", Title: "API token required", Status: http.StatusUnauthorized,
-		Detail: "The request has no API token. Send it as " + p.manual() + ".",
+		Detail: "The request has no API token. Send it as " + p.Manual() + ".",
 	}, plain...)
 }
 
 // challenge returns a challenge that names no error.
 func challenge(scheme, realm string) string {
 	return scheme + ` realm="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(realm) + `"`
-}
-
-// manual says how a token can be presented. The query is not recommended.
-func (p *credentials) manual() string {
-	var list []string
-	for i := range p.ways {
-		switch w := &p.ways[i]; {
-		case w.owner:
-			list = append(list, `the password of "Authorization: Basic", with the owner of the token as user name`)
-		case w.basic:
-			list = append(list, `the password of "Authorization: Basic"`)
-		case w.source[0] != '?':
-			list = append(list, `"`+string(w.source)+` <token>"`)
-		}
-	}
-	for _, name := range p.names {
-		if len(list) == 0 {
-			list = []string{`the query parameter "` + name + `"`}
-		}
-	}
-	return strings.Join(list, ", or as ")
 }
 
 func newScheme(index int, plain string) scheme {
@@ -173,7 +153,7 @@ func newScheme(index int, plain string) scheme {
 			Detail: "The API token is not valid for this request.",
 		}, plain+`, error="invalid_token"`)
 	}
-	for f, text := range faultTexts {
+	for f, text := range credential.FaultTexts {
 		s.malformed[f] = newRefusal(ErrMalformed, Problem{
 			Type: problemTypes + "invalid-request", Title: "Malformed authentication", Status: http.StatusBadRequest,
 			Detail: text,
