@@ -105,6 +105,7 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 		apitoken_refusals_total{reason="unavailable"} 0
 		apitoken_refusals_total{reason="unknown_token"} 1
 		apitoken_refusals_total{reason="wrong_secret"} 0
+		apitoken_refusals_total{reason="wrong_user"} 0
 	`) // also what was not seen yet, or its first time would be no increase
 	s.has(t, "apitoken_changes_total", `
 		# HELP apitoken_changes_total Changes of API tokens, by action and outcome.

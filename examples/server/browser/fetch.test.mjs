@@ -33,8 +33,10 @@ test("tokens are managed", async () => {
 	described("/tokens/{id}", "delete");
 	const params = { path: { id: made.token.id } };
 	assert.equal((await manage.DELETE("/tokens/{id}", { params })).response.status, 204);
-	const gone = await manage.GET("/tokens/{id}", { params });
-	assert.equal(gone.error.status, 404, "problem documents are errors to it");
+	const { data: deleted } = await manage.GET("/tokens/{id}", { params });
+	assert.equal(deleted.status, "deleted");
+	const again = await manage.DELETE("/tokens/{id}", { params });
+	assert.equal(again.error.status, 404, "problem documents are errors to it");
 
 	const widened = await manage.POST("/tokens", {
 		body: { name: "too much", permissions: ["devices:write"], expires_in: "1h" },
