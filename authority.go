@@ -35,7 +35,7 @@ type Authority struct {
 	lanes       lanes
 	turns       turns.Turns
 	blocks      blocks.Blocks
-	made        atomic.Int64          // how many tokens, see purgeEvery
+	deleted     atomic.Int64          // how many tokens, see purgeEvery
 	uses        *usage.Writer         // nil if the store is no Toucher
 	follower    *feed.Follower[entry] // nil without a cache, or if the store is no Watcher
 }

@@ -60,7 +60,7 @@ func (m *Manager) create(ctx context.Context, action Action, owner, id string, g
 	if err != nil {
 		return nil, err
 	}
-	if m.a.made.Add(1)%purgeEvery == 0 {
+	if n := m.a.deleted.Load(); n >= purgeEvery && m.a.deleted.CompareAndSwap(n, 0) {
 		_, _ = m.purge(ctx, owner) // if it fails, a later one makes up for it
 	}
 	return m.info(after), nil

@@ -183,6 +183,9 @@ func (m *Manager) Delete(ctx context.Context, id string) error {
 	m = m.revocation()
 	c := &change{action: actionDelete, id: id, edit: bury}
 	_, err := m.make(ctx, c)
+	if err == nil {
+		m.a.deleted.Add(1)
+	}
 	if err == nil && c.after != nil && m.a.config.KeepDeleted < 0 {
 		_ = m.remove(ctx, id) // if it fails, Purge makes up for it
 	}
@@ -231,9 +234,9 @@ func (m *Manager) mayDelete(r *row) error {
 // not count: an owner cannot push that out.
 const maxDeleted = 1000
 
-// purgeEvery is how many tokens a process makes between two for which it also purges what
-// their owner deleted, which reads all tombstones of the owner. Deletions do not do that,
-// as they must not wait for a list.
+// purgeEvery is after how many deletions a process that makes the next token also purges
+// what the owner of that deleted, which reads all tombstones of the owner. Deletions do not
+// do that, as they must not wait for a list.
 const purgeEvery = 32
 
 // Purge removes the deleted tokens of the actor's environment that were kept for longer
