@@ -244,7 +244,7 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 // FromContext returns the token of a request that came through the middleware; false
 // if it did not. A token that [Authority.Handler] passes is an argument, and not here.
 func FromContext(ctx context.Context) (Token, bool) {
-	c, ok := ctx.Value(tokenKey{}).(*tokenContext)
+	c, ok := ctx.Value(credential.TokenKey).(*tokenContext)
 	if !ok {
 		return Token{}, false
 	}
@@ -257,8 +257,6 @@ func NewContext(ctx context.Context, tok Token) context.Context {
 	return &tokenContext{Context: ctx, token: tok}
 }
 
-type tokenKey struct{}
-
 // A tokenContext carries a token: context.WithValue would allocate twice.
 type tokenContext struct {
 	context.Context
@@ -267,7 +265,7 @@ type tokenContext struct {
 }
 
 func (c *tokenContext) Value(key any) any {
-	if key == any(tokenKey{}) && !c.token.IsZero() {
+	if name, ok := key.(string); ok && name == credential.TokenKey && !c.token.IsZero() {
 		return c
 	}
 	return c.Context.Value(key)

@@ -8,6 +8,7 @@
 package apitokenfiber
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 
@@ -25,11 +26,34 @@ import (
 // and the query without the parameter. The functions of [apitoken.Config] that
 // take an http.Request get one without a body.
 func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) fiber.Handler {
-	guard := auth.Guard(requirement)
+	return handler(auth.Guard(requirement), nil)
+}
+
+// GuardOr is Guard for routes that another login opens as well, such as a session:
+// requests that present no token go to other, see [apitoken.Authority.GuardOr].
+func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other fiber.Handler) fiber.Handler {
+	if other == nil {
+		panic("apitokenfiber: GuardOr without another login")
+	}
+	return handler(auth.GuardOr(requirement, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			*r.Context().Value(elsewhereKey{}).(*bool) = true
+		})
+	}), other)
+}
+
+type elsewhereKey struct{}
+
+// handler lets requests on that a guard admits, and to other those that it leaves to that.
+func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		r, err := request(c)
 		if err != nil {
 			return err
+		}
+		var elsewhere bool
+		if other != nil {
+			r = r.WithContext(context.WithValue(r.Context(), elsewhereKey{}, &elsewhere))
 		}
 		admitted, answer := httpbridge.Request(guard, r)
 		for name, values := range answer.Header() {
@@ -39,6 +63,9 @@ func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) fiber.Han
 			for _, v := range values {
 				c.Response().Header.Add(name, v)
 			}
+		}
+		if elsewhere {
+			return other(c)
 		}
 		if admitted == nil {
 			return c.Status(answer.Status()).Send(answer.Body())

@@ -315,3 +315,51 @@ func TestTheLogOfFiberSeesNoToken(t *testing.T) {
 	assert.Contains(t, log.String(), "/open?x=1")
 	assert.NotContains(t, log.String(), token)
 }
+
+func TestAnotherLoginDecidesAboutRequestsWithoutAToken(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	app := fiber.New()
+	called := 0
+	sessions := func(c fiber.Ctx) error {
+		if c.Get("X-Session") == "" {
+			return c.SendStatus(http.StatusTeapot)
+		}
+		c.Locals("user", "ada")
+		return c.Next()
+	}
+	app.Get("/devices/:id", apitokenfiber.GuardOr(auth, apitoken.All(readDevices), sessions), func(c fiber.Ctx) error {
+		called++
+		tok, found := apitoken.FromContext(c.Context())
+		return c.SendString(fmt.Sprintf("%s %t %v %s", tok.Owner(), found, c.Locals("user"), c.Params("id")))
+	})
+	for _, row := range []struct {
+		token   string
+		session bool
+		status  int
+		body    string
+	}{
+		{"", false, http.StatusTeapot, ""},
+		{"", true, 200, " false ada 1"},
+		{apitokentest.Token(t, auth, readDevices), true, 200, "tester true <nil> 1"},
+		{apitokentest.Token(t, auth, writeDevices), true, 403, ""},
+		{"x", true, 401, ""},
+	} {
+		before := called
+		r := apitokentest.Request("GET", "/devices/1", row.token)
+		if row.session {
+			r.Header.Set("X-Session", "1")
+		}
+		resp, err := app.Test(r, fiber.TestConfig{Timeout: 2 * time.Minute})
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		assert.Equal(t, row.status, resp.StatusCode, row)
+		if row.status != 200 {
+			assert.Equal(t, before, called)
+			continue
+		}
+		assert.Equal(t, before+1, called)
+		assert.Equal(t, row.body, string(body))
+	}
+	assert.Panics(t, func() { apitokenfiber.GuardOr(auth, apitoken.AnyToken(), nil) })
+}

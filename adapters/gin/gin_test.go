@@ -60,7 +60,7 @@ func TestHandlersFindTheToken(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
 	e, called := engine(auth)
 	token := apitokentest.Token(t, auth, readDevices)
-	assert.Equal(t, `tester true false 1 ""`, send(e, apitokentest.Request("GET", "/devices/1", token)).Body.String())
+	assert.Equal(t, `tester true true 1 ""`, send(e, apitokentest.Request("GET", "/devices/1", token)).Body.String())
 	e.ContextWithFallback = true
 	assert.Equal(t, `tester true true 1 ""`, send(e, apitokentest.Request("GET", "/devices/1?apiToken="+token, "")).Body.String())
 	assert.Equal(t, 2, *called)
@@ -83,7 +83,7 @@ func TestTheTokenInTheQueryReachesNoLogAndNoCacheOfGin(t *testing.T) {
 	e, _ := engine(auth, gin.LoggerWithWriter(&log), early)
 	token := apitokentest.Token(t, auth, readDevices)
 	w := send(auth.HideQueryToken(e), apitokentest.Request("GET", "/devices/1?apiToken="+token, ""))
-	assert.Equal(t, `tester true false 1 ""`, w.Body.String())
+	assert.Equal(t, `tester true true 1 ""`, w.Body.String())
 	assert.Contains(t, log.String(), "/devices/1")
 	assert.NotContains(t, log.String(), token)
 }
@@ -103,4 +103,51 @@ func TestEventsNameTheRouteAndRequestsOfNoRouteNameNone(t *testing.T) {
 func TestARequirementThatNoTokenMeetsPanicsAtTheStart(t *testing.T) {
 	auth := apitokentest.New(t, &catalog)
 	assert.Panics(t, func() { apitokengin.Guard(auth, apitoken.Requirement{}) })
+}
+
+func TestAnotherLoginDecidesAboutRequestsWithoutAToken(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	gin.SetMode(gin.TestMode)
+	e := gin.New()
+	called := 0
+	sessions := func(c *gin.Context) {
+		if c.GetHeader("X-Session") == "" {
+			c.AbortWithStatus(http.StatusTeapot)
+			return
+		}
+		c.Set("user", "ada")
+		c.Next()
+	}
+	e.GET("/devices/:id", apitokengin.GuardOr(auth, apitoken.All(readDevices), sessions), func(c *gin.Context) {
+		called++
+		tok, found := apitoken.FromContext(c)
+		c.String(http.StatusOK, "%s %t %s %s", tok.Owner(), found, c.GetString("user"), c.Param("id"))
+	})
+	for _, row := range []struct {
+		token   string
+		session bool
+		status  int
+		body    string
+	}{
+		{"", false, http.StatusTeapot, ""},
+		{"", true, 200, " false ada 1"},
+		{apitokentest.Token(t, auth, readDevices), true, 200, "tester true  1"},
+		{apitokentest.Token(t, auth, writeDevices), true, 403, ""},
+		{"x", true, 401, ""},
+	} {
+		before := called
+		r := apitokentest.Request("GET", "/devices/1", row.token)
+		if row.session {
+			r.Header.Set("X-Session", "1")
+		}
+		w := send(e, r)
+		assert.Equal(t, row.status, w.Code, row)
+		if row.status != 200 {
+			assert.Equal(t, before, called)
+			continue
+		}
+		assert.Equal(t, before+1, called)
+		assert.Equal(t, row.body, w.Body.String())
+	}
+	assert.Panics(t, func() { apitokengin.GuardOr(auth, apitoken.AnyToken(), nil) })
 }

@@ -449,6 +449,10 @@ func (p *Reader) StripForm(r *http.Request) url.Values {
 	return form
 }
 
+// TokenKey is the key of the token in a context. It is a string, as a gin.Context looks for
+// no other keys in what middlewares have set.
+const TokenKey = "github.com/apitoken-go/apitoken token"
+
 // MovedKey is the key of a context in which a credential of a Reader was put aside: its
 // value has the method Moved.
 type MovedKey struct{ Reader *Reader }
