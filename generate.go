@@ -32,7 +32,8 @@ func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, S
 		return nil, Secret{}, err
 	}
 	id, secret := m.a.decider.grammar.Mint()
-	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, func(rec *Record) (SecretRecord, error) {
+	none := func(*Record) error { return nil }
+	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, none, func(rec *Record) (SecretRecord, error) {
 		return m.a.rows.secretRecord(rec, secret, false, rec.CreatedAt)
 	})
 	if err != nil {
@@ -42,8 +43,8 @@ func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, S
 }
 
 // create checks what was asked for and adds a token.
-func (m *Manager) create(ctx context.Context, action Action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*TokenInfo, error) {
-	after, err := m.fill(action, owner, id, g, secret)
+func (m *Manager) create(ctx context.Context, action Action, owner, id string, g GenerateParams, past func(*Record) error, secret func(*Record) (SecretRecord, error)) (*TokenInfo, error) {
+	after, err := m.fill(action, owner, id, g, past, secret)
 	ev := m.event(action, id, nil, after)
 	if err == nil {
 		err = m.audit(ctx, ev)
@@ -66,7 +67,7 @@ func (m *Manager) create(ctx context.Context, action Action, owner, id string, g
 	return m.info(after), nil
 }
 
-func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret func(*Record) (SecretRecord, error)) (*row, error) {
+func (m *Manager) fill(action Action, owner, id string, g GenerateParams, past func(*Record) error, secret func(*Record) (SecretRecord, error)) (*row, error) {
 	now := micro(m.a.clock.now())
 	rec := Record{
 		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: owner,
@@ -75,6 +76,7 @@ func (m *Manager) fill(action Action, owner, id string, g GenerateParams, secret
 	}
 	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: action})
 	var found mistakes
+	found.add(past(&rec))
 	var err error
 	rec.Permissions, err = m.storedNames(g.Permissions, nil, nil)
 	found.add(err)
@@ -129,6 +131,42 @@ type ImportParams struct {
 	// text, 32 bytes.
 	Secret Secret
 	SHA256 []byte
+
+	// CreatedAt is when the earlier system issued the token, zero for now.
+	// Config.MaxLifetime counts from it.
+	CreatedAt time.Time
+
+	// LastUsedAt is when the token was last used there, zero for never. The Store has to be a
+	// Toucher.
+	LastUsedAt time.Time
+
+	// Inactive says that the token was deactivated there, and stays so.
+	Inactive bool
+}
+
+// past writes into a new record what the earlier system knows of the token.
+func (i *ImportParams) past(rec *Record, digest []byte, uses bool) error {
+	var found mistakes
+	now := rec.CreatedAt
+	if !i.CreatedAt.IsZero() {
+		rec.CreatedAt = micro(i.CreatedAt)
+	}
+	if rec.CreatedAt.After(now) || rec.CreatedAt.Year() < 1970 {
+		found.field("created_at", "does not lie between 1970 and now")
+	}
+	if at := micro(i.LastUsedAt); !i.LastUsedAt.IsZero() {
+		rec.Uses = []Use{{ID: rec.ID, Digest: digest, Source: Direct, At: at}}
+		switch {
+		case !uses:
+			found.field("last_used_at", "cannot be kept: the store does not record when tokens are used")
+		case at.After(now) || at.Before(rec.CreatedAt):
+			found.field("last_used_at", "does not lie between the creation of the token and now")
+		}
+	}
+	if i.Inactive {
+		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusInactive, now, rec.CreatedBy
+	}
+	return found.join()
 }
 
 // Format writes name and owner, for every verb but %p: for that fmt asks no method.
@@ -170,7 +208,9 @@ func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error
 	if text != "" {
 		sum = digestBytes(text)
 	}
-	return m.create(ctx, actionImport, owner, grammar.ForeignID(sum), i.GenerateParams, func(rec *Record) (SecretRecord, error) {
+	return m.create(ctx, actionImport, owner, grammar.ForeignID(sum), i.GenerateParams, func(rec *Record) error {
+		return i.past(rec, sum, m.a.uses != nil)
+	}, func(rec *Record) (SecretRecord, error) {
 		if text != "" {
 			return m.a.rows.secretRecord(rec, text, true, rec.CreatedAt)
 		}

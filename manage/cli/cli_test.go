@@ -544,6 +544,17 @@ func TestImportedTokensWork(t *testing.T) {
 	assert.Len(t, strings.Fields(d.must("list", "-q")), 2)
 }
 
+func TestAnImportKeepsWhatTheOtherSystemKnows(t *testing.T) {
+	d := newDesk(t)
+	r := d.run("name,permissions,token,created_at,last_used_at,status\nci,devices:read,"+foreign+",2001-02-03T04:05:06Z,2002-02-03T04:05:06Z,inactive\n", "import", "-", "-expires", "90d")
+	assert.Zero(t, r.code, r.stderr)
+	shown := d.must("show", strings.TrimSpace(d.must("list", "-q")))
+	assert.Contains(t, shown, "2001-02-03T04:05:06Z")
+	assert.Contains(t, shown, "2002-02-03T04:05:06Z")
+	assert.Error(t, d.accepts(foreign))
+	assert.Contains(t, d.must("list"), "inactive")
+}
+
 func TestAByteOrderMarkMayBeBeforeAQuote(t *testing.T) {
 	d := newDesk(t)
 	r := d.run("\xef\xbb\xbf\"name\",\"permissions\",\"token\"\r\n\"ci\",\"devices:read\",\""+foreign+"\"\r\n", "import", "-expires", "90d", "-")
@@ -571,6 +582,9 @@ func TestAFileWithAMistakeImportsNothingAndIsNotRepeated(t *testing.T) {
 		"a token twice":           {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read," + foreign + "b,\n" + good, "line 4: has the token of line 2"},
 		"a hash twice":            {"name,permissions,sha256\nx,devices:read," + hash("x") + "\ny,devices:read," + strings.ToUpper(hash("x")) + "\n", "line 3: has the token of line 2"},
 		"a token and its hash":    {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,," + hash(foreign) + "\n", "line 3: has the token of line 2"},
+		"a token as creation":     {"name,permissions,token,created_at\nx,devices:read,y," + foreign + "\n", "line 2: created_at is not a time"},
+		"a token as last use":     {"name,permissions,token,last_used_at\nx,devices:read,y," + foreign + "\n", "line 2: last_used_at is not a time"},
+		"a token as status":       {"name,permissions,token,status\nx,devices:read,y," + foreign + "\n", "line 2: status is neither"},
 		"nameless":                {"name,permissions,token\n,devices:read," + foreign + "\n", "line 2: name is missing"},
 		"two lines with mistakes": {"name,permissions,token\n,devices:read," + foreign + "\nx,no," + foreign + "\n", "line 3: permission 1"},
 	} {

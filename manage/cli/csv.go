@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -33,6 +34,9 @@ semicolons or tabs. Its first line names the columns, in any order:
   sha256       the SHA-256 of that text, 64 hexadecimal digits
   expires      as with -expires, which serves where this is empty
   description, networks
+  created_at   when the other system issued it, 2026-01-31T12:00:00Z; empty: now
+  last_used_at when it was last used there; empty: never
+  status       inactive if it was deactivated there; empty or active: not
 
 First all lines are read; if one cannot be, names a permission that there is not,
 or has the token of another line, nothing is imported, and -check ends there. Then
@@ -129,7 +133,7 @@ func (k *call) reportLine(line int, in *apitoken.TokenInfo, err error) {
 const maxMistakes = 20
 
 var columns = func() []string {
-	list := []string{"name", "owner", "permissions", "token", "sha256", "expires", "networks"}
+	list := []string{"name", "owner", "permissions", "token", "sha256", "expires", "networks", "created_at", "last_used_at", "status"}
 	for _, f := range fields.Texts {
 		list = append(list, f.Name)
 	}
@@ -279,6 +283,19 @@ func (k *call) row(cell func(string) string) (i apitoken.ImportParams, err error
 		return i, err
 	}
 	i.Owner = cell("owner")
+	if i.CreatedAt, err = past(cell("created_at")); err != nil {
+		return i, fmt.Errorf("created_at %w", err)
+	}
+	if i.LastUsedAt, err = past(cell("last_used_at")); err != nil {
+		return i, fmt.Errorf("last_used_at %w", err)
+	}
+	switch cell("status") {
+	case "inactive":
+		i.Inactive = true
+	case "", "active":
+	default:
+		return i, errors.New("status is neither active nor inactive")
+	}
 	token, sum := cell("token"), cell("sha256")
 	if (token == "") == (sum == "") {
 		return i, errors.New("needs a token or a sha256, one of them")
@@ -291,6 +308,18 @@ func (k *call) row(cell func(string) string) (i apitoken.ImportParams, err error
 		return i, errors.New("sha256 is not 64 hexadecimal digits")
 	}
 	return i, nil
+}
+
+// past returns a moment in the past; zero for none.
+func past(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, errors.New("is not a time like 2026-01-31T12:00:00Z")
+	}
+	return t, nil
 }
 
 // sumOf returns the SHA-256 of the text of the token.

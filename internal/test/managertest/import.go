@@ -169,3 +169,56 @@ func (s Suite) TestWhoImportsForWhom(t *testing.T) {
 		require.Equal(t, "Config.ForeignTokens", fieldOf(err), "%+v", bad)
 	}
 }
+
+func (s Suite) TestAnImportKeepsWhatTheEarlierSystemKnows(t *testing.T) {
+	w := s.newWorld(t, foreignOn, withKeys(t, "a"))
+	m := w.auth.As(w.ada)
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	_, records := w.store.(apitoken.Toucher)
+	begun, used := now.Add(-1000*time.Hour), now.Add(-time.Hour)
+	in, err := m.Import(t.Context(), importing(w, func(i *apitoken.ImportParams) {
+		i.Secret, i.CreatedAt, i.Inactive = apitoken.NewSecret(foreign), begun.In(time.FixedZone("x", 3600)), true
+		if records {
+			i.LastUsedAt = used
+		}
+	}))
+	require.NoError(t, err)
+	in, err = m.Get(t.Context(), in.ID)
+	require.NoError(t, err)
+	require.Equal(t, begun, in.CreatedAt)
+	require.Equal(t, "ada", in.CreatedBy)
+	require.Equal(t, apitoken.StatusInactive, in.Status)
+	require.Equal(t, "ada", in.DeactivatedBy)
+	require.False(t, in.DeactivatedAt.Before(now.Truncate(time.Second)))
+	if records {
+		require.Equal(t, used, in.LastUsed().At)
+	}
+	require.False(t, w.works(apitoken.NewSecret(foreign)))
+	_, err = m.Activate(t.Context(), in.ID)
+	require.NoError(t, err)
+	require.True(t, w.works(apitoken.NewSecret(foreign)))
+}
+
+func (s Suite) TestAnImportThatKnowsTheFutureSaysAllThatIsWrong(t *testing.T) {
+	w := s.newWorld(t, foreignOn)
+	_, records := w.store.(apitoken.Toucher)
+	for _, c := range []struct {
+		created, used time.Duration // before now
+		fields        []string
+	}{
+		{-time.Hour, -time.Hour, []string{"created_at", "last_used_at"}},
+		{time.Hour, 2 * time.Hour, []string{"last_used_at"}},
+		{1e6 * time.Hour, time.Hour, []string{"created_at"}},
+	} {
+		_, err := w.auth.As(w.ada).Import(t.Context(), importing(w, func(i *apitoken.ImportParams) {
+			i.Secret, i.CreatedAt, i.LastUsedAt = apitoken.NewSecret(foreign), time.Now().Add(-c.created), time.Now().Add(-c.used)
+		}))
+		require.Error(t, err)
+		for _, field := range c.fields {
+			require.ErrorContains(t, err, field)
+		}
+		if !records {
+			require.ErrorContains(t, err, "last_used_at")
+		}
+	}
+}
