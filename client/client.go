@@ -9,22 +9,28 @@
 //		return err
 //	}
 //	api := &http.Client{Transport: transport}
+//
+// A program that runs for long takes its token from a file, or from a function:
+//
+//	TokenFunc: client.File("/run/secrets/example-token")
 package client
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
 )
 
-// Config says what a [Transport] is to send, and where to. Origin and Token are
-// required. It is written with field names.
+// Config says what a [Transport] is to send, and where to. Origin is required, and
+// either Token or TokenFunc. It is written with field names.
 type Config struct {
 	_ [0]func() // keyed literals only; no ==
 
@@ -36,8 +42,14 @@ type Config struct {
 	// Token is the text of the API token.
 	Token apitoken.Secret
 
-	// Scheme is the authentication scheme; "" means "apiToken".
-	Scheme string
+	// TokenFunc returns the token for a request, with the context of that, so that a
+	// rotated token is taken up while the program runs. Its error is that of the request.
+	// See [File].
+	TokenFunc func(context.Context) (apitoken.Secret, error)
+
+	// Source is how the token is presented: an apitoken.Scheme, apitoken.Bearer or an
+	// apitoken.HeaderField; "" means the scheme apiToken.
+	Source apitoken.Source
 
 	// PlainHTTP allows an Origin with http, where everybody on the way can read
 	// the token. To this machine, "localhost" or a loopback address, that is
@@ -49,16 +61,18 @@ type Config struct {
 }
 
 // A Transport is an [http.RoundTripper] that adds the token to requests for one
-// origin. Their own Authorization field is replaced. All others are passed on as
+// origin. Their own field of that name, Authorization as a rule, is replaced. All others are passed on as
 // they are: what a redirect leads to gets the token if it is of the same scheme,
 // host and port, and not else, not even where [http.Client] would keep a field,
 // as it does for subdomains and other ports.
 //
 // It does not change the requests that it is given.
 type Transport struct {
-	origin        origin
-	authorization apitoken.Secret
-	base          http.RoundTripper
+	origin origin
+	token  func(context.Context) (apitoken.Secret, error)
+	field  string // that has the token
+	before string // the scheme and a space
+	base   http.RoundTripper
 }
 
 // New checks a Config and makes a [Transport] of it. All mistakes are reported
@@ -78,16 +92,18 @@ func New(c Config) (*Transport, error) {
 	case u.Scheme == "http" && !c.PlainHTTP && !isLoopback(u.Hostname()):
 		wrong("Origin", "has http, so that everybody on the way could read the token; use https, or set PlainHTTP")
 	}
-	scheme := cmp.Or(c.Scheme, "apiToken")
-	if strings.ContainsFunc(scheme, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		wrong("Scheme", fmt.Sprintf("%.40q is none", scheme))
+	in, field, scheme := cmp.Or(c.Source, apitoken.Scheme("apiToken")).Place()
+	if in != "header" || strings.ContainsFunc(field+scheme, control) || (field == "Authorization") != (scheme != "") || strings.EqualFold(scheme, "Basic") {
+		wrong("Source", fmt.Sprintf("%.60q is no Scheme, Bearer or HeaderField", c.Source))
 	}
-	text := c.Token.Reveal()
-	switch {
-	case text == "":
-		wrong("Token", "is missing")
-	case strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }):
-		wrong("Token", "has a space, a line break or another character that is in no token")
+	token := c.TokenFunc
+	if token == nil {
+		if err := check(c.Token); err != nil {
+			wrong("Token", err.Error())
+		}
+		token = func(context.Context) (apitoken.Secret, error) { return c.Token, nil }
+	} else if c.Token.Reveal() != "" {
+		wrong("TokenFunc", "does not go with Token")
 	}
 	if mistakes != nil {
 		return nil, errors.Join(mistakes...)
@@ -96,19 +112,53 @@ func New(c Config) (*Transport, error) {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &Transport{originOf(u), apitoken.NewSecret(scheme + " " + text), base}, nil
+	if scheme != "" {
+		scheme += " "
+	}
+	return &Transport{originOf(u), token, field, scheme, base}, nil
+}
+
+// check returns what is wrong with a token.
+func check(token apitoken.Secret) error {
+	switch text := token.Reveal(); {
+	case text == "":
+		return errors.New("is missing")
+	case strings.ContainsFunc(text, control):
+		return errors.New("has a space, a line break or another character that is in no token")
+	}
+	return nil
+}
+
+// control reports whether a character can stand in no token and no scheme.
+func control(c rune) bool { return c <= ' ' || c > '~' }
+
+// File returns a Config.TokenFunc that reads the token from a file, with a line break after
+// it or not. The file is read for each request, so that whoever rotates the token only has
+// to replace the file.
+func File(name string) func(context.Context) (apitoken.Secret, error) {
+	return func(context.Context) (apitoken.Secret, error) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return apitoken.Secret{}, err
+		}
+		return apitoken.NewSecret(strings.TrimRight(string(text), "\r\n")), nil
+	}
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if t.base == nil {
-		if r.Body != nil {
-			r.Body.Close()
-		}
-		return nil, errors.New("client: a Transport is made by New")
+		return refuse(r, errors.New("a Transport is made by New"))
 	}
 	if r.URL == nil || originOf(r.URL) != t.origin {
 		return t.base.RoundTrip(r)
+	}
+	token, err := t.token(r.Context())
+	if err != nil {
+		return refuse(r, fmt.Errorf("Config.TokenFunc: %w", err))
+	}
+	if err := check(token); err != nil {
+		return refuse(r, fmt.Errorf("the token of Config.TokenFunc %w", err))
 	}
 	with := r.WithContext(r.Context()) // a copy, whose header is made anew
 	with.Header = r.Header.Clone()
@@ -116,12 +166,20 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		with.Header = make(http.Header)
 	}
 	for name := range with.Header {
-		if strings.EqualFold(name, "Authorization") {
+		if strings.EqualFold(name, t.field) {
 			delete(with.Header, name)
 		}
 	}
-	with.Header["Authorization"] = []string{t.authorization.Reveal()}
+	with.Header[t.field] = []string{t.before + token.Reveal()}
 	return t.base.RoundTrip(with)
+}
+
+// refuse closes the body, as a RoundTripper must.
+func refuse(r *http.Request, err error) (*http.Response, error) {
+	if r.Body != nil {
+		r.Body.Close()
+	}
+	return nil, fmt.Errorf("client: %w", err)
 }
 
 // CloseIdleConnections does for [http.Client.CloseIdleConnections] what Base

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -171,7 +172,11 @@ func TestAConfigThatCouldNotWorkOrWouldTellTheTokenIsRefused(t *testing.T) {
 		{client.Config{Token: secret, Origin: "http://192.168.0.1"}, "PlainHTTP"},
 		{client.Config{Token: secret, Origin: "http://0.0.0.0"}, "PlainHTTP"},
 		{client.Config{Token: apitoken.NewSecret("a token\n"), Origin: "https://api.example.com"}, "has a space, a line break"},
-		{client.Config{Token: secret, Origin: "https://api.example.com", Scheme: "a b"}, `Config.Scheme "a b"`},
+		{client.Config{Token: secret, Origin: "https://api.example.com", Source: apitoken.Scheme("a b")}, `Config.Source "Authorization: a b"`},
+		{client.Config{Token: secret, Origin: "https://api.example.com", Source: apitoken.QueryParameter("key")}, `Config.Source "?key"`},
+		{client.Config{Token: secret, Origin: "https://api.example.com", Source: apitoken.BasicPassword()}, "Config.Source"},
+		{client.Config{Token: secret, Origin: "https://api.example.com", Source: apitoken.HeaderField("Authorization")}, "Config.Source"},
+		{client.Config{Token: secret, Origin: "https://api.example.com", TokenFunc: client.File("x")}, "Config.TokenFunc does not go with Token"},
 	} {
 		transport, err := client.New(tt.config)
 		assert.Nil(t, transport)
@@ -181,11 +186,61 @@ func TestAConfigThatCouldNotWorkOrWouldTellTheTokenIsRefused(t *testing.T) {
 		}
 	}
 	net := new(internet)
-	plain, err := client.New(client.Config{Token: secret, Origin: "http://api.example.com", PlainHTTP: true, Scheme: "Bearer", Base: net})
+	plain, err := client.New(client.Config{Token: secret, Origin: "http://api.example.com", PlainHTTP: true, Source: apitoken.Bearer(), Base: net})
 	require.NoError(t, err)
 	_, err = (&http.Client{Transport: plain}).Get("http://api.example.com/")
 	require.NoError(t, err)
 	assert.Equal(t, []string{`http://api.example.com/ ["Bearer acme_secret"]`}, net.came)
+}
+
+func TestAHeaderFieldOfItsOwnLeavesAuthorizationAlone(t *testing.T) {
+	var got http.Header
+	base := roundTrip(func(r *http.Request) (*http.Response, error) {
+		got = r.Header
+		return &http.Response{StatusCode: 204, Body: http.NoBody}, nil
+	})
+	transport, err := client.New(client.Config{Token: apitoken.NewSecret(token), Origin: "https://api.example.com", Source: apitoken.HeaderField("X-API-Key"), Base: base})
+	require.NoError(t, err)
+	req, err := http.NewRequest("GET", "https://api.example.com/", nil)
+	require.NoError(t, err)
+	req.Header = http.Header{"Authorization": {"Bearer a.b.c"}, "X-Api-Key": {"x"}}
+	_, err = transport.RoundTrip(req)
+	require.NoError(t, err)
+	assert.Equal(t, http.Header{"Authorization": {"Bearer a.b.c"}, "X-Api-Key": {token}}, got)
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestARotatedTokenIsTakenUpFromItsFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	net := new(internet)
+	transport, err := client.New(client.Config{TokenFunc: client.File(file), Origin: "https://api.example.com", Base: net})
+	require.NoError(t, err)
+	api := &http.Client{Transport: transport}
+	for _, text := range []string{"acme_old", "acme_new\n", "acme_newer\r\n"} {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		_, err = api.Get("https://api.example.com/")
+		require.NoError(t, err)
+		assert.Contains(t, net.came[len(net.came)-1], `["apiToken `+strings.TrimSpace(text)+`"]`)
+	}
+	sent := len(net.came)
+	for _, text := range []string{"", "two\nlines", " x"} {
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+		_, err = api.Get("https://api.example.com/")
+		assert.ErrorContains(t, err, "TokenFunc")
+	}
+	require.NoError(t, os.Remove(file))
+	body := &closer{Reader: strings.NewReader("x")}
+	req, err := http.NewRequest("POST", "https://api.example.com/", body)
+	require.NoError(t, err)
+	_, err = transport.RoundTrip(req)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	assert.True(t, body.closed)
+	_, err = api.Get("https://elsewhere.example/")
+	assert.NoError(t, err, "what goes elsewhere needs no token")
+	assert.Len(t, net.came, sent+1)
 }
 
 func TestTheTokenIsNotPrinted(t *testing.T) {
