@@ -76,7 +76,8 @@ listed: 1 true
 updated: false inactive
 stale: 412 Version not current
 deleted: 204
-gone: 404 Not found
+kept: 200 deleted
+again: 404 Not found
 refused: 401 API token required
 `, said)
 }
