@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,7 +38,7 @@ func (s Suite) newWorld(t *testing.T, edit ...func(*apitoken.Config)) *world {
 	w.reports = catalog.Define("reports:read", "See reports")
 	all := catalog.All()
 	config := apitoken.Config{
-		Prefix: "acme", Permissions: catalog, Store: w.store,
+		Prefix: "acme", Permissions: catalog, Store: w.store, StoreTimeout: time.Minute, // the machine may be busy
 		Observe: func(_ context.Context, ev apitoken.Event) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
