@@ -334,7 +334,7 @@ func (s *PostgresServer) run(program string, args ...string) ([]byte, error) {
 
 // start starts the postmaster and waits until it takes connections.
 func (s *PostgresServer) start() error {
-	args := []string{"-D", s.data(), "-p", s.port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+	args := []string{"-D", s.data(), "-p", s.port, "-c", "max_connections=400", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
 		"-c", "dynamic_shared_memory_type=mmap"} // in its folder, where it does not outlive a kill
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
