@@ -4,7 +4,6 @@ package credential
 
 import (
 	"encoding/base64"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -14,26 +13,6 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/rawquery"
-)
-
-// Place returns where a source is in a request, all empty if it is in none.
-func Place(source string) (in, name, scheme string) {
-	if scheme, ok := strings.CutPrefix(source, Authorization); ok {
-		return "header", "Authorization", strings.TrimSuffix(scheme, OwnerName)
-	}
-	if name, ok := strings.CutPrefix(source, "?"); ok {
-		return "query", name, ""
-	}
-	if name, ok := strings.CutSuffix(source, ":"); ok {
-		return "header", name, ""
-	}
-	return "", "", ""
-}
-
-// How the texts of sources begin or end.
-const (
-	Authorization = "Authorization: "
-	OwnerName     = ", user name = owner"
 )
 
 // A Way is a source that is accepted, as it is looked for.
@@ -120,53 +99,7 @@ func New(g grammar.Grammar, accept []string, first bool) *Reader {
 	return p
 }
 
-// Check returns what is wrong with a list of sources.
-func Check(accept []string) (mistakes []string) {
-	wrong := func(format string, args ...any) { mistakes = append(mistakes, fmt.Sprintf(format, args...)) }
-	if len(accept) == 0 {
-		wrong("is empty, so that no request could present a token; nil means the defaults")
-	}
-	if len(accept) > MaxSources {
-		wrong("has %d sources: at most %d are possible", len(accept), MaxSources)
-	}
-	seen := make(map[string]bool)
-	for _, source := range accept {
-		in, name, scheme := Place(source)
-		lower := grammar.Lower(scheme)
-		switch {
-		case in == "":
-			wrong("has %.60q, which is no source: use Scheme, Bearer, BasicPassword, BasicOwnerPassword, HeaderField and QueryParameter", source)
-		case in == "query" && (name == "" || encoded(name)):
-			wrong("names the query parameter %.40q, which is empty or has a character that queries encode: use A-Z, a-z, 0-9 and -._~", name)
-		case in == "query":
-		case scheme == "" && name == "Authorization":
-			wrong("names the field Authorization without a scheme: use Scheme")
-		case name == "Cookie":
-			wrong("names the field Cookie: browsers send cookies with requests that other sites make, so that a token in one lets those sites act; use a session for browsers")
-		case !grammar.IsToken(name):
-			wrong("names the header field %.40q, which is not a token as RFC 9110 section 5.6.2 defines it", name)
-		case scheme != "" && !grammar.IsToken(scheme):
-			wrong("names the scheme %.40q, which is not a token as RFC 9110 section 5.6.2 defines it", scheme)
-		case lower == "digest" || lower == "negotiate":
-			wrong("names the scheme %q, which has credentials of its own kind (RFC 7616, 4559), not a token", scheme)
-		case lower != "basic" && strings.HasSuffix(source, OwnerName):
-			wrong("names the scheme %q, which has no user name", scheme)
-		}
-		if place := in + name + lower; seen[place] {
-			wrong("has %q more than once", source)
-		} else {
-			seen[place] = true
-		}
-	}
-	return mistakes
-}
-
-// encoded reports whether queries encode characters of a name.
-func encoded(name string) bool {
-	return strings.ContainsFunc(name, func(c rune) bool { return c > '~' || !grammar.IsAlnum(byte(c)) && !strings.ContainsRune("-._~", c) })
-}
-
-// label returns the way of a credential that the application has found itself, by the
+// Label returns the way of a credential that the application has found itself, by the
 // Source that it names.
 func (p *Reader) Label(source string) *Way {
 	for i := range p.ways {
@@ -177,10 +110,7 @@ func (p *Reader) Label(source string) *Way {
 	return &Direct
 }
 
-// MaxSources bounds Config.Accept: with Direct, what fits into three bits.
-const MaxSources = 7
-
-// take judges the form of the text that was presented.
+// Take judges the form of the text that was presented.
 func (p *Reader) Take(c *Found, text string, empty Fault) {
 	c.Text = text
 	if c.ID, c.Secret, c.Ours = p.grammar.Parse(text); !c.Ours {
@@ -221,7 +151,7 @@ var FaultTexts = [...]string{
 	FaultHeaderOnly: "This resource does not accept an API token in the query.",
 }
 
-// read finds what a request presents in the ways that are accepted, and nowhere else.
+// Read finds what a request presents in the ways that are accepted, and nowhere else.
 func (p *Reader) Read(r *http.Request, c *Found) {
 	if len(p.schemes) > 0 {
 		p.fromHeader(r.Header["Authorization"], c)
@@ -292,7 +222,7 @@ func (p *Reader) schemeOf(field string) *Way {
 	return nil
 }
 
-// fromScheme judges what follows the name of our Scheme: one or more spaces and
+// fromScheme judges what follows the name of our scheme: one or more spaces and
 // a token, and nothing after it.
 func (p *Reader) fromScheme(c *Found, rest string) {
 	switch {
@@ -347,7 +277,7 @@ func faultIn(text string, empty Fault) Fault {
 	return NoFault
 }
 
-// inQuery judges the query parameters of a request, also if WithoutQueryToken has moved
+// InQuery judges the query parameters of a request, also if WithoutQueryToken has moved
 // one.
 func (p *Reader) InQuery(r *http.Request) Found {
 	c := p.fromQuery(r.URL.RawQuery)
@@ -394,27 +324,6 @@ func (p *Reader) fromParameter(w *Way, value string) Found {
 	}
 	p.Take(&c, value, FaultEmpty)
 	return c
-}
-
-// Manual says how a token can be presented. The query is not recommended.
-func (p *Reader) Manual() string {
-	var list []string
-	for i := range p.ways {
-		switch w := &p.ways[i]; {
-		case w.Owner:
-			list = append(list, `the password of "Authorization: Basic", with the owner of the token as user name`)
-		case w.basic:
-			list = append(list, `the password of "Authorization: Basic"`)
-		case w.Source[0] != '?':
-			list = append(list, `"`+w.Source+` <token>"`)
-		}
-	}
-	for _, name := range p.Names {
-		if len(list) == 0 {
-			list = []string{`the query parameter "` + name + `"`}
-		}
-	}
-	return strings.Join(list, ", or as ")
 }
 
 // Strip returns the RequestURI and the query of the URL without the parameters.
