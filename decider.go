@@ -56,25 +56,27 @@ func (d *decider) decide(q *request, v *verdict) {
 	v.at = d.clock.now()
 	var f facts
 	d.identify(q, v, &f)
+	asks := d.application.config.OwnerPermissions != nil
+	if tok := &v.token; !tok.IsZero() && f.user != no {
+		e, secret := tok.entry(), tok.secret()
+		f.until, f.life, f.policy, f.now = e.until(secret), &e.life, d.policy, d.clock.micros(v.at)
+		f.blocked = d.blocks.Has(v.id)
+		d.surroundings(q, v, &f)
+		if !asks {
+			f.permissions = answerTo(q.requirement.metBy(tok.effective()), nil)
+		}
+	}
 	against := evaluate(&f)
-	if v.reason = against.first(); v.reason != "" {
+	if v.reason = against.first(); v.reason != "" || !asks {
 		return
 	}
-	e, secret := v.token.entry(), v.token.secret()
-	f.until, f.life, f.policy, f.now = e.until(secret), &e.life, d.policy, d.clock.micros(v.at)
-	f.blocked = d.blocks.Has(v.id)
-	d.surroundings(q, v, &f)
-	against = evaluate(&f)
-	if v.reason = against.first(); v.reason != "" {
-		return
-	}
-	powerless := false
-	if d.application.config.OwnerPermissions != nil { // which may take its time, and so comes last
-		f.owner, powerless, v.err = d.limit(q.ctx, &v.token)
-		v.at = d.clock.now()
-		f.now = d.clock.micros(v.at)
-	}
-	if f.owner == yes || f.owner == notAsked {
+	// The application may take its time to say what the owner may do. So it is asked
+	// last, if nothing else stands against the request, and the clock is read again.
+	var powerless bool
+	f.owner, powerless, v.err = d.limit(q.ctx, &v.token)
+	v.at = d.clock.now()
+	f.now = d.clock.micros(v.at)
+	if f.owner == yes {
 		f.permissions = answerTo(!powerless && q.requirement.metBy(v.token.effective()), nil)
 	}
 	against = evaluate(&f)
