@@ -242,12 +242,14 @@ func TestATransactionPreparedElsewhereStopsNobody(t *testing.T) {
 // poller returns a watcher that has polled once.
 func poller(t *testing.T, s *Store) (*watcher, *feed) {
 	f := newFeed(time.Hour)
-	w := &watcher{feed: f, place: s.place}
-	var err error
-	if w.conn, err = s.connect(t.Context()); err != nil {
-		t.Fatal(err)
+	w := &watcher{store: s, feed: f}
+	if s.pool != nil {
+		var err error
+		if w.conn, err = s.connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { w.conn.Close(context.Background()) })
 	}
-	t.Cleanup(func() { w.conn.Close(context.Background()) })
 	if _, err := w.poll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
