@@ -145,9 +145,6 @@ func await[T any](ctx context.Context, f func() (T, error), late func(T)) (T, er
 
 // plain returns arguments as every driver takes them, after the options: what is not of a type of database/sql is a text.
 func plain(options, args []any) ([]any, error) {
-	if len(args) == 0 {
-		return nil, nil
-	}
 	types := pgtype.NewMap()
 	all := slices.Clone(options)
 	for _, arg := range args {
