@@ -4,9 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
@@ -35,12 +32,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page,
 	if len(q.Text) > sqlkit.MaxTerm {
 		return page, wrap(ctx.Err())
 	}
-	err = s.read(ctx, func(conn *pgxpool.Conn) error {
-		tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginList})
-		if err != nil {
-			return err
-		}
-		defer tx.Rollback(ctx)
+	err = s.read(ctx, beginList, func(tx querier) (err error) {
 		page, err = newLister(s, ctx, tx, sqlkit.ListedBy(q)).page()
 		return err
 	})
@@ -53,10 +45,10 @@ type lister struct {
 	sqlkit.List
 	store *Store
 	ctx   context.Context
-	tx    pgx.Tx
+	tx    querier
 }
 
-func newLister(s *Store, ctx context.Context, tx pgx.Tx, q apitoken.Query) *lister {
+func newLister(s *Store, ctx context.Context, tx querier, q apitoken.Query) *lister {
 	l := &lister{store: s, ctx: ctx, tx: tx}
 	l.List = sqlkit.List{Dialect: dialect, Query: q, Filters: filters(q), Few: few, Number: l.number}
 	return l
@@ -85,7 +77,7 @@ func (l *lister) count() (int, error) {
 	for rows := sqlkit.MaxCount * 5 / 4; ; rows *= 10 {
 		var read, different int
 		c := cat(lit(`SELECT count(*), count(DISTINCT id) FROM (SELECT d.id FROM `), l.Filters[0].Rows, l.Limit(rows), lit(`) d`))
-		err := l.tx.QueryRow(l.ctx, numbered(c), c.Args...).Scan(&read, &different)
+		err := queryRow(l.ctx, l.tx, numbered(c), c.Args...).Scan(&read, &different)
 		if err != nil || different > sqlkit.MaxCount || read < rows {
 			return different, err
 		}
@@ -233,6 +225,6 @@ func (l *lister) records(c clause) ([]apitoken.Record, error) {
 }
 
 func (l *lister) number(c clause) (n int, err error) {
-	err = l.tx.QueryRow(l.ctx, numbered(c), c.Args...).Scan(&n)
+	err = queryRow(l.ctx, l.tx, numbered(c), c.Args...).Scan(&n)
 	return n, err
 }

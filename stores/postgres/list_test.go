@@ -88,7 +88,7 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 		for _, descending := range []bool{false, true} {
 			for _, after := range []*apitoken.Position{nil, {Name: "k", Time: today, ID: "x"}} {
 				base := apitoken.Query{Environment: "production", Order: order, Descending: descending, After: after, At: today, Limit: 50}
-				bare := newLister(s, t.Context(), tx, base)
+				bare := newLister(s, t.Context(), pgxConn{tx.Conn()}, base)
 				inOrder(cat(bare.inOrder(selected), dialect.Limit(51)), order, after != nil)
 				for bits := 1; bits < 1<<6; bits++ {
 					q := base
@@ -107,7 +107,7 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 					if bits == 61 {
 						q.Status, q.Policy = apitoken.StatusActive, apitoken.Policy{MaxLifetime: 1, MaxIdle: 1}
 					}
-					l := newLister(s, t.Context(), tx, q)
+					l := newLister(s, t.Context(), pgxConn{tx.Conn()}, q)
 					if len(l.Filters) == 0 {
 						continue
 					}
