@@ -29,7 +29,6 @@ func TestEveryWayToAPageIsRight(t *testing.T) {
 		{"one window", sqlkit.Bounds{Short: 10_000}},
 		{"many windows", sqlkit.Bounds{Short: 1, Long: 20, Time: time.Hour}},
 		{"partial pages", sqlkit.Bounds{Short: 20}},
-		{"shorter than a page", sqlkit.Bounds{Short: 3}},
 	} {
 		bounds = c.Bounds
 		bounds.Rows = 10_000
