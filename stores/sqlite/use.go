@@ -3,10 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-
-	modernc "modernc.org/sqlite"
+	"reflect"
+	"slices"
 )
 
 // Use keeps the tokens in a database of the application, in tables whose names
@@ -17,9 +18,13 @@ import (
 // to write with settings of its own, and reads by the others. Where db allows only one
 // connection (SetMaxOpenConns), Use opens the file itself, as [Open] does.
 //
-// As db opens more connections than before, settings that were made on one of them are
-// refused: they belong into the DSN, which is for all. It is meant for the driver
-// modernc.org/sqlite.
+// Use changes no setting of the connections that the application gets. As db opens more
+// of them than before, Use refuses settings that a statement made on one of them: they belong
+// into the DSN, which is for all. It also refuses connections with synchronous = OFF.
+// It sees those that are idle, so call it before others use db.
+//
+// The drivers modernc.org/sqlite, github.com/glebarez/go-sqlite (GORM) and github.com/mattn/go-sqlite3
+// are tested; the last has to allow for two connections.
 func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 	s, err := use(ctx, db)
 	if err != nil {
@@ -30,7 +35,7 @@ func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 
 func use(ctx context.Context, db *sql.DB) (_ *Store, err error) {
 	single := db.Stats().MaxOpenConnections == 1
-	if _, ok := db.Driver().(*modernc.Driver); single && !ok {
+	if single && !sameEngine(db.Driver()) {
 		// Two copies of the engine in a process end each other's locks.
 		return nil, errors.New("the database allows one connection (SetMaxOpenConns), and does not use the driver modernc.org/sqlite, with which the file could be opened once more; allow for two")
 	}
@@ -71,6 +76,12 @@ func use(ctx context.Context, db *sql.DB) (_ *Store, err error) {
 	s.readers = db
 	s.patient = func(ctx context.Context) context.Context { return ctx }
 	return s, s.prepareReaders(ctx)
+}
+
+// sameEngine reports whether a driver has the copy of the engine that Open uses.
+func sameEngine(d driver.Driver) bool {
+	t := reflect.TypeOf(d)
+	return t.Kind() == reflect.Pointer && slices.Contains([]string{"modernc.org/sqlite", "github.com/glebarez/go-sqlite"}, t.Elem().PkgPath())
 }
 
 // newConn has db open one more connection, as far as it allows for that. It refuses a
@@ -118,8 +129,11 @@ func sameSettings(ctx context.Context, old, fresh *sql.Conn) error {
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
-		if was != is {
-			return fmt.Errorf("a connection of the database has PRAGMA %s = %s, which others do not have; set it in the DSN (_pragma=%[1]s(%[2]s)), so that all have it", name, was)
+		switch {
+		case name == "synchronous" && was == "0":
+			return errSynchronousOff
+		case was != is:
+			return fmt.Errorf("a connection of the database has PRAGMA %s = %s, which others do not have; set it in the DSN (_pragma=%[1]s(%[2]s), or as your driver wants it), so that all have it", name, was)
 		}
 	}
 	for query, what := range map[string]string{
@@ -156,13 +170,15 @@ func checkShared(ctx context.Context, c *sql.Conn) error {
 	if mode != "wal" {
 		return fmt.Errorf("the database has journal_mode = %s; it must be WAL (PRAGMA journal_mode = WAL, once)", mode)
 	}
-	// Whoever moves the log into the file does so with his own setting.
+	// A connection that moves the log into the file does so with its own setting.
 	var synchronous int
 	if err := c.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
 		return err
 	}
 	if synchronous == 0 {
-		return errors.New("connections of the database have synchronous = OFF, so that a crash could undo acknowledged changes or damage the file")
+		return errSynchronousOff
 	}
 	return nil
 }
+
+var errSynchronousOff = errors.New("connections of the database have synchronous = OFF, so that a crash could undo acknowledged changes or damage the file; set it to NORMAL or FULL")
