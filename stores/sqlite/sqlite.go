@@ -331,9 +331,9 @@ const (
 )
 
 // resultCode returns the primary result code of an error of the engine, 0 for
-// every other error. Drivers that share modernc's engine have an error type of their own.
+// every other error.
 func resultCode(err error) int {
-	var e interface{ Code() int }
+	var e *modernc.Error
 	if errors.As(err, &e) {
 		return e.Code() & 0xff
 	}

@@ -3,11 +3,10 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"reflect"
-	"slices"
+
+	modernc "modernc.org/sqlite"
 )
 
 // Use keeps the tokens in a database of the application, in tables whose names
@@ -23,8 +22,9 @@ import (
 // into the DSN, which is for all. It also refuses connections with synchronous = OFF.
 // It sees those that are idle, so call it before others use db.
 //
-// The drivers modernc.org/sqlite, github.com/glebarez/go-sqlite (GORM) and github.com/mattn/go-sqlite3
-// are tested; the last has to allow for two connections.
+// It works with the drivers modernc.org/sqlite and github.com/mattn/go-sqlite3. With the latter, db has to
+// allow for two connections. A program with github.com/glebarez/go-sqlite cannot import this package, as both
+// drivers register the name "sqlite".
 func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 	s, err := use(ctx, db)
 	if err != nil {
@@ -35,7 +35,7 @@ func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 
 func use(ctx context.Context, db *sql.DB) (_ *Store, err error) {
 	single := db.Stats().MaxOpenConnections == 1
-	if single && !sameEngine(db.Driver()) {
+	if _, ok := db.Driver().(*modernc.Driver); single && !ok {
 		// Two copies of the engine in a process end each other's locks.
 		return nil, errors.New("the database allows one connection (SetMaxOpenConns), and does not use the driver modernc.org/sqlite, with which the file could be opened once more; allow for two")
 	}
@@ -76,12 +76,6 @@ func use(ctx context.Context, db *sql.DB) (_ *Store, err error) {
 	s.readers = db
 	s.patient = func(ctx context.Context) context.Context { return ctx }
 	return s, s.prepareReaders(ctx)
-}
-
-// sameEngine reports whether a driver has the copy of the engine that Open uses.
-func sameEngine(d driver.Driver) bool {
-	t := reflect.TypeOf(d)
-	return t.Kind() == reflect.Pointer && slices.Contains([]string{"modernc.org/sqlite", "github.com/glebarez/go-sqlite"}, t.Elem().PkgPath())
 }
 
 // newConn has db open one more connection, as far as it allows for that. It refuses a
