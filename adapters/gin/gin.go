@@ -32,8 +32,9 @@ func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) gin.Handl
 }
 
 // GuardOr is Guard for routes that another login opens as well, such as a session:
-// requests that present no token go to other, see [apitoken.Authority.GuardOr]. If other
-// panics, no further handler runs, whatever recovers from that.
+// requests that present no token go to other, see [apitoken.Authority.GuardOr]. As
+// every handler of gin, other has to call Abort to keep the next ones from running; they do
+// not run either if it panics, whatever recovers from that.
 func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other gin.HandlerFunc) gin.HandlerFunc {
 	if other == nil {
 		panic("apitokengin: GuardOr without another login")
