@@ -246,6 +246,9 @@ type TokenInfo struct {
 
 	CreatedAt time.Time
 	CreatedBy string
+
+	CreatedWith string // ID of the token by which CreatedBy came, "" if by none
+
 	ChangedAt time.Time
 	ExpiresAt time.Time // zero: never. A policy may end it sooner, see Manager.Explain.
 	NotBefore time.Time // zero: valid from the start
@@ -308,7 +311,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
 		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
 		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
-		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
+		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, CreatedWith: rec.CreatedWith, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
 	}
