@@ -130,9 +130,7 @@ func (a *application) audit(ctx context.Context, lane *bulkhead.Bulkhead, holder
 	if a.config.Audit == nil {
 		return nil
 	}
-	_, err := bulkhead.Call(ctx, lane, holder, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, a.config.Audit(ctx, ev)
-	})
+	err := bulkhead.Do(ctx, lane, holder, func(ctx context.Context) error { return a.config.Audit(ctx, ev) })
 	if _, veto := errors.AsType[*ForbiddenError](err); err == nil || veto {
 		return err
 	}

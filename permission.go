@@ -3,12 +3,12 @@ package apitoken
 import (
 	"fmt"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
+	"github.com/apitoken-go/apitoken/internal/callsite"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/spelling"
 	"github.com/apitoken-go/apitoken/internal/text"
@@ -93,17 +93,7 @@ func (c *Catalog) Lookup(names ...string) ([]Permission, error) {
 	}
 	c.mu.Unlock() // as suggestions take time
 	if unknown != nil {
-		var known []string
-		for _, p := range c.All() {
-			known = append(known, p.Name())
-		}
-		for i, name := range unknown {
-			unknown[i] = fmt.Sprintf("%.140q", name)
-			if near := spelling.Nearest(name, known); near != "" {
-				unknown[i] += fmt.Sprintf(" (did you mean %q?)", near)
-			}
-		}
-		return nil, &FieldError{"permissions", "unknown: " + strings.Join(unknown, ", ")}
+		return nil, &FieldError{"permissions", "unknown: " + spelling.Suggest(unknown, namesOf(c.All()))}
 	}
 	return found, nil
 }
@@ -288,8 +278,8 @@ func (n *Requirement) check(c *Catalog) error {
 	return fmt.Errorf("apitoken: permission %q, defined at %s, is not of the catalog in Config.Permissions", stray.name, stray.defined)
 }
 
-// names returns the names of permissions in order.
-func names(perms []Permission) []string {
+// namesOf returns the names of permissions in order.
+func namesOf(perms []Permission) []string {
 	list := make([]string, len(perms))
 	for i, p := range perms {
 		list[i] = p.Name()
@@ -300,13 +290,4 @@ func names(perms []Permission) []string {
 var packagePath = reflect.TypeFor[Permission]().PkgPath()
 
 // caller returns the file:line of the first caller outside this package.
-func caller() string {
-	var pcs [16]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	for {
-		f, more := frames.Next()
-		if !strings.HasPrefix(f.Function, packagePath+".") || strings.HasSuffix(f.File, "_test.go") || !more {
-			return fmt.Sprintf("%s:%d", f.File, f.Line)
-		}
-	}
-}
+func caller() string { return callsite.Outside(packagePath) }

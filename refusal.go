@@ -203,7 +203,7 @@ func (n *Requirement) denial(s *scheme, set bitset.Set) *Refusal {
 }
 
 func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
-	required := names(n.perms)
+	required := namesOf(n.perms)
 	challenge := s.scope
 	if len(required) > 0 { // else it is the owner who has none at all
 		challenge += `, scope="` + strings.Join(required, " ") + `"`

@@ -52,7 +52,7 @@ func (rt *Routes) HandleOr(pattern, description string, requirement Requirement,
 
 func routeOf(pattern, description string, requirement Requirement) Route {
 	return Route{
-		Pattern: pattern, Permissions: names(requirement.perms), Match: string(requirement.match), HeaderOnly: requirement.headerOnly, Description: description,
+		Pattern: pattern, Permissions: namesOf(requirement.perms), Match: string(requirement.match), HeaderOnly: requirement.headerOnly, Description: description,
 	}
 }
 

@@ -44,11 +44,10 @@ func (r *rows) get(ctx context.Context, id string) (*row, error) {
 // been made although the answer was lost, or be made after we have given up.
 func (r *rows) write(ctx context.Context, lane *bulkhead.Bulkhead, holder, id string, f func(context.Context) error) error {
 	defer r.cache.Invalidate(id)
-	_, err := bulkhead.Call(ctx, lane, holder, func(ctx context.Context) (struct{}, error) {
+	return bulkhead.Do(ctx, lane, holder, func(ctx context.Context) error {
 		defer r.cache.Invalidate(id)
-		return struct{}{}, f(ctx)
+		return f(ctx)
 	})
-	return err
 }
 
 // maxCount is where a store may stop counting.
@@ -61,9 +60,9 @@ func (r *rows) checkKeys() error {
 		return nil
 	}
 	var macs, secrets map[string]int
-	_, err := bulkhead.Call(context.Background(), r.calls, "", func(ctx context.Context) (_ struct{}, err error) {
+	err := bulkhead.Do(context.Background(), r.calls, "", func(ctx context.Context) (err error) {
 		macs, secrets, err = scanner.KeysInUse(ctx)
-		return struct{}{}, err
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("apitoken: asking the store for the keys in use: %w", err)

@@ -37,6 +37,12 @@ func New(what string, limit time.Duration, slots int) *Bulkhead {
 // Limit returns how long callers wait at most.
 func (b *Bulkhead) Limit() time.Duration { return b.limit }
 
+// Do is Call for a function that returns nothing else.
+func Do(ctx context.Context, b *Bulkhead, holder string, f func(context.Context) error) error {
+	_, err := Call(ctx, b, holder, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
+	return err
+}
+
 // Call runs f on behalf of a holder, "" for nobody. It returns what f returns, or an
 // error when f panics, the limit has passed, or ctx ends.
 //

@@ -1,10 +1,25 @@
 // Package spelling finds what somebody meant to write.
 package spelling
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // maxLen is the longest name, in bytes, that Nearest compares, as that takes time.
 const maxLen = 128
+
+// Suggest lists unknown names, each with the known one that it is close to, if there is one.
+func Suggest(unknown, known []string) string {
+	list := make([]string, len(unknown))
+	for i, name := range unknown {
+		list[i] = fmt.Sprintf("%.140q", name)
+		if near := Nearest(name, known); near != "" {
+			list[i] += fmt.Sprintf(" (did you mean %q?)", near)
+		}
+	}
+	return strings.Join(list, ", ")
+}
 
 // Nearest returns the known name that a misspelled one is close to, "" if it is close
 // to none.

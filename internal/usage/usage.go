@@ -288,9 +288,9 @@ func (w *Writer) call(uses []Use) (err error) {
 
 // Close writes what waits, and ends recording. It takes no longer than the limit.
 func (w *Writer) Close() error {
-	_, err := bulkhead.Call(context.Background(), w.store, "", func(context.Context) (struct{}, error) {
+	err := bulkhead.Do(context.Background(), w.store, "", func(context.Context) error {
 		w.flush(true)
-		return struct{}{}, nil
+		return nil
 	})
 	// If the store hangs in a flush, that holds flushing, not the mutex.
 	w.mu.Lock()
