@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -22,40 +23,34 @@ import (
 // VARBINARY(1024) for a BLOB in a key or an index, and LONGBLOB for the others.
 const Schema = `
 CREATE TABLE tokens (
-	id          BLOB NOT NULL PRIMARY KEY,
-	version     BIGINT NOT NULL,
-	environment BLOB NOT NULL,
-	record      BLOB NOT NULL, -- Record.MarshalBinary, which leaves out the next two
-	mac         BLOB,
-	uses        BLOB NOT NULL,   -- in JSON
-	by_name     BLOB NOT NULL,
-	by_created  BIGINT NOT NULL, -- microseconds since 1970
-	by_expires  BIGINT NOT NULL,
-	by_last_use BIGINT NOT NULL
+	version      BIGINT NOT NULL,
+	environment  BLOB NOT NULL,
+	record       BLOB NOT NULL,   -- Record.MarshalBinary, which leaves out mac and uses
+	mac          BLOB,
+	by_name      BLOB NOT NULL,
+	by_created   BIGINT NOT NULL, -- microseconds since 1970
+	by_expires   BIGINT NOT NULL,
+	id           BLOB NOT NULL PRIMARY KEY,
+	uses         BLOB NOT NULL,   -- in JSON
+	by_last_used BIGINT NOT NULL
 );
 CREATE INDEX tokens_by_name ON tokens (environment, by_name, id);
 CREATE INDEX tokens_by_created ON tokens (environment, by_created, id);
 CREATE INDEX tokens_by_expires ON tokens (environment, by_expires, id);
-CREATE INDEX tokens_by_last_use ON tokens (environment, by_last_use, id);`
-
-// columns are what lists are ordered by.
-var columns = map[apitoken.Order]string{
-	apitoken.ByName: "by_name", apitoken.ByCreated: "by_created", apitoken.ByExpires: "by_expires", apitoken.ByLastUsed: "by_last_use",
-}
+CREATE INDEX tokens_by_last_used ON tokens (environment, by_last_used, id);`
 
 // A Store keeps tokens in the table of Schema.
 type Store struct{ DB *sql.DB }
 
 // Create implements [apitoken.Store].
 func (s Store) Create(ctx context.Context, rec apitoken.Record) error {
-	record, err1 := rec.MarshalBinary()
-	uses, err2 := json.Marshal(rec.Uses)
+	values, err1 := columns(rec)
+	uses, err2 := encodeUses(rec.Uses)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
 	err := s.change(ctx, `INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		[]byte(rec.ID), rec.Version, []byte(rec.Environment), record, rec.MAC, uses,
-		key(rec, apitoken.ByName), key(rec, apitoken.ByCreated), key(rec, apitoken.ByExpires), key(rec, apitoken.ByLastUsed))
+		append(values, []byte(rec.ID), uses, key(rec.Position(apitoken.ByLastUsed), apitoken.ByLastUsed))...)
 	if err != nil { // engines differ in how they report that the ID exists
 		if _, e := s.Get(ctx, rec.ID); e == nil {
 			return apitoken.ErrExists
@@ -76,13 +71,12 @@ func (s Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 
 // Replace implements [apitoken.Store].
 func (s Store) Replace(ctx context.Context, rec apitoken.Record) error {
-	record, err := rec.MarshalBinary()
+	values, err := columns(rec)
 	if err != nil {
 		return err
 	}
-	err = s.change(ctx, `UPDATE tokens SET version = ?, environment = ?, record = ?, mac = ?, by_name = ?, by_created = ?, by_expires = ? WHERE id = ? AND version = ?`,
-		rec.Version, []byte(rec.Environment), record, rec.MAC,
-		key(rec, apitoken.ByName), key(rec, apitoken.ByCreated), key(rec, apitoken.ByExpires), []byte(rec.ID), rec.Version-1)
+	err = s.change(ctx, `UPDATE tokens SET version = ?, environment = ?, record = ?, mac = ?, by_name = ?, by_created = ?, by_expires = ?
+		WHERE id = ? AND version = ?`, append(values, []byte(rec.ID), rec.Version-1)...)
 	if err == apitoken.ErrNotFound {
 		if _, err = s.Get(ctx, rec.ID); err == nil {
 			err = apitoken.ErrConflict
@@ -98,30 +92,26 @@ func (s Store) Delete(ctx context.Context, id string) error {
 
 // List implements [apitoken.Store].
 func (s Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page, err error) {
-	column, ok := columns[q.Order]
-	if !ok {
+	if !slices.Contains([]apitoken.Order{apitoken.ByName, apitoken.ByCreated, apitoken.ByExpires, apitoken.ByLastUsed}, q.Order) {
 		return page, fmt.Errorf("ownstore: no order %.40q", q.Order)
 	}
 	where, args := `environment = ?`, []any{[]byte(q.Environment)}
-	err = s.each(ctx, func(rec apitoken.Record) (more bool) {
+	counted := s.each(ctx, func(rec apitoken.Record) (more bool) {
 		if q.Match(&rec) {
 			page.Count++
 		}
 		return page.Count <= 1000
 	}, where, args...)
-	if err != nil {
-		return page, err
-	}
 	page.Count, page.More = min(page.Count, 1000), page.Count > 1000
-	after, direction := `>`, ``
+	column, after, direction := `by_`+string(q.Order), `>`, ``
 	if q.Descending {
 		after, direction = `<`, ` DESC`
 	}
 	if q.After != nil {
 		where += ` AND (` + column + `, id) ` + after + ` (?, ?)`
-		args = append(args, value(*q.After, q.Order), []byte(q.After.ID))
+		args = append(args, key(*q.After, q.Order), []byte(q.After.ID))
 	}
-	err = s.each(ctx, func(rec apitoken.Record) (more bool) {
+	listed := s.each(ctx, func(rec apitoken.Record) (more bool) {
 		switch {
 		case !q.Match(&rec):
 		case len(page.Records) < q.Limit:
@@ -131,13 +121,18 @@ func (s Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page, 
 		}
 		return page.Next == nil
 	}, where+` ORDER BY `+column+direction+`, id`+direction, args...)
-	return page, err
+	return page, errors.Join(counted, listed)
 }
 
-// key returns the value of a column that lists are ordered by.
-func key(rec apitoken.Record, by apitoken.Order) any { return value(rec.Position(by), by) }
+// columns returns what Replace writes.
+func columns(rec apitoken.Record) ([]any, error) {
+	record, err := rec.MarshalBinary()
+	return []any{rec.Version, []byte(rec.Environment), record, rec.MAC, key(rec.Position(apitoken.ByName), apitoken.ByName),
+		key(rec.Position(apitoken.ByCreated), apitoken.ByCreated), key(rec.Position(apitoken.ByExpires), apitoken.ByExpires)}, err
+}
 
-func value(p apitoken.Position, by apitoken.Order) any {
+// key returns the value of the column that an order goes by.
+func key(p apitoken.Position, by apitoken.Order) any {
 	switch {
 	case by == apitoken.ByName:
 		return []byte(p.Name)

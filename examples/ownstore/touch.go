@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/apitoken-go/apitoken"
 )
+
+var _ apitoken.Toucher = Store{}
 
 // Touch implements [apitoken.Toucher], which a store may leave out: then nobody knows when a token was last used.
 func (s Store) Touch(ctx context.Context, uses []apitoken.Use) error {
@@ -28,14 +32,24 @@ func (s Store) touch(ctx context.Context, u apitoken.Use) error {
 		if err := errors.Join(err, err1); err != nil || !rec.AddUse(u) {
 			return err
 		}
-		after, err := json.Marshal(rec.Uses)
+		after, err := encodeUses(rec.Uses)
 		if err != nil {
 			return err
 		}
-		err = s.change(ctx, `UPDATE tokens SET uses = ?, by_last_use = ? WHERE id = ? AND uses = ?`,
-			after, key(rec, apitoken.ByLastUsed), []byte(u.ID), before)
+		err = s.change(ctx, `UPDATE tokens SET uses = ?, by_last_used = ? WHERE id = ? AND uses = ?`,
+			after, key(rec.Position(apitoken.ByLastUsed), apitoken.ByLastUsed), []byte(u.ID), before)
 		if !errors.Is(err, apitoken.ErrNotFound) {
 			return err
 		}
 	}
+}
+
+// encodeUses returns the column uses. Times are in UTC and whole microseconds, so that uses that are read and
+// encoded again are the same bytes.
+func encodeUses(uses []apitoken.Use) ([]byte, error) {
+	uses = slices.Clone(uses)
+	for i := range uses {
+		uses[i].At = uses[i].At.UTC().Truncate(time.Microsecond)
+	}
+	return json.Marshal(uses)
 }
