@@ -561,3 +561,19 @@ func TestFromContextFindsNothingWhereNoGuardWas(t *testing.T) {
 	assert.False(t, ok)
 	assert.True(t, tok.IsZero())
 }
+
+func TestTheAddressOfAClientIsThatOfConfigClientAddr(t *testing.T) {
+	r := newRequest("/", "")
+	r.RemoteAddr = networkPeer
+	addr, err := newRig(t).ClientAddr(r)
+	require.NoError(t, err)
+	assert.Equal(t, "192.0.2.9", addr.String())
+	g := newRig(t, func(c *apitoken.Config) {
+		c.ClientAddr = func(*http.Request) (netip.Addr, error) { return netip.MustParseAddr("::ffff:198.51.100.7"), nil }
+	})
+	addr, err = g.ClientAddr(r)
+	require.NoError(t, err)
+	assert.Equal(t, "198.51.100.7", addr.String())
+	_, err = new(apitoken.Authority).ClientAddr(r)
+	assert.ErrorIs(t, err, apitoken.ErrUnavailable)
+}

@@ -222,6 +222,12 @@ func TestLogEventsWritesALinePerEvent(t *testing.T) {
 		return g.event(t)
 	}
 
+	byToken := eventOf(apitoken.All(wireRead), newRequest("/", "apiToken "+goodToken.text))
+	byToken.Action, byToken.TokenID, byToken.Actor, byToken.Source, byToken.Pattern = "deactivate", "Another0123456789", "ada", "", ""
+	assert.Equal(t, map[string]any{
+		"level": "INFO", "msg": "api token deactivate", "action": "deactivate", "token": "Another0123456789", "owner": "ada", "environment": "production",
+		"actor": "ada", "via": goodToken.id, "address": "192.0.2.9",
+	}, line(byToken))
 	assert.Equal(t, map[string]any{
 		"level": "DEBUG", "msg": "api token use", "action": "use", "token": goodToken.id, "owner": "ada", "environment": "production",
 		"pattern": "GET /devices", "token_source": "Authorization: apiToken", "address": "192.0.2.9",

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -37,6 +38,80 @@ func TestATokenEndsItself(t *testing.T) {
 	assert.Contains(t, a.body, `"action":"delete"`)
 	a = w.do("PATCH", "tokens/"+info.ID, `{"active":true}`, apiAs("ada"))
 	assert.Equal(t, http.StatusNotFound, a.status)
+}
+
+func TestATokenNarrowsRotatesAndDeactivatesItselfAndNothingElse(t *testing.T) {
+	w := newAPIWorld(t, func(_ *apitoken.Config, c *manage.Config) { c.IdentifyToken = nil })
+	info, secret := w.generate("ada", func(g *apitoken.GenerateParams) { g.Permissions = []apitoken.Permission{w.read, w.write} })
+	sibling, _ := w.generate("ada")
+	old := apiWith(secret.Reveal())
+	a := w.do("PATCH", "self", `{"permissions":["devices:read"],"expires_at":"2999-01-01T00:00:00Z"}`, old)
+	require.Equal(t, http.StatusOK, a.status, a.body)
+	assert.Equal(t, []any{"devices:read"}, a.at("permissions"))
+	line := a.at("history").([]any)[0].(map[string]any)
+	assert.Equal(t, info.ID, line["via"])
+	assert.Equal(t, "192.0.2.1", line["address"])
+	for _, body := range []string{`{"permissions":["devices:read","devices:write"]}`, `{"never":true}`, `{"name":"other"}`} {
+		a = w.do("PATCH", "self", body, old)
+		assert.Equal(t, http.StatusForbidden, a.status, body)
+		assert.Equal(t, "forbidden", a.text("code"))
+	}
+	a = w.do("PATCH", "self", `{"active":false}`, old, apiHeader("If-Match", `"1"`))
+	assert.Equal(t, http.StatusPreconditionFailed, a.status)
+
+	a = w.do("POST", "self/rotate", `{"overlap":"1h"}`, old, apiHeader("Idempotency-Key", "k"))
+	assert.Equal(t, http.StatusBadRequest, a.status, "a secret is not shown again by token")
+	a = w.do("POST", "self/rotate", `{"overlap":"1h"}`, old)
+	require.Equal(t, http.StatusOK, a.status, a.body)
+	newest := apiWith(a.text("secret"))
+	for _, r := range []struct{ method, path, body string }{
+		{"POST", "self/rotate", `{"overlap":"0s"}`}, {"PATCH", "self", `{"permissions":[]}`},
+	} {
+		a = w.do(r.method, r.path, r.body, old)
+		assert.Equal(t, http.StatusForbidden, a.status, r.path)
+		assert.Equal(t, "forbidden", a.text("code"))
+	}
+	assert.Equal(t, http.StatusOK, w.do("GET", "self", "", old).status)
+	for _, path := range []string{"self/reveal", "self/end-overlap", "self/activate"} {
+		assert.Equal(t, http.StatusNotFound, w.do("POST", path, "", newest).status, "there is no such operation")
+	}
+	a = w.do("POST", "tokens/"+sibling.ID+"/rotate", `{"overlap":"0s"}`, newest)
+	assert.Equal(t, "token_not_allowed", a.text("code"))
+
+	a = w.do("POST", "self/deactivate", "", old)
+	require.Equal(t, http.StatusOK, a.status, a.body)
+	assert.Equal(t, "inactive", a.text("status"))
+	assert.Equal(t, http.StatusUnauthorized, w.do("GET", "self", "", newest).status)
+	assert.Equal(t, http.StatusOK, w.do("PATCH", "tokens/"+info.ID, `{"active":true}`, apiAs("ada")).status)
+}
+
+// What a token makes ends with it: what the request leaves out it has from the token.
+func TestATokenMakesNoTokenThatGoesBeyondIt(t *testing.T) {
+	w := newAPIWorld(t)
+	info, secret := w.generate("ada", func(g *apitoken.GenerateParams) {
+		g.Expiry, g.Networks = apitoken.In(time.Hour), mustNetworks("192.0.2.0/24")
+	})
+	with := apiWith(secret.Reveal())
+	a := w.do("POST", "tokens", `{"name":"child","permissions":["devices:read"]}`, with)
+	require.Equal(t, http.StatusCreated, a.status, a.body)
+	assert.Equal(t, info.ID, a.text("token", "created_with"))
+	assert.Equal(t, info.ExpiresAt.Format(time.RFC3339Nano), a.text("token", "expires_at"))
+	assert.Equal(t, []any{"192.0.2.0/24"}, a.at("token", "allowed_networks"))
+	for body, field := range map[string]string{
+		`"never":true`:                                               "never",
+		`"expires_in":"61m"`:                                         "expires_in",
+		`"expires_at":"2999-01-01T00:00:00Z"`:                        "expires_at",
+		`"expires_in":"1m","allowed_networks":["0.0.0.0/0"]`:         "allowed_networks",
+		`"expires_in":"1m","allowed_networks":["192.0.0.0/16"]`:      "allowed_networks",
+		`"never":true,"allowed_networks":["::/0"],"not_before":null`: "never",
+	} {
+		a = w.do("POST", "tokens", `{"name":"child","permissions":["devices:read"],`+body+`}`, with)
+		assert.Equal(t, http.StatusBadRequest, a.status, body)
+		assert.Equal(t, field, a.text("field"), a.body)
+	}
+	forever, by := w.generate("ada")
+	a = w.do("POST", "tokens", `{"name":"child","permissions":["devices:read"]}`, apiWith(by.Reveal()))
+	assert.Equal(t, "expires_in", a.text("field"), "%s never expires, and gives no expiry", forever.ID)
 }
 
 func TestWithoutLoginTheAnswerSaysHowToComeBack(t *testing.T) {

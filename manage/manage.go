@@ -28,7 +28,8 @@ type Config struct {
 	Identify func(*http.Request) (apitoken.Actor, error)
 
 	// IdentifyToken returns the actor for whom an API token may use the JSON API. The
-	// actor must be of the environment of the token; the API sets their field Token.
+	// actor must be of the environment of the token; the API sets their fields Token and
+	// Address. The token bounds what they may do, see [apitoken.Manager].
 	// Without IdentifyToken, API tokens can be used for "self" only. Requests for which
 	// it returns an error are answered with 403, or with 503 if the error wraps
 	// apitoken.ErrUnavailable.

@@ -126,8 +126,21 @@ func TestWhoamiShowsWhatTheTokenIsAndMayDo(t *testing.T) {
 			token[5:22], owner, environment, name, permissions), a.body)
 	}
 	check(n.reader, "ada", "demo", "Dashboard", `["devices:read"]`)
-	check(n.full, "admin", "demo", "Maintenance", `["devices:read","devices:write","reports:read","reports:admin"]`)
+	check(n.full, "admin", "demo", "Maintenance", `["devices:read","devices:write","reports:read","reports:admin","tokens:manage"]`)
 	check(generate(t, dir, "eve", adminReports), "eve", "other", "A test's", `["reports:admin"]`)
+}
+
+func TestATokenManagesTokensOnlyWithThePermissionForIt(t *testing.T) {
+	dir := t.TempDir()
+	n := start(t, dir, nil)
+	list := func(token string) answer {
+		return n.do("GET", "/manage/api/tokens", "", "Authorization: apiToken "+token)
+	}
+	refused := list(n.reader)
+	assert.Equal(t, 403, refused.StatusCode)
+	assert.Contains(t, refused.body, `"token_not_allowed"`)
+	assert.Equal(t, 200, n.do("GET", "/manage/api/self", "", "Authorization: apiToken "+n.reader).StatusCode)
+	assert.Equal(t, 200, list(generate(t, dir, "admin", manageTokens)).StatusCode)
 }
 
 func TestTheTableOfPermissionsIsOpenAndListsEveryRoute(t *testing.T) {

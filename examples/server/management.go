@@ -21,10 +21,13 @@ func newManagement(auth *apitoken.Authority, signIn *signIn, routes []apitoken.R
 			}
 			return actor, nil
 		},
-		// A token acts for its owner, with its own permissions at most. It does
-		// not manage the tokens of others, even if its owner does. Where tokens are
-		// given away, ask for a permission here: this one can end its siblings.
+		// A token that was given the permission for it acts for its owner, within its
+		// own bounds. It does not manage the tokens of others, even if its owner does.
+		// Without the permission any token that leaks could end its siblings.
 		IdentifyToken: func(r *http.Request, tok apitoken.Token) (apitoken.Actor, error) {
+			if !tok.Has(manageTokens) {
+				return apitoken.Actor{}, errors.New("the token may not manage tokens")
+			}
 			actor := userNamed(tok.Owner())
 			if actor.Environment != tok.Environment() {
 				return apitoken.Actor{}, errors.New("the owner of the token is not there any more")

@@ -15,6 +15,7 @@ var (
 	writeDevices = catalog.Define("devices:write", "Add and remove devices")
 	readReports  = catalog.Define("reports:read", "See how many devices there are")
 	adminReports = catalog.Define("reports:admin", "See reports, and in them who added which devices")
+	manageTokens = catalog.Define("tokens:manage", "Manage the tokens of its owner")
 )
 
 // newHandler returns the service. Every route says what it needs, in the place

@@ -34,7 +34,7 @@ func TestTokensAreManagedAtATerminalWhileTheServerRuns(t *testing.T) {
 	code, out, said := token(t, dir, "generate", "-name", "admin", "-all", "-expires", "90d")
 	require.Zero(t, code, said)
 	secret := strings.TrimSpace(out)
-	assert.Contains(t, said, `"admin" for operator in demo: 4 of 4 permissions`)
+	assert.Contains(t, said, `"admin" for operator in demo: 5 of 5 permissions`)
 	assert.NotContains(t, said, secret[22:])
 	assert.Equal(t, 200, asks(secret))
 

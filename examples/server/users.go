@@ -21,7 +21,7 @@ var users = []apitoken.Actor{
 	{User: "eve", Environment: "other", Grants: everything, ManageOthers: true},
 }
 
-var everything = []apitoken.Permission{readDevices, writeDevices, readReports, adminReports}
+var everything = []apitoken.Permission{readDevices, writeDevices, readReports, adminReports, manageTokens}
 
 // userNamed returns a user, and the zero Actor, who may do nothing, if there is
 // none of this name.

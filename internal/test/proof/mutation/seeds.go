@@ -296,6 +296,20 @@ var seeds = []seed{
 	{"who came by token sees a better one", "Manager.mayReveal", never(when("Token"))},
 	{"the audit is not asked about reveals", "Manager.Reveal", drop(stmt("audit"))},
 
+	// Who came by token.
+	{"a token of another environment acts", "Manager.authorize", never(when("m.actor.Token.Environment()"))},
+	{"a token acts that is no longer valid", "Manager.acting", never(when("StatusActive"))},
+	{"an old secret acts like the newest", "Manager.acting", never(when("presented.equal"))},
+	{"a token rotates others", "Manager.mayByToken", never(when("m.actor.Token.ID()"))},
+	{"a token widens what exists", "Manager.mayByToken", never(when("narrows"))},
+	{"an acting token is not read again for a change", "Manager.mayByToken", become(call("m.acting"), "0, error(nil)")},
+	{"what a token makes outlives it", "Manager.beyond", never(when("laterEnd"))},
+	{"what a token makes is valid before it", "Manager.beyond", never(when("rec.NotBefore"))},
+	{"what a token makes has wider networks", "Manager.beyond", never(when("AllInside"))},
+	{"a token gives no networks to what it makes", "Manager.inherit", never(when("g.Networks"))},
+	{"a token grants what it has lost", "Manager.fill", drop(stmt("granter.actor.Grants"))},
+	{"a token purges", "Manager.Purge", never(when("Token"))},
+
 	// Uses.
 	{"a use is noted for every request", "shouldRecord", never(when("Mark"))},
 	{"a flood of uses fills the memory", "internal/usage Writer.add", without(operand("maxUsed"))},
