@@ -41,8 +41,13 @@ type ListParams struct {
 type TokenPage struct {
 	Tokens []*TokenInfo
 	Next   string // the Cursor of the next page, "" at the end
-	Count  int    // how many there are in all, up to 1,000
-	More   bool   // there are more than Count
+
+	// Partial says that the store stopped early, as it had looked at many tokens of which few belong to
+	// the list. The page is short, or empty, and the list goes on at Next.
+	Partial bool
+
+	Count int  // how many there are in all, up to 1,000
+	More  bool // there are, or may be, more than Count
 }
 
 // Limits of a page.
@@ -66,7 +71,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &TokenPage{Count: page.Count, More: page.More}
+	out := &TokenPage{Partial: page.Partial, Count: page.Count, More: page.More}
 	for _, e := range rows {
 		out.Tokens = append(out.Tokens, m.info(e))
 	}
@@ -241,6 +246,9 @@ type TokenInfo struct {
 
 	CreatedAt time.Time
 	CreatedBy string
+
+	CreatedWith string // ID of the token by which CreatedBy came, "" if by none
+
 	ChangedAt time.Time
 	ExpiresAt time.Time // zero: never. A policy may end it sooner, see Manager.Explain.
 	NotBefore time.Time // zero: valid from the start
@@ -303,7 +311,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
 		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
 		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
-		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
+		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, CreatedWith: rec.CreatedWith, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
 	}

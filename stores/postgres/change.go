@@ -6,9 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -54,8 +52,8 @@ func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	// It had another version, or was not there. Which of them, is asked now: had
 	// it been asked before, the record could have been deleted meanwhile.
 	var there bool
-	err = s.read(ctx, func(conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM apitoken_tokens WHERE id = $1::text) AND `+onPrimary, rec.ID).Scan(&there)
+	err = s.read(ctx, "", func(db querier) error {
+		return queryRow(ctx, db, `SELECT EXISTS (SELECT FROM apitoken_tokens WHERE id = $1::text) AND `+onPrimary, rec.ID).Scan(&there)
 	})
 	switch {
 	case err != nil:
@@ -103,14 +101,11 @@ func logged(change string) string {
 }
 
 func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64, err error) {
-	conn, err := s.acquire(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Release()
-	tag, err := conn.Exec(ctx, query, args...)
-	endReadOnly(ctx, conn, err)
-	return tag.RowsAffected(), err
+	err = s.change(ctx, "", func(db querier) (err error) {
+		rows, err = db.exec(ctx, query, args...)
+		return err
+	})
+	return rows, err
 }
 
 // Touch implements [apitoken.Toucher]. It does not wait for the disk: a crash of
@@ -126,21 +121,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	if len(byToken) == 0 {
 		return wrap(ctx.Err())
 	}
-	conn, err := s.acquire(ctx)
-	if err != nil {
-		return wrap(err)
-	}
-	defer conn.Release()
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: beginTouch})
-	if err != nil {
-		return wrap(err)
-	}
-	defer tx.Rollback(ctx)
-	if err := s.touch(ctx, tx, byToken); err != nil {
-		endReadOnly(ctx, conn, err)
-		return wrap(err)
-	}
-	return wrap(tx.Commit(ctx))
+	return wrap(s.change(ctx, beginTouch, func(tx querier) error { return s.touch(ctx, tx, byToken) }))
 }
 
 // beginTouch says, besides, that the trigger has nothing to do, as only uses are
@@ -151,10 +132,10 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 const beginTouch = `BEGIN ISOLATION LEVEL READ COMMITTED;
 	SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = 500; SELECT set_config('apitoken.touch', pg_current_xact_id()::text, true)`
 
-func (s *Store) touch(ctx context.Context, tx pgx.Tx, uses map[string][]apitoken.Use) error {
+func (s *Store) touch(ctx context.Context, tx querier, uses map[string][]apitoken.Use) error {
 	// In the order of their IDs, so that nodes do not wait for each other.
 	recs, err := s.records(ctx, tx, `SELECT `+selected+` FROM apitoken_tokens t
-		WHERE t.id = ANY($1::text[]) ORDER BY t.id FOR NO KEY UPDATE`, slices.Sorted(maps.Keys(uses)))
+		WHERE t.id = ANY($1::text[]) AND `+inUTF8+` ORDER BY t.id FOR NO KEY UPDATE`, slices.Sorted(maps.Keys(uses)))
 	if err != nil {
 		return err
 	}
@@ -172,7 +153,7 @@ func (s *Store) touch(ctx context.Context, tx pgx.Tx, uses map[string][]apitoken
 	if ids == nil {
 		return nil
 	}
-	_, err = tx.Exec(ctx, `WITH new AS (SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[]) n (id, uses, at)),
+	_, err = tx.exec(ctx, `WITH new AS (SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[]) n (id, uses, at)),
 		ordered AS (UPDATE apitoken_last_used l SET last_used_at = new.at FROM new WHERE l.id = new.id)
 		UPDATE apitoken_tokens t SET uses = new.uses::jsonb FROM new WHERE t.id = new.id`, ids, lists, last)
 	return err

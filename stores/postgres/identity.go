@@ -35,7 +35,9 @@ const (
 // locate notes where the tables are, and warns of what can change tokens unnoticed.
 func (s *Store) locate(ctx context.Context) error {
 	var aside string
-	err := s.pool.QueryRow(ctx, `SELECT place, aside FROM (`+tableQuery+`) t`).Scan(&s.place, &aside)
+	err := s.read(ctx, "", func(db querier) error {
+		return queryRow(ctx, db, `SELECT place, aside FROM (`+tableQuery+`) t`).Scan(&s.place, &aside)
+	})
 	if err == nil && aside != "" {
 		s.warn(aside + " unnoticed: Watch does not go on, and nodes read each token anew after Config.MaxStaleness")
 	}

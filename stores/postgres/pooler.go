@@ -7,6 +7,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// checkPooler looks at what lies between the pool and the server.
+func (s *Store) checkPooler(ctx context.Context) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	direct, err := isDirect(ctx, conn.Conn())
+	if err != nil || direct {
+		return err
+	}
+	s.warn("the connection leads through a pooler, where notifications cannot be relied on: other nodes' changes are found by polling alone")
+	return checkMode(conn.Conn().Config())
+}
+
 // isDirect reports whether a connection leads to a server process, and not to a
 // pooler that lends one for the time of a transaction: poolers make up the
 // process ID that they tell a client. It prepares no statement, which would stay behind.

@@ -22,10 +22,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -35,8 +35,10 @@ import (
 // A Store keeps tokens in a PostgreSQL database. It implements [apitoken.Store]
 // and all its companions. Every record must be valid UTF-8 without NUL.
 type Store struct {
-	pool     *pgxpool.Pool
-	own      bool // Close closes it
+	db       connector
+	pool     *pgxpool.Pool // db, if it is one of pgx
+	own      bool          // Close closes it
+	begin    string        // what a single statement has to be in a transaction for, if anything
 	inBinary []any
 	place    string // the schema of the tables
 	warnings []string
@@ -103,16 +105,23 @@ func Open(ctx context.Context, url string) (*Store, error) {
 // behind a pooler, modes of the driver that prepare statements. For what it lets pass
 // with doubts see [Store.Warnings].
 func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
-	s := &Store{pool: pool, inBinary: inBinary(pool.Config().ConnConfig), patience: minPatience}
+	s := newStore(pgxPool{pool})
+	s.pool, s.inBinary = pool, inBinary(pool.Config().ConnConfig)
+	return s.open(ctx, s.checkPooler)
+}
+
+func newStore(db connector) *Store {
+	s := &Store{db: db, patience: minPatience}
 	s.life, s.end = context.WithCancel(context.Background())
-	if err := s.inspect(ctx); err != nil {
-		return nil, wrap(err)
-	}
-	if err := migrate(ctx, pool); err != nil {
-		return nil, wrap(err)
-	}
-	if err := s.locate(ctx); err != nil {
-		return nil, wrap(err)
+	return s
+}
+
+// open makes the tables if there are none, after it has taken these steps and looked at the server.
+func (s *Store) open(ctx context.Context, steps ...func(context.Context) error) (*Store, error) {
+	for _, step := range append(steps, s.inspect, s.migrate, s.locate) {
+		if err := step(ctx); err != nil {
+			return nil, wrap(err)
+		}
 	}
 	return s, nil
 }
@@ -121,7 +130,7 @@ func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 func (s *Store) Close() error {
 	s.end()
 	if s.own {
-		s.pool.Close()
+		s.db.Close()
 	}
 	return nil
 }
@@ -133,30 +142,18 @@ func (s *Store) Warnings() []string { return s.warnings }
 
 // inspect looks at how the server is set up.
 func (s *Store) inspect(ctx context.Context) error {
-	conn, err := s.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	direct, err := isDirect(ctx, conn.Conn())
-	if err != nil {
-		return err
-	}
-	if !direct {
-		if err := checkMode(conn.Conn().Config()); err != nil {
-			return err
-		}
-	}
 	var (
 		recovery, fsync, fullPages, ordinary bool
 		version                              int
-		encoding                             string
+		encoding, session                    string
 	)
-	err = conn.QueryRow(ctx, `
-		SELECT pg_is_in_recovery(), current_setting('server_version_num')::int, current_setting('server_encoding'),
-			current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
-			current_setting('default_transaction_isolation') = 'read committed'`,
-	).Scan(&recovery, &version, &encoding, &fsync, &fullPages, &ordinary)
+	err := s.read(ctx, "", func(db querier) error {
+		return queryRow(ctx, db, `
+			SELECT pg_is_in_recovery(), current_setting('server_version_num')::int, current_setting('server_encoding'), current_setting('client_encoding'),
+				current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
+				current_setting('default_transaction_isolation') = 'read committed'`,
+		).Scan(&recovery, &version, &encoding, &session, &fsync, &fullPages, &ordinary)
+	})
 	switch {
 	case err != nil:
 		return err
@@ -166,6 +163,8 @@ func (s *Store) inspect(ctx context.Context) error {
 		return fmt.Errorf("the server has version %d; 13 is the first that can be used", version/10000)
 	case encoding != "UTF8":
 		return fmt.Errorf("the database has the encoding %s; it must be UTF8: make another with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", encoding)
+	case session != "UTF8":
+		return encodingError(session)
 	}
 	if !fsync || !fullPages {
 		s.warn("fsync or full_page_writes is off: a crash of the machine can undo acknowledged changes, also deactivations, and damage the database")
@@ -173,10 +172,7 @@ func (s *Store) inspect(ctx context.Context) error {
 	if !ordinary {
 		s.warn("default_transaction_isolation is not read committed: changes of one token at the same time can fail as unavailable, where they would be refused as conflicts")
 	}
-	if !direct {
-		s.warn("the connection leads through a pooler, where notifications cannot be relied on: other nodes' changes are found by polling alone")
-	}
-	return s.checkDurable(ctx, conn.Conn())
+	return s.checkDurable(ctx)
 }
 
 func (s *Store) warn(sentence string) { s.warnings = append(s.warnings, sentence) }
@@ -185,17 +181,17 @@ func (s *Store) warn(sentence string) { s.warnings = append(s.warnings, sentence
 // is on the disk, and on that of synchronous replicas if there are any. It is part of
 // every statement that changes a token.
 const durable = `(SELECT CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN TRUE
-	ELSE set_config('synchronous_commit', 'on', true) = 'on' END)`
+	ELSE set_config('synchronous_commit', 'on', true) = 'on' END AND ` + inUTF8 + `)`
 
 // checkDurable refuses a server on which that has no effect.
-func (s *Store) checkDurable(ctx context.Context, conn *pgx.Conn) error {
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+func (s *Store) checkDurable(ctx context.Context) error {
+	return s.read(ctx, `BEGIN`, func(tx querier) error {
 		var done bool
 		var setting string
-		if err := tx.QueryRow(ctx, `SELECT `+durable).Scan(&done); err != nil {
+		if err := queryRow(ctx, tx, `SELECT `+durable).Scan(&done); err != nil {
 			return err
 		}
-		if err := tx.QueryRow(ctx, `SHOW synchronous_commit`).Scan(&setting); err != nil {
+		if err := queryRow(ctx, tx, `SELECT current_setting('synchronous_commit')`).Scan(&setting); err != nil {
 			return err
 		}
 		if setting != "on" && setting != "remote_apply" {
@@ -207,14 +203,24 @@ func (s *Store) checkDurable(ctx context.Context, conn *pgx.Conn) error {
 
 var errText = errors.New("postgres: the text is not valid UTF-8 without NUL")
 
+var otherEncoding = regexp.MustCompile(`client_encoding is (\w+)`) // see inUTF8
+
+func encodingError(encoding string) error {
+	return fmt.Errorf("the session has client_encoding %q; it must be UTF8: add client_encoding=UTF8 to the URL or DSN, or to config.ConnConfig.RuntimeParams of a pool,"+
+		" and set no other in a hook of the pool or by a statement", encoding)
+}
+
 // wrap marks the errors of the engine as such.
 func wrap(err error) error {
-	var e *pgconn.PgError
-	switch {
-	case err == nil:
+	if sqlState(err) == "22P02" {
+		if strings.Contains(err.Error(), replica) {
+			err = errors.New(replica)
+		} else if found := otherEncoding.FindStringSubmatch(err.Error()); found != nil {
+			err = encodingError(found[1])
+		}
+	}
+	if err == nil {
 		return nil
-	case errors.As(err, &e) && e.Code == "22P02" && strings.Contains(e.Message, replica):
-		return errors.New("postgres: " + replica)
 	}
 	return fmt.Errorf("postgres: %w", err)
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -16,9 +15,14 @@ import (
 // statement that reads, as a pool, a pooler or a name can lead to another server
 // at any time. As a subquery it is computed once, before the first row is looked
 // for.
-const onPrimary = `(SELECT (CASE WHEN pg_is_in_recovery() THEN '` + replica + `' ELSE 'true' END)::boolean)`
+const onPrimary = `(SELECT (CASE WHEN pg_is_in_recovery() THEN '` + replica + `' ELSE 'true' END)::boolean AND ` + inUTF8 + `)`
 
 const replica = "the server is a replica (in recovery)"
+
+// inUTF8 is true in a session whose client_encoding is UTF8, and an error in others: the server would convert what it is
+// sent, and so store or find other texts. It is part of every statement about tokens, as a hook of a pool,
+// ALTER ROLE or any statement of the application may change it at any time.
+const inUTF8 = `(SELECT (CASE current_setting('client_encoding') WHEN 'UTF8' THEN 'true' ELSE 'client_encoding is ' || current_setting('client_encoding') END)::boolean)`
 
 var getQuery = `SELECT ` + selected + ` FROM apitoken_tokens t WHERE t.id = $1::text AND ` + onPrimary
 
@@ -56,8 +60,8 @@ var keysQuery = sqlkit.KeysQuery(onPrimary)
 // 1,000 of each kind: to count all would take the longer the more
 // tokens there are, and a node asks when it starts.
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
-	err = s.read(ctx, func(conn *pgxpool.Conn) error {
-		rows, err := conn.Query(ctx, keysQuery)
+	err = s.read(ctx, "", func(db querier) error {
+		rows, err := db.query(ctx, keysQuery)
 		if err != nil {
 			return err
 		}
@@ -70,8 +74,8 @@ func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, er
 
 // readRecords returns those that a query finds on its own.
 func (s *Store) readRecords(ctx context.Context, query string, args ...any) (recs []apitoken.Record, err error) {
-	err = s.read(ctx, func(conn *pgxpool.Conn) (err error) {
-		recs, err = s.records(ctx, conn, query, args...)
+	err = s.read(ctx, "", func(db querier) (err error) {
+		recs, err = s.records(ctx, db, query, args...)
 		return err
 	})
 	return recs, err
@@ -79,25 +83,20 @@ func (s *Store) readRecords(ctx context.Context, query string, args ...any) (rec
 
 // records returns those that a query finds.
 func (s *Store) records(ctx context.Context, db querier, query string, args ...any) ([]apitoken.Record, error) {
-	rows, err := db.Query(ctx, query, append(s.inBinary, args...)...)
+	rows, err := db.query(ctx, query, append(s.inBinary, args...)...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	var recs []apitoken.Record
 	for rows.Next() {
-		rec, err := scan(rows)
+		rec, err := scan(rows.RawValues())
 		if err != nil {
 			return nil, err
 		}
 		recs = append(recs, rec)
 	}
 	return recs, rows.Err()
-}
-
-// A querier is a connection or a transaction.
-type querier interface {
-	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
 }
 
 // inBinary returns what asks for rows in binary form: options in front of the

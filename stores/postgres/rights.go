@@ -3,8 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // grantQuery selects the statements that grant the current role what it lacks of the rights to the
@@ -28,9 +26,9 @@ const grantQuery = `
 
 // checkRights returns an error with what an administrator has to run, if the role may not use
 // the tables.
-func checkRights(ctx context.Context, tx pgx.Tx) error {
+func checkRights(ctx context.Context, tx querier) error {
 	var grants string
-	if err := tx.QueryRow(ctx, grantQuery).Scan(&grants); err != nil || grants == "" {
+	if err := queryRow(ctx, tx, grantQuery).Scan(&grants); err != nil || grants == "" {
 		return err
 	}
 	return fmt.Errorf("permission denied: the role lacks rights to the tables of the tokens; an administrator has to run: %s", grants)
@@ -49,10 +47,10 @@ const createQuery = `
 
 // checkCreate returns an error with what an administrator has to run, if the role may not make the
 // tables, or may not see the place where they are.
-func checkCreate(ctx context.Context, tx pgx.Tx) error {
+func checkCreate(ctx context.Context, tx querier) error {
 	var role, schema, hidden string
 	var may bool
-	err := tx.QueryRow(ctx, createQuery).Scan(&role, &schema, &may, &hidden)
+	err := queryRow(ctx, tx, createQuery).Scan(&role, &schema, &may, &hidden)
 	switch {
 	case err != nil:
 		return err

@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/apitoken-go/apitoken"
@@ -135,10 +134,9 @@ var selected = func() string {
 // scan reads a record from the columns that selected names. They come in binary
 // form and are read here, as the driver, which can read anything into anything,
 // takes a fifth of the time of a point read for it.
-func scan(row pgx.CollectableRow) (apitoken.Record, error) {
+func scan(raw [][]byte) (apitoken.Record, error) {
 	var rec apitoken.Record
 	rec.Secrets = make([]apitoken.SecretRecord, 2)
-	raw := row.RawValues()
 	for _, c := range columns {
 		if c.read == nil {
 			continue

@@ -7,9 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
@@ -36,9 +33,9 @@ const schemaVersion = 3
 
 // checkSchema reports whether the tables are there. It refuses those of another version, and
 // those in which something is missing that this program relies on.
-func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
+func checkSchema(ctx context.Context, tx querier) (there bool, err error) {
 	// Not by to_regclass, which may remember that there was none.
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+	err = queryRow(ctx, tx, `SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relname = 'apitoken_schema' AND n.nspname = ANY(current_schemas(false)))`).Scan(&there)
 	if err != nil || !there {
 		return false, err
@@ -48,7 +45,7 @@ func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
 	}
 	var lines []string
 	err = sqlkit.Schema{Version: schemaVersion, Fingerprint: fingerprint}.Check(
-		func(query string) sqlkit.Row { return tx.QueryRow(ctx, query) },
+		func(query string) sqlkit.Row { return queryRow(ctx, tx, query) },
 		func() (_ []string, err error) { lines, err = describe(ctx, tx); return lines, err })
 	if err != nil && lines != nil {
 		off := slices.DeleteFunc(slices.Clone(triggers), func(name string) bool {
@@ -61,8 +58,8 @@ func checkSchema(ctx context.Context, tx pgx.Tx) (there bool, err error) {
 
 // describe returns the lines of a fingerprint for what there is. A trigger that does not
 // always fire is not there.
-func describe(ctx context.Context, tx pgx.Tx) ([]string, error) {
-	rows, err := tx.Query(ctx, `
+func describe(ctx context.Context, tx querier) ([]string, error) {
+	rows, err := tx.query(ctx, `
 		SELECT 'column ' || c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, ''
 			FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 			WHERE c.relname LIKE 'apitoken\_%' AND c.relkind = 'r' AND pg_table_is_visible(c.oid) AND a.attnum > 0 AND NOT a.attisdropped
@@ -79,29 +76,29 @@ func describe(ctx context.Context, tx pgx.Tx) ([]string, error) {
 
 // migrate makes the tables if they are not there, in one transaction. Of several nodes
 // that try, one does it; the others wait, and find it done.
-func migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+func (s *Store) migrate(ctx context.Context) error {
+	return s.change(ctx, `BEGIN`, func(tx querier) error {
 		there, err := checkSchema(ctx, tx)
 		if err != nil {
 			return err
 		}
 		if there {
 			// So a node needs no right to create tables. But to write it does.
-			_, err := tx.Exec(ctx, `UPDATE apitoken_schema SET version = version WHERE FALSE`)
+			_, err := tx.exec(ctx, `UPDATE apitoken_schema SET version = version WHERE FALSE`)
 			return err
 		}
 		if err := checkCreate(ctx, tx); err != nil {
 			return err
 		}
 		// The name of the lock is a hash of the place where the tables will be.
-		_, err = tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('apitoken_schema in ' || current_schema(), 0))`)
+		_, err = tx.exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended('apitoken_schema in ' || current_schema(), 0))`)
 		if err != nil {
 			return err
 		}
 		if there, err = checkSchema(ctx, tx); err != nil || there {
 			return err
 		}
-		_, err = tx.Exec(ctx, schema)
+		_, err = tx.exec(ctx, schema)
 		return err
 	})
 }

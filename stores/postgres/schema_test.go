@@ -20,7 +20,7 @@ func TestTheFingerprintIsThatOfTheSchema(t *testing.T) {
 	mustExec(t, psql, schema)
 	var lines []string
 	err := pgx.BeginFunc(t.Context(), psql, func(tx pgx.Tx) (err error) {
-		lines, err = describe(t.Context(), tx)
+		lines, err = describe(t.Context(), pgxConn{tx.Conn()})
 		return err
 	})
 	if err != nil {

@@ -41,7 +41,8 @@ const (
 var errClosed = errors.New("the store is closed")
 
 // Watch implements [apitoken.Watcher]. It has a connection of its own, outside
-// the pool. Where that leads through a pooler, Watch polls only.
+// the pool. Where that leads through a pooler, Watch polls only. With a database of [Use] it polls, too, each time
+// with a connection of that database.
 func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -54,18 +55,20 @@ func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 }
 
 func (s *Store) watch(ctx context.Context, feed apitoken.Feed) error {
-	w := watcher{feed: feed, place: s.place, least: s.patience}
-	var err error
-	if w.conn, err = s.connect(ctx); err != nil {
-		return err
-	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
-		defer cancel()
-		w.conn.Close(ctx)
-	}()
-	if err := w.listen(ctx); err != nil {
-		return err
+	w := watcher{store: s, feed: feed}
+	if s.pool != nil {
+		var err error
+		if w.conn, err = s.connect(ctx); err != nil {
+			return err
+		}
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
+			defer cancel()
+			w.conn.Close(ctx)
+		}()
+		if err := w.listen(ctx); err != nil {
+			return err
+		}
 	}
 	if err := w.forgetAncestor(ctx); err != nil {
 		return err
@@ -133,19 +136,15 @@ func prepare(ctx context.Context, pool *pgxpool.Config, conn *pgx.Conn) error {
 	if err == nil && !good {
 		err = errors.New("a hook of the pool, PrepareConn or BeforeAcquire, does not want the connection of Watch")
 	}
-	if err == nil {
-		err = checkEncoding(conn)
-	}
 	return err
 }
 
 // A watcher is a Watch that runs.
 type watcher struct {
-	conn    *pgx.Conn
+	store   *Store
+	conn    *pgx.Conn // its own, if it has one
 	feed    apitoken.Feed
-	place   string        // the schema where New has found the tables
-	listens bool          // it gets notifications
-	least   time.Duration // what patience waits, at least
+	listens bool // it gets notifications
 
 	server string // when it was started, and the database
 	table  string // identity of the table of the tokens
@@ -163,24 +162,33 @@ func (w *watcher) listen(ctx context.Context) error {
 	if err != nil || !direct {
 		return err
 	}
-	// Whoever drops tables, as a restore does, and then waits for what a poll holds, while that waits for him,
-	// would otherwise be the one who fails, after a second (deadlock_timeout).
-	if _, err := w.conn.Exec(ctx, `SET lock_timeout = 500`); err != nil {
+	if _, err := w.conn.Exec(ctx, `SET lock_timeout = 500`); err != nil { // see beginPoll
 		return err
 	}
 	_, err = w.conn.Exec(ctx, `LISTEN apitoken_changes`)
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
+	if sqlState(err) != "" {
 		return nil
 	}
 	w.listens = err == nil
 	return err
 }
 
+// beginPoll bounds how long a poll waits for a lock. Whoever drops tables, as a restore does, and then waits for what a poll
+// holds, while that waits for them, would otherwise be the one who fails, after a second (deadlock_timeout).
+const beginPoll = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 500`
+
+// with calls f with the connection of the watcher, or with one of the application in a transaction.
+func (w *watcher) with(ctx context.Context, f func(querier) error) error {
+	if w.conn != nil {
+		return f(pgxConn{w.conn})
+	}
+	return w.store.read(ctx, beginPoll, f)
+}
+
 // patience bounds how long an answer is waited for: not longer than it would be
 // of use. The network may have gone without a word.
 func (w *watcher) patience(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, max(4*w.feed.Interval(), w.least))
+	return context.WithTimeout(ctx, max(4*w.feed.Interval(), w.store.patience))
 }
 
 // A snapshot says which transactions could be seen at a moment: those before
@@ -222,10 +230,6 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 		next, running = "18446744073709551615", "{}" // of nothing
 	}
 	asked = time.Now()
-	rows, err := w.conn.Query(ctx, pollQuery, next, running)
-	if err != nil {
-		return asked, err
-	}
 	var (
 		now, server   string
 		place, table  string
@@ -237,15 +241,24 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 		everything    bool
 		answered      bool
 	)
-	_, err = pgx.ForEachRow(rows, []any{&now, &server, &place, &table, &firing, &aside, &trimmed, &changed, &id}, func() error {
-		answered = true
-		switch {
-		case changed && id == nil:
-			everything = true
-		case changed:
-			ids = append(ids, *id)
+	err = w.with(ctx, func(db querier) error {
+		rows, err := db.query(ctx, pollQuery, next, running)
+		if err != nil {
+			return err
 		}
-		return nil
+		defer rows.Close()
+		for ids, everything = nil, false; rows.Next(); answered = true {
+			if err := rows.Scan(&now, &server, &place, &table, &firing, &aside, &trimmed, &changed, &id); err != nil {
+				return err
+			}
+			switch {
+			case changed && id == nil:
+				everything = true
+			case changed:
+				ids = append(ids, *id)
+			}
+		}
+		return rows.Err()
 	})
 	switch {
 	case err != nil:
@@ -256,8 +269,8 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 		// A pooler has hidden it. Numbers of transactions may begin at an earlier
 		// one, after a failover.
 		return asked, errors.New("the server or the database is another one, or the server was started again")
-	case place != w.place:
-		return asked, fmt.Errorf("Watch finds the tables in the schema %q, and New has found them in %q: all connections of the pool must have one search_path", place, w.place)
+	case place != w.store.place:
+		return asked, fmt.Errorf("Watch finds the tables in the schema %q, and New has found them in %q: all connections of the pool must have one search_path", place, w.store.place)
 	case aside != "":
 		return asked, fmt.Errorf("not all changes of tokens are noticed: %s", aside)
 	}
@@ -346,8 +359,11 @@ func (w *watcher) trimTo(ctx context.Context, mark uint64) error {
 func (w *watcher) tidy(ctx context.Context, query string, args ...any) error {
 	ctx, cancel := w.patience(ctx)
 	defer cancel()
-	_, err := w.conn.Exec(ctx, query, args...)
-	if !w.conn.IsClosed() {
+	err := w.with(ctx, func(db querier) error {
+		_, err := db.exec(ctx, query, args...)
+		return err
+	})
+	if w.conn == nil || !w.conn.IsClosed() {
 		return nil
 	}
 	return err

@@ -29,6 +29,16 @@ func through(t testing.TB, databaseURL, addr string) string {
 // nodes opens handles of one database, through a network that fails, and at its
 // end by what may lie between.
 func nodes(t *testing.T, direct string, between func(t *testing.T, url string) string) storetest.Nodes {
+	return nodesBy(t, direct, between, func(t *testing.T, url string) apitoken.Store {
+		s, err := Open(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+func nodesBy(t *testing.T, direct string, between func(t *testing.T, url string) string, open func(t *testing.T, url string) apitoken.Store) storetest.Nodes {
 	mustOpen(t, direct).Close()
 	behind := direct
 	if between != nil {
@@ -49,13 +59,7 @@ func nodes(t *testing.T, direct string, between func(t *testing.T, url string) s
 	}
 	const edit = `UPDATE apitoken_tokens SET status = CASE status WHEN 'active' THEN 'inactive' ELSE 'active' END WHERE id = $1`
 	handle := func(url string) func(*testing.T) apitoken.Store {
-		return func(t *testing.T) apitoken.Store {
-			s, err := Open(t.Context(), url)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return s
-		}
+		return func(t *testing.T) apitoken.Store { return open(t, url) }
 	}
 	return storetest.Nodes{
 		Open: handle(through(t, behind, network.Addr())), Direct: handle(direct),
@@ -242,12 +246,14 @@ func TestATransactionPreparedElsewhereStopsNobody(t *testing.T) {
 // poller returns a watcher that has polled once.
 func poller(t *testing.T, s *Store) (*watcher, *feed) {
 	f := newFeed(time.Hour)
-	w := &watcher{feed: f, place: s.place}
-	var err error
-	if w.conn, err = s.connect(t.Context()); err != nil {
-		t.Fatal(err)
+	w := &watcher{store: s, feed: f}
+	if s.pool != nil {
+		var err error
+		if w.conn, err = s.connect(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { w.conn.Close(context.Background()) })
 	}
-	t.Cleanup(func() { w.conn.Close(context.Background()) })
 	if _, err := w.poll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
