@@ -79,6 +79,20 @@ func TestRoutesAreProtectedOrDeclaredOpen(t *testing.T) {
 		{"what is declared open is protected", func(r *apitoken.Routes, _ *http.ServeMux) {
 			r.Handle("GET /x", "See", apitoken.AnyToken(), answer(200))
 		}, nil, []string{"GET /x"}, []string{"GET /x is declared open, but needs a token"}},
+		{"another login refuses, or leads to itself", func(r *apitoken.Routes, _ *http.ServeMux) {
+			for path, status := range map[string]int{"/a": 401, "/b": 403, "/c": 302, "/d": 303} {
+				login := func(http.Handler) http.Handler { return answer(status) }
+				r.HandleOr(path, "See", apitoken.AnyToken(), login, answer(200))
+			}
+		}, nil, nil, nil},
+		{"another login lets everybody in", func(r *apitoken.Routes, _ *http.ServeMux) {
+			everybody := func(next http.Handler) http.Handler { return next }
+			r.HandleOr("/a", "See", apitoken.AnyToken(), everybody, answer(200))
+			r.HandleOr("/b", "See", apitoken.AnyToken(), everybody, answer(200))
+		}, nil, []string{"/b"}, []string{"/a is not protected, and is not declared open"}},
+		{"a route with another login is not there", func(r *apitoken.Routes, _ *http.ServeMux) {
+			r.HandleOr("/a", "See", apitoken.AnyToken(), func(http.Handler) http.Handler { return answer(404) }, answer(200))
+		}, nil, nil, []string{"/a was not found to be protected"}},
 		{"nothing", func(*apitoken.Routes, *http.ServeMux) {}, nil, nil, []string{"there are no routes"}},
 
 		{"a walk, and one is open", func(_ *apitoken.Routes, m *http.ServeMux) {

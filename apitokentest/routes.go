@@ -23,11 +23,12 @@ import (
 //
 // Those in open are written as method, space and pattern, or as the pattern alone
 // if the route has no method. A declaration that no route is meant by, and one
-// of a route whose Match is not "open", fail as well.
+// of a route whose Match is not "open" and that has no OtherLogin, fail as well.
 //
 // A route is protected if the handler answers a request for it, that has no
-// token, with 401 and a challenge; one with another login, if the answer is 401, 403 or a
-// redirect to it (302, 303). Where another login lets everybody in, declare the route open. So this calls the handlers of routes that are
+// token, with 401 and a challenge. One with OtherLogin is, if the answer is 401,
+// 403, or a redirect to the login (302, 303); it may be declared open, for a login
+// that lets everybody in. So this calls the handlers of routes that are
 // found to be open, and what they do, they do. The path is made of the pattern,
 // with 1 in the place of every variable; give a path instead of a pattern where
 // that does not do.

@@ -3,6 +3,7 @@ package apitokenfiber_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -67,7 +68,11 @@ func exchange(t *testing.T, addr, request string) (*http.Response, string) {
 // Requests that fasthttp reads otherwise than net/http does must not be judged
 // otherwise: where net/http's server refuses, this refuses.
 func TestWhatNetHTTPRefusesIsRefusedHere(t *testing.T) {
-	auth := apitokentest.New(t, &catalog)
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(), Accept: []apitoken.Source{
+		apitoken.Scheme("apiToken"), apitoken.Bearer(), apitoken.BasicPassword(), apitoken.HeaderField("X-API-Key"), apitoken.QueryParameter("apiToken"),
+	}})
+	require.NoError(t, err)
+	defer auth.Close()
 	mux := http.NewServeMux()
 	mux.Handle("GET /devices/{id}", auth.Require(readDevices)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tok, _ := apitoken.FromContext(r.Context())
@@ -114,7 +119,31 @@ func TestWhatNetHTTPRefusesIsRefusedHere(t *testing.T) {
 		{"an absolute target", "http://localhost/devices/1?apiToken=" + S, ""},
 		{"a target that does not parse", "/devices/1%zz?apiToken=" + S, ""},
 		{"a form", "/devices/1", "Content-Type: application/x-www-form-urlencoded\r\n"},
-		{"a cookie", "/devices/1", "Cookie: apiToken=" + S + "\r\n"},
+		{"a cookie", "/devices/1", "Cookie: apiToken=" + S + "; X-API-Key=" + S + "\r\n"},
+
+		{"Bearer", "/devices/1", "Authorization: Bearer " + S + "\r\n"},
+		{"Bearer and a tab", "/devices/1", "Authorization: Bearer\t" + S + "\r\n"},
+		{"a folded Bearer", "/devices/1", "Authorization: Bearer\r\n\t" + S + "\r\n"},
+		{"a JWT", "/devices/1", "Authorization: Bearer a.b.c\r\n"},
+		{"a password", "/devices/1", "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("git:"+S)) + "\r\n"},
+		{"a user name", "/devices/1", "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(S+":")) + "\r\n"},
+		{"a field", "/devices/1", "X-API-Key: " + S + "\r\n"},
+		{"a field, weak", "/devices/1", "X-API-Key: " + weak + "\r\n"},
+		{"a field in lower case", "/devices/1", "x-api-key: " + S + "\r\n"},
+		{"a field in two cases", "/devices/1", "x-api-key: " + S + "\r\nX-API-KEY: " + S + "\r\n"},
+		{"a field, empty", "/devices/1", "X-API-Key:\r\n"},
+		{"a field, empty and then not", "/devices/1", "X-API-Key:\r\nX-API-Key: " + S + "\r\n"},
+		{"a field with tabs around it", "/devices/1", "X-API-Key:\t" + S + "\t\r\n"},
+		{"a field, folded", "/devices/1", "X-API-Key:\r\n " + S + "\r\n"},
+		{"a field, folded within", "/devices/1", "X-API-Key: " + S[:20] + "\r\n " + S[20:] + "\r\n"},
+		{"a field with a space before the colon", "/devices/1", "X-API-Key : " + S + "\r\n"},
+		{"a field with an underscore", "/devices/1", "X_API_Key: " + S + "\r\n"},
+		{"a field with a comma list", "/devices/1", "X-API-Key: " + S + "," + S + "\r\n"},
+		{"a field and a JWT", "/devices/1", "X-API-Key: " + S + "\r\nAuthorization: Bearer a.b.c\r\n"},
+		{"a field and Bearer", "/devices/1", "X-API-Key: " + S + "\r\nAuthorization: Bearer " + S + "\r\n"},
+		{"a field and the parameter", "/devices/1?apiToken=" + S, "X-API-Key: " + S + "\r\n"},
+		{"a JWT and the parameter", "/devices/1?apiToken=" + S, "Authorization: Bearer a.b.c\r\n"},
+		{"a field and a broken query", "/devices/1?x=%", "X-API-Key: " + S + "\r\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			request := "GET " + tt.target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + tt.fields + "\r\n"
