@@ -1,9 +1,7 @@
 package apitoken
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"net/netip"
 	"time"
 
@@ -83,23 +81,10 @@ func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (stopped []*Token
 		return reason != "" && reason != ErrNotYetValid
 	}
 	q := Query{Environment: m.actor.Environment, Order: ByCreated, Limit: maxLimit}
-	for {
-		rows, page, err := m.page(ctx, q)
-		if err != nil {
-			return nil, err
+	err = m.every(ctx, q, func(r *row) {
+		if r.wrong == nil && stops(p, r) && !stops(m.a.decider.policy, r) {
+			stopped = append(stopped, m.info(r))
 		}
-		for _, r := range rows {
-			if r.wrong == nil && stops(p, r) && !stops(m.a.decider.policy, r) {
-				stopped = append(stopped, m.info(r))
-			}
-		}
-		next := page.Next
-		if next == nil {
-			return stopped, nil
-		}
-		if q.After != nil && cmp.Or(next.Time.Compare(q.After.Time), cmp.Compare(next.ID, q.After.ID)) <= 0 {
-			return nil, unavailable(errors.New("apitoken: the store lists in circles"))
-		}
-		q.After = next
-	}
+	})
+	return stopped, err
 }

@@ -101,6 +101,26 @@ func (m *Manager) page(ctx context.Context, q Query) ([]*row, Page, error) {
 	return rows, page, nil
 }
 
+// every calls f for each record of a list in the order of creation.
+func (m *Manager) every(ctx context.Context, q Query, f func(*row)) error {
+	for {
+		rows, page, err := m.page(ctx, q)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			f(r)
+		}
+		if page.Next == nil {
+			return nil
+		}
+		if q.After != nil && cmp.Or(page.Next.Time.Compare(q.After.Time), cmp.Compare(page.Next.ID, q.After.ID)) <= 0 {
+			return unavailable(errors.New("apitoken: the store lists in circles"))
+		}
+		q.After = page.Next
+	}
+}
+
 // searchText returns what to look for if somebody typed or pasted text: a token, or
 // the beginning of one as it is shown, stands for its ID.
 func (m *Manager) searchText(ctx context.Context, text string) string {

@@ -2,7 +2,6 @@ package apitoken
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -263,19 +262,13 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 func (m *Manager) purge(ctx context.Context, owner string) (purged int, err error) {
 	var gone []*row
 	q := Query{Environment: m.actor.Environment, Owner: owner, Status: StatusDeleted, At: m.a.clock.now(), Order: ByCreated, Limit: maxLimit}
-	for {
-		rows, page, err := m.page(ctx, q)
-		if err != nil {
-			return 0, err
+	err = m.every(ctx, q, func(r *row) {
+		if r.wrong == nil {
+			gone = append(gone, r)
 		}
-		gone = append(gone, slices.DeleteFunc(rows, func(r *row) bool { return r.wrong != nil })...)
-		if page.Next == nil {
-			break
-		}
-		if q.After != nil && cmp.Or(page.Next.Time.Compare(q.After.Time), cmp.Compare(page.Next.ID, q.After.ID)) <= 0 {
-			return 0, unavailable(errors.New("apitoken: the store lists in circles"))
-		}
-		q.After = page.Next
+	})
+	if err != nil {
+		return 0, err
 	}
 	slices.SortFunc(gone, func(a, b *row) int { return b.rec.DeletedAt.Compare(a.rec.DeletedAt) }) // the newest first
 	last := q.At.Add(-m.a.config.KeepDeleted)

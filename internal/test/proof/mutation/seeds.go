@@ -267,7 +267,7 @@ var seeds = []seed{
 	{"an administrator cannot delete what another deactivated", "Manager.mayDelete", without(operand("owns"))},
 	{"what may be the text of a token is told to the observer", "Manager.event", never(when("ValidID"))},
 	{"a secret that was ended lives on where a clock is behind", "Manager.Rotate", drop(stmt("ended"))},
-	{"a store that lists in circles is followed", "Manager.PreviewPolicy", become(ret("unavailable"), "return stopped, nil")},
+	{"a store that lists in circles is followed", "Manager.every", become(ret("unavailable"), "return nil")},
 	{"a store that scans in circles is followed", "rekeyer.run", never(when("rec.ID"))},
 	{"a failed change is told as made", "Manager.observe", drop(stmt("ev.After"))},
 	{"what another node has changed already is not forgotten", "Manager.make", never(nth(1, when("c.before", "c.fields")))},
