@@ -26,9 +26,9 @@ func TestEveryWayToAPageIsRight(t *testing.T) {
 		name string
 		sqlkit.Bounds
 	}{
-		{"one window", sqlkit.Bounds{Short: 10_000}},
-		{"many windows", sqlkit.Bounds{Short: 1, Long: 20, Time: time.Hour}},
-		{"partial pages", sqlkit.Bounds{Short: 20}},
+		{"one window", sqlkit.Bounds{Window: 10_000}},
+		{"many windows", sqlkit.Bounds{Window: 1, Time: time.Hour}},
+		{"partial pages", sqlkit.Bounds{Window: 20}},
 	} {
 		bounds = c.Bounds
 		bounds.Rows = 10_000
@@ -105,7 +105,7 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.Rows.Text, p)
 						}
 					}
-					walks = append(walks, l.walked(bounds.Short))
+					walks = append(walks, l.walked(bounds.Window))
 					searches = append(searches, l.Sorted(), l.Matching(bounds.Rows))
 					if order == apitoken.ByName && q.Text != "" {
 						last := &apitoken.Position{ID: "y"}
