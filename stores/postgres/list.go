@@ -17,10 +17,10 @@ import (
 // beginList begins a transaction with one snapshot, so that page and count are of
 // the same moment. The plans are of what the indexes are for: to begin at the right
 // place and to stop early, which the planner does not prefer if it thinks that
-// much will be found.
+// much will be found. A list takes no more than one process.
 const beginList = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 	SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
-	SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off`
+	SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0`
 
 // List implements [apitoken.Store].
 func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page, err error) {

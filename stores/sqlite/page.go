@@ -17,7 +17,6 @@ import (
 // time, until the page is full or bounds.Time is over. For a text alone, in the order of names,
 // a walk would be long, as names are ordered by their first word: apitoken_beginnings has those that
 // may match, in that order.
-//
 var bounds = sqlkit.Bounds{Few: 2000, Rows: 3000, Window: 250, Time: 50 * time.Millisecond}
 
 // Step implements [sqlkit.Ways].
