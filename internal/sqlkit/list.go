@@ -123,10 +123,10 @@ func Beginning(text string) string {
 
 // Bounds are how much work a list may be. None of them changes what is listed in the end.
 type Bounds struct {
-	Few         int           // so many tokens are looked at one by one, whatever is asked of them
-	Rows        int           // of a filter; so many are looked at to count
-	Short, Long int           // tokens of the first and of each further window
-	Time        time.Duration // no further window begins after it
+	Few    int           // so many tokens are looked at one by one, whatever is asked of them
+	Rows   int           // of a filter; so many are looked at to count; more than Few and 1,250
+	Window int           // tokens of the first window
+	Time   time.Duration // no further window begins after it
 }
 
 // A List answers one query.
@@ -185,7 +185,7 @@ func (l *List) Page(w Ways) (page apitoken.Page, err error) {
 		n, exact = len(recs), true
 	case len(l.Filters) == 1 && !l.Filters[0].Repeats && exact: // n is it
 	default:
-		if n, exact, err = l.count(w); err != nil {
+		if n, exact, err = l.count(w, begun); err != nil {
 			return page, err
 		}
 	}
@@ -194,8 +194,10 @@ func (l *List) Page(w Ways) (page apitoken.Page, err error) {
 }
 
 // walk looks at windows until the page is full, the list at its end, or the time over. Then stopped is where.
+// Windows grow as long as they take little time: what a token takes depends on the filters and the machine.
 func (l *List) walk(w Ways, begun time.Time) (recs []apitoken.Record, stopped *apitoken.Position, err error) {
-	for n := l.Short; ; n = l.Long {
+	for n := l.Window; ; {
+		start := time.Now()
 		found, last, err := w.Step(n)
 		recs = append(recs, found...)
 		if err != nil || last == nil || len(recs) > l.Query.Limit {
@@ -205,6 +207,9 @@ func (l *List) walk(w Ways, begun time.Time) (recs []apitoken.Record, stopped *a
 			return recs, last, nil
 		}
 		l.Query.After = last
+		if time.Since(start) < l.Time/8 {
+			n *= 4
+		}
 	}
 }
 
@@ -237,7 +242,7 @@ func (l *List) rarest() (least int, exact bool, err error) {
 }
 
 // count returns how many tokens match, or more than MaxCount. If not exact, there may be more.
-func (l *List) count(w Ways) (n int, exact bool, err error) {
+func (l *List) count(w Ways, begun time.Time) (n int, exact bool, err error) {
 	most := l.Limit(MaxCount + 1)
 	if len(l.Filters) == 0 {
 		n, _, err = l.Numbers(Cat(Lit(`SELECT count(*), 0 FROM (SELECT 1 FROM `), w.Environment(), most, Lit(`) d`)))
@@ -248,7 +253,7 @@ func (l *List) count(w Ways) (n int, exact bool, err error) {
 		seen, n, err = l.Numbers(Cat(
 			Lit(`SELECT (SELECT count(*) FROM (SELECT 1 FROM `), l.Filters[0].Rows, l.Limit(rows),
 			Lit(`) d), (SELECT count(*) FROM (`), w.Matching(rows), most, Lit(`) d)`)))
-		if exact = seen < rows || n > MaxCount; err != nil || exact || rows == l.Rows {
+		if exact = seen < rows || n > MaxCount; err != nil || exact || rows == l.Rows || time.Since(begun) >= l.Time {
 			return n, exact, err
 		}
 	}

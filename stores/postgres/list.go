@@ -15,10 +15,10 @@ import (
 // beginList begins a transaction with one snapshot, so that page and count are of
 // the same moment. The plans are of what the indexes are for: to begin at the right
 // place and to stop early, which the planner does not prefer if it thinks that
-// much will be found.
+// much will be found. A list takes no more than one process.
 const beginList = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 	SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
-	SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off`
+	SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0`
 
 // List implements [apitoken.Store].
 func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page, err error) {
@@ -68,7 +68,7 @@ func newLister(s *Store, ctx context.Context, tx querier, q apitoken.Query) *lis
 // time, until the page is full or bounds.Time is over. For a text alone, in the order of names,
 // a walk would be long, as names are ordered by their first word: apitoken_index has
 // those that may match, by their beginnings, in that order.
-var bounds = sqlkit.Bounds{Few: 1000, Rows: 5000, Short: 500, Long: 5000, Time: 50 * time.Millisecond}
+var bounds = sqlkit.Bounds{Few: 1000, Rows: 2000, Window: 500, Time: 50 * time.Millisecond}
 
 // Step implements [sqlkit.Ways].
 func (l *lister) Step(n int) (found []apitoken.Record, last *apitoken.Position, err error) {

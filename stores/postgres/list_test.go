@@ -28,9 +28,9 @@ func TestEveryWayToAPageIsRight(t *testing.T) {
 		name string
 		sqlkit.Bounds
 	}{
-		{"one window", sqlkit.Bounds{Short: 10_000}},
-		{"many windows", sqlkit.Bounds{Short: 1, Long: 20, Time: time.Hour}},
-		{"partial pages", sqlkit.Bounds{Short: 20}},
+		{"one window", sqlkit.Bounds{Window: 10_000}},
+		{"many windows", sqlkit.Bounds{Window: 1, Time: time.Hour}},
+		{"partial pages", sqlkit.Bounds{Window: 20}},
 	} {
 		bounds = c.Bounds
 		bounds.Rows = 10_000
@@ -122,12 +122,12 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 						}
 					}
 					if order == apitoken.ByExpires && q.Status != "" {
-						plan(l.walked(bounds.Short)) // of a part, which may be so small that any way is right
+						plan(l.walked(bounds.Window)) // of a part, which may be so small that any way is right
 					} else {
-						inOrder(l.walked(bounds.Short), order, after != nil)
+						inOrder(l.walked(bounds.Window), order, after != nil)
 					}
 					if q.Text != "" && len(l.Filters) == 1 {
-						if p := plan(l.begun(bounds.Short)); !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") || after != nil && !strings.Contains(p, "(ROW(entry, id)") {
+						if p := plan(l.begun(bounds.Window)); !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") || after != nil && !strings.Contains(p, "(ROW(entry, id)") {
 							t.Fatalf("those with a beginning are sorted, or not begun at the position:\n%s", p)
 						}
 					}

@@ -26,9 +26,9 @@ func TestEveryWayToAPageIsRight(t *testing.T) {
 		name string
 		sqlkit.Bounds
 	}{
-		{"one window", sqlkit.Bounds{Short: 10_000}},
-		{"many windows", sqlkit.Bounds{Short: 1, Long: 20, Time: time.Hour}},
-		{"partial pages", sqlkit.Bounds{Short: 20}},
+		{"one window", sqlkit.Bounds{Window: 10_000}},
+		{"many windows", sqlkit.Bounds{Window: 1, Time: time.Hour}},
+		{"partial pages", sqlkit.Bounds{Window: 20}},
 	} {
 		bounds = c.Bounds
 		bounds.Rows = 10_000
@@ -105,7 +105,7 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.Rows.Text, p)
 						}
 					}
-					walks = append(walks, l.walked(bounds.Short))
+					walks = append(walks, l.walked(bounds.Window))
 					searches = append(searches, l.Sorted(), l.Matching(bounds.Rows))
 					if order == apitoken.ByName && q.Text != "" {
 						last := &apitoken.Position{ID: "y"}
@@ -166,5 +166,49 @@ func TestASearchGoesOnBelowANameThatOnlyHasTheTextInIt(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestAListOfWhatFewTokensHaveIsPartialAndGoesOn(t *testing.T) {
+	defer func(b sqlkit.Bounds) { bounds = b }(bounds)
+	bounds = sqlkit.Bounds{Few: 1, Rows: 10, Window: 20}
+	s := mustOpen(t, newPath(t))
+	var want []string
+	for i := range 100 {
+		rec := record(fmt.Sprintf("Partial%010d", i))
+		rec.Name, rec.Permissions = fmt.Sprintf("token %03d", i), []string{"all"}
+		if i >= 50 {
+			rec.Permissions = []string{"all", "late"}
+			rec.Status = []apitoken.Status{apitoken.StatusActive, apitoken.StatusInactive}[i%2]
+			if i%2 == 1 {
+				want = append(want, rec.ID)
+			}
+		}
+		mustCreate(t, s, rec)
+	}
+	q := apitoken.Query{
+		Environment: record("").Environment, Permission: "late", Status: apitoken.StatusInactive, At: time.Now(),
+		Order: apitoken.ByName, Limit: 50,
+	}
+	var got []string
+	var pages []int
+	for {
+		page, err := s.List(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.Partial != (page.Next != nil) || !page.More || page.Count > len(want) {
+			t.Fatalf("a page of %d: partial %v, next %v, count %d, more %v", len(page.Records), page.Partial, page.Next, page.Count, page.More)
+		}
+		for _, rec := range page.Records {
+			got = append(got, rec.ID)
+		}
+		pages = append(pages, len(page.Records))
+		if q.After = page.Next; q.After == nil {
+			break
+		}
+	}
+	if !slices.Equal(got, want) || !slices.Equal(pages, []int{0, 0, 5, 10, 10, 0}) {
+		t.Errorf("%q on pages of %d", got, pages)
 	}
 }

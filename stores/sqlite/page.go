@@ -17,10 +17,7 @@ import (
 // time, until the page is full or bounds.Time is over. For a text alone, in the order of names,
 // a walk would be long, as names are ordered by their first word: apitoken_beginnings has those that
 // may match, in that order.
-//
-// A window is of so many tokens that it takes some milliseconds, 20 with the slowest filters. Measured with a million
-// tokens: see docs/benchmarks.md.
-var bounds = sqlkit.Bounds{Few: 2000, Rows: 5000, Short: 250, Long: 5000, Time: 50 * time.Millisecond}
+var bounds = sqlkit.Bounds{Few: 2000, Rows: 3000, Window: 250, Time: 50 * time.Millisecond}
 
 // Step implements [sqlkit.Ways].
 func (l *lister) Step(n int) (found []apitoken.Record, last *apitoken.Position, err error) {
