@@ -41,8 +41,13 @@ type ListParams struct {
 type TokenPage struct {
 	Tokens []*TokenInfo
 	Next   string // the Cursor of the next page, "" at the end
-	Count  int    // how many there are in all, up to 1,000
-	More   bool   // there are more than Count
+
+	// Partial says that the store stopped early, as it had looked at many tokens of which few belong to
+	// the list. The page is short, or empty, and the list goes on at Next.
+	Partial bool
+
+	Count int  // how many there are in all, up to 1,000
+	More  bool // there are, or may be, more than Count
 }
 
 // Limits of a page.
@@ -66,7 +71,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &TokenPage{Count: page.Count, More: page.More}
+	out := &TokenPage{Partial: page.Partial, Count: page.Count, More: page.More}
 	for _, e := range rows {
 		out.Tokens = append(out.Tokens, m.info(e))
 	}

@@ -193,8 +193,13 @@ type Page struct {
 	Records []Record
 	Next    *Position // nil at the end; a page may be short and still have one
 
+	// Partial says that the page is short as the store stopped early, at Next: it had looked at many
+	// records of which few match. A store that has an index for every list never does.
+	Partial bool
+
 	// Count is how many records match q in all (After and Limit aside), up to
-	// 1,000; More says that there are more.
+	// 1,000; More says that there are, or may be, more. A store may count fewer and
+	// say More where it would have to look at more than 1,250 records.
 	Count int
 	More  bool
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage"
 )
 
 func TestAPageLeadsToTheNextAndNowhereElse(t *testing.T) {
@@ -78,4 +79,27 @@ func TestCountsStopAtAThousand(t *testing.T) {
 	a := w.do("GET", "tokens?limit=1", "", apiAs("ada"))
 	assert.Equal(t, 1000, apiInt(a.at("count")))
 	assert.Equal(t, true, a.at("count_more"))
+}
+
+func TestAPartialPageSaysSo(t *testing.T) {
+	w := newAPIWorld(t, func(c *apitoken.Config, _ *manage.Config) { c.Store = hastyStore{c.Store} })
+	for range 3 {
+		w.generate("ada")
+	}
+	a := w.do("GET", "tokens?limit=1", "", apiAs("ada"))
+	assert.Equal(t, false, a.at("partial"))
+	path := "tokens?limit=3&q=ada"
+	for page := range 3 {
+		a := w.do("GET", path, "", apiAs("ada"))
+		require.Equal(t, http.StatusOK, a.status, a.body)
+		assert.Equal(t, page < 2, a.at("partial"))
+		assert.Equal(t, true, a.at("count_more"))
+		if page < 2 {
+			assert.Empty(t, a.at("tokens"))
+			path = "tokens?limit=3&q=ada&cursor=" + url.QueryEscape(a.text("next"))
+		} else {
+			assert.Len(t, a.at("tokens"), 1)
+			assert.Nil(t, a.at("next"))
+		}
+	}
 }

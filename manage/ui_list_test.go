@@ -1,6 +1,7 @@
 package manage_test
 
 import (
+	"context"
 	"fmt"
 	"html"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage"
+	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
 func TestUIASearchForAWholeTokenLeavesNoSecretInTheAddress(t *testing.T) {
@@ -102,4 +104,45 @@ func TestUIADeletedTokenCanBeLookedAtAndNothingElse(t *testing.T) {
 	for _, form := range []string{"rotate", "activate", "deactivate", "delete"} {
 		s.do("ada", "tokens/"+info.ID+"/"+form, nil).says(404)
 	}
+}
+
+// A hastyStore stops after each token that it looks at in a list with a text, and finds none but those named "Laptop".
+type hastyStore struct{ apitoken.Store }
+
+func (s hastyStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
+	if q.Text == "" {
+		return s.Store.List(ctx, q)
+	}
+	q.Limit = 1
+	page, err := s.Store.List(ctx, q)
+	if page.Count, page.More = 0, true; page.Next != nil {
+		page.Partial = true
+		if page.Records[0].Name != "Laptop" {
+			page.Records = nil
+		}
+	}
+	page.Count = len(page.Records)
+	return page, err
+}
+
+func TestUIAPartialPageSaysSoAndGoesOn(t *testing.T) {
+	s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.Store = hastyStore{memory.New()} })
+	for _, name := range []string{"Lamp", "Laptop", "Lapwing"} {
+		s.generate("ada", name)
+	}
+	next := func(a *uiAnswer, label string) string {
+		m := regexp.MustCompile(`href="\./([^"]*)" rel="next">([^<]*)`).FindStringSubmatch(a.body)
+		require.NotNil(t, m, a.body)
+		assert.Equal(t, label, m[2])
+		return html.UnescapeString(m[1])
+	}
+	a := s.do("ada", "?q=la&sort=name", nil)
+	a.says(200, "No API token found yet", "Not all API tokens have been looked at yet", "Clear filters")
+	assert.NotContains(t, a.body, "No API token matches")
+	a = s.do("ada", next(a, "Continue"), nil)
+	a.says(200, "Showing 1 of 1+", "Laptop", "Not all API tokens have been looked at yet")
+	a = s.do("ada", next(a, "Continue"), nil)
+	a.says(200, "Showing 1 of 2+", "(2 to 2)", "Lapwing")
+	assert.NotContains(t, a.body, "looked at yet")
+	assert.NotContains(t, a.body, `rel="next"`)
 }

@@ -379,7 +379,7 @@ and the first page there; and generating a token by a Manager. Rows are inserted
 - late: those with a permission that only the last eleventh in the order has
 - nothing: two filters that half and one in 20 of the tokens pass, but none both
 
-late and nothing are what the stores are bad at: they go through tokens in proportion to all that there are.
+late and nothing are what the stores have no index for: they look at tokens in order until some 50 ms are over, and return a partial page.
 `, n)
 	var rows [][]string
 	for _, name := range r.names() {

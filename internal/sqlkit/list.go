@@ -37,15 +37,25 @@ type Dialect struct {
 	Arg      func(value any) Clause              // the place of an argument: a text, or a time
 	Key      func(apitoken.Order, time.Time) any // a time as the argument for a column of Orders
 	Limit    func(n int) Clause
+	Token    string // the column that the rows of all tables have of a token
 	Greatest string // the function
 	Begun    string // the condition that not_before of the row $ is NULL or not after ?
 }
 
 // A Filter is one restriction of a query.
 type Filter struct {
-	Rows    Clause // what follows FROM where the rows d are of tokens that it lets through, by an index
+	Rows    Clause // what follows FROM for rows d that stand together in an index: all tokens that it lets through have one
+	Fits    Clause // which of these rows it lets through; empty for all
 	Repeats bool   // Rows may have a token more than once
 	Test    Clause // whether it lets t through; $ is the token, of which the row may not be at hand
+}
+
+// From selects what the filter lets through among the first so many of its rows.
+func (d *Dialect) From(f Filter, rows int) Clause {
+	if f.Fits.Text == "" {
+		return Cat(Lit(`SELECT d.`+d.Token+` FROM `), f.Rows, d.Limit(rows))
+	}
+	return Cat(Lit(`SELECT d.`+d.Token+` FROM (SELECT d.`+d.Token+`, (`), f.Fits, Lit(`) AS fits FROM `), f.Rows, d.Limit(rows), Lit(`) d WHERE d.fits`))
 }
 
 // Tests returns the conditions of filters on the row t, of which token is the key.
@@ -111,87 +121,161 @@ func Beginning(text string) string {
 	return ""
 }
 
+// Bounds are how much work a list may be. None of them changes what is listed in the end.
+type Bounds struct {
+	Few         int           // so many tokens are looked at one by one, whatever is asked of them
+	Rows        int           // of a filter; so many are looked at to count
+	Short, Long int           // tokens of the first and of each further window
+	Time        time.Duration // no further window begins after it
+}
+
 // A List answers one query.
 type List struct {
 	*Dialect
+	*Bounds
 	Query   apitoken.Query
 	Filters []Filter
-	Few     int                       // so many tokens are looked at one by one, whatever is asked of them
-	Number  func(Clause) (int, error) // what a query says that finds one number
+	Records func(Clause) ([]apitoken.Record, error)
+	Numbers func(Clause) (a, b int, err error) // what a query says that finds two numbers
+}
+
+// Ways are how a store finds what List asks it for. A clause of a page selects what a page has, and one record more.
+type Ways interface {
+	Sliced() Clause           // the page where there are no filters
+	Sorted() Clause           // the page where the first filter lets through few
+	Matching(rows int) Clause // each token that matches once, of so many rows of the first filter
+	Environment() Clause      // what follows FROM for one row of each token of the environment
+	// Step looks at the next n tokens. It returns those that match, or as many as a page has and one more, and
+	// the place of the last that it looked at, if others follow.
+	Step(n int) (found []apitoken.Record, last *apitoken.Position, err error)
 }
 
 // Column returns the column that the list is ordered by.
 func (l *List) Column() string { return l.Orders[l.Query.Order] }
 
-// Page returns the page. count counts how many tokens match, or more than MaxCount. The
-// others return the records of the page, and one more: search for a text alone in the order of
-// names, which n tokens match, and find for all else, where the first filter lets through n.
-func (l *List) Page(count func() (int, error), search, find func(n int) ([]apitoken.Record, error)) (page apitoken.Page, err error) {
-	var n int
+// Page returns the page.
+func (l *List) Page(w Ways) (page apitoken.Page, err error) {
+	begun, first := time.Now(), l.Query.After == nil
+	n, exact, err := l.rarest()
+	if err != nil {
+		return page, err
+	}
 	var recs []apitoken.Record
-	searched := l.Query.Order == apitoken.ByName && len(l.Filters) == 1 && Beginning(l.Query.Text) != ""
-	if searched {
-		if n, err = count(); err != nil {
-			return page, err
-		}
-		recs, err = search(n)
-	} else {
-		if n, err = l.Rarest(max(l.Few, MaxCount)); err != nil {
-			return page, err
-		}
-		recs, err = find(n)
+	switch {
+	case len(l.Filters) == 0:
+		recs, err = l.Records(w.Sliced())
+	case exact && n <= l.Few:
+		recs, err = l.Records(w.Sorted())
+	default:
+		recs, page.Next, err = l.walk(w, begun)
 	}
 	if err != nil {
 		return page, err
 	}
-	if page.Records = recs; len(recs) > l.Query.Limit {
-		page.Records = recs[:l.Query.Limit]
+	if len(recs) > l.Query.Limit {
+		recs = recs[:l.Query.Limit]
 		next := recs[l.Query.Limit-1].Position(l.Query.Order)
 		page.Next = &next
 	}
+	page.Records = recs
 	switch {
-	case l.Query.After == nil && page.Next == nil: // that is all
-		n = len(recs)
-	case searched || len(l.Filters) == 1 && !l.Filters[0].Repeats: // n is it
+	case page.Next != nil && len(recs) < l.Query.Limit:
+		page.Partial, n, exact = true, len(recs), false
+	case first && page.Next == nil: // that is all
+		n, exact = len(recs), true
+	case len(l.Filters) == 1 && !l.Filters[0].Repeats && exact: // n is it
 	default:
-		if n, err = count(); err != nil {
+		if n, exact, err = l.count(w); err != nil {
 			return page, err
 		}
 	}
-	page.Count, page.More = min(n, MaxCount), n > MaxCount
+	page.Count, page.More = min(n, MaxCount), n > MaxCount || !exact
 	return page, nil
 }
 
-// Rarest puts the filter first that lets through least, and returns how many
-// tokens these are, or more than enough.
-func (l *List) Rarest(enough int) (least int, err error) {
+// walk looks at windows until the page is full, the list at its end, or the time over. Then stopped is where.
+func (l *List) walk(w Ways, begun time.Time) (recs []apitoken.Record, stopped *apitoken.Position, err error) {
+	for n := l.Short; ; n = l.Long {
+		found, last, err := w.Step(n)
+		recs = append(recs, found...)
+		if err != nil || last == nil || len(recs) > l.Query.Limit {
+			return recs, nil, err
+		}
+		if time.Since(begun) >= l.Time {
+			return recs, last, nil
+		}
+		l.Query.After = last
+	}
+}
+
+// rarest puts the filter first that lets through least, and returns how many tokens
+// these are, or more than Few and MaxCount. If not exact, it may be fewer, or many more.
+func (l *List) rarest() (least int, exact bool, err error) {
+	enough := max(l.Few, MaxCount) + 1
 	for i, f := range l.Filters {
-		n, err := l.Number(Cat(Lit(`SELECT count(*) FROM (SELECT 1 FROM `), f.Rows, l.Limit(enough+1), Lit(`) d`)))
+		rows, fits := enough, Lit(`TRUE`)
+		if f.Fits.Text != "" {
+			rows, fits = l.Rows, f.Fits
+		}
+		seen, n, err := l.Numbers(Cat(Lit(`SELECT count(*), count(*) FILTER (WHERE d.fits) FROM (SELECT (`), fits, Lit(`) AS fits FROM `), f.Rows, l.Limit(rows), Lit(`) d`)))
 		if err != nil {
-			return 0, err
+			return 0, false, err
+		}
+		all := seen < rows || n >= enough
+		if !all || n > enough {
+			n = enough
 		}
 		if i == 0 || n < least {
-			least = n
+			least, exact = n, all
 			l.Filters[0], l.Filters[i] = l.Filters[i], l.Filters[0]
 		}
 		if n < l.Few/10 {
 			break
 		}
 	}
-	return least, nil
+	return least, exact, nil
 }
 
-// After restricts a row to what follows the position.
+// count returns how many tokens match, or more than MaxCount. If not exact, there may be more.
+func (l *List) count(w Ways) (n int, exact bool, err error) {
+	most := l.Limit(MaxCount + 1)
+	if len(l.Filters) == 0 {
+		n, _, err = l.Numbers(Cat(Lit(`SELECT count(*), 0 FROM (SELECT 1 FROM `), w.Environment(), most, Lit(`) d`)))
+		return n, true, err
+	}
+	for rows := min(MaxCount*5/4, l.Rows); ; rows = l.Rows {
+		var seen int
+		seen, n, err = l.Numbers(Cat(
+			Lit(`SELECT (SELECT count(*) FROM (SELECT 1 FROM `), l.Filters[0].Rows, l.Limit(rows),
+			Lit(`) d), (SELECT count(*) FROM (`), w.Matching(rows), most, Lit(`) d)`)))
+		if exact = seen < rows || n > MaxCount; err != nil || exact || rows == l.Rows {
+			return n, exact, err
+		}
+	}
+}
+
+// After restricts a row to what follows the position of the query.
 func (l *List) After(row string) Clause {
-	after := l.Query.After
-	if after == nil {
+	if l.Query.After == nil {
 		return Clause{}
 	}
-	var key any = after.Name
-	if l.Query.Order != apitoken.ByName {
-		key = l.Key(l.Query.Order, after.Time)
+	return l.compared(row, l.Follows(), l.Query.After)
+}
+
+// To restricts a row to what does not follow a place.
+func (l *List) To(row string, place *apitoken.Position) Clause {
+	if l.Query.Descending {
+		return l.compared(row, ">=", place)
 	}
-	return Cat(Lit(` AND (`+row+`.`+l.Column()+`, `+row+`.id) `+l.Follows()+` (`), l.Arg(key), Lit(`, `), l.Arg(after.ID), Lit(`)`))
+	return l.compared(row, "<=", place)
+}
+
+func (l *List) compared(row, operator string, place *apitoken.Position) Clause {
+	var key any = place.Name
+	if l.Query.Order != apitoken.ByName {
+		key = l.Key(l.Query.Order, place.Time)
+	}
+	return Cat(Lit(` AND (`+row+`.`+l.Column()+`, `+row+`.id) `+operator+` (`), l.Arg(key), Lit(`, `), l.Arg(place.ID), Lit(`)`))
 }
 
 // Follows is how what follows in the order compares.

@@ -38,6 +38,7 @@ var dialect = &sqlkit.Dialect{
 		return t
 	},
 	Limit:    func(n int) clause { return lit(fmt.Sprintf(` LIMIT %d`, n)) },
+	Token:    `id`,
 	Greatest: `greatest`,
 	Begun:    `($.not_before IS NULL OR $.not_before <= ?::timestamptz)`,
 }
@@ -82,10 +83,21 @@ func filters(q apitoken.Query) []sqlkit.Filter {
 		if idle(q) {
 			rows = withLastUse + ` d WHERE `
 		}
-		list = append(list, sqlkit.Filter{
-			Rows: cat(lit(rows+`d.environment = ?::text AND `, q.Environment), dialect.StatusIs("d", q)),
-			Test: dialect.StatusIs("t", q),
-		})
+		f := sqlkit.Filter{Fits: dialect.StatusIs("d", q), Test: dialect.StatusIs("t", q)}
+		f.Rows = lit(rows+`d.environment = ?::text AND d.status = 'active'`, q.Environment)
+		switch q.Status {
+		case apitoken.StatusInactive:
+			f.Rows, f.Fits = lit(rows+`d.environment = ?::text AND d.status = 'inactive'`, q.Environment), clause{}
+		case apitoken.StatusExpired:
+			if q.Policy == (apitoken.Policy{}) {
+				f.Rows, f.Fits = cat(f.Rows, lit(` AND d.expires_at <= ?::timestamptz`, q.At)), clause{}
+			}
+		case apitoken.StatusPending:
+			f.Rows = lit(rows+`d.environment = ?::text AND d.not_before > ?::timestamptz`, q.Environment, q.At)
+		case apitoken.StatusActive:
+			f.Rows = cat(f.Rows, lit(` AND d.expires_at > ?::timestamptz`, q.At))
+		}
+		list = append(list, f)
 	}
 	return list
 }

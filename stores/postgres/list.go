@@ -2,7 +2,11 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -11,10 +15,10 @@ import (
 // beginList begins a transaction with one snapshot, so that page and count are of
 // the same moment. The plans are of what the indexes are for: to begin at the right
 // place and to stop early, which the planner does not prefer if it thinks that
-// much will be found. The memory is for what is gathered of up to many tokens.
+// much will be found.
 const beginList = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 	SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
-	SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off; SET LOCAL work_mem = '64MB'`
+	SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL jit = off`
 
 // List implements [apitoken.Store].
 func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page, err error) {
@@ -33,7 +37,8 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (page apitoken.Page,
 		return page, wrap(ctx.Err())
 	}
 	err = s.read(ctx, beginList, func(tx querier) (err error) {
-		page, err = newLister(s, ctx, tx, sqlkit.ListedBy(q)).page()
+		l := newLister(s, ctx, tx, sqlkit.ListedBy(q))
+		page, err = l.Page(l)
 		return err
 	})
 	return page, wrap(err)
@@ -50,38 +55,8 @@ type lister struct {
 
 func newLister(s *Store, ctx context.Context, tx querier, q apitoken.Query) *lister {
 	l := &lister{store: s, ctx: ctx, tx: tx}
-	l.List = sqlkit.List{Dialect: dialect, Query: q, Filters: filters(q), Few: few, Number: l.number}
+	l.List = sqlkit.List{Dialect: dialect, Bounds: &bounds, Query: q, Filters: filters(q), Records: l.records, Numbers: l.numbers}
 	return l
-}
-
-func (l *lister) page() (apitoken.Page, error) { return l.Page(l.count, l.search, l.find) }
-
-func (l *lister) search(n int) ([]apitoken.Record, error) {
-	if n > min(few, sqlkit.MaxCount) {
-		return l.records(l.begun())
-	}
-	return l.records(l.sorted())
-}
-
-// count returns how many tokens match, or more than MaxCount.
-func (l *lister) count() (int, error) {
-	switch {
-	case len(l.Filters) == 0:
-		return l.Number(cat(lit(`SELECT count(*) FROM (SELECT FROM apitoken_tokens WHERE environment = ?::text`, l.Query.Environment),
-			l.Limit(sqlkit.MaxCount+1), lit(`) d`)))
-	case len(l.Filters) > 1:
-		return l.Number(cat(lit(`SELECT count(*) FROM (`), l.matching(`t.id`), l.Limit(sqlkit.MaxCount+1), lit(`) d`)))
-	}
-	// A token may be in many rows. How many have to be read for so many different
-	// tokens, nobody knows.
-	for rows := sqlkit.MaxCount * 5 / 4; ; rows *= 10 {
-		var read, different int
-		c := cat(lit(`SELECT count(*), count(DISTINCT id) FROM (SELECT d.id FROM `), l.Filters[0].Rows, l.Limit(rows), lit(`) d`))
-		err := queryRow(l.ctx, l.tx, numbered(c), c.Args...).Scan(&read, &different)
-		if err != nil || different > sqlkit.MaxCount || read < rows {
-			return different, err
-		}
-	}
 }
 
 // A page is found in one of several ways, by how much the filters let through,
@@ -89,43 +64,56 @@ func (l *lister) count() (int, error) {
 //
 // Without filters, an index has the tokens of an environment in the order asked
 // for, and the page is a slice of it. If one of the filters lets through at most
-// few tokens, these are sorted. For a text alone, in the order of names, apitoken_index
-// has beginnings: a walk would be long, as names are ordered by their first word.
-// Else whoever walks the index of the order most often meets enough of them soon: after
-// a shortWalk it is seen whether a longWalk is worth it. Where not, what a filter lets
-// through is gathered, up to many, and the index is swept for it, without a look at the
-// rows. Both take time in proportion to what is passed over, but the sweep little for
-// each.
-var (
-	few       = 1000
-	many      = 200_000
-	shortWalk = 500
-	longWalk  = 5000
-)
+// bounds.Few tokens, these are sorted. Else the index of the order is walked, a window at a
+// time, until the page is full or bounds.Time is over. For a text alone, in the order of names,
+// a walk would be long, as names are ordered by their first word: apitoken_index has
+// those that may match, by their beginnings, in that order.
+var bounds = sqlkit.Bounds{Few: 1000, Rows: 5000, Short: 500, Long: 5000, Time: 50 * time.Millisecond}
 
-// find returns the page, and one record more. The rarest filter lets through n.
-func (l *lister) find(n int) ([]apitoken.Record, error) {
-	switch {
-	case len(l.Filters) == 0:
-		return l.records(cat(l.inOrder(selected), l.Limit(l.Query.Limit+1)))
-	case n <= few:
-		return l.records(l.sorted())
+// Step implements [sqlkit.Ways].
+func (l *lister) Step(n int) (found []apitoken.Record, last *apitoken.Position, err error) {
+	searched := l.Query.Order == apitoken.ByName && len(l.Filters) == 1 && sqlkit.Beginning(l.Query.Text) != ""
+	c := l.walked(n)
+	if searched {
+		c = l.begun(n)
 	}
-	recs, err := l.records(l.walked(l.Limit(shortWalk)))
-	if err == nil && len(recs) <= l.Query.Limit && len(recs)*longWalk > 2*shortWalk*l.Query.Limit {
-		recs, err = l.records(l.walked(l.Limit(longWalk)))
+	found, err = l.records(c)
+	if err != nil || len(found) > l.Query.Limit {
+		return found, nil, err
 	}
-	if err != nil || len(recs) > l.Query.Limit {
-		return recs, err
+	if searched {
+		last, err = l.endOfBeginnings(n)
+		return found, last, err
 	}
-	if n, err = l.Rarest(many); err != nil {
+	end, err := l.records(cat(lit(`SELECT `+selected+` FROM (`), l.inOrder(`t.id`), lit(fmt.Sprintf(` LIMIT 1 OFFSET %d) m JOIN apitoken_tokens t ON t.id = m.id`, n-1))))
+	if err != nil || len(end) == 0 {
+		return found, nil, err
+	}
+	place := end[0].Position(l.Query.Order)
+	return found, &place, nil
+}
+
+// endOfBeginnings returns the place of the last of the next n tokens of beginnings, if there are so many.
+func (l *lister) endOfBeginnings(n int) (*apitoken.Position, error) {
+	c := cat(l.beginnings(), lit(fmt.Sprintf(` LIMIT 1 OFFSET %d`, n-1)))
+	var end apitoken.Position
+	switch err := queryRow(l.ctx, l.tx, numbered(c), c.Args...).Scan(&end.ID, &end.Name); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
-	if n <= many {
-		return l.records(l.swept())
-	}
-	return l.records(l.walked(clause{}))
+	end.Name = strings.TrimPrefix(end.Name, beginning(l.Query))
+	return &end, nil
 }
+
+// Environment implements [sqlkit.Ways].
+func (l *lister) Environment() clause {
+	return lit(`apitoken_tokens WHERE environment = ?::text`, l.Query.Environment)
+}
+
+// Sliced implements [sqlkit.Ways].
+func (l *lister) Sliced() clause { return cat(l.inOrder(selected), l.Limit(l.Query.Limit+1)) }
 
 // inOrder selects columns of the tokens t of the environment from the position
 // on, in order, by the index.
@@ -154,61 +142,60 @@ func (l *lister) inOrder(columns string) clause {
 	return cat(c, l.After("t"), l.Order("t"))
 }
 
-// walked selects the page, and one record more, from the tokens in order, as many as the
-// limit says.
-func (l *lister) walked(steps clause) clause {
+// walked selects the page, and one record more, from the first tokens in order, as many as steps.
+func (l *lister) walked(steps int) clause {
 	columns := `t.*`
 	if idle(l.Query) && l.Query.Order != apitoken.ByLastUsed {
 		columns += `, (SELECT u.last_used_at FROM apitoken_last_used u WHERE u.id = t.id)`
 	}
-	return cat(lit(`SELECT `+selected+` FROM (`), l.inOrder(columns), steps, lit(`) t WHERE TRUE`), sqlkit.Tests(l.Filters, "t.id"), l.Order("t"), l.Limit(l.Query.Limit+1))
+	return cat(lit(`SELECT `+selected+` FROM (`), l.inOrder(columns), l.Limit(steps), lit(`) t WHERE TRUE`), sqlkit.Tests(l.Filters, "t.id"), l.Order("t"), l.Limit(l.Query.Limit+1))
 }
 
-// swept selects it from all tokens in order that the first filter lets through,
-// which are gathered first. ("IS TRUE" keeps the planner from making a join of that,
-// OFFSET 0 from beginning elsewhere.)
-func (l *lister) swept() clause {
-	index := `apitoken_tokens`
-	if l.Query.Order == apitoken.ByLastUsed {
-		index = `apitoken_last_used`
-	}
-	return cat(
-		lit(`SELECT `+selected+` FROM (SELECT i.id, i.`+l.Column()+` FROM `+index+` i WHERE i.environment = ?::text AND `+onPrimary, l.Query.Environment),
-		l.After("i"),
-		lit(` AND (i.id IN (SELECT d.id FROM `), l.Filters[0].Rows, l.Limit(many+1), lit(`)) IS TRUE`),
-		l.Order("i"), lit(` OFFSET 0) m CROSS JOIN LATERAL (SELECT * FROM `+l.tokens()+` t WHERE t.id = m.id`),
-		sqlkit.Tests(l.Filters[1:], "t.id"), lit(` OFFSET 0) t`), l.Order("m"), l.Limit(l.Query.Limit+1))
-}
-
-// begun selects it, in a list by name with a text alone, from the tokens in order with
+// begun selects it, in a list by name with a text alone, from the first tokens in order with
 // a word that begins with the same three letters. Most often these are hardly more.
-func (l *lister) begun() clause {
-	same := "w=" + sqlkit.Beginning(l.Query.Text)
+func (l *lister) begun(steps int) clause {
+	return cat(
+		lit(`SELECT `+selected+` FROM (`), l.beginnings(), l.Limit(steps), lit(`) m CROSS JOIN LATERAL (SELECT * FROM apitoken_tokens t WHERE t.id = m.id AND `+onPrimary),
+		sqlkit.Tests(l.Filters, "t.id"), lit(` OFFSET 0) t`), l.OrderBy("m", "entry"), l.Limit(l.Query.Limit+1))
+}
+
+// beginnings selects the rows of apitoken_index of these tokens, in order.
+func (l *lister) beginnings() clause {
+	same := beginning(l.Query)
 	c := lit(`SELECT i.id, i.entry FROM apitoken_index i WHERE i.environment = ?::text AND i.entry >= ?::text AND i.entry < ?::text`,
 		l.Query.Environment, same, afterPrefix(same))
 	if after := l.Query.After; after != nil {
 		c = cat(c, lit(` AND (i.entry, i.id) `+l.Follows()+` (?::text, ?::text)`, same+after.Name, after.ID))
 	}
-	return cat(
-		lit(`SELECT `+selected+` FROM (`), c, l.OrderBy("i", "entry"), lit(` OFFSET 0) m CROSS JOIN LATERAL (SELECT * FROM apitoken_tokens t WHERE t.id = m.id AND `+onPrimary),
-		sqlkit.Tests(l.Filters, "t.id"), lit(` OFFSET 0) t`), l.OrderBy("m", "entry"), l.Limit(l.Query.Limit+1))
+	return cat(c, l.OrderBy("i", "entry"))
 }
 
-// sorted selects it by sorting what the first filter lets through.
-func (l *lister) sorted() clause {
+// beginning is how entries of apitoken_index for the first letters of a text begin.
+func beginning(q apitoken.Query) string { return "w=" + sqlkit.Beginning(q.Text) }
+
+// Sorted implements [sqlkit.Ways].
+func (l *lister) Sorted() clause {
 	return cat(
-		lit(`SELECT `+selected+` FROM (`), l.matching(`t.id, t.`+l.Column()), l.After("t"), l.Order("t"), l.Limit(l.Query.Limit+1),
+		lit(`SELECT `+selected+` FROM (`), l.matching(`t.id, t.`+l.Column(), l.Rows), l.After("t"), l.Order("t"), l.Limit(l.Query.Limit+1),
 		lit(`) m JOIN apitoken_tokens t ON t.id = m.id`), l.Order("m"))
 }
 
-// matching selects columns of the tokens t that match, found by the first filter.
-func (l *lister) matching(columns string) clause {
-	distinct := ""
+// Matching implements [sqlkit.Ways].
+func (l *lister) Matching(rows int) clause {
+	if len(l.Filters) == 1 {
+		return cat(lit(`SELECT DISTINCT f.id FROM (`), l.From(l.Filters[0], rows), lit(`) f`))
+	}
+	return l.matching(`t.id`, rows)
+}
+
+// matching selects columns of the tokens t that match, of so many rows of the first filter.
+func (l *lister) matching(columns string, rows int) clause {
+	from := l.From(l.Filters[0], rows)
 	if l.Filters[0].Repeats {
-		distinct = "DISTINCT "
+		from = cat(lit(`SELECT DISTINCT d.id FROM (`), from, lit(`) d`))
 	}
 	return cat(
-		lit(`SELECT `+columns+` FROM (SELECT `+distinct+`d.id FROM `), l.Filters[0].Rows,
+		lit(`SELECT `+columns+` FROM (`), from,
 		lit(` OFFSET 0) f JOIN `+l.tokens()+` t ON t.id = f.id WHERE `+onPrimary), sqlkit.Tests(l.Filters[1:], "t.id"))
 }
 
@@ -224,7 +211,7 @@ func (l *lister) records(c clause) ([]apitoken.Record, error) {
 	return l.store.records(l.ctx, l.tx, numbered(c), c.Args...)
 }
 
-func (l *lister) number(c clause) (n int, err error) {
-	err = queryRow(l.ctx, l.tx, numbered(c), c.Args...).Scan(&n)
-	return n, err
+func (l *lister) numbers(c clause) (a, b int, err error) {
+	err = queryRow(l.ctx, l.tx, numbered(c), c.Args...).Scan(&a, &b)
+	return a, b, err
 }

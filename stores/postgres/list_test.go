@@ -3,10 +3,12 @@ package postgres
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
@@ -15,21 +17,23 @@ import (
 var raceEnabled bool
 
 // The conformance of lists once more, but where every filter lets through more
-// than a few tokens, and walks give up early or late.
+// than a few tokens, and pages end early or late.
 func TestEveryWayToAPageIsRight(t *testing.T) {
 	if raceEnabled {
 		t.Skip("it would take minutes, and has nothing to do with races")
 	}
-	defer func(f, m, s, l int) { few, many, shortWalk, longWalk = f, m, s, l }(few, many, shortWalk, longWalk)
-	few = 0
+	defer func(b sqlkit.Bounds) { bounds = b }(bounds)
 	url := testserver.PostgresDatabase(t)
 	for _, c := range []struct {
-		name              string
-		many, short, long int
+		name string
+		sqlkit.Bounds
 	}{
-		{"walks", 0, 20, 60}, {"sweep", 100_000, 1, 0}, {"all of them", 80, 20, 60},
+		{"one window", sqlkit.Bounds{Short: 10_000}},
+		{"many windows", sqlkit.Bounds{Short: 1, Long: 20, Time: time.Hour}},
+		{"partial pages", sqlkit.Bounds{Short: 20}},
 	} {
-		many, shortWalk, longWalk = c.many, c.short, c.long
+		bounds = c.Bounds
+		bounds.Rows = 10_000
 		t.Run(c.name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) apitoken.Store {
 				_, name, _ := strings.Cut(t.Name(), "/")
@@ -112,26 +116,23 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 						continue
 					}
 					for _, f := range l.Filters {
-						p := plan(cat(lit(`SELECT count(*) FROM (SELECT FROM `), f.Rows, dialect.Limit(10), lit(`) d`)))
+						p := plan(l.From(f, 10))
 						if q.Policy.MaxIdle == 0 && !strings.Contains(p, "Index Only Scan") {
 							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.Rows.Text, p)
 						}
 					}
 					if order == apitoken.ByExpires && q.Status != "" {
-						plan(l.walked(dialect.Limit(shortWalk))) // of a part, which may be so small that any way is right
+						plan(l.walked(bounds.Short)) // of a part, which may be so small that any way is right
 					} else {
-						inOrder(l.walked(dialect.Limit(shortWalk)), order, after != nil)
-					}
-					if p := plan(l.swept()); !strings.Contains(p, "hashed SubPlan") || !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") {
-						t.Fatalf("a sweep sorts, or reads rows besides the index:\n%s", p)
+						inOrder(l.walked(bounds.Short), order, after != nil)
 					}
 					if q.Text != "" && len(l.Filters) == 1 {
-						if p := plan(l.begun()); !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") || after != nil && !strings.Contains(p, "(ROW(entry, id)") {
+						if p := plan(l.begun(bounds.Short)); !strings.Contains(p, "Index Only Scan") || strings.Contains(p, "Sort") || after != nil && !strings.Contains(p, "(ROW(entry, id)") {
 							t.Fatalf("those with a beginning are sorted, or not begun at the position:\n%s", p)
 						}
 					}
-					plan(l.sorted())
-					plan(l.matching(`t.id`))
+					plan(l.Sorted())
+					plan(l.Matching(bounds.Rows))
 				}
 			}
 		}

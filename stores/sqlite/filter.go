@@ -32,6 +32,7 @@ var dialect = &sqlkit.Dialect{
 		return t
 	},
 	Limit:    func(n int) clause { return lit(` LIMIT ?`, n) },
+	Token:    `token`,
 	Greatest: `max`,
 	Begun:    `ifnull($.not_before <= ?, TRUE)`,
 }
@@ -63,14 +64,22 @@ func filters(q apitoken.Query) []sqlkit.Filter {
 		})
 	}
 	if q.Status != "" {
-		index := "apitoken_by_status"
-		if q.Status == apitoken.StatusPending {
-			index = "apitoken_by_not_before"
+		f := sqlkit.Filter{Fits: dialect.StatusIs("d", q), Test: dialect.StatusIs("t", q)}
+		f.Rows = lit(`apitoken_tokens d INDEXED BY apitoken_by_status WHERE d.environment = ? AND d.status = 'active'`, q.Environment)
+		switch at := q.At.UnixMicro(); q.Status {
+		case apitoken.StatusInactive:
+			f.Rows = lit(`apitoken_tokens d INDEXED BY apitoken_by_status WHERE d.environment = ? AND d.status = 'inactive'`, q.Environment)
+			f.Fits = clause{}
+		case apitoken.StatusExpired:
+			if q.Policy == (apitoken.Policy{}) {
+				f.Rows, f.Fits = cat(f.Rows, lit(` AND d.expires_key <= ?`, at)), clause{}
+			}
+		case apitoken.StatusPending:
+			f.Rows = lit(`apitoken_tokens d INDEXED BY apitoken_by_not_before WHERE d.environment = ? AND d.not_before > ?`, q.Environment, at)
+		case apitoken.StatusActive:
+			f.Rows = cat(f.Rows, lit(` AND d.expires_key > ?`, at))
 		}
-		list = append(list, sqlkit.Filter{
-			Rows: cat(lit(`apitoken_tokens d INDEXED BY `+index+` WHERE d.environment = ? AND `, q.Environment), dialect.StatusIs("d", q)),
-			Test: dialect.StatusIs("t", q),
-		})
+		list = append(list, f)
 	}
 	return list
 }

@@ -28,7 +28,8 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 		return apitoken.Page{}, wrap(err)
 	}
 	defer tx.Rollback()
-	page, err := newLister(ctx, tx, sqlkit.ListedBy(q), index).page()
+	l := newLister(ctx, tx, sqlkit.ListedBy(q), index)
+	page, err := l.Page(l)
 	return page, wrap(err)
 }
 
@@ -50,39 +51,8 @@ type lister struct {
 
 func newLister(ctx context.Context, tx *sql.Tx, q apitoken.Query, index string) *lister {
 	l := &lister{ctx: ctx, tx: tx, index: index}
-	l.List = sqlkit.List{Dialect: dialect, Query: q, Filters: filters(q), Few: few, Number: l.number}
+	l.List = sqlkit.List{Dialect: dialect, Bounds: &bounds, Query: q, Filters: filters(q), Records: l.records, Numbers: l.numbers}
 	return l
-}
-
-func (l *lister) page() (apitoken.Page, error) { return l.Page(l.count, l.search, l.find) }
-
-func (l *lister) search(n int) ([]apitoken.Record, error) {
-	if n > min(few, sqlkit.MaxCount) {
-		return l.records(l.merged(l.begun()))
-	}
-	return l.records(l.sorted())
-}
-
-// count returns how many tokens match, or more than MaxCount.
-func (l *lister) count() (int, error) {
-	if len(l.Filters) == 1 && l.Filters[0].Repeats { // not where enough names begin with the text
-		n, err := l.Number(cat(lit(`SELECT count(*) FROM (SELECT 1 FROM `), nameRows(l.Query), lit(` LIMIT ?)`, sqlkit.MaxCount+1)))
-		if err != nil || n > sqlkit.MaxCount {
-			return n, err
-		}
-	}
-	return l.Number(cat(lit(`SELECT count(*) FROM (`), l.found(), lit(` LIMIT ?)`, sqlkit.MaxCount+1)))
-}
-
-// found selects something once for each token that matches.
-func (l *lister) found() clause {
-	switch len(l.Filters) {
-	case 0:
-		return lit(`SELECT 1 FROM apitoken_tokens INDEXED BY apitoken_by_created WHERE environment = ?`, l.Query.Environment)
-	case 1:
-		return cat(lit(`SELECT DISTINCT d.token FROM `), l.Filters[0].Rows)
-	}
-	return l.matching(`f.token`)
 }
 
 func (l *lister) records(c clause) ([]apitoken.Record, error) {
@@ -90,7 +60,7 @@ func (l *lister) records(c clause) ([]apitoken.Record, error) {
 	return sqlkit.All(rows, err)
 }
 
-func (l *lister) number(c clause) (n int, err error) {
-	err = l.tx.QueryRowContext(l.ctx, c.Text, c.Args...).Scan(&n)
-	return n, err
+func (l *lister) numbers(c clause) (a, b int, err error) {
+	err = l.tx.QueryRowContext(l.ctx, c.Text, c.Args...).Scan(&a, &b)
+	return a, b, err
 }

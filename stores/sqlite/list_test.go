@@ -5,8 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/sqlkit"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
 
@@ -14,20 +16,22 @@ import (
 var raceEnabled bool
 
 // The conformance of lists once more, but where every filter lets through more
-// than a few tokens, and walks give up early or late.
+// than a few tokens, and pages end early or late.
 func TestEveryWayToAPageIsRight(t *testing.T) {
 	if raceEnabled {
 		t.Skip("it would take minutes, and has nothing to do with races")
 	}
-	defer func(f, m, s, l int) { few, many, shortWalk, longWalk = f, m, s, l }(few, many, shortWalk, longWalk)
-	few = 0
+	defer func(b sqlkit.Bounds) { bounds = b }(bounds)
 	for _, c := range []struct {
-		name              string
-		many, short, long int
+		name string
+		sqlkit.Bounds
 	}{
-		{"short walk", 0, 10_000, 0}, {"long walk", 0, 1, 10_000}, {"sweep", 1000, 1, 0}, {"all of them", 80, 20, 60},
+		{"one window", sqlkit.Bounds{Short: 10_000}},
+		{"many windows", sqlkit.Bounds{Short: 1, Long: 20, Time: time.Hour}},
+		{"partial pages", sqlkit.Bounds{Short: 20}},
 	} {
-		many, shortWalk, longWalk = c.many, c.short, c.long
+		bounds = c.Bounds
+		bounds.Rows = 10_000
 		t.Run(c.name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) apitoken.Store {
 				_, name, _ := strings.Cut(t.Name(), "/")
@@ -73,7 +77,7 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 			for _, after := range []*apitoken.Position{nil, {ID: "x"}} {
 				base := apitoken.Query{Environment: "e", Order: order, Descending: descending, After: after, Limit: 50}
 				bare := newLister(t.Context(), tx, base, index)
-				walks := []clause{bare.sliced()}
+				walks := []clause{bare.Sliced()}
 				searches := []clause{}
 				for bits := 1; bits < 1<<6; bits++ {
 					q := base
@@ -97,15 +101,16 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 						continue
 					}
 					for _, f := range l.Filters {
-						if p := plan(cat(lit(`SELECT d.token FROM `), f.Rows)); q.Policy.MaxIdle == 0 && strings.Contains(p, "USING INDEX") {
+						if p := plan(l.From(f, bounds.Rows)); q.Policy.MaxIdle == 0 && strings.Contains(p, "USING INDEX") {
 							t.Fatalf("a filter reads rows besides its index:\n%s\n%s", f.Rows.Text, p)
 						}
 					}
-					walks = append(walks, l.walked(shortWalk), l.swept())
-					searches = append(searches, l.sorted(), l.found())
+					walks = append(walks, l.walked(bounds.Short))
+					searches = append(searches, l.Sorted(), l.Matching(bounds.Rows))
 					if order == apitoken.ByName && q.Text != "" {
-						searches = append(searches, l.merged(l.termed()), l.merged(l.begun()))
-						if p := plan(cat(l.begun(), l.Order("t"))); strings.Contains(p, "TEMP B-TREE") || after != nil && !strings.Contains(p, "beginning=? AND (name_key,id)") {
+						last := &apitoken.Position{ID: "y"}
+						searches = append(searches, l.merged(l.termed(), nil), l.merged(l.begun(last), last))
+						if p := plan(cat(l.begun(last), l.Order("t"))); strings.Contains(p, "TEMP B-TREE") || !strings.Contains(p, "(name_key,id)") {
 							t.Fatalf("those with a beginning are sorted, or not begun at the position:\n%s", p)
 						}
 					}
@@ -133,8 +138,8 @@ func TestNoListReadsAWholeTable(t *testing.T) {
 }
 
 func TestASearchGoesOnBelowANameThatOnlyHasTheTextInIt(t *testing.T) {
-	defer func(f int) { few = f }(few)
-	few = 0
+	defer func(f int) { bounds.Few = f }(bounds.Few)
+	bounds.Few = 0
 	s := mustOpen(t, newPath(t))
 	var want []string
 	for i, name := range []string{"z laptop", "other", "m laptop", "laptop", "a laptop"} {

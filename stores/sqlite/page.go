@@ -1,6 +1,9 @@
 package sqlite
 
 import (
+	"database/sql"
+	"time"
+
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
@@ -10,73 +13,78 @@ import (
 //
 // Without filters, an index has the tokens of an environment in the order asked
 // for, and the page is a slice of it. If one of the filters lets through at most
-// few tokens, these are sorted. For a text alone, in the order of names, there are
-// apitoken_beginnings: a walk would be long, as names are ordered by their first word.
-// Else whoever walks the index of the order most often meets enough of them soon: by
-// shortWalk, or if they are many, by longWalk. Where not, what a filter lets through is
-// gathered, and the index is swept for it. That takes time in proportion to the tokens
-// of the environment, but little for each.
-var (
-	few       = 2000
-	many      = 20_000
-	shortWalk = 250
-	longWalk  = 2500
-)
+// bounds.Few tokens, these are sorted. Else the index of the order is walked, a window at a
+// time, until the page is full or bounds.Time is over. For a text alone, in the order of names,
+// a walk would be long, as names are ordered by their first word: apitoken_beginnings has those that
+// may match, in that order.
+//
+// A window is of so many tokens that it takes some milliseconds, 20 with the slowest filters. Measured with a million
+// tokens: see docs/benchmarks.md.
+var bounds = sqlkit.Bounds{Few: 2000, Rows: 5000, Short: 250, Long: 5000, Time: 50 * time.Millisecond}
 
-// find returns the page, and one record more. The rarest filter lets through n.
-func (l *lister) find(n int) ([]apitoken.Record, error) {
-	switch {
-	case len(l.Filters) == 0:
-		return l.records(l.sliced())
-	case n <= few:
-		return l.records(l.sorted())
-	}
+// Step implements [sqlkit.Ways].
+func (l *lister) Step(n int) (found []apitoken.Record, last *apitoken.Position, err error) {
 	if l.Query.Order == apitoken.ByName && l.Query.Text != "" && len(l.Filters) == 1 {
-		n, err := l.Number(cat(lit(`SELECT count(*) FROM (SELECT 1 FROM `), termRows(l.Query), lit(` LIMIT ?)`, few+1)))
+		if sqlkit.Beginning(l.Query.Text) != "" {
+			return l.search(n)
+		}
+		terms, _, err := l.numbers(cat(lit(`SELECT count(*), 0 FROM (SELECT 1 FROM `), termRows(l.Query), lit(` LIMIT ?)`, l.Few+1)))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if n <= few {
-			return l.records(l.merged(l.termed()))
-		}
-	}
-	recs, err := l.records(l.walked(shortWalk))
-	if err != nil || len(recs) > l.Query.Limit {
-		return recs, err
-	}
-	if n, err = l.Rarest(many); err != nil {
-		return nil, err
-	}
-	if n > many {
-		recs, err = l.records(l.walked(longWalk))
-		if err != nil || len(recs) > l.Query.Limit {
-			return recs, err
-		}
-		if len(l.Filters) > 1 { // which of them is worth a closer look
-			if _, err = l.Rarest(10 * many); err != nil {
-				return nil, err
-			}
+		if terms <= l.Few {
+			found, err = l.records(l.merged(l.termed(), nil))
+			return found, nil, err
 		}
 	}
-	return l.records(l.swept())
+	found, err = l.records(l.walked(n))
+	if err != nil || len(found) > l.Query.Limit {
+		return found, nil, err
+	}
+	end, err := l.records(cat(lit(`SELECT `+selected+` FROM (`), l.inOrder(`t.token`), lit(` LIMIT 1 OFFSET ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, n-1)))
+	if err != nil || len(end) == 0 {
+		return found, nil, err
+	}
+	place := end[0].Position(l.Query.Order)
+	return found, &place, nil
 }
 
-// sliced selects what find returns where there are no filters.
-func (l *lister) sliced() clause {
+// search is Step in a list by name with a text alone.
+func (l *lister) search(n int) (found []apitoken.Record, last *apitoken.Position, err error) {
+	c := cat(l.beginnings(), l.Order("t"), lit(` LIMIT 1 OFFSET ?`, n-1))
+	var end apitoken.Position
+	switch err = l.tx.QueryRowContext(l.ctx, `SELECT t.name_key, t.id `+c.Text, c.Args...).Scan(&end.Name, &end.ID); err {
+	case nil:
+		last = &end
+	case sql.ErrNoRows:
+	default:
+		return nil, nil, err
+	}
+	found, err = l.records(l.merged(l.begun(last), last))
+	return found, last, err
+}
+
+// Environment implements [sqlkit.Ways].
+func (l *lister) Environment() clause {
+	return lit(`apitoken_tokens INDEXED BY apitoken_by_created WHERE environment = ?`, l.Query.Environment)
+}
+
+// Sliced implements [sqlkit.Ways].
+func (l *lister) Sliced() clause {
 	return cat(l.inOrder(selected), lit(` LIMIT ?`, l.Query.Limit+1))
 }
 
-// sorted selects it by sorting what the first filter lets through.
-func (l *lister) sorted() clause {
-	return l.ofTokens(l.first(cat(l.matching(`t.token, t.`+l.Column()+`, t.id`), l.After("t"))))
+// Sorted implements [sqlkit.Ways].
+func (l *lister) Sorted() clause {
+	return l.ofTokens(l.first(cat(l.matching(`t.token, t.`+l.Column()+`, t.id`, l.Rows), l.After("t"))))
 }
 
-// merged selects it, in a list by name with a text alone, from the names that
-// begin with the text, which stand together, and the tokens found by other terms.
-func (l *lister) merged(others clause) clause {
+// merged selects the page, in a list by name with a text alone, from the names that
+// begin with the text, which stand together, and the tokens found by other terms. Both end at last.
+func (l *lister) merged(others clause, last *apitoken.Position) clause {
 	names := cat(
 		lit(`SELECT t.token, t.name_key, t.id FROM apitoken_tokens t INDEXED BY apitoken_by_name WHERE t.environment = ?`, l.Query.Environment),
-		l.named())
+		l.named(last))
 	return l.ofTokens(l.first(names), l.first(others))
 }
 
@@ -89,26 +97,40 @@ func (l *lister) termed() clause {
 }
 
 // begun selects them in order from those with a term that begins with the same
-// three letters. Most often these are hardly more.
-func (l *lister) begun() clause {
-	return cat(
-		lit(`SELECT k.token, t.name_key, t.id FROM apitoken_beginnings t CROSS JOIN apitoken_tokens k ON k.id = t.id
-			WHERE t.environment = ? AND t.beginning = ? AND (SELECT TRUE FROM apitoken_terms e WHERE e.token = k.token AND e.term >= ? AND e.term < ? LIMIT 1)`,
-			l.Query.Environment, sqlkit.Beginning(l.Query.Text), l.Query.Text, textEnd(l.Query)),
-		l.After("t"))
+// three letters, up to last. Most often these are hardly more.
+func (l *lister) begun(last *apitoken.Position) clause {
+	c := cat(lit(`SELECT k.token, t.name_key, t.id `), l.beginnings(),
+		lit(` AND (SELECT TRUE FROM apitoken_terms e WHERE e.token = k.token AND e.term >= ? AND e.term < ? LIMIT 1)`, l.Query.Text, textEnd(l.Query)))
+	if last != nil {
+		c = cat(c, l.To("t", last))
+	}
+	return c
 }
 
-// named restricts t to the names that begin with the text and follow the
-// position. The engine begins at the first condition of several on one side, so
-// that it gets one.
-func (l *lister) named() clause {
+// beginnings are the rows t of those, of the tokens k.
+func (l *lister) beginnings() clause {
+	return cat(lit(`FROM apitoken_beginnings t CROSS JOIN apitoken_tokens k ON k.id = t.id WHERE t.environment = ? AND t.beginning = ?`,
+		l.Query.Environment, sqlkit.Beginning(l.Query.Text)), l.After("t"))
+}
+
+// named restricts t to the names that begin with the text, follow the
+// position, and do not follow last. The engine begins at the first condition of several on one
+// side, so that it gets one.
+func (l *lister) named(last *apitoken.Position) clause {
 	from, to := lit(` AND t.name_key >= ?`, l.Query.Text), lit(` AND t.name_key < ?`, textEnd(l.Query))
-	switch after := l.Query.After; {
-	case after == nil:
-	case l.Query.Descending && after.Name < textEnd(l.Query):
-		to = l.After("t")
-	case !l.Query.Descending && after.Name >= l.Query.Text:
-		from = l.After("t")
+	least, most := l.Query.After, last
+	low, high := l.After("t"), clause{}
+	if last != nil {
+		high = l.To("t", last)
+	}
+	if l.Query.Descending {
+		least, most, low, high = most, least, high, low
+	}
+	if least != nil && least.Name >= l.Query.Text {
+		from = low
+	}
+	if most != nil && most.Name < textEnd(l.Query) {
+		to = high
 	}
 	return cat(from, to)
 }
@@ -128,7 +150,7 @@ func (l *lister) ofTokens(tokens ...clause) clause {
 	return cat(lit(`SELECT `+selected+` FROM (SELECT * FROM (`), c, lit(`) t`), l.Order("t"), lit(` LIMIT ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, l.Query.Limit+1))
 }
 
-// walked selects it from the first tokens in order, as many as steps. It is in that order
+// walked selects the page from the first tokens in order, as many as steps. It is in that order
 // without saying so, which would have all of them read and sorted: a cross join
 // keeps the order of what is left of it.
 func (l *lister) walked(steps int) clause {
@@ -144,23 +166,22 @@ func (l *lister) walked(steps int) clause {
 		sqlkit.Tests(l.Filters, "t.token"), lit(` LIMIT ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, l.Query.Limit+1))
 }
 
-// swept selects it from all tokens in order that the first filter lets through,
-// which are gathered first.
-func (l *lister) swept() clause {
-	return cat(
-		lit(`SELECT `+selected+` FROM (`),
-		l.inOrder(`t.token`, lit(` AND +t.token IN (SELECT d.token FROM `), l.Filters[0].Rows, lit(`)`), sqlkit.Tests(l.Filters[1:], "t.token")),
-		lit(` LIMIT ?) m CROSS JOIN apitoken_tokens t ON t.token = m.token`, l.Query.Limit+1))
+// Matching implements [sqlkit.Ways].
+func (l *lister) Matching(rows int) clause {
+	if len(l.Filters) == 1 {
+		return cat(lit(`SELECT DISTINCT token FROM (`), l.From(l.Filters[0], rows), lit(`)`))
+	}
+	return l.matching(`f.token`, rows)
 }
 
-// matching selects columns of the tokens t that match, found by the first filter.
-func (l *lister) matching(columns string) clause {
+// matching selects columns of the tokens t that match, of so many rows of the first filter.
+func (l *lister) matching(columns string, rows int) clause {
 	distinct := ""
 	if l.Filters[0].Repeats {
 		distinct = "DISTINCT "
 	}
 	return cat(
-		lit(`SELECT `+distinct+columns+` FROM (SELECT d.token FROM `), l.Filters[0].Rows,
+		lit(`SELECT `+distinct+columns+` FROM (`), l.From(l.Filters[0], rows),
 		lit(`) f CROSS JOIN apitoken_tokens t ON t.token = f.token WHERE TRUE`), sqlkit.Tests(l.Filters[1:], "f.token"))
 }
 

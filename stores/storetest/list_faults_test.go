@@ -62,6 +62,8 @@ var listFaults = []fault{
 	{"leaves out a record", paged(func(_ apitoken.Query, page *apitoken.Page) {
 		page.Records = slices.DeleteFunc(page.Records, func(rec apitoken.Record) bool { return strings.HasSuffix(rec.ID, "77") })
 	}), []string{"ListsAreCompleteAndInOrder"}},
+	{"says that its last page is partial", paged(func(_ apitoken.Query, page *apitoken.Page) { page.Partial = page.Next == nil }), []string{"ListsAreCompleteAndInOrder"}},
+	{"says that full pages are partial", paged(func(_ apitoken.Query, page *apitoken.Page) { page.Partial = page.Next != nil }), []string{"ListsAreCompleteAndInOrder"}},
 	{"ends after the first page", paged(func(_ apitoken.Query, page *apitoken.Page) { page.Next = nil }), []string{"ListsAreCompleteAndInOrder"}},
 	{"never ends", paged(func(q apitoken.Query, page *apitoken.Page) {
 		if page.Next == nil {

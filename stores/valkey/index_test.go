@@ -290,8 +290,8 @@ func TestALargeEnvironmentIsListedOrSaidToBeTooLarge(t *testing.T) {
 		q    apitoken.Query
 	}{
 		{"by expiry", apitoken.Query{Order: apitoken.ByExpires}},
-		{"by status", apitoken.Query{Order: apitoken.ByName, Status: apitoken.StatusActive, At: noon}},
-		{"by a text that all have", apitoken.Query{Order: apitoken.ByName, Text: "name"}},
+		{"by last use and status", apitoken.Query{Order: apitoken.ByLastUsed, Status: apitoken.StatusActive, At: noon}},
+		{"by expiry and a text that all have", apitoken.Query{Order: apitoken.ByExpires, Text: "name"}},
 	}
 	for _, c := range small {
 		c.q.Environment, c.q.Limit = "production", 50
@@ -315,6 +315,9 @@ func TestALargeEnvironmentIsListedOrSaidToBeTooLarge(t *testing.T) {
 		{"by name descending", apitoken.Query{Order: apitoken.ByName, Descending: true}, gathered + 1},
 		{"by creation", apitoken.Query{Order: apitoken.ByCreated}, gathered + 1},
 		{"of an owner", apitoken.Query{Order: apitoken.ByName, Owner: "owner 1"}, gathered/3 + 1},
+		{"by status", apitoken.Query{Order: apitoken.ByName, Status: apitoken.StatusActive, At: noon}, gathered + 1},
+		{"by creation and a text that all have", apitoken.Query{Order: apitoken.ByCreated, Descending: true, Text: "name"}, gathered + 1},
+		{"by creation and a permission of nobody", apitoken.Query{Order: apitoken.ByCreated, Permission: "of nobody"}, 0},
 		{"of an owner, by a rare text", apitoken.Query{Order: apitoken.ByLastUsed, Owner: "owner 1", Text: "name 0000"}, 3},
 		{"by a rare text", apitoken.Query{Order: apitoken.ByExpires, Text: "0999"}, 10},
 		{"by a rare beginning", apitoken.Query{Order: apitoken.ByName, Text: "name 0999"}, 10},
@@ -322,6 +325,48 @@ func TestALargeEnvironmentIsListedOrSaidToBeTooLarge(t *testing.T) {
 	} {
 		if n, err := count(c.q); err != nil || n != c.want {
 			t.Errorf("%s: %d tokens, %v, not %d", c.name, n, err, c.want)
+		}
+	}
+}
+
+func TestAPartialPageNeitherSkipsNorRepeatsAToken(t *testing.T) {
+	defer func(b time.Duration) { budget = b }(budget)
+	s := open(t, testserver.Redis(t, "--appendfsync", "no"))
+	var recs []apitoken.Record
+	for i := range 300 {
+		rec := record(fmt.Sprintf("token %05d", i))
+		rec.CreatedAt = noon.Add(-time.Duration(i/3) * time.Second)
+		if i%7 == 0 {
+			rec.Permissions = []string{"seventh"}
+		}
+		recs = append(recs, rec)
+	}
+	fill(t, s, recs)
+	for _, budget = range []time.Duration{0, time.Hour} {
+		for _, q := range []apitoken.Query{{Order: apitoken.ByName}, {Order: apitoken.ByName, Descending: true}, {Order: apitoken.ByCreated}, {Order: apitoken.ByCreated, Descending: true}} {
+			q.Environment, q.Permission, q.Limit = "production", "seventh", 20
+			partial, seen := 0, make(map[string]bool)
+			for {
+				page, err := (&lister{s, t.Context(), q}).sift()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, rec := range page.Records {
+					if seen[rec.ID] {
+						t.Fatalf("%+v: %s comes twice", q, rec.ID)
+					}
+					seen[rec.ID] = true
+				}
+				if page.Partial {
+					partial++
+				}
+				if q.After = page.Next; q.After == nil {
+					break
+				}
+			}
+			if len(seen) != 43 || (partial > 0) != (budget == 0) {
+				t.Errorf("%+v: %d tokens on pages of which %d were partial", q, len(seen), partial)
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	client "github.com/valkey-io/valkey-go"
 
@@ -15,7 +16,8 @@ import (
 
 // A list by name or creation, of an environment or an owner, is a slice of an
 // index. All others gather the tokens of the owner, those that the text finds,
-// or all of the environment, as long as these are at most gathered, and sort.
+// or all of the environment, as long as these are at most gathered, and sort. Where there are more, a
+// list by name or creation reads the index in order for some time, and the page is partial.
 const (
 	gathered = 10_000
 	maxCount = 1000 // where Page.Count stops
@@ -23,7 +25,10 @@ const (
 	maxTerm  = 64   // how long a term of Record.Terms is at most, in bytes
 )
 
-var errTooMany = errors.New("valkey: this list would have to read more than 10,000 tokens; list by name or creation without a filter, or ask for an owner or a longer text")
+// budget is how long a list reads tokens that may not match. At least one is read.
+var budget = 50 * time.Millisecond
+
+var errTooMany = errors.New("valkey: this list would have to read more than 10,000 tokens; list by name or creation, or ask for an owner or a longer text")
 
 // List implements [apitoken.Store].
 func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
@@ -39,11 +44,15 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 		return apitoken.Page{}, nil
 	}
 	l := lister{s, ctx, q}
-	find := l.gather
-	if (q.Order == apitoken.ByName || q.Order == apitoken.ByCreated) && (q.Status == "" || q.Status == apitoken.StatusDeleted) && q.Permission == "" && q.Text == "" {
-		find = l.slice
+	indexed := q.Order == apitoken.ByName || q.Order == apitoken.ByCreated
+	if indexed && (q.Status == "" || q.Status == apitoken.StatusDeleted) && q.Permission == "" && q.Text == "" {
+		page, err := l.slice()
+		return page, wrap(err)
 	}
-	page, err := find()
+	page, err := l.gather()
+	if errors.Is(err, errTooMany) && indexed {
+		page, err = l.sift()
+	}
 	return page, wrap(err)
 }
 
@@ -101,6 +110,30 @@ func (l *lister) slice() (page apitoken.Page, err error) {
 		})
 	}
 	l.fill(&page, recs, n)
+	return page, err
+}
+
+// sift returns what matches of the tokens of an index, as far as the budget goes.
+func (l *lister) sift() (page apitoken.Page, err error) {
+	begun := time.Now()
+	var recs []apitoken.Record
+	var last *apitoken.Position
+	_, err = l.walk(l.index(), l.bound(), l.q.Descending, chunk, func(rec apitoken.Record) bool {
+		if l.q.Match(&rec) {
+			recs = append(recs, rec)
+		}
+		last = nil
+		if len(recs) <= l.q.Limit && time.Since(begun) >= budget {
+			place := rec.Position(l.q.Order)
+			last = &place
+		}
+		return len(recs) <= l.q.Limit && last == nil
+	})
+	l.fill(&page, recs, len(recs))
+	if last != nil {
+		page.Next, page.Partial = last, len(recs) < l.q.Limit
+	}
+	page.More = page.Next != nil || l.q.After != nil
 	return page, err
 }
 

@@ -82,9 +82,10 @@ func (c *call) list() (any, error) {
 	return struct {
 		Tokens    []fields.Token `json:"tokens"`
 		Next      *string        `json:"next"`
+		Partial   bool           `json:"partial"`
 		Count     int            `json:"count"`
 		CountMore bool           `json:"count_more"`
-	}{tokens, next, page.Count, page.More}, nil
+	}{tokens, next, page.Partial, page.Count, page.More}, nil
 }
 
 // A newToken is the body of a request to generate a token.

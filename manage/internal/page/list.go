@@ -16,6 +16,7 @@ type listData struct {
 	First, Last int // of the rows, counted over all pages
 	Count       int
 	More        bool
+	Partial     bool
 	Filtered    bool
 	FirstPage   string // "" on the first
 	NextPage    string // "" on the last
@@ -119,7 +120,7 @@ func (h *handler) list(rq *request) {
 	}
 	p := &listData{
 		layout: h.newPage(rq, rq.at.page, title), View: v, Back: v.link(),
-		Count: tokens.Count, More: tokens.More, Filtered: v.filtered(),
+		Count: tokens.Count, More: tokens.More, Partial: tokens.Partial, Filtered: v.filtered(),
 		Statuses: selectOption(statusOptions, v.Status), Sorts: selectOption(sortOptions, v.Sort),
 		Self: rq.at.base, Clear: rq.at.base + listView{All: all, Sort: v.Sort}.link(),
 	}
@@ -138,6 +139,7 @@ func (h *handler) list(rq *request) {
 		})
 	}
 	p.First, p.Last = v.Before+1, v.Before+len(p.Rows)
+	p.Count = max(p.Count, p.Last) // a count may end early
 	first := v
 	first.Cursor, first.Before = "", 0
 	if v.Cursor != "" {
