@@ -51,7 +51,9 @@ func TestSessionsOfTheApplicationInAnotherEncodingAreRefused(t *testing.T) {
 		refused(driver+": Replace", s.Replace(t.Context(), rec))
 		refused(driver+": Delete", s.Delete(t.Context(), driver))
 		refused(driver+": Touch", s.Touch(t.Context(), []apitoken.Use{use(driver, today)}))
-		refused(driver+": Watch", s.Watch(t.Context(), newFeed(time.Hour)))
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		refused(driver+": Watch", s.Watch(ctx, newFeed(time.Hour)))
 		encoding("utf8")
 		if version(t, s, driver) != 1 || version(t, s, "müller") != 0 {
 			t.Errorf("%s: the store is not as it was", driver)
