@@ -150,11 +150,7 @@ func plain(options, args []any) ([]any, error) {
 	all := slices.Clone(options)
 	for _, arg := range args {
 		var oid uint32
-		switch a := arg.(type) {
-		case []byte:
-			if a == nil {
-				arg = nil
-			}
+		switch arg.(type) {
 		case time.Time, pgtype.Timestamptz:
 			oid = pgtype.TimestamptzOID
 		case []pgtype.Timestamptz:
@@ -169,7 +165,7 @@ func plain(options, args []any) ([]any, error) {
 			if err != nil {
 				return nil, err
 			}
-			if arg = nil; text != nil {
+			if arg = nil; text != nil { // nil is NULL
 				arg = string(text)
 			}
 		}
