@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/credential"
+	"github.com/apitoken-go/apitoken/internal/cursor"
 	"github.com/apitoken-go/apitoken/internal/feed"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/turns"
@@ -31,7 +32,7 @@ type Authority struct {
 	refuser     refuser
 	application application
 	rows        rows
-	cursors     cursors
+	cursors     cursor.Codec
 	lanes       lanes
 	turns       turns.Turns
 	blocks      blocks.Blocks
@@ -61,7 +62,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		config:  c,
 		clock:   clock{now, now()},
 		rows:    rows{records: records, store: c.Store},
-		cursors: cursors{records.integrity, c.Prefix + "_"},
+		cursors: cursor.Codec{Keys: records.integrity, Prefix: c.Prefix + "_"},
 		lanes:   newLanes(c.MaxConcurrentLookups, c.StoreTimeout),
 	}
 	a.rows.calls = a.lanes.others.store

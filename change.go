@@ -158,12 +158,15 @@ func (m *Manager) prepare(ctx context.Context, c *change) (err error) {
 	now := micro(m.a.clock.now())
 	rec := c.before.rec.clone()
 	fields, err := c.edit(m, &rec, c.before, now)
+	if forbidden := m.mayByToken(ctx, c, &rec, fields); forbidden != nil {
+		return forbidden
+	}
 	if err != nil || fields == nil {
 		return err
 	}
 	rec.Version++
 	rec.ChangedAt = now
-	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: c.action, Fields: fields})
+	rec.note(m.line(now, c.action, fields))
 	if c.after, err = m.a.rows.signed(rec); err == nil {
 		c.fields = fields
 	}

@@ -49,13 +49,17 @@ type Event struct {
 	Environment string // of the token, or of the actor
 	Owner       string // of the token
 
+	// Token is that of a request, zero unless the secret was right; of a change, the one
+	// by which the actor came, zero if by none. Address is where from, of a change only
+	// with a Token, and zero where it is not known.
+	Token   Token
+	Address netip.Addr
+
 	// Of a request:
 
-	Token   Token // zero unless the secret was right
 	Source  Source
-	Pattern string     // http.Request.Pattern
-	Address netip.Addr // where it was asked for
-	Missing []string   // permissions, with ErrMissingPermission; not to be changed
+	Pattern string   // http.Request.Pattern
+	Missing []string // permissions, with ErrMissingPermission; not to be changed
 
 	// Of a change:
 
@@ -80,7 +84,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		if !l.Enabled(ctx, level) {
 			return
 		}
-		attrs := make([]slog.Attr, 0, 12)
+		attrs := make([]slog.Attr, 0, 13)
 		text := func(key, value string) {
 			if value != "" {
 				attrs = append(attrs, slog.String(key, value))
@@ -91,6 +95,9 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		text("owner", ev.Owner)
 		text("environment", ev.Environment)
 		text("actor", ev.Actor)
+		if ev.Action != actionUse {
+			text("via", ev.Token.ID())
+		}
 		text("pattern", ev.Pattern)
 		text("token_source", string(ev.Source))
 		if ev.Address.IsValid() {

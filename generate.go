@@ -13,7 +13,9 @@ import (
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
-// GenerateParams says what token to make. Name, Permissions and Expiry are required.
+// GenerateParams says what token to make. Name, Permissions and Expiry are required. For an
+// actor who came by token, bounds that are left out are those of that token: Expiry, if it
+// has one, NotBefore, and Networks.
 type GenerateParams struct {
 	Name        string // what it is for: 1 to 200 characters
 	Description string // at most 1,000 characters
@@ -44,7 +46,7 @@ func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, S
 
 // create checks what was asked for and adds a token.
 func (m *Manager) create(ctx context.Context, action Action, owner, id string, g GenerateParams, past func(*Record) error, secret func(*Record) (SecretRecord, error)) (*TokenInfo, error) {
-	after, err := m.fill(action, owner, id, g, past, secret)
+	after, err := m.fill(ctx, action, owner, id, g, past, secret)
 	ev := m.event(action, id, nil, after)
 	if err == nil {
 		err = m.audit(ctx, ev)
@@ -67,17 +69,25 @@ func (m *Manager) create(ctx context.Context, action Action, owner, id string, g
 	return m.info(after), nil
 }
 
-func (m *Manager) fill(action Action, owner, id string, g GenerateParams, past func(*Record) error, secret func(*Record) (SecretRecord, error)) (*row, error) {
+func (m *Manager) fill(ctx context.Context, action Action, owner, id string, g GenerateParams, past func(*Record) error, secret func(*Record) (SecretRecord, error)) (*row, error) {
+	acting, err := m.acting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	granter := *m
+	if acting != nil {
+		g = m.inherit(g, acting)
+		granter.actor.Grants = slices.DeleteFunc(slices.Clone(m.actor.Grants), func(p Permission) bool { return !slices.Contains(acting.known, p) })
+	}
 	now := micro(m.a.clock.now())
 	rec := Record{
 		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: owner,
 		Name: g.Name, Description: g.Description, Status: StatusActive,
-		CreatedAt: now, CreatedBy: m.actor.User, ChangedAt: now,
+		CreatedAt: now, CreatedBy: m.actor.User, CreatedWith: m.actor.Token.ID(), ChangedAt: now,
 	}
-	rec.note(HistoryEntry{At: now, By: m.actor.User, Action: action})
+	rec.note(m.line(now, action, nil))
 	var found mistakes
 	found.add(past(&rec))
-	var err error
 	rec.Permissions, err = m.storedNames(g.Permissions, nil, nil)
 	found.add(err)
 	if len(g.Permissions) == 0 {
@@ -93,10 +103,13 @@ func (m *Manager) fill(action Action, owner, id string, g GenerateParams, past f
 	rec.Networks, err = networks(g.Networks)
 	found.add(err)
 	found.add(m.checkRecord(&rec, func(field string) bool { return field != "expiry" && field != "not_before" || expires }))
+	if acting != nil {
+		found.add(m.beyond(&rec, acting, expires))
+	}
 	if found != nil {
 		return nil, found.join()
 	}
-	if err := m.mayGrant(g.Permissions); err != nil {
+	if err := granter.mayGrant(g.Permissions); err != nil {
 		return nil, err
 	}
 	s, err := secret(&rec)

@@ -10,11 +10,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
+	"github.com/apitoken-go/apitoken/internal/cursor"
 	"github.com/apitoken-go/apitoken/internal/grammar"
-	"github.com/apitoken-go/apitoken/internal/keyring"
 	"github.com/apitoken-go/apitoken/internal/tagged"
 	"github.com/apitoken-go/apitoken/internal/text"
 )
@@ -76,7 +75,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 		out.Tokens = append(out.Tokens, m.info(e))
 	}
 	if page.Next != nil {
-		out.Next = m.a.cursors.write(q, *page.Next)
+		out.Next = m.a.cursors.Write(q.identity(), cursor.Position(*page.Next))
 	}
 	return out, nil
 }
@@ -154,76 +153,21 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		Limit: cmp.Or(l.Limit, defaultLimit),
 	}
 	if l.Cursor != "" {
-		after, err := m.a.cursors.read(q, l.Cursor)
-		if err != nil {
-			return Query{}, err
+		after, ok := m.a.cursors.Read(q.identity(), l.Cursor)
+		if !ok {
+			return Query{}, &FieldError{"cursor", "does not belong to this list"}
 		}
-		q.After = &after
+		q.After = (*Position)(&after)
 	}
 	return q, nil
 }
 
-// A cursor is a position with a checksum over it and the query it belongs to,
-// so that it cannot be continued with another one; with Config.IntegrityKeys under the
-// newest of them, and only of the form that we make. It carries no authority: the
-// environment and the owners that a list may show are those of the actor, and a
-// made-up cursor would only start the own list elsewhere.
-const (
-	cursorContext = "apitoken cursor 1\x00"
-
-	cursorSum = 16
-	maxCursor = 4096 // as text
-)
-
-// cursors writes cursors, and reads its own.
-type cursors struct {
-	keys   keyring.Ring
-	prefix string // of the texts of tokens
-}
-
-func (s *cursors) write(q Query, p Position) string {
-	c := tagged.NewWriter(0)
-	p.visit(&c)
-	b, _ := c.Written()
-	return base64Text.EncodeToString(append(s.keys.Checksum(cursorContext, s.signed(q, b))[:cursorSum], b...))
-}
-
-func (p *Position) visit(c *tagged.Coder) (unknown string) {
-	l := c.Begin("")
-	c.Text(1, &p.Name)
-	c.Time(2, &p.Time)
-	c.Text(3, &p.ID)
-	c.Finish(l, &unknown)
-	return unknown
-}
-
-func (s *cursors) read(q Query, cursor string) (Position, error) {
-	wrong := &FieldError{"cursor", "does not belong to this list"}
-	if len(cursor) > maxCursor {
-		return Position{}, wrong
-	}
-	raw, err := base64Text.DecodeString(cursor)
-	if err != nil || strings.ContainsAny(cursor, "\r\n") || len(raw) < cursorSum {
-		return Position{}, wrong
-	}
-	sum, raw := raw[:cursorSum], raw[cursorSum:]
-	if !s.keys.HasChecksum(sum, cursorContext, s.signed(q, raw)) {
-		return Position{}, wrong
-	}
-	var p Position
-	c := tagged.NewReader(string(raw))
-	if unknown := p.visit(&c); unknown != "" || !c.ReadAll() || !grammar.ValidID(p.ID) || !utf8.ValidString(p.Name) {
-		return Position{}, wrong
-	}
-	return p, nil
-}
-
-// signed is what the checksum of a cursor is over: the list and the position in it.
-func (s *cursors) signed(q Query, position []byte) (b []byte) {
-	for _, text := range []string{s.prefix, q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
+// identity is the list that a cursor belongs to.
+func (q *Query) identity() (b []byte) {
+	for _, text := range []string{q.Environment, q.Owner, string(q.Status), q.Permission, q.Text, string(q.Order)} {
 		b = tagged.AppendText(b, text)
 	}
-	return append(tagged.AppendFlag(b, q.Descending), position...)
+	return tagged.AppendFlag(b, q.Descending)
 }
 
 // TokenInfo is what people see of a token. It is a copy: changing it changes nothing.
@@ -246,6 +190,9 @@ type TokenInfo struct {
 
 	CreatedAt time.Time
 	CreatedBy string
+
+	CreatedWith string // ID of the token by which CreatedBy came, "" if by none
+
 	ChangedAt time.Time
 	ExpiresAt time.Time // zero: never. A policy may end it sooner, see Manager.Explain.
 	NotBefore time.Time // zero: valid from the start
@@ -308,7 +255,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
 		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
 		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
-		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, ChangedAt: rec.ChangedAt,
+		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, CreatedWith: rec.CreatedWith, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
 	}

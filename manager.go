@@ -2,13 +2,16 @@ package apitoken
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
@@ -25,9 +28,13 @@ type Actor struct {
 	// the tokens of all users of the environment.
 	ManageOthers bool
 
-	// Token is the API token that the actor came by, if any. Then Grants count only
-	// as far as that token has them.
+	// Token is the API token that the actor came by, if any: the acting token. It bounds
+	// what the actor may do, see [Manager].
 	Token Token
+
+	// Address is where an actor who came by token did so from, if that is known. Events
+	// and the history have it.
+	Address netip.Addr
 }
 
 // A Manager manages tokens for an [Actor]. All changes of tokens go through it. It
@@ -41,6 +48,18 @@ type Actor struct {
 //   - With ManageOthers, actors can activate, deactivate, delete and narrow the
 //     tokens of others, and change nothing else of them.
 //   - Owners cannot activate a token that someone else has deactivated.
+//
+// An actor who came by an API token ([Actor.Token]) is bound further, as whoever finds a
+// token must not come away with a better one:
+//
+//   - A token that they generate or import has no more permissions than the acting
+//     token, expires no later, is valid no earlier, and can be used from no other
+//     networks. Bounds that are left out are those of the acting token; wider ones are
+//     a [FieldError].
+//   - Tokens that exist they can narrow, deactivate and delete, and change in no other way.
+//   - They can rotate the acting token itself, and no other. No secret is revealed to them.
+//   - With a secret that is not the newest, or when the acting token is no longer valid,
+//     they can look at tokens, deactivate and delete them, and nothing else.
 //
 // Methods report [ErrNotFound], [ErrConflict], a [ForbiddenError], a
 // [FieldError], or [ErrUnavailable]. After ErrUnavailable a change may or may not
@@ -135,6 +154,8 @@ func (m *Manager) authorize() error {
 		return fmt.Errorf("apitoken: the Authority was not made by New: %w", ErrUnavailable)
 	case m.actor.User == "" || m.actor.Environment == "":
 		return &ForbiddenError{Rule: "an actor needs a user and an environment"}
+	case !m.actor.Token.IsZero() && m.actor.Token.Environment() != m.actor.Environment:
+		return &ForbiddenError{Rule: "the API token that the actor came by is of another environment"}
 	case text.Check(m.actor.User, 1, maxName) != nil || text.Check(m.actor.Environment, 1, maxName) != nil:
 		return &ForbiddenError{Rule: "user and environment of an actor are at most 200 characters, one of them visible, without control characters"}
 	}
@@ -160,9 +181,10 @@ func (m *Manager) grantable(p Permission) bool {
 }
 
 // Grantable returns the permissions that the actor may give to tokens, in the
-// order of the catalog; none if the actor is nobody.
+// order of the catalog; none if the actor is nobody, or came by a secret of a token that is
+// not its newest.
 func (m *Manager) Grantable() []Permission {
-	if m.authorize() != nil {
+	if m.authorize() != nil || m.actor.Token.secret() != 0 {
 		return nil
 	}
 	return slices.DeleteFunc(m.a.config.Permissions.All(), func(p Permission) bool { return !m.grantable(p) })
@@ -213,12 +235,103 @@ func (m *Manager) checkRecord(rec *Record, said func(field string) bool) error {
 	return found.join()
 }
 
+// acting returns the acting token as the store has it now, for what it has to be valid
+// for: the Token of the actor may be older than Config.MaxStaleness, or have been
+// narrowed or rotated on another node. It returns nil if the actor came otherwise.
+func (m *Manager) acting(ctx context.Context) (*row, error) {
+	tok := m.actor.Token
+	if tok.IsZero() {
+		return nil, nil
+	}
+	r, err := bulkhead.Call(ctx, m.lane().store, m.holder(), func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, tok.ID()) })
+	switch presented := tok.entry().secret(tok.secret()); {
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return nil, unavailable(err)
+	case err == nil && r.wrong != nil:
+		return nil, damaged(r.wrong)
+	case err != nil || m.a.blocks.Has(tok.ID()) || r.rec.Environment != m.actor.Environment ||
+		m.a.decider.policy.Status(&r.rec, m.judged()) != StatusActive:
+		return nil, &ForbiddenError{Rule: "the API token that you came by is no longer valid"}
+	case !presented.equal((*[sha256.Size]byte)(r.rec.Secrets[0].Digest), r.rec.Secrets[0].Foreign):
+		return nil, &ForbiddenError{Rule: "with a secret that is not the newest of its token you may only look at tokens, deactivate and delete them"}
+	}
+	return r, nil
+}
+
+// mayByToken refuses a change that an actor who came by token may not make: rec is what
+// it would leave, and fields what differs.
+func (m *Manager) mayByToken(ctx context.Context, c *change, rec *Record, fields []string) error {
+	rotates := c.action == actionRotate
+	switch {
+	case m.actor.Token.IsZero() || c.action == actionDelete:
+		return nil
+	case fields == nil && !rotates:
+		return nil
+	case slices.Equal(fields, []string{"active"}) && rec.Status == StatusInactive:
+		return nil
+	case rotates && c.id != m.actor.Token.ID():
+		return &ForbiddenError{Rule: "by API token you may rotate that very token, and no other"}
+	case !rotates && !narrows(&c.before.rec, rec, fields):
+		return &ForbiddenError{Rule: "by API token you may only narrow, deactivate and delete what exists"}
+	}
+	_, err := m.acting(ctx)
+	return err
+}
+
+// inherit returns g with the bounds that it leaves out, as the acting token has them.
+func (m *Manager) inherit(g GenerateParams, acting *row) GenerateParams {
+	if end := m.end(acting); g.Expiry.kind == expiryUnsaid && !acting.rec.ExpiresAt.IsZero() {
+		g.Expiry = At(end)
+	}
+	if g.NotBefore.IsZero() {
+		g.NotBefore = acting.rec.NotBefore
+	}
+	if len(g.Networks) == 0 {
+		g.Networks = acting.rec.Networks
+	}
+	return g
+}
+
+// beyond returns what of a new record goes beyond the bounds of the acting token.
+func (m *Manager) beyond(rec *Record, acting *row, expires bool) error {
+	var found mistakes
+	if end := m.end(acting); expires && laterEnd(rec.ExpiresAt, end) {
+		found.field("expiry", "lies after %s, when the API token that makes the token expires", end.Format(time.RFC3339))
+	}
+	if start := acting.rec.NotBefore; rec.NotBefore.Before(start) {
+		found.field("not_before", "lies before %s, from when on the API token that makes the token is valid", start.Format(time.RFC3339))
+	}
+	if !network.AllInside(rec.Networks, acting.rec.Networks) {
+		found.field("allowed_networks", "has addresses from which the API token that makes the token cannot be used")
+	}
+	return found.join()
+}
+
+// end returns when a token expires by itself and by the policy, zero for never.
+func (m *Manager) end(r *row) time.Time {
+	l := r.rec.life()
+	return moment(m.a.decider.policy.expiry(&l))
+}
+
+// line returns what a history says of a change.
+func (m *Manager) line(now time.Time, action Action, fields []string) HistoryEntry {
+	return HistoryEntry{At: now, By: m.actor.User, Action: action, Fields: fields, Via: m.actor.Token.ID(), Address: m.via()}
+}
+
+// via returns where an actor who came by token did so from.
+func (m *Manager) via() netip.Addr {
+	if m.actor.Token.IsZero() {
+		return netip.Addr{}
+	}
+	return m.actor.Address.Unmap().WithZone("")
+}
+
 // event returns what there is to tell about a change.
 func (m *Manager) event(action Action, id string, before, after *row) Event {
 	if !grammar.ValidID(id) {
 		id = "" // it may be the text of a token, given by mistake
 	}
-	ev := Event{Action: action, TokenID: id, Environment: m.actor.Environment, Actor: m.actor.User, Token: m.actor.Token}
+	ev := Event{Action: action, TokenID: id, Environment: m.actor.Environment, Actor: m.actor.User, Token: m.actor.Token, Address: m.via()}
 	if before != nil {
 		ev.Before, ev.Owner = m.info(before), before.rec.Owner
 	}

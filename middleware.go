@@ -175,6 +175,15 @@ func (a *Authority) HasCredential(r *http.Request) bool {
 	return c.Way != nil
 }
 
+// ClientAddr returns the address that a request came from, as Config.ClientAddr says; for
+// [Actor.Address].
+func (a *Authority) ClientAddr(r *http.Request) (netip.Addr, error) {
+	if !a.ready() {
+		return netip.Addr{}, ErrUnavailable
+	}
+	return a.application.address(&request{http: r})
+}
+
 // Credential is a token that did not come by [http.Request], for
 // [Authority.Verify].
 type Credential struct {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -76,6 +78,22 @@ func TestWhileTheStoreIsDownASessionStillOpensAndATokenDoesNot(t *testing.T) {
 	a, s = askGuard(t, new(apitoken.Authority).GuardOr(apitoken.AnyToken(), sessions), asked("/", "Cookie: session=1"))
 	assert.Equal(t, 503, a.status, "the zero Authority refuses everything")
 	assert.Zero(t, s.called())
+}
+
+func TestAnotherLoginThatPanicsOpensNothing(t *testing.T) {
+	g := newRig(t)
+	s := new(spy)
+	server := httptest.NewUnstartedServer(g.GuardOr(apitoken.AnyToken(), func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("the sessions are gone") })
+	})(s))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	defer server.Close()
+	_, err := http.Get(server.URL)
+	assert.Error(t, err, "the connection ends")
+	assert.Zero(t, s.called())
+	res, _ := rawAsk(t, server, "GET / HTTP/1.1\r\nHost: h\r\nAuthorization: apiToken "+goodToken.text+"\r\n\r\n")
+	assert.Equal(t, 204, res.status, "a token needs no session")
 }
 
 func TestAnotherLoginThatIsMissingPanics(t *testing.T) {

@@ -41,6 +41,10 @@ type Record struct {
 
 	CreatedAt time.Time
 	CreatedBy string
+
+	// CreatedWith is the ID of the token by which CreatedBy came, "" if by none.
+	CreatedWith string
+
 	ChangedAt time.Time
 	ExpiresAt time.Time      // zero: never
 	NotBefore time.Time      // zero: valid from the start
@@ -84,6 +88,11 @@ type HistoryEntry struct {
 	By     string
 	Action Action   // "generate", "update", "activate", ...
 	Fields []string // what an update changed
+
+	// Via is the ID of the token by which By came, "" if by none; and Address where they
+	// did so from, zero if it is not known.
+	Via     string
+	Address netip.Addr
 
 	Unknown string
 }
@@ -189,7 +198,7 @@ func (r *Record) AddUse(u Use) bool {
 //	 7 created by    8 owner
 //	 9 changed at   10 permissions
 //	11 history      12 status
-//	                14 deactivated by: what others have deactivated the owner cannot activate
+//	15 created with 14 deactivated by: what others have deactivated the owner cannot activate
 //	                16 created at: for Config.MaxLifetime
 //	                18 expires at
 //	                20 not before
@@ -200,7 +209,7 @@ func (r *Record) AddUse(u Use) bool {
 //	                36 deleted by
 //	and reserved, without a use yet
 //	13 labels       28 resources
-//	15 created with 30 limit
+//	                30 limit
 //	17 claimed notice
 //	                32 idle bound
 //	19 digests of retired secrets
@@ -212,7 +221,7 @@ func (r *Record) AddUse(u Use) bool {
 //	 5 ciphertext    6 valid until
 //	                 8 created at: says which of two was made first
 //	line of the history
-//	 1 at   3 by   5 action   7 fields
+//	 1 at   3 by   5 action   7 fields   9 via   11 address
 //
 // Uses and MAC have no tag: uses change without a new version, and the MAC is over the
 // rest.
@@ -241,6 +250,7 @@ func (r *Record) visit(c *tagged.Coder) {
 	c.Close(l)
 	c.Text(12, (*string)(&r.Status))
 	c.Text(14, &r.DeactivatedBy)
+	c.Text(15, &r.CreatedWith)
 	c.Time(16, &r.CreatedAt)
 	c.Time(18, &r.ExpiresAt)
 	c.Time(20, &r.NotBefore)
@@ -284,6 +294,8 @@ func (h *HistoryEntry) visit(c *tagged.Coder) {
 		c.TextValue(&h.Fields[i])
 	}
 	c.Close(l)
+	c.Text(9, &h.Via)
+	c.Address(11, &h.Address)
 	c.Finish(f, &h.Unknown)
 }
 

@@ -101,18 +101,18 @@ func exampleRecord() apitoken.Record {
 	return apitoken.Record{
 		ID: "Rfm8hIagEHIVmaMJQ", Version: 1<<51 + 12345, Environment: "production", Owner: "ada", Name: "nightly backup ü 😀", Description: "to the vault",
 		Permissions: []string{"devices:read", "devices:write"}, Status: apitoken.StatusInactive, DeactivatedAt: at(5), DeactivatedBy: "admin",
-		CreatedAt: at(1), CreatedBy: "ada", ChangedAt: at(5), ExpiresAt: at(20), NotBefore: time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC),
+		CreatedAt: at(1), CreatedBy: "ada", CreatedWith: "with", ChangedAt: at(5), ExpiresAt: at(20), NotBefore: time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC),
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Secrets: []apitoken.SecretRecord{
 			{Digest: sha256Of("new"), CreatedAt: at(4), IdempotencyKey: sha256Of("key"), EncryptionKeyID: "k1", Ciphertext: []byte{0, 1, 255}, Unknown: unknown(7, "")},
 			{Digest: sha256Of("old"), Foreign: true, CreatedAt: at(1), ValidUntil: time.Unix(0, 0).UTC()},
 		},
 		History: []apitoken.HistoryEntry{
-			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}, Unknown: unknown(9, "via")},
+			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}, Via: "via"},
 			{At: at(1), By: "ada", Action: "generate"},
 		},
 		MACKeyID: "k0", MAC: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
-		Unknown: unknown(13, "labels") + unknown(15, "with") + unknown(1<<32+1, "far off"),
+		Unknown: unknown(13, "labels") + unknown(1<<32+1, "far off"),
 	}
 }
 
@@ -294,6 +294,10 @@ func TestADamagedEncodingIsRefusedAndChangesNothing(t *testing.T) {
 	refuse("a length of 2^64-1", []byte("\x0d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 	refuse("a length of more than 64 bits", []byte("\x0d\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
 	refuse("an empty text", []byte(unknown(1, "")))
+	for _, address := range []string{"", "192.0.2.07", "2001:DB8::1", "somewhere"} {
+		line := unknown(11, address)
+		refuse("an address that is none", []byte(unknown(11, string(rune(len(line)))+line)))
+	}
 	refuse("a number of 0", []byte(unknown(4, "\x00")))
 	refuse("a number in more bytes than it needs", []byte(unknown(4, "\x82\x00")))
 	refuse("a number of more than 64 bits", []byte(unknown(4, strings.Repeat("\xff", 9)+"\x02")))
@@ -356,7 +360,7 @@ func TestUnknownFieldsAreKeptWhereTheyStand(t *testing.T) {
 	known := rec
 	known.Unknown = ""
 	for _, fields := range []string{
-		unknown(13, ""), unknown(13, "x") + unknown(15, "y"), unknown(28, "x"), unknown(13, "a") + unknown(28, "b") + unknown(1<<63+1, "c"),
+		unknown(13, ""), unknown(13, "x") + unknown(17, "y"), unknown(28, "x"), unknown(13, "a") + unknown(28, "b") + unknown(1<<63+1, "c"),
 		unknown(13, strings.Repeat("x", 1000)) + unknown(17, "\x00"),
 	} {
 		rec.Unknown = fields

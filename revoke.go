@@ -250,8 +250,11 @@ func (m *Manager) Purge(ctx context.Context) (int, error) {
 	if err := m.authorize(); err != nil {
 		return 0, err
 	}
-	if !m.actor.ManageOthers {
+	switch {
+	case !m.actor.ManageOthers:
 		return 0, &ForbiddenError{Rule: "you may not see the tokens of others"}
+	case !m.actor.Token.IsZero():
+		return 0, &ForbiddenError{Rule: "by API token you may not purge what was deleted"}
 	}
 	return m.purge(ctx, "")
 }

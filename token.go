@@ -2,7 +2,6 @@ package apitoken
 
 import (
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -199,9 +198,6 @@ func micro(t time.Time) time.Time {
 	}
 	return t.UTC().Round(0).Truncate(time.Microsecond)
 }
-
-// base64Text is the encoding of opaque texts such as cursors.
-var base64Text = base64.RawURLEncoding.Strict()
 
 // A node is an entry in the cache, which adds its ID, and when it was read.
 type node = cache.Entry[entry]

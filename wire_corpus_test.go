@@ -54,6 +54,9 @@ type wireCase struct {
 	why        []string
 	want       []wireAnswer // one for each request on the connection
 	send       string
+
+	challenge string // the scheme of challenges
+	vary      string // of accepted answers
 }
 
 type wireAnswer struct {
@@ -77,7 +80,7 @@ func readCorpus(t testing.TB) (cases []wireCase) {
 			if strings.HasPrefix(lines[0], "#") {
 				continue // about the file
 			}
-			c := wireCase{name: lines[0], file: filepath.Base(file)}
+			c := wireCase{name: lines[0], file: filepath.Base(file), challenge: "apiToken", vary: "Authorization"}
 			require.False(t, names[c.name], "%s: %q is there twice", file, c.name)
 			names[c.name] = true
 			for _, line := range lines[1:] {
@@ -226,7 +229,8 @@ type corpusServer struct {
 	*rig
 	*httptest.Server
 	spy
-	passed []passedRequest // that no case has looked at yet
+	byHeader func(*http.Request) bool // reports whether an accepted request had its token in the header
+	passed   []passedRequest          // that no case has looked at yet
 }
 
 // A passedRequest is what matters of a request that reached the handler.
@@ -235,13 +239,18 @@ type passedRequest struct {
 	target   string // in every form
 }
 
-var corpusScheme = regexp.MustCompile(`^[Aa][Pp][Ii][Tt][Oo][Kk][Ee][Nn] `) // (?i) would take a Kelvin sign
+// schemeIs returns a byHeader for a scheme, as a pattern of its letters in both cases: (?i)
+// would take a Kelvin sign.
+func schemeIs(pattern string) func(*http.Request) bool {
+	scheme := regexp.MustCompile("^" + pattern + " ")
+	return func(r *http.Request) bool { return slices.ContainsFunc(r.Header["Authorization"], scheme.MatchString) }
+}
 
 func (s *corpusServer) note(w http.ResponseWriter, r *http.Request) {
 	s.spy.mu.Lock()
 	defer s.spy.mu.Unlock()
 	s.passed = append(s.passed, passedRequest{
-		byHeader: slices.ContainsFunc(r.Header["Authorization"], corpusScheme.MatchString),
+		byHeader: s.byHeader(r),
 		target:   fmt.Sprint(r.RequestURI, r.URL, r.URL.Path, r.URL.RawQuery, r.URL.Query(), r.URL.Fragment),
 	})
 	w.WriteHeader(http.StatusNoContent)
@@ -255,10 +264,10 @@ func (s *corpusServer) taken() (passed []passedRequest) {
 	return passed
 }
 
-func newCorpusServer(t testing.TB, hide, http2 bool) *corpusServer {
+func newCorpusServer(t testing.TB, hide, http2 bool, edit ...func(*apitoken.Config)) *corpusServer {
 	t.Helper()
-	s := new(corpusServer)
-	s.rig = newRig(t, func(c *apitoken.Config) {
+	s := &corpusServer{byHeader: schemeIs("[Aa][Pp][Ii][Tt][Oo][Kk][Ee][Nn]")}
+	s.rig = newRig(t, append(edit, func(c *apitoken.Config) {
 		c.Observe = nil
 		c.Environment = func(r *http.Request) (string, error) {
 			switch r.Host {
@@ -274,7 +283,7 @@ func newCorpusServer(t testing.TB, hide, http2 bool) *corpusServer {
 			return "", errors.New("no such host")
 		}
 		c.OwnerPermissions = ownersByName
-	})
+	})...)
 	for _, rec := range corpusRecords() {
 		require.NoError(t, s.store.Create(t.Context(), rec))
 	}
@@ -321,10 +330,11 @@ func (c *wireCase) mustAnswer(t *testing.T, answers []answer, passed []passedReq
 	t.Helper()
 	explain := c.name + ": " + strings.Join(c.why, " ")
 	for i, w := range c.want {
-		w.must(t, answers[i], strings.HasPrefix(c.send, "HEAD "), explain)
+		w.must(t, answers[i], c.challenge, strings.HasPrefix(c.send, "HEAD "), explain)
 		if w.status != 204 {
 			continue
 		}
+		assert.Equal(t, c.vary, strings.Join(answers[i].header["Vary"], " and "), explain)
 		require.NotEmpty(t, passed, "the handler was not called: %s", explain)
 		var cache, referrer []string
 		if p := passed[0]; !p.byHeader {
@@ -340,14 +350,14 @@ func (c *wireCase) mustAnswer(t *testing.T, answers []answer, passed []passedReq
 	require.Empty(t, passed, "further calls of the handler: %s", explain)
 }
 
-func (w wireAnswer) must(t *testing.T, a answer, head bool, explain string) {
+func (w wireAnswer) must(t *testing.T, a answer, scheme string, head bool, explain string) {
 	t.Helper()
 	require.Equal(t, w.status, a.status, "%s\n%s", explain, a.body)
 	if w.by != "" || w.status == 204 {
 		assert.Empty(t, a.header["Www-Authenticate"], explain)
 		return
 	}
-	challenge := []string{`apiToken realm="api"`}
+	challenge := []string{scheme + ` realm="api"`}
 	switch {
 	case w.status == 503:
 		challenge = nil

@@ -26,7 +26,8 @@ import (
 // of a route whose Match is not "open", fail as well.
 //
 // A route is protected if the handler answers a request for it, that has no
-// token, with 401 and a challenge. So this calls the handlers of routes that are
+// token, with 401 and a challenge; one with another login, if the answer is 401, 403 or a
+// redirect to it (302, 303). Where another login lets everybody in, declare the route open. So this calls the handlers of routes that are
 // found to be open, and what they do, they do. The path is made of the pattern,
 // with 1 in the place of every variable; give a path instead of a pattern where
 // that does not do.
@@ -40,7 +41,7 @@ func CheckRoutes(t testing.TB, h http.Handler, routes []apitoken.Route, open ...
 		name := strings.TrimPrefix(route.Method+" "+route.Pattern, " ")
 		if slices.Contains(open, name) {
 			meant = append(meant, name)
-			if route.Match != "" && route.Match != "open" {
+			if route.Match != "" && route.Match != "open" && !route.OtherLogin {
 				t.Errorf("apitokentest: %s is declared open, but needs a token", name)
 			}
 			continue
@@ -81,6 +82,7 @@ func checkRoute(t testing.TB, h http.Handler, route apitoken.Route, name string)
 	}()
 	switch {
 	case w.Code == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") != "", w.Code == 0:
+	case route.OtherLogin && slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusFound, http.StatusSeeOther}, w.Code):
 	case w.Code == http.StatusNotFound, w.Code == http.StatusMethodNotAllowed, w.Code/100 == 3:
 		t.Errorf("apitokentest: %s was not found to be protected: %s %s without a token is answered with %d; give a path that the route serves", name, method, path, w.Code)
 	default:

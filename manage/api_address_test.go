@@ -51,7 +51,7 @@ func TestPathsThatAreNotThereAreNotFound(t *testing.T) {
 		{"HEAD", "/tokens/ID/rotate", 405, "POST"},
 		{"OPTIONS", "/tokens", 405, "GET, HEAD, POST"},
 		{"get", "/tokens", 405, "GET, HEAD, POST"},
-		{"POST", "/self", 405, "GET, HEAD, DELETE"},
+		{"POST", "/self", 405, "GET, HEAD, PATCH, DELETE"},
 		{"GET", "/tokens/ID", 200, ""},
 		{"GET", "tokens/ID", 200, ""}, // after http.StripPrefix with a slash at the end of the prefix
 		{"GET", "/%74okens/ID", 200, ""},

@@ -102,8 +102,8 @@ var apiRows = []apiRow{
 
 	{"GET", "tokens/{id}", "", [5]int{200, 404, 200, 404, 200}, nil},
 
-	{"PATCH", "tokens/{id}", `{"name":"renamed"}`, [5]int{200, 404, 403, 404, 200}, nil},
-	{"PATCH", "tokens/{id}", `{"description":"what for"}`, [5]int{200, 404, 403, 404, 200}, nil},
+	{"PATCH", "tokens/{id}", `{"name":"renamed"}`, [5]int{200, 404, 403, 404, 403}, nil},
+	{"PATCH", "tokens/{id}", `{"description":"what for"}`, [5]int{200, 404, 403, 404, 403}, nil},
 	{"PATCH", "tokens/{id}", `{"active":false}`, [5]int{200, 404, 200, 404, 200}, nil},
 	{"PATCH", "tokens/{id}", `{"active":true}`, [5]int{200, 404, 200, 404, 403}, apiDeactivated},
 	{"PATCH", "tokens/{id}", `{"active":true}`, [5]int{403, 404, 200, 404, 403}, func(c *apiCase) {
@@ -134,7 +134,11 @@ var apiRows = []apiRow{
 	{"POST", "tokens/{id}/reveal", "", [5]int{200, 404, 403, 404, 403}, nil},
 
 	{"GET", "self", "", [5]int{401, 401, 401, 401, 200}, nil},
+	{"PATCH", "self", `{"expires_at":"2999-01-01T00:00:00Z"}`, [5]int{401, 401, 401, 401, 200}, nil},
+	{"PATCH", "self", `{"name":"renamed"}`, [5]int{401, 401, 401, 401, 403}, nil},
 	{"DELETE", "self", "", [5]int{401, 401, 401, 401, 204}, nil},
+	{"POST", "self/rotate", `{"overlap":"1h"}`, [5]int{401, 401, 401, 401, 200}, nil},
+	{"POST", "self/deactivate", "", [5]int{401, 401, 401, 401, 200}, nil},
 	{"GET", "openapi.json", "", [5]int{}, nil},
 }
 

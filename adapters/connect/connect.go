@@ -31,14 +31,36 @@ import (
 // whose sender is not known. The options are those of the handler that matter
 // for errors, such as connect.WithRequireConnectProtocolHeader.
 func Guard(auth *apitoken.Authority, requirement apitoken.Requirement, options ...connect.HandlerOption) func(http.Handler) http.Handler {
-	guard, protocols := auth.Guard(requirement), connect.NewErrorWriter(options...)
+	return middleware(auth.Guard(requirement), func(next http.Handler) http.Handler { return next }, options)
+}
+
+// GuardOr is Guard for procedures that another login opens as well: requests that present no
+// token go to what other makes of the handler, see [apitoken.Authority.GuardOr]. Middleware
+// of connectrpc.com/authn will do as other: the Wrap of one.
+func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other func(http.Handler) http.Handler, options ...connect.HandlerOption) func(http.Handler) http.Handler {
+	if other == nil {
+		panic("apitokenconnect: GuardOr without another login")
+	}
+	return middleware(httpbridge.GuardOr(auth, requirement), other, options)
+}
+
+// middleware lets requests on that a guard admits, and to other those that it leaves to that.
+func middleware(guard, other func(http.Handler) http.Handler, options []connect.HandlerOption) func(http.Handler) http.Handler {
+	protocols := connect.NewErrorWriter(options...)
 	return func(next http.Handler) http.Handler {
+		others := other(next)
+		if others == nil {
+			panic("apitokenconnect: the other login returned no handler")
+		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			admitted, answer := httpbridge.Request(guard, r)
 			switch {
 			case admitted != nil:
 				answer.SendTo(w)
 				next.ServeHTTP(w, admitted)
+			case answer.Elsewhere():
+				answer.SendTo(w)
+				others.ServeHTTP(w, r)
 			case protocols.IsSupported(r):
 				// As fields of the header in every protocol: authentication
 				// must not be in a trailer (RFC 9110 section 6.5.1).

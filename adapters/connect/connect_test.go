@@ -3,6 +3,7 @@ package apitokenconnect_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -119,3 +120,66 @@ func TestThePlainMiddlewareIsUnderstoodByItsStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestAnotherLoginDecidesAboutCallsWithoutAToken(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	called := 0
+	owner := connect.NewUnaryHandler(procedure, func(ctx context.Context, req *connect.Request[emptypb.Empty]) (*connect.Response[wrapperspb.StringValue], error) {
+		called++
+		tok, found := apitoken.FromContext(ctx)
+		return connect.NewResponse(wrapperspb.String(fmt.Sprint(tok.Owner(), found, ctx.Value(userKey{})))), nil
+	})
+	protocols := connect.NewErrorWriter()
+	sessions := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch session := r.Header.Get("X-Session"); session {
+			case "":
+				protocols.Write(w, r, connect.NewError(connect.CodeFailedPrecondition, errors.New("sign in")))
+			case "panic":
+				panic(http.ErrAbortHandler)
+			default:
+				next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey{}, session)))
+			}
+		})
+	}
+	server := httptest.NewServer(apitokenconnect.GuardOr(auth, apitoken.All(readDevices), sessions)(owner))
+	defer server.Close()
+	for _, options := range [][]connect.ClientOption{nil, {connect.WithGRPCWeb()}} {
+		client := connect.NewClient[emptypb.Empty, wrapperspb.StringValue](http.DefaultClient, server.URL+procedure, options...)
+		for _, row := range []struct {
+			token, session string
+			code           connect.Code // 0 for accepted
+			answer         string
+		}{
+			{"", "", connect.CodeFailedPrecondition, ""},
+			{"", "ada", 0, "falseada"},
+			{"", "panic", connect.CodeUnavailable, ""},
+			{apitokentest.Token(t, auth, readDevices), "ada", 0, "testertrue <nil>"},
+			{apitokentest.Token(t, auth, writeDevices), "ada", connect.CodePermissionDenied, ""},
+			{"x", "ada", connect.CodeUnauthenticated, ""},
+			{"a b", "ada", connect.CodeInvalidArgument, ""},
+		} {
+			before := called
+			req := connect.NewRequest(new(emptypb.Empty))
+			req.Header().Set("X-Session", row.session)
+			if row.token != "" {
+				req.Header().Set("Authorization", "apiToken "+row.token)
+			}
+			resp, err := client.CallUnary(t.Context(), req)
+			if row.code != 0 {
+				assert.Equal(t, row.code, connect.CodeOf(err), row)
+				assert.Equal(t, before, called, row)
+				continue
+			}
+			require.NoError(t, err, row)
+			assert.Equal(t, row.answer, resp.Msg.Value)
+			assert.Equal(t, "Authorization", resp.Header().Get("Vary"))
+		}
+	}
+	assert.Panics(t, func() { apitokenconnect.GuardOr(auth, apitoken.AnyToken(), nil) })
+	assert.Panics(t, func() {
+		apitokenconnect.GuardOr(auth, apitoken.AnyToken(), func(http.Handler) http.Handler { return nil })(owner)
+	})
+}
+
+type userKey struct{}

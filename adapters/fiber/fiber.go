@@ -8,7 +8,6 @@
 package apitokenfiber
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 
@@ -35,14 +34,8 @@ func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other f
 	if other == nil {
 		panic("apitokenfiber: GuardOr without another login")
 	}
-	return handler(auth.GuardOr(requirement, func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			*r.Context().Value(elsewhereKey{}).(*bool) = true
-		})
-	}), other)
+	return handler(httpbridge.GuardOr(auth, requirement), other)
 }
-
-type elsewhereKey struct{}
 
 // handler lets requests on that a guard admits, and to other those that it leaves to that.
 func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.Handler {
@@ -50,10 +43,6 @@ func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.H
 		r, err := request(c)
 		if err != nil {
 			return err
-		}
-		var elsewhere bool
-		if other != nil {
-			r = r.WithContext(context.WithValue(r.Context(), elsewhereKey{}, &elsewhere))
 		}
 		admitted, answer := httpbridge.Request(guard, r)
 		for name, values := range answer.Header() {
@@ -64,7 +53,7 @@ func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.H
 				c.Response().Header.Add(name, v)
 			}
 		}
-		if elsewhere {
+		if answer.Elsewhere() {
 			return other(c)
 		}
 		if admitted == nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v3"
+	recoverer "github.com/gofiber/fiber/v3/middleware/recover"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -362,4 +363,17 @@ func TestAnotherLoginDecidesAboutRequestsWithoutAToken(t *testing.T) {
 		assert.Equal(t, row.body, string(body))
 	}
 	assert.Panics(t, func() { apitokenfiber.GuardOr(auth, apitoken.AnyToken(), nil) })
+}
+
+func TestAnotherLoginThatPanicsOpensNothing(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	app := fiber.New()
+	called := 0
+	app.Use(recoverer.New())
+	app.Get("/", apitokenfiber.GuardOr(auth, apitoken.AnyToken(), func(fiber.Ctx) error { panic("the sessions are gone") }),
+		func(fiber.Ctx) error { called++; return nil })
+	resp, err := app.Test(apitokentest.Request("GET", "/", ""), fiber.TestConfig{Timeout: 2 * time.Minute})
+	require.NoError(t, err)
+	assert.Equal(t, 500, resp.StatusCode)
+	assert.Zero(t, called)
 }

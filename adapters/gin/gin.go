@@ -8,7 +8,6 @@
 package apitokengin
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -33,16 +32,18 @@ func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) gin.Handl
 }
 
 // GuardOr is Guard for routes that another login opens as well, such as a session:
-// requests that present no token go to other, see [apitoken.Authority.GuardOr].
+// requests that present no token go to other, see [apitoken.Authority.GuardOr]. As
+// every handler of gin, other has to call Abort to keep the next ones from running; they do
+// not run either if it panics, whatever recovers from that.
 func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other gin.HandlerFunc) gin.HandlerFunc {
 	if other == nil {
 		panic("apitokengin: GuardOr without another login")
 	}
-	return handler(auth.GuardOr(requirement, func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			p := r.Context().Value(passageKey{}).(*passage)
-			p.admitted = true
+	return handler(auth.GuardOr(requirement, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			p := next.(*passage)
 			other(p.c)
+			p.admitted = true
 		})
 	}))
 }
@@ -53,23 +54,27 @@ type passage struct {
 	admitted bool
 }
 
-type passageKey struct{}
+// ServeHTTP lets the request on, as the guard passes it.
+func (p *passage) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	p.c.Request = r
+	p.c.Set(credential.TokenKey, r.Context().Value(credential.TokenKey))
+	p.c.Next()
+	p.admitted = true
+}
 
 // handler lets requests on that a guard admits.
 func handler(guard func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		p := &passage{c: c}
-		r := c.Request.WithContext(context.WithValue(c.Request.Context(), passageKey{}, p))
+		defer func() {
+			if !p.admitted { // or something panicked: gin goes on after a recovery that does not abort
+				c.Abort()
+			}
+		}()
+		r := c.Request.WithContext(c.Request.Context())
 		if path := c.FullPath(); path != "" {
 			r.Pattern = r.Method + " " + path // for events, as http.ServeMux has it
 		}
-		guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			p.admitted, c.Request = true, r
-			c.Set(credential.TokenKey, r.Context().Value(credential.TokenKey))
-			c.Next()
-		})).ServeHTTP(c.Writer, r)
-		if !p.admitted {
-			c.Abort()
-		}
+		guard(p).ServeHTTP(c.Writer, r)
 	}
 }

@@ -151,3 +151,18 @@ func TestAnotherLoginDecidesAboutRequestsWithoutAToken(t *testing.T) {
 	}
 	assert.Panics(t, func() { apitokengin.GuardOr(auth, apitoken.AnyToken(), nil) })
 }
+
+// gin runs the next handler after a recovery that does not abort.
+func TestAnotherLoginThatPanicsOpensNothing(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	gin.SetMode(gin.TestMode)
+	called := 0
+	e := gin.New()
+	e.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, _ any) { c.String(http.StatusInternalServerError, "oh") }))
+	e.GET("/", apitokengin.GuardOr(auth, apitoken.AnyToken(), func(*gin.Context) { panic("the sessions are gone") }),
+		func(c *gin.Context) { called++ })
+	w := send(e, apitokentest.Request("GET", "/", ""))
+	assert.Equal(t, 500, w.Code)
+	assert.Equal(t, "oh", w.Body.String())
+	assert.Zero(t, called)
+}

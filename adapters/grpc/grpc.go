@@ -48,15 +48,21 @@ import (
 //
 // A stream is judged when it begins. [apitoken.Authority.Recheck] judges anew.
 type Guard struct {
-	guards map[string]func(http.Handler) http.Handler
-	open   map[string]bool
+	auth         *apitoken.Authority
+	requirements map[string]apitoken.Requirement
+	guards       map[string]func(http.Handler) http.Handler
+	others       map[string]func(context.Context, string) (context.Context, error)
+	open         map[string]bool
 }
 
 // New returns a Guard for methods by their full names, "/package.Service/Method".
 // Those in open need no token. Methods that are in neither are refused. New
 // panics on a requirement that no token can meet, and on a method that is in both.
 func New(auth *apitoken.Authority, requirements map[string]apitoken.Requirement, open ...string) *Guard {
-	g := &Guard{make(map[string]func(http.Handler) http.Handler), make(map[string]bool)}
+	g := &Guard{
+		auth: auth, requirements: maps.Clone(requirements), guards: make(map[string]func(http.Handler) http.Handler),
+		others: make(map[string]func(context.Context, string) (context.Context, error)), open: make(map[string]bool),
+	}
 	for method, requirement := range requirements {
 		g.guards[method] = auth.Guard(requirement)
 	}
@@ -65,6 +71,23 @@ func New(auth *apitoken.Authority, requirements map[string]apitoken.Requirement,
 			panic("apitokengrpc: " + method + " is open and has a requirement")
 		}
 		g.open[method] = true
+	}
+	return g
+}
+
+// Or has another login, such as a session or a JWT, decide about calls of these methods that
+// present no token, see [apitoken.Authority.GuardOr]. It is given the full name of the method,
+// and returns the context for that, or the error of the call. Or panics on a method that has no
+// requirement.
+func (g *Guard) Or(other func(ctx context.Context, method string) (context.Context, error), methods ...string) *Guard {
+	if other == nil || len(methods) == 0 {
+		panic("apitokengrpc: Or without another login or without methods")
+	}
+	for _, method := range methods {
+		if g.guards[method] == nil {
+			panic("apitokengrpc: " + method + " has no requirement, to which another login could be an alternative")
+		}
+		g.guards[method], g.others[method] = httpbridge.GuardOr(g.auth, g.requirements[method]), other
 	}
 	return g
 }
@@ -136,10 +159,15 @@ func (g *Guard) admit(ctx context.Context, method string) (context.Context, meta
 	if admitted != nil {
 		return admitted.Context(), nil, nil
 	}
-	var trailer metadata.MD
-	if challenge := answer.Header().Get("WWW-Authenticate"); challenge != "" {
-		trailer = metadata.Pairs("www-authenticate", challenge)
+	if answer.Elsewhere() {
+		let, err := g.others[method](ctx, method)
+		if err != nil {
+			return ctx, nil, err
+		}
+		return let, nil, nil
 	}
+	trailer := make(metadata.MD)
+	trailer.Append("www-authenticate", answer.Header()["Www-Authenticate"]...)
 	return ctx, trailer, status.Error(code(answer.Status()), answer.Message())
 }
 

@@ -35,10 +35,12 @@ var (
 type spy struct {
 	health.UnimplementedHealthServer
 	calls []string
+	users []any // of another login
 }
 
 func (s *spy) called(ctx context.Context, method string) {
 	tok, ok := apitoken.FromContext(ctx)
+	s.users = append(s.users, ctx.Value(userKey{}))
 	s.calls = append(s.calls, fmt.Sprintf("%s by %q %t", method, tok.Owner(), ok))
 }
 
@@ -231,4 +233,75 @@ func TestABodyThatWasReplacedIsNotTheMessage(t *testing.T) {
 	_, _, client := start(t, guard, true)
 	_, err = client.Check(t.Context(), new(health.HealthCheckRequest))
 	assert.Equal(t, "Unauthorized", status.Convert(err).Message())
+}
+
+type userKey struct{}
+
+func TestAnotherLoginDecidesAboutCallsWithoutAToken(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	requirements := map[string]apitoken.Requirement{
+		health.Health_Check_FullMethodName: apitoken.All(readDevices),
+		health.Health_Watch_FullMethodName: apitoken.All(readDevices),
+		health.Health_List_FullMethodName:  apitoken.All(readDevices),
+	}
+	var methods []string
+	login := func(ctx context.Context, method string) (context.Context, error) {
+		methods = append(methods, method)
+		md, _ := metadata.FromIncomingContext(ctx)
+		if md["session"] == nil {
+			return nil, status.Error(codes.FailedPrecondition, "sign in")
+		}
+		return context.WithValue(ctx, userKey{}, md["session"][0]), nil
+	}
+	guard := apitokengrpc.New(auth, requirements).Or(login, health.Health_Check_FullMethodName, health.Health_Watch_FullMethodName)
+	s, server, client := start(t, guard, false)
+	require.NoError(t, guard.Check(server))
+	reader := "apiToken " + apitokentest.Token(t, auth, readDevices)
+	writer := "apiToken " + apitokentest.Token(t, auth, writeDevices)
+	session := func(values ...string) context.Context {
+		return metadata.AppendToOutgoingContext(with(t, values...), "session", "ada")
+	}
+	for _, row := range []struct {
+		ctx  context.Context
+		code codes.Code
+	}{
+		{with(t), codes.FailedPrecondition},
+		{session("apiToken x"), codes.Unauthenticated},
+		{session("apiToken a b"), codes.InvalidArgument},
+		{session(reader, reader), codes.InvalidArgument},
+		{session(writer), codes.PermissionDenied},
+	} {
+		_, err := client.Check(row.ctx, new(health.HealthCheckRequest))
+		assert.Equal(t, row.code, status.Code(err))
+		_, err = watch(row.ctx, client)
+		assert.Equal(t, row.code, status.Code(err))
+	}
+	_, err := client.List(session(), new(health.HealthListRequest))
+	assert.Equal(t, codes.Unauthenticated, status.Code(err), "which has no other login")
+	assert.Empty(t, s.calls)
+	assert.Equal(t, []string{health.Health_Check_FullMethodName, health.Health_Watch_FullMethodName}, methods, "asked only about calls without a token")
+
+	_, err = client.Check(session(), new(health.HealthCheckRequest))
+	assert.NoError(t, err)
+	watch(session(), client)
+	_, err = client.Check(session(reader), new(health.HealthCheckRequest))
+	assert.NoError(t, err)
+	assert.Equal(t, []string{`Check by "" false`, `Watch by "" false`, `Check by "tester" true`}, s.calls)
+	assert.Equal(t, []any{"ada", "ada", nil}, s.users)
+
+	assert.Panics(t, func() { guard.Or(nil, health.Health_Check_FullMethodName) })
+	assert.Panics(t, func() { guard.Or(login) })
+	assert.Panics(t, func() { guard.Or(login, "/a/B") })
+}
+
+func TestTheTrailerHasTheChallengeOfEachScheme(t *testing.T) {
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(),
+		Accept: []apitoken.Source{apitoken.Bearer(), apitoken.BasicPassword()}})
+	require.NoError(t, err)
+	guard := apitokengrpc.New(auth, map[string]apitoken.Requirement{health.Health_Check_FullMethodName: apitoken.AnyToken()})
+	_, _, client := start(t, guard, false)
+	var trailer metadata.MD
+	_, err = client.Check(t.Context(), new(health.HealthCheckRequest), grpc.Trailer(&trailer))
+	assert.Equal(t, codes.Unauthenticated, status.Code(err))
+	assert.Equal(t, []string{`Bearer realm="api"`, `Basic realm="api"`}, trailer["www-authenticate"])
 }

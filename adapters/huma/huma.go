@@ -52,9 +52,21 @@ func (g Guard) SecuritySchemes() map[string]*huma.SecurityScheme {
 // It is for huma.Register. Whatever changes operations of a huma.Group changes
 // their entries in the document, but not what runs: there, use Middleware.
 func (g Guard) Operation(op huma.Operation, requirement apitoken.Requirement) huma.Operation {
+	op.Security = nil
+	return g.operation(op, requirement, g.Middleware(requirement))
+}
+
+// OperationOr is Operation for what another login opens as well, such as a session: requests
+// that present no token go to other, see [apitoken.Authority.GuardOr]. The Security of the
+// operation is that of the other login, and an alternative to a token in the document.
+func (g Guard) OperationOr(op huma.Operation, requirement apitoken.Requirement, other func(huma.Context, func(huma.Context))) huma.Operation {
+	return g.operation(op, requirement, g.MiddlewareOr(requirement, other))
+}
+
+func (g Guard) operation(op huma.Operation, requirement apitoken.Requirement, guard func(huma.Context, func(huma.Context))) huma.Operation {
 	middlewares := make(huma.Middlewares, 0, len(op.Middlewares)+1) // before the others, that nothing of theirs runs for a request that is refused
-	op.Middlewares = append(append(middlewares, g.Middleware(requirement)), op.Middlewares...)
-	op.Security = openapi.Schemes(g.Auth.Accepted()).Security(g.route(op, requirement))
+	op.Middlewares = append(append(middlewares, guard), op.Middlewares...)
+	op.Security = append(openapi.Schemes(g.Auth.Accepted()).Security(g.route(op, requirement)), op.Security...)
 	return op
 }
 
@@ -68,10 +80,27 @@ func (g Guard) Operation(op huma.Operation, requirement apitoken.Requirement) hu
 // [apitoken.Authority.HideQueryToken] around the router, which logs of requests
 // requirement as well.
 func (g Guard) Middleware(requirement apitoken.Requirement) func(huma.Context, func(huma.Context)) {
+	return g.middleware(g.Auth.Guard(requirement))
+}
+
+// MiddlewareOr is Middleware for what another login opens as well, see OperationOr.
+func (g Guard) MiddlewareOr(requirement apitoken.Requirement, other func(huma.Context, func(huma.Context))) func(huma.Context, func(huma.Context)) {
+	if other == nil {
+		panic("apitokenhuma: MiddlewareOr without another login")
+	}
+	return g.middleware(g.Auth.GuardOr(requirement, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			p := next.(passage)
+			other(p.ctx, p.next)
+		})
+	}))
+}
+
+// middleware lets requests on that a guard admits.
+func (g Guard) middleware(guard func(http.Handler) http.Handler) func(huma.Context, func(huma.Context)) {
 	if g.Unwrap == nil {
 		panic("apitokenhuma: Guard without Unwrap")
 	}
-	guard := g.Auth.Guard(requirement)
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := g.Unwrap(ctx)
 		if r.Pattern == "" {
@@ -80,10 +109,19 @@ func (g Guard) Middleware(requirement apitoken.Requirement) func(huma.Context, f
 				r.Pattern = op.Method + " " + op.Path
 			}
 		}
-		guard(http.HandlerFunc(func(_ http.ResponseWriter, admitted *http.Request) {
-			next(admittedContext{ctx, admitted})
-		})).ServeHTTP(w, r)
+		guard(passage{ctx, next}).ServeHTTP(w, r)
 	}
+}
+
+// A passage is a request on its way through a guard.
+type passage struct {
+	ctx  huma.Context
+	next func(huma.Context)
+}
+
+// ServeHTTP lets the request on, as the guard passes it.
+func (p passage) ServeHTTP(_ http.ResponseWriter, admitted *http.Request) {
+	p.next(admittedContext{p.ctx, admitted})
 }
 
 // route returns how the table of routes has an operation.

@@ -168,3 +168,64 @@ func TestAGuardThatIsNotWholePanics(t *testing.T) {
 	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth}.Middleware(apitoken.AnyToken()) })
 	assert.Panics(t, func() { apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap}.Middleware(apitoken.Requirement{}) })
 }
+
+func TestAnotherLoginDecidesAboutRequestsWithoutAToken(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	s := newService(auth)
+	sessions := func(ctx huma.Context, next func(huma.Context)) {
+		switch ctx.Header("X-Session") {
+		case "":
+			huma.WriteErr(s.api, ctx, http.StatusTeapot, "sign in")
+		case "panic":
+			panic("the sessions are gone")
+		default:
+			next(huma.WithValue(ctx, "user", ctx.Header("X-Session")))
+		}
+	}
+	device := func(ctx context.Context, in *input) (*output, error) {
+		s.called++
+		tok, found := apitoken.FromContext(ctx)
+		return &output{[]byte(fmt.Sprintf("%s %t %v %s", tok.Owner(), found, ctx.Value("user"), in.ID))}, nil
+	}
+	op := get("/devices/{id}")
+	op.Security = []map[string][]string{{"session": {}}}
+	huma.Register(s.api, s.guard.OperationOr(op, apitoken.All(readDevices), sessions), device)
+	group := huma.NewGroup(s.api, "/v1")
+	group.UseMiddleware(s.guard.MiddlewareOr(apitoken.All(readDevices), sessions))
+	huma.Get(group, "/devices/{id}", device)
+	for _, row := range []struct {
+		token, session string
+		status         int
+		body           string
+	}{
+		{"", "", http.StatusTeapot, ""},
+		{"", "ada", 200, "ada"},
+		{apitokentest.Token(t, auth, readDevices), "ada", 200, "tester true <nil> 1"},
+		{apitokentest.Token(t, auth, writeDevices), "ada", 403, ""},
+		{"x", "ada", 401, ""},
+		{"a b", "ada", 400, ""},
+	} {
+		for _, path := range []string{"/devices/1", "/v1/devices/1"} {
+			before := s.called
+			r := apitokentest.Request("GET", path, row.token)
+			r.Header.Set("X-Session", row.session)
+			w := s.send(r)
+			assert.Equal(t, row.status, w.Code, row)
+			if row.status != 200 {
+				assert.Equal(t, before, s.called, row)
+				continue
+			}
+			assert.Equal(t, before+1, s.called, row)
+			assert.Contains(t, w.Body.String(), row.body)
+			assert.Equal(t, "Authorization", w.Header().Get("Vary"))
+		}
+	}
+	before := s.called
+	r := apitokentest.Request("GET", "/devices/1", "")
+	r.Header.Set("X-Session", "panic")
+	assert.Panics(t, func() { s.send(r) })
+	assert.Equal(t, before, s.called)
+	assert.Equal(t, []map[string][]string{{"apiToken": {"devices:read"}}, {"apiTokenQuery": {"devices:read"}}, {"session": {}}},
+		s.api.OpenAPI().Paths["/devices/{id}"].Get.Security)
+	assert.Panics(t, func() { s.guard.OperationOr(op, apitoken.AnyToken(), nil) })
+}

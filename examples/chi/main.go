@@ -33,9 +33,15 @@ func newHandler(auth *apitoken.Authority) http.Handler {
 func newRouter(auth *apitoken.Authority) chi.Router {
 	r := chi.NewRouter()
 	r.Get("/healthz", func(w http.ResponseWriter, r *http.Request) {})
+	r.With(auth.GuardOr(apitoken.All(readDevices), demo.Sessions)).Get("/devices", devices)
 	r.With(auth.Require(readDevices)).Get("/devices/{id}", device)
 	r.With(auth.Require(writeDevices)).Delete("/devices/{id}", device)
 	return r
+}
+
+// devices is for those who come with a token, and for those who have signed in.
+func devices(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(w, "%s asks for all devices\n", demo.Who(r.Context()))
 }
 
 func device(w http.ResponseWriter, r *http.Request) {

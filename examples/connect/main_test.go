@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/examples/internal/devicesv1"
 	"github.com/apitoken-go/apitoken/examples/internal/devicesv1/devicesv1connect"
 	"github.com/apitoken-go/apitoken/examples/internal/probe"
@@ -23,8 +24,8 @@ import (
 
 var want = map[int]connect.Code{400: connect.CodeInvalidArgument, 401: connect.CodeUnauthenticated, 403: connect.CodePermissionDenied, 503: connect.CodeUnavailable}
 
-func serve(t *testing.T) (*probe.Rig, *httptest.Server) {
-	rig := probe.New(t, &catalog)
+func serve(t *testing.T, accept ...apitoken.Source) (*probe.Rig, *httptest.Server) {
+	rig := probe.New(t, &catalog, accept...)
 	server := httptest.NewUnstartedServer(newHandler(rig.Auth))
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)
@@ -36,6 +37,12 @@ func serve(t *testing.T) (*probe.Rig, *httptest.Server) {
 
 func TestClientsOfEveryProtocolGetTheCodesOfTheirOwn(t *testing.T) {
 	rig, server := serve(t)
+	checkClients(t, rig, server, rig.Cases())
+	rig, server = serve(t, probe.Sources...)
+	checkClients(t, rig, server, rig.SourceCases())
+}
+
+func checkClients(t *testing.T, rig *probe.Rig, server *httptest.Server, cases []probe.Case) {
 	h2 := &http.Transport{Protocols: new(http.Protocols)}
 	h2.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(h2.CloseIdleConnections)
@@ -51,7 +58,7 @@ func TestClientsOfEveryProtocolGetTheCodesOfTheirOwn(t *testing.T) {
 		{"gRPC", h2, []connect.ClientOption{connect.WithGRPC()}},
 		{"gRPC-Web", http.DefaultTransport, []connect.ClientOption{connect.WithGRPCWeb()}},
 	} {
-		for _, tt := range rig.Cases() {
+		for _, tt := range cases {
 			t.Run(protocol.name+", "+tt.Name, func(t *testing.T) {
 				rig.Fail(tt.Down)
 				defer rig.Fail(false)
@@ -67,7 +74,7 @@ func TestClientsOfEveryProtocolGetTheCodesOfTheirOwn(t *testing.T) {
 					assert.Equal(t, want[tt.Status], connect.CodeOf(err), "%v", err)
 					var refused *connect.Error
 					require.ErrorAs(t, err, &refused)
-					assert.Equal(t, tt.Challenge, refused.Meta().Get("WWW-Authenticate"))
+					assert.Equal(t, tt.Challenge, strings.Join(refused.Meta().Values("WWW-Authenticate"), " and "))
 					assert.NotEqual(t, http.StatusText(tt.Status), refused.Message(), "what the problem document says")
 					assert.NotContains(t, err.Error(), rig.Reader)
 				}
@@ -111,6 +118,10 @@ func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	if s.c.Authorization != nil {
 		r.Header["Authorization"] = s.c.Authorization
+	}
+	for _, field := range s.c.Fields {
+		name, value, _ := strings.Cut(field, ": ")
+		r.Header[name] = append(r.Header[name], value)
 	}
 	if s.c.Query != "" {
 		r.URL.RawQuery = strings.TrimPrefix(r.URL.RawQuery+"&"+s.c.Query, "&")

@@ -27,9 +27,27 @@ func main() {
 
 func newHandler(auth *apitoken.Authority) http.Handler {
 	r := gin.Default()
+	r.GET("/devices", apitokengin.GuardOr(auth, apitoken.All(readDevices), sessions), devices)
 	r.GET("/devices/:id", apitokengin.Guard(auth, apitoken.All(readDevices)), device)
 	r.DELETE("/devices/:id", apitokengin.Guard(auth, apitoken.All(writeDevices)), device)
 	return auth.HideQueryToken(r) // around gin's own log of requests
+}
+
+// sessions is middleware as services have it for sessions.
+func sessions(c *gin.Context) {
+	session, _ := c.Cookie("session")
+	user, ok := demo.User(session)
+	if !ok {
+		c.String(http.StatusUnauthorized, demo.SignIn)
+		c.Abort()
+		return
+	}
+	c.Request = c.Request.WithContext(demo.WithUser(c.Request.Context(), user))
+}
+
+// devices is for those who come with a token, and for those who have signed in.
+func devices(c *gin.Context) {
+	c.String(http.StatusOK, "%s asks for all devices\n", demo.Who(c.Request.Context()))
 }
 
 func device(c *gin.Context) {

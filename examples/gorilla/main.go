@@ -33,6 +33,7 @@ func newHandler(auth *apitoken.Authority) http.Handler {
 func newRouter(auth *apitoken.Authority) *mux.Router {
 	r := mux.NewRouter()
 	r.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {}).Methods("GET")
+	r.Handle("/devices", auth.GuardOr(apitoken.All(readDevices), demo.Sessions)(http.HandlerFunc(devices))).Methods("GET")
 	r.Handle("/devices/{id}", auth.Require(readDevices)(http.HandlerFunc(device))).Methods("GET")
 	r.Handle("/devices/{id}", auth.Require(writeDevices)(http.HandlerFunc(device))).Methods("DELETE")
 	r.Use(pattern)
@@ -48,6 +49,11 @@ func pattern(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// devices is for those who come with a token, and for those who have signed in.
+func devices(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(w, "%s asks for all devices\n", demo.Who(r.Context()))
 }
 
 func device(w http.ResponseWriter, r *http.Request) {

@@ -21,6 +21,12 @@ import (
 
 func TestCallsAreAnsweredAsRequestsAreEverywhere(t *testing.T) {
 	rig := probe.New(t, &catalog)
+	checkCalls(t, rig, rig.Cases())
+	rig = probe.New(t, &catalog, probe.Sources...)
+	checkCalls(t, rig, rig.SourceCases())
+}
+
+func checkCalls(t *testing.T, rig *probe.Rig, cases []probe.Case) {
 	server, err := newServer(rig.Auth)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,7 +59,7 @@ func TestCallsAreAnsweredAsRequestsAreEverywhere(t *testing.T) {
 		return device, err
 	}
 	want := map[int]codes.Code{200: codes.OK, 400: codes.InvalidArgument, 401: codes.Unauthenticated, 403: codes.PermissionDenied, 503: codes.Unavailable}
-	for _, tt := range rig.Cases() {
+	for _, tt := range cases {
 		if tt.Query != "" {
 			continue // there is none
 		}
@@ -64,6 +70,10 @@ func TestCallsAreAnsweredAsRequestsAreEverywhere(t *testing.T) {
 				ctx := t.Context()
 				for _, v := range tt.Authorization {
 					ctx = metadata.AppendToOutgoingContext(ctx, "authorization", v)
+				}
+				for _, field := range tt.Fields {
+					name, value, _ := strings.Cut(field, ": ")
+					ctx = metadata.AppendToOutgoingContext(ctx, name, value)
 				}
 				var trailer metadata.MD
 				device, err := call(ctx, stream, tt.Write, &trailer)

@@ -42,6 +42,9 @@ func newHandler(auth *apitoken.Authority) http.Handler {
 	huma.Register(api, guard.Operation(huma.Operation{
 		OperationID: "delete-device", Method: http.MethodDelete, Path: "/devices/{id}",
 	}, apitoken.All(writeDevices)), device)
+	huma.Register(api, guard.OperationOr(huma.Operation{
+		OperationID: "list-devices", Method: http.MethodGet, Path: "/devices",
+	}, apitoken.All(readDevices), sessions(api)), devices)
 	return auth.HideQueryToken(mux)
 }
 
@@ -56,6 +59,24 @@ func (in *deviceInput) Resolve(ctx huma.Context) []error {
 	u := ctx.URL()
 	in.uri = u.RequestURI()
 	return nil
+}
+
+// sessions is middleware as services have it for sessions.
+func sessions(api huma.API) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		if cookie, err := huma.ReadCookie(ctx, "session"); err == nil {
+			if user, ok := demo.User(cookie.Value); ok {
+				next(huma.WithContext(ctx, demo.WithUser(ctx.Context(), user)))
+				return
+			}
+		}
+		huma.WriteErr(api, ctx, http.StatusUnauthorized, demo.SignIn)
+	}
+}
+
+// devices is for those who come with a token, and for those who have signed in.
+func devices(ctx context.Context, _ *struct{}) (*deviceOutput, error) {
+	return &deviceOutput{"text/plain; charset=utf-8", []byte(demo.Who(ctx) + " asks for all devices\n")}, nil
 }
 
 type deviceOutput struct {

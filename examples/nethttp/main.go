@@ -104,10 +104,16 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 
 func newHandler(auth *apitoken.Authority) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /devices", auth.GuardOr(apitoken.All(readDevices), demo.Sessions)(http.HandlerFunc(devices)))
 	mux.Handle("GET /devices/{id}", auth.Require(readDevices)(http.HandlerFunc(device)))
 	mux.Handle("DELETE /devices/{id}", auth.Require(writeDevices)(http.HandlerFunc(device)))
 	mux.Handle("GET /metrics", auth.Require(readMetrics)(http.HandlerFunc(metrics)))
 	return auth.HideQueryToken(mux)
+}
+
+// devices is for those who come with a token, and for those who have signed in.
+func devices(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(w, "%s asks for all devices\n", demo.Who(r.Context()))
 }
 
 func device(w http.ResponseWriter, r *http.Request) {

@@ -109,6 +109,11 @@ var All = []Field{
 		Cell: func(in *apitoken.TokenInfo) string { return Moment(in.CreatedAt, "") },
 	},
 	{Name: "created_by", JSON: func(in *apitoken.TokenInfo) any { return in.CreatedBy }},
+	{
+		Name: "created_with", Label: "made by token",
+		JSON: func(in *apitoken.TokenInfo) any { return orNull(in.CreatedWith) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.CreatedWith) },
+	},
 	{Name: "changed_at", JSON: func(in *apitoken.TokenInfo) any { return moment(in.ChangedAt) }},
 	{
 		Name: "expires_at", Label: "expires",
@@ -205,10 +210,15 @@ func lastUses(in *apitoken.TokenInfo) (rows Rows) {
 }
 
 func usedFrom(in *apitoken.TokenInfo) string {
-	if from := in.LastUsed().From; from.IsValid() {
-		return from.String()
+	return addressText(in.LastUsed().From)
+}
+
+// addressText writes an address; "" if it is zero.
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
 	}
-	return ""
+	return a.String()
 }
 
 // Moment writes a moment in UTC to the second; none if it is zero.

@@ -26,17 +26,26 @@ func Request(guard func(http.Handler) http.Handler, r *http.Request) (*http.Requ
 	answer := &Answer{header: make(http.Header)}
 	var admitted *http.Request
 	guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { admitted = r })).ServeHTTP(answer, r)
-	if admitted == nil && answer.status == 0 {
+	if admitted == nil && answer.status == 0 && !answer.elsewhere {
 		answer.status = http.StatusInternalServerError // by a guard that is none of ours
 	}
 	return admitted, answer
 }
 
+// GuardOr is Authority.GuardOr for Request. A request that presents no token is neither
+// accepted nor refused, and its Answer says Elsewhere.
+func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement) func(http.Handler) http.Handler {
+	return auth.GuardOr(requirement, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.(*Answer).elsewhere = true })
+	})
+}
+
 // An Answer is what the middleware answered.
 type Answer struct {
-	status int
-	header http.Header
-	body   bytes.Buffer
+	elsewhere bool
+	status    int
+	header    http.Header
+	body      bytes.Buffer
 }
 
 // Header makes an Answer an http.ResponseWriter.
@@ -48,7 +57,11 @@ func (a *Answer) WriteHeader(status int) { a.status = status }
 // Write makes an Answer an http.ResponseWriter.
 func (a *Answer) Write(b []byte) (int, error) { return a.body.Write(b) }
 
-// Status returns the status, 0 if the request was accepted.
+// Elsewhere reports whether another login is to decide. The header fields are to be set all
+// the same.
+func (a *Answer) Elsewhere() bool { return a.elsewhere }
+
+// Status returns the status, 0 if the request was not refused.
 func (a *Answer) Status() int { return a.status }
 
 // Body returns the body.

@@ -57,3 +57,22 @@ func TestAGuardThatSaysNothingHasNotAccepted(t *testing.T) {
 	assert.Equal(t, 500, answer.Status())
 	assert.Equal(t, "Internal Server Error", answer.Message())
 }
+
+func TestARequestWithoutATokenIsLeftToAnotherLogin(t *testing.T) {
+	auth := apitokentest.New(t, &catalog)
+	guard := httpbridge.GuardOr(auth, apitoken.All(readDevices))
+	for token, want := range map[string]int{"x": 401, apitokentest.Token(t, auth): 403, "a b": 400} {
+		admitted, answer := httpbridge.Request(guard, apitokentest.Request("GET", "/", token))
+		assert.Nil(t, admitted)
+		assert.False(t, answer.Elsewhere())
+		assert.Equal(t, want, answer.Status())
+	}
+	admitted, answer := httpbridge.Request(guard, apitokentest.Request("GET", "/", ""))
+	assert.Nil(t, admitted)
+	assert.True(t, answer.Elsewhere())
+	assert.Zero(t, answer.Status())
+	assert.Equal(t, "Authorization", answer.Header().Get("Vary"))
+	admitted, answer = httpbridge.Request(guard, apitokentest.Request("GET", "/", apitokentest.Token(t, auth, readDevices)))
+	assert.NotNil(t, admitted)
+	assert.False(t, answer.Elsewhere())
+}

@@ -165,7 +165,7 @@ func Check(rec *apitoken.Record, valid func(string) bool, kind string) error {
 		rec.MACKeyID, rec.Secrets[0].EncryptionKeyID, rec.Secrets[len(rec.Secrets)-1].EncryptionKeyID,
 	}, rec.Permissions...)
 	for _, c := range rec.History {
-		texts = append(append(texts, c.By, string(c.Action)), c.Fields...)
+		texts = append(append(texts, c.By, string(c.Action), c.Via), c.Fields...)
 	}
 	for _, s := range texts {
 		if !valid(s) {
@@ -203,13 +203,16 @@ type line struct {
 	By     string   `json:"by"`
 	Action string   `json:"action"`
 	Fields []string `json:"fields,omitempty"`
+
+	Via     string     `json:"via,omitempty"`
+	Address netip.Addr `json:"address,omitzero"`
 }
 
 // HistoryJSON returns the copy of a history for people.
 func HistoryJSON(h []apitoken.HistoryEntry) string {
 	var lines []line
 	for _, c := range h {
-		lines = append(lines, line{timeJSON(c.At), c.By, string(c.Action), c.Fields})
+		lines = append(lines, line{timeJSON(c.At), c.By, string(c.Action), c.Fields, c.Via, c.Address})
 	}
 	return array(lines)
 }

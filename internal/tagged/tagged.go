@@ -238,6 +238,20 @@ func (c *Coder) NetworkValue(n *netip.Prefix) {
 	}
 }
 
+// Address writes or reads a field with an address; the zero Addr is left out.
+func (c *Coder) Address(tag uint64, a *netip.Addr) {
+	text := ""
+	if !c.reading && a.IsValid() {
+		text = a.String()
+	}
+	if c.Text(tag, &text); c.reading && text != "" {
+		var err error
+		if *a, err = netip.ParseAddr(text); err != nil || a.String() != text {
+			c.fail()
+		}
+	}
+}
+
 // Text writes or reads a field with a text; "" is left out.
 func (c *Coder) Text(tag uint64, s *string) {
 	if c.field(tag, *s != "") {

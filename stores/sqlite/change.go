@@ -271,9 +271,10 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, end.Add(-min(time.Until(end)/8, 200*time.Millisecond)))
 }
 
-// locked returns the error of one who waited for the lock in vain.
+// locked returns the error of one who waited for the lock in vain. The text is that of the
+// engine, whatever driver is used.
 func locked(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || resultCode(err) == codeBusy {
+	if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "database is locked") {
 		return fmt.Errorf("the database is locked (busy): another connection, perhaps of another process, has not ended a transaction that writes: %w", err)
 	}
 	return err
@@ -296,7 +297,12 @@ func transact(ctx context.Context, c *sql.Conn, f func(context.Context) error) (
 	}()
 	wait, cancel := patience(ctx)
 	defer cancel()
-	if _, err := c.ExecContext(wait, `BEGIN IMMEDIATE`); err != nil {
+	busy := 5 * time.Second
+	if end, ok := wait.Deadline(); ok {
+		busy = max(min(busy, time.Until(end)), time.Millisecond)
+	}
+	// Of the context only modernc's driver takes notice while the engine waits for the lock.
+	if _, err := c.ExecContext(wait, fmt.Sprintf(`PRAGMA busy_timeout = %d; BEGIN IMMEDIATE`, busy.Milliseconds())); err != nil {
 		return locked(err)
 	}
 	if err := f(whole); err != nil {

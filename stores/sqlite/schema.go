@@ -13,6 +13,10 @@ import (
 //go:embed schema.sql
 var schema string
 
+// Schema returns the SQL that makes the tables, for those who migrate databases themselves. Run it once, as
+// one batch of statements in one transaction. [Open] and [Use] then find the tables; where there are none, they run it.
+func Schema() string { return schema }
+
 // fingerprint names the columns and triggers that schema makes, a line each, with
 // their types and a hash of what they do. What others add to the tables is not in it, nor what a
 // later version of this package adds that programs of this one need not know.

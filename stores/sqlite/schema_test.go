@@ -37,6 +37,30 @@ func TestTheFingerprintIsThatOfTheSchema(t *testing.T) {
 	}
 }
 
+func TestTablesThatTheApplicationMadeBySchemaAreUsed(t *testing.T) {
+	path := newPath(t)
+	db := database(t, path+"?_pragma=journal_mode(wal)")
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(Schema() + `; CREATE TABLE mine (a)`); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Use(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	mustCreate(t, s, record("token"))
+	if version(t, mustOpen(t, path), "token") != 1 {
+		t.Error("another handle does not find it")
+	}
+}
+
 func TestTablesInWhichSomethingIsMissingAreRefused(t *testing.T) {
 	for change, says := range map[string]string{
 		`DROP TRIGGER apitoken_log_delete`: "trigger apitoken_log_delete",

@@ -17,9 +17,14 @@ import (
 // to write with settings of its own, and reads by the others. Where db allows only one
 // connection (SetMaxOpenConns), Use opens the file itself, as [Open] does.
 //
-// As db opens more connections than before, settings that were made on one of them are
-// refused: they belong into the DSN, which is for all. It is meant for the driver
-// modernc.org/sqlite.
+// Use changes no setting of the connections that the application gets. As db opens more
+// of them than before, Use refuses settings that a statement made on one of them: they belong
+// into the DSN, which is for all. It also refuses connections with synchronous = OFF.
+// It sees those that are idle, so call it before others use db.
+//
+// It works with the drivers modernc.org/sqlite and github.com/mattn/go-sqlite3. With the latter, db has to
+// allow for two connections. A program with github.com/glebarez/go-sqlite cannot import this package, as both
+// drivers register the name "sqlite".
 func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 	s, err := use(ctx, db)
 	if err != nil {
@@ -118,8 +123,11 @@ func sameSettings(ctx context.Context, old, fresh *sql.Conn) error {
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
-		if was != is {
-			return fmt.Errorf("a connection of the database has PRAGMA %s = %s, which others do not have; set it in the DSN (_pragma=%[1]s(%[2]s)), so that all have it", name, was)
+		switch {
+		case name == "synchronous" && was == "0":
+			return errSynchronousOff
+		case was != is:
+			return fmt.Errorf("a connection of the database has PRAGMA %s = %s, which others do not have; set it in the DSN (_pragma=%[1]s(%[2]s), or as your driver wants it), so that all have it", name, was)
 		}
 	}
 	for query, what := range map[string]string{
@@ -156,13 +164,15 @@ func checkShared(ctx context.Context, c *sql.Conn) error {
 	if mode != "wal" {
 		return fmt.Errorf("the database has journal_mode = %s; it must be WAL (PRAGMA journal_mode = WAL, once)", mode)
 	}
-	// Whoever moves the log into the file does so with his own setting.
+	// A connection that moves the log into the file does so with its own setting.
 	var synchronous int
 	if err := c.QueryRowContext(ctx, `PRAGMA synchronous`).Scan(&synchronous); err != nil {
 		return err
 	}
 	if synchronous == 0 {
-		return errors.New("connections of the database have synchronous = OFF, so that a crash could undo acknowledged changes or damage the file")
+		return errSynchronousOff
 	}
 	return nil
 }
+
+var errSynchronousOff = errors.New("connections of the database have synchronous = OFF, so that a crash could undo acknowledged changes or damage the file; set it to NORMAL or FULL")

@@ -1,7 +1,10 @@
 package sqlite
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -55,6 +58,67 @@ func TestUseLeavesTheConnectionsOfTheApplicationAsTheyAre(t *testing.T) {
 			mustExec(t, db, `UPDATE apitoken_tokens SET status = 'inactive'`)
 			if ids, _ := f.told(t); len(ids) != 1 {
 				t.Errorf("the feed is told of %q", ids)
+			}
+		})
+	}
+}
+
+// settingsOf returns what connections of a database have, all open at once: also those that it has yet to open.
+func settingsOf(t *testing.T, db *sql.DB, connections int) []string {
+	t.Helper()
+	var list []string
+	for range connections {
+		c, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		var text string
+		for _, name := range append([]string{"journal_mode"}, settings...) {
+			value, err := one(t.Context(), c, `PRAGMA `+name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += name + " = " + value + "\n"
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+func TestEveryConnectionHasTheSettingsThatItHadBeforeUse(t *testing.T) {
+	db := database(t, newPath(t)+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(77)&_pragma=foreign_keys(1)&_pragma=synchronous(normal)")
+	db.SetMaxIdleConns(6)
+	before := settingsOf(t, db, 3)
+	s, err := Use(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustCreate(t, s, record("token"))
+	if version(t, s, "token") != 1 {
+		t.Error("it is not there")
+	}
+	used := settingsOf(t, db, 6)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, now := range slices.Concat(before, used, settingsOf(t, db, 6)) {
+		if now != before[0] {
+			t.Errorf("a connection has\n%safter\n%s", now, before[0])
+		}
+	}
+}
+
+func TestConnectionsThatCouldLoseAcknowledgedChangesAreRefused(t *testing.T) {
+	for name, set := range map[string]struct{ dsn, statement string }{
+		"in the DSN":        {dsn: "&_pragma=synchronous(off)"},
+		"of one connection": {statement: `PRAGMA synchronous = OFF`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := database(t, newPath(t)+"?_pragma=journal_mode(wal)"+set.dsn)
+			mustExec(t, db, set.statement) // on the one connection that there is
+			if _, err := Use(t.Context(), db); !errors.Is(err, errSynchronousOff) {
+				t.Error(err)
 			}
 		})
 	}

@@ -14,14 +14,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/examples/internal/demo"
 )
 
 // Run holds a program to the answers. Its handler serves
 //
+//	GET    /devices       to tokens with devices:read, and to sessions of demo
 //	GET    /devices/{id}  to tokens with devices:read
 //	DELETE /devices/{id}  to tokens with devices:write
 //
-// and answers with Answer.
+// and answers with Answer; for /devices with who asks, and " asks for all devices".
 func Run(t *testing.T, c *apitoken.Catalog, newHandler func(*apitoken.Authority) http.Handler) {
 	Serve(t, c, func(t *testing.T, auth *apitoken.Authority) string {
 		server := httptest.NewServer(newHandler(auth))
@@ -41,30 +43,10 @@ func Answer(owner, id, uri string) string {
 func Serve(t *testing.T, c *apitoken.Catalog, start func(*testing.T, *apitoken.Authority) string) {
 	rig := New(t, c)
 	base := start(t, rig.Auth)
-	for _, tt := range rig.Cases() {
-		t.Run(tt.Name, func(t *testing.T) {
-			rig.Fail(tt.Down)
-			defer rig.Fail(false)
-			method := http.MethodGet
-			if tt.Write {
-				method = http.MethodDelete
-			}
-			resp, body := do(t, base, method, "/devices/42", tt)
-			assert.Equal(t, tt.Status, resp.StatusCode, body)
-			assert.Equal(t, tt.Challenge, resp.Header.Get("WWW-Authenticate"))
-			assert.NotContains(t, fmt.Sprint(resp.Header, body), rig.Reader)
-			if tt.Status != http.StatusOK {
-				checkProblem(t, tt, resp, body)
-				return
-			}
-			rest := uri(strings.ReplaceAll(tt.Query, "api%54oken", "apiToken"), rig.Reader)
-			assert.Equal(t, Answer("ada", "42", rest), body)
-			if strings.Contains(tt.Query, rig.Reader) {
-				assert.Equal(t, "private, no-store", resp.Header.Get("Cache-Control"))
-				assert.Equal(t, "no-referrer", resp.Header.Get("Referrer-Policy"))
-			}
-		})
-	}
+	sources := New(t, c, Sources...)
+	baseOfSources := start(t, sources.Auth)
+	check(t, rig, base, append(rig.Cases(), rig.ListCases()...))
+	check(t, sources, baseOfSources, sources.SourceCases())
 	good := Case{Authorization: []string{"apiToken " + rig.Reader}}
 	t.Run("another parameter in the path", func(t *testing.T) {
 		_, body := do(t, base, http.MethodGet, "/devices/a%20b", good)
@@ -88,9 +70,49 @@ func Serve(t *testing.T, c *apitoken.Catalog, start func(*testing.T, *apitoken.A
 		}
 		do(t, base, http.MethodGet, "/devices/12345", good)
 		ev := <-rig.Events
-		assert.NotContains(t, ev.Pattern, "12345")
+		assert.Regexp(t, `^(GET )?/devices/(\{id\}|:id)$`, ev.Pattern)
 		assert.True(t, ev.Address.IsLoopback(), "the peer's address")
 	})
+}
+
+// check sends the cases.
+func check(t *testing.T, rig *Rig, base string, cases []Case) {
+	for _, tt := range cases {
+		t.Run(tt.Name, func(t *testing.T) {
+			rig.Fail(tt.Down)
+			defer rig.Fail(false)
+			method := http.MethodGet
+			if tt.Write {
+				method = http.MethodDelete
+			}
+			path := "/devices/42"
+			if tt.List {
+				path = "/devices"
+			}
+			resp, body := do(t, base, method, path, tt)
+			assert.Equal(t, tt.Status, resp.StatusCode, body)
+			assert.Equal(t, tt.Challenge, strings.Join(resp.Header.Values("WWW-Authenticate"), " and "))
+			assert.NotContains(t, fmt.Sprint(resp.Header, body), rig.Reader)
+			switch {
+			case tt.Who != "":
+				assert.Equal(t, tt.Who+" asks for all devices\n", body)
+				assert.Contains(t, resp.Header.Values("Vary"), "Authorization")
+				return
+			case tt.Problem == "" && tt.Status != http.StatusOK:
+				assert.Contains(t, body, demo.SignIn)
+				return
+			case tt.Status != http.StatusOK:
+				checkProblem(t, tt, resp, body)
+				return
+			}
+			rest := uri(strings.ReplaceAll(tt.Query, "api%54oken", "apiToken"), rig.Reader)
+			assert.Equal(t, Answer("ada", "42", rest), body)
+			if strings.Contains(tt.Query, rig.Reader) {
+				assert.Equal(t, "private, no-store", resp.Header.Get("Cache-Control"))
+				assert.Equal(t, "no-referrer", resp.Header.Get("Referrer-Policy"))
+			}
+		})
+	}
 }
 
 // uri is what is left of the request target, without the parameter.
@@ -118,6 +140,10 @@ func do(t *testing.T, base, method, path string, c Case) (*http.Response, string
 	if c.Authorization != nil {
 		req.Header["Authorization"] = c.Authorization
 	}
+	for _, field := range c.Fields {
+		name, value, _ := strings.Cut(field, ": ")
+		req.Header[name] = append(req.Header[name], value)
+	}
 	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req.WithContext(t.Context()))
 	require.NoError(t, err)
 	defer resp.Body.Close()
@@ -137,7 +163,7 @@ func checkProblem(t *testing.T, c Case, resp *http.Response, body string) {
 	assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
 	assert.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"))
 	if c.Status == http.StatusForbidden {
-		assert.Equal(t, []string{"devices:write"}, p.Missing)
+		assert.Equal(t, map[bool][]string{false: {"devices:write"}, true: {"devices:read"}}[c.List], p.Missing)
 	}
 	if c.Status == http.StatusServiceUnavailable {
 		assert.Equal(t, "1", resp.Header.Get("Retry-After"))

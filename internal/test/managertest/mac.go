@@ -138,6 +138,11 @@ func changed(t *testing.T, path string, v reflect.Value) reflect.Value {
 		return reflect.ValueOf(x.Add(time.Microsecond))
 	case netip.Prefix:
 		return reflect.ValueOf(netip.PrefixFrom(x.Addr(), x.Bits()-1).Masked())
+	case netip.Addr:
+		if !x.IsValid() {
+			return reflect.ValueOf(netip.IPv4Unspecified())
+		}
+		return reflect.ValueOf(x.Next())
 	case []byte:
 		if len(x) == 0 {
 			return reflect.ValueOf([]byte{1})

@@ -54,7 +54,10 @@ var operations = []operation{
 	{method: "POST", path: "tokens/{id}/end-overlap", do: withBody((*call).endOverlap)},
 	{method: "POST", path: "tokens/{id}/reveal", do: withoutBody((*call).reveal)},
 	{method: "GET", path: "self", who: bearer, do: withoutBody((*call).get)},
+	{method: "PATCH", path: "self", who: bearer, header: "If-Match", do: withBody((*call).update)},
 	{method: "DELETE", path: "self", who: bearer, do: withoutBody((*call).delete)},
+	{method: "POST", path: "self/rotate", who: bearer, do: withBody((*call).rotate)},
+	{method: "POST", path: "self/deactivate", who: bearer, do: withoutBody((*call).deactivate)},
 	{method: "GET", path: "openapi.json", who: anyone, do: withoutBody((*call).openAPI)},
 }
 

@@ -53,7 +53,7 @@ func (a *api) identify(r *http.Request, who identity) (apitoken.Actor, error) {
 	case presented && refusal != nil, !presented && who == bearer:
 		return apitoken.Actor{}, refusal
 	case presented && who == bearer:
-		return apitoken.Actor{User: tok.Owner(), Environment: tok.Environment(), Token: tok}, nil
+		return a.by(r, tok, apitoken.Actor{User: tok.Owner(), Environment: tok.Environment(), Grants: tok.Permissions()}), nil
 	case presented:
 		return a.bearer(r, tok)
 	}
@@ -106,6 +106,12 @@ func (a *api) bearer(r *http.Request, tok apitoken.Token) (apitoken.Actor, error
 	if actor.Environment != tok.Environment() { // users of two environments may have the same name
 		return apitoken.Actor{}, kindTokenNotAllowed.problem(function + " returned an actor whose Environment is not that of the token.")
 	}
-	actor.Token = tok // which limits what the actor may grant
-	return actor, nil
+	return a.by(r, tok, actor), nil
+}
+
+// by returns an actor as one who came by token, which bounds what they may do.
+func (a *api) by(r *http.Request, tok apitoken.Token, actor apitoken.Actor) apitoken.Actor {
+	actor.Token = tok
+	actor.Address, _ = a.config.Authority.ClientAddr(r) // for the history, which can do without
+	return actor
 }

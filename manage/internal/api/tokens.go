@@ -16,6 +16,10 @@ func (c *call) get() (any, error) { return c.token(c.manager().Get(c.r.Context()
 
 func (c *call) delete() (any, error) { return nil, c.manager().Delete(c.r.Context(), c.id) }
 
+func (c *call) deactivate() (any, error) {
+	return c.token(c.manager().Deactivate(c.r.Context(), c.id))
+}
+
 // token answers with a token and its entity tag.
 func (c *call) token(in *apitoken.TokenInfo, err error) (any, error) {
 	if err != nil {
@@ -55,9 +59,9 @@ func (c *call) permissions() (any, error) {
 		Grantable   bool   `json:"grantable"`
 	}
 	list := []permission{}
+	grantable := c.manager().Grantable()
 	for _, p := range c.config.Authority.Catalog().All() {
-		grantable := slices.Contains(c.actor.Grants, p) && (c.actor.Token.IsZero() || c.actor.Token.Has(p))
-		list = append(list, permission{p.Name(), p.Description(), p.Group(), grantable})
+		list = append(list, permission{p.Name(), p.Description(), p.Group(), slices.Contains(grantable, p)})
 	}
 	return map[string]any{"permissions": list}, nil
 }
@@ -112,7 +116,8 @@ func (c *call) generate(b *newToken) (any, error) {
 	}
 	expiry, member, err := expiryOf(b.ExpiresIn, b.ExpiresAt, b.Never)
 	wrong = append(wrong, fields.Errors(err)...)
-	if member == "" && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] }) {
+	inherits := !c.actor.Token.ExpiresAt().IsZero() // the token that makes the request gives its own
+	if member == "" && !inherits && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] }) {
 		wrong = append(wrong, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"})
 	}
 	g.Permissions, _, err = c.lookUp(b.Permissions, nil)

@@ -312,9 +312,9 @@ var seeds = []seed{
 	{"what a store lists of another environment is shown", "Manager.page", without(operand("rec.Environment"))},
 	{"what a store lists of another owner is shown", "Manager.page", become(operand("!owned"), "!owned && false")},
 	{"what a store lists is not verified", "Manager.page", become(within(stmt("rec.ID"), expr("err")), "_")},
-	{"the sum of a cursor is not compared", "cursors.read", never(when("HasChecksum"))},
-	{"a cursor is good in another environment", "cursors.signed", without(expr("q.Environment"))},
-	{"a cursor is good for the tokens of another owner", "cursors.signed", without(expr("q.Owner"))},
+	{"the sum of a cursor is not compared", "internal/cursor Codec.Read", never(when("HasChecksum"))},
+	{"a cursor is good in another environment", "Query.identity", without(expr("q.Environment"))},
+	{"a cursor is good for the tokens of another owner", "Query.identity", without(expr("q.Owner"))},
 	{"everybody can make cursors", "internal/keyring Ring.Checksum", become(ret("r[0]"), "return Key{}.mac(context, data)")},
 	{"a page is as long as one likes", "Manager.query", without(operand("maxLimit"))},
 
