@@ -103,58 +103,40 @@ func readArray[E any](list *[]E, b []byte, read func(*E, []byte) error) error {
 	return nil
 }
 
-// packed are rows as record_send returns them: the number of columns; then for each its type, its length, and its bytes.
+// packed are rows as record_send returns them.
 type packed struct {
-	types *pgtype.Map
-	rows  [][]byte
-	oids  []uint32
-	raw   [][]byte
-	err   error
+	types  *pgtype.Map
+	rows   [][]byte
+	oids   []uint32 // of the columns of the row that was read last
+	values [][]byte
+	err    error
 }
 
 func (p *packed) Next() bool {
 	if len(p.rows) == 0 || p.err != nil {
 		return false
 	}
-	b := p.rows[0]
-	p.rows, p.oids, p.raw = p.rows[1:], p.oids[:0], p.raw[:0]
-	next := func() (n int32) {
-		if len(b) < 4 {
-			p.err = errMalformed
-			return 0
-		}
-		n, b = int32(binary.BigEndian.Uint32(b)), b[4:]
-		return n
+	row := pgtype.NewCompositeBinaryScanner(p.types, p.rows[0])
+	p.rows, p.oids, p.values = p.rows[1:], nil, nil
+	for row.Next() {
+		p.oids, p.values = append(p.oids, row.OID()), append(p.values, row.Bytes())
 	}
-	for n := next(); n > 0 && p.err == nil; n-- {
-		oid, size := next(), next()
-		var value []byte // NULL
-		if size >= 0 {
-			if int(size) > len(b) {
-				p.err = errMalformed
-				break
-			}
-			value, b = b[:size:size], b[size:]
-		}
-		p.oids, p.raw = append(p.oids, uint32(oid)), append(p.raw, value)
-	}
+	p.err = row.Err()
 	return p.err == nil
 }
 
-func (p *packed) RawValues() [][]byte { return p.raw }
-
 func (p *packed) Scan(dest ...any) error {
-	if len(dest) != len(p.raw) {
+	if len(dest) != len(p.values) {
 		return errMalformed
 	}
 	for i, d := range dest {
-		if err := p.types.Scan(p.oids[i], pgtype.BinaryFormatCode, p.raw[i], d); err != nil {
+		if err := p.types.Scan(p.oids[i], pgtype.BinaryFormatCode, p.values[i], d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *packed) Err() error { return p.err }
-
-func (p *packed) Close() {}
+func (p *packed) RawValues() [][]byte { return p.values }
+func (p *packed) Err() error          { return p.err }
+func (p *packed) Close()              {}

@@ -18,12 +18,40 @@ import (
 func toldOf(t *testing.T, w *watcher, f *feed) (told []string) {
 	t.Helper()
 	if _, err := w.poll(t.Context()); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	for len(f.told) > 0 {
 		told = append(told, <-f.told)
 	}
 	return told
+}
+
+// ways are the ways to a database, in which each test of changes by hand has a store.
+var ways = append([]string{"pool"}, drivers...)
+
+// by opens a store in one of the ways.
+func by(t testing.TB, way, url string) *Store {
+	t.Helper()
+	if way == "pool" {
+		return mustOpen(t, url)
+	}
+	return mustUse(t, handle(t, way, url))
+}
+
+// A watched is what polls of a store tell.
+type watched struct {
+	*watcher
+	feed *feed
+}
+
+// everyWay returns what polls of a store tell, in each of the ways.
+func everyWay(t *testing.T, url string) map[string]watched {
+	all := make(map[string]watched)
+	for _, way := range ways {
+		w, f := poller(t, by(t, way, url))
+		all[way] = watched{w, f}
+	}
+	return all
 }
 
 // The log, or what a poll compares, tells of every way past the Manager. What tells is said; notifications
@@ -53,12 +81,13 @@ func TestChangesByHandAreNoticedHoweverTheyAreMade(t *testing.T) {
 			INSERT INTO apitoken_tokens SELECT * FROM before; ` + triggersOf("apitoken_tokens") + ` COMMIT`, "reset"},
 	} {
 		url := inSchema(t, database)
-		s := mustOpen(t, url)
-		mustCreate(t, s, record("token"))
-		w, f := poller(t, s)
+		mustCreate(t, mustOpen(t, url), record("token"))
+		all := everyWay(t, url)
 		mustExec(t, operator(t, url), c.change)
-		if told := toldOf(t, w, f); !slices.Contains(told, c.told) {
-			t.Errorf("after %s the feed was told %q", c.change, told)
+		for way, w := range all {
+			if told := toldOf(t, w.watcher, w.feed); !slices.Contains(told, c.told) {
+				t.Errorf("%s: after %s the feed was told %q", way, c.change, told)
+			}
 		}
 	}
 }
@@ -84,25 +113,28 @@ func TestACopyIntoTheTableIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustExec(t, psql, `DELETE FROM apitoken_tokens; SET session_replication_role = replica`)
-	w, f := poller(t, s)
+	all := everyWay(t, url)
 	if _, err := psql.PgConn().CopyFrom(t.Context(), &rows, `COPY apitoken_tokens FROM STDIN`); err != nil {
 		t.Fatal(err)
 	}
-	if told := toldOf(t, w, f); !slices.Equal(told, []string{"token"}) {
-		t.Errorf("the feed was told %q", told)
+	for way, w := range all {
+		if told := toldOf(t, w.watcher, w.feed); !slices.Equal(told, []string{"token"}) {
+			t.Errorf("%s: the feed was told %q", way, told)
+		}
 	}
 }
 
 func TestMaintenanceMakesNobodyForgetWhatIsInMemory(t *testing.T) {
 	url := testserver.PostgresDatabase(t)
-	s := mustOpen(t, url)
-	mustCreate(t, s, record("token"))
-	w, f := poller(t, s)
+	mustCreate(t, mustOpen(t, url), record("token"))
+	all := everyWay(t, url)
 	psql := operator(t, url)
 	for _, what := range []string{`VACUUM ANALYZE`, `ANALYZE apitoken_tokens`, `REINDEX TABLE apitoken_tokens`, `VACUUM FULL apitoken_index`} {
 		mustExec(t, psql, what)
-		if told := toldOf(t, w, f); told != nil {
-			t.Errorf("after %s the feed was told %q", what, told)
+		for way, w := range all {
+			if told := toldOf(t, w.watcher, w.feed); told != nil {
+				t.Errorf("%s: after %s the feed was told %q", way, what, told)
+			}
 		}
 	}
 }
@@ -156,20 +188,26 @@ func TestWatchEndsWhereChangesPassTheTriggersBy(t *testing.T) {
 
 // A restore under the same name, as from a template, may leave every number of a table what it was.
 func TestAnotherDatabaseOfTheNameIsNoticed(t *testing.T) {
-	url := testserver.PostgresDatabase(t)
-	s := mustOpen(t, url)
-	mustCreate(t, s, record("token"))
-	w, _ := poller(t, s)
-	name := settings(t, operator(t, url), `SELECT current_database()`)
-	s.Close()
-	psql := operator(t, url+"&dbname=postgres")
-	mustExec(t, psql, `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '`+name+`'`)
-	mustExec(t, psql, `ALTER DATABASE `+name+` RENAME TO before_`+name)
-	mustExec(t, psql, `CREATE DATABASE `+name+` TEMPLATE before_`+name)
-	t.Cleanup(func() { psql.Exec(context.Background(), `DROP DATABASE before_`+name) })
-	w.conn = operator(t, url) // as a pooler would lead there
-	if _, err := w.poll(t.Context()); err == nil || !strings.Contains(err.Error(), "another one") {
-		t.Errorf("the error is %v", err)
+	for _, way := range ways {
+		url := testserver.PostgresDatabase(t)
+		s := by(t, way, url)
+		mustCreate(t, s, record("token"))
+		w, _ := poller(t, s)
+		name := settings(t, operator(t, url), `SELECT current_database()`)
+		psql := operator(t, url+"&dbname=postgres")
+		if w.conn != nil {
+			s.Close() // or the pool connects
+		}
+		mustExec(t, psql, `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '`+name+`'`)
+		mustExec(t, psql, `ALTER DATABASE `+name+` RENAME TO before_`+name)
+		mustExec(t, psql, `CREATE DATABASE `+name+` TEMPLATE before_`+name)
+		t.Cleanup(func() { psql.Exec(context.Background(), `DROP DATABASE before_`+name) })
+		if w.conn != nil {
+			w.conn = operator(t, url) // as a pooler would lead there
+		}
+		if _, err := w.poll(t.Context()); err == nil || !strings.Contains(err.Error(), "another one") {
+			t.Errorf("%s: the error is %v", way, err)
+		}
 	}
 }
 
@@ -179,32 +217,33 @@ func TestNoSettingHidesWhatTheStoreWrites(t *testing.T) {
 	mustOpen(t, direct).Close()
 	psql := operator(t, direct)
 	mustExec(t, psql, `ALTER DATABASE `+settings(t, psql, `SELECT current_database()`)+` SET apitoken.touch = 'on'`)
-	s := mustOpen(t, direct+"&session_replication_role=replica")
-	w, f := poller(t, s)
-	mustCreate(t, s, record("token"))
-	toldOf(t, w, f)
-	rec := record("token")
-	rec.Version = 2
-	if err := s.Replace(t.Context(), rec); err != nil {
-		t.Fatal(err)
-	}
-	if told := toldOf(t, w, f); !slices.Equal(told, []string{"token"}) {
-		t.Errorf("of Replace the feed was told %q", told)
-	}
-	if err := s.Delete(t.Context(), "token"); err != nil {
-		t.Fatal(err)
-	}
-	if told := toldOf(t, w, f); !slices.Equal(told, []string{"token"}) {
-		t.Errorf("of Delete the feed was told %q", told)
+	for _, way := range ways {
+		s := by(t, way, direct+"&session_replication_role=replica")
+		w, f := poller(t, s)
+		mustCreate(t, s, record("token"))
+		toldOf(t, w, f)
+		rec := record("token")
+		rec.Version = 2
+		if err := s.Replace(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		if told := toldOf(t, w, f); !slices.Equal(told, []string{"token"}) {
+			t.Errorf("of Replace the feed was told %q", told)
+		}
+		if err := s.Delete(t.Context(), "token"); err != nil {
+			t.Fatal(err)
+		}
+		if told := toldOf(t, w, f); !slices.Equal(told, []string{"token"}) {
+			t.Errorf("of Delete the feed was told %q", told)
+		}
 	}
 }
 
 // Also where nothing else tells of it, and once.
 func TestTheStoreItselfWritesItsChangesIntoTheLog(t *testing.T) {
 	url := testserver.PostgresDatabase(t)
-	s := mustOpen(t, url)
 	psql := operator(t, url)
-	change := func() {
+	change := func(s *Store) {
 		t.Helper()
 		mustCreate(t, s, record("token"))
 		rec := record("token")
@@ -219,31 +258,39 @@ func TestTheStoreItselfWritesItsChangesIntoTheLog(t *testing.T) {
 			t.Errorf("three changes have left %q in the log", got)
 		}
 	}
-	change()
+	var all []*Store
+	for _, way := range ways {
+		all = append(all, by(t, way, url))
+		change(all[len(all)-1])
+	}
 	mustExec(t, psql, `CREATE OR REPLACE FUNCTION apitoken_changed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$`)
 	mustExec(t, psql, `DELETE FROM apitoken_last_used`)
-	change()
+	for _, s := range all {
+		change(s)
+		mustExec(t, psql, `DELETE FROM apitoken_last_used`)
+	}
 }
 
 // A transaction of a restore takes one table after the other. A poll that held one of them and waited for another
 // would make it fail by a deadlock.
 func TestAPollGivesWayToARestore(t *testing.T) {
 	url := testserver.PostgresDatabase(t)
-	s := mustOpen(t, url)
-	w, _ := poller(t, s)
-	if err := w.listen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	restore := operator(t, url)
-	mustExec(t, restore, `BEGIN; LOCK TABLE apitoken_changes`)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	var e *pgconn.PgError
-	if _, err := w.poll(ctx); !errors.As(err, &e) || e.Code != "55P03" { // lock_not_available
-		t.Errorf("the poll ended with %v", err)
-	}
-	mustExec(t, restore, `LOCK TABLE apitoken_trimmed; COMMIT`)
-	if _, err := w.poll(t.Context()); err != nil {
-		t.Error(err)
+	for way, w := range everyWay(t, url) {
+		if w.conn != nil {
+			if err := w.listen(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		restore := operator(t, url)
+		mustExec(t, restore, `BEGIN; LOCK TABLE apitoken_changes`)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		if _, err := w.poll(ctx); sqlState(err) != "55P03" { // lock_not_available
+			t.Errorf("%s: the poll ended with %v", way, err)
+		}
+		mustExec(t, restore, `LOCK TABLE apitoken_trimmed; COMMIT`)
+		if _, err := w.poll(t.Context()); err != nil {
+			t.Errorf("%s: %v", way, err)
+		}
 	}
 }

@@ -2,9 +2,11 @@ package postgres_test
 
 import (
 	"context"
+	"database/sql"
 	"log"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/lib/pq"
 
 	"github.com/apitoken-go/apitoken/stores/postgres"
 )
@@ -23,6 +25,24 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	defer store.Close() // after Authority.Close
+
+	// Pass store as Config.Store.
+}
+
+// Tokens in the database/sql handle of the application.
+func ExampleUse() {
+	ctx := context.Background()
+	db, err := sql.Open("postgres", "postgres://app@localhost/app") // or "pgx"
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	store, err := postgres.Use(ctx, db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close() // after Authority.Close, before db.Close
 
 	// Pass store as Config.Store.
 }

@@ -49,7 +49,7 @@ func pooled(t testing.TB, databaseURL string) string {
 	for name, content := range map[string]string{
 		users: `"apitoken" ""`,
 		settings: fmt.Sprintf("[databases]\n* = host=%s port=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\nunix_socket_dir =\n"+
-			"auth_type = trust\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 4\n", u.Hostname(), u.Port(), port, users),
+			"ignore_startup_parameters = extra_float_digits\nauth_type = trust\nauth_file = %s\npool_mode = transaction\ndefault_pool_size = 4\n", u.Hostname(), u.Port(), port, users),
 	} {
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			t.Fatal(err)

@@ -5,7 +5,11 @@
 //
 //	store, err := postgres.New(ctx, pool)
 //
-// or in one of its own:
+// in its database/sql handle, with pgx/stdlib or lib/pq:
+//
+//	store, err := postgres.Use(ctx, db)
+//
+// or in a pool of its own:
 //
 //	store, err := postgres.Open(ctx, "postgres://user@host/database")
 //	if err != nil {

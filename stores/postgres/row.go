@@ -27,7 +27,7 @@ type column struct {
 // columns are those that a record is written to and read from. The rest comes
 // first, as reading it writes all of the record.
 var columns = func() []column {
-	all := []column{{"rest", "bytea", func(r *apitoken.Record) any { return sqlkit.Rest(*r) }, sqlkit.ReadRest}}
+	all := []column{{"rest", "bytea", func(r *apitoken.Record) any { return written(new(sqlkit.Rest(*r))) }, sqlkit.ReadRest}}
 	example := apitoken.Record{Secrets: make([]apitoken.SecretRecord, 2)}
 	for _, f := range sqlkit.Fields {
 		c := column{f.Name, kindOf(f.In(&example)), func(r *apitoken.Record) any { return written(f.In(r)) }, func(r *apitoken.Record, b []byte) error { return read(f.In(r), b) }}

@@ -68,6 +68,8 @@ func TestAReplicaIsNeverAsked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	db := handle(t, "postgres", url)
+	used := mustUse(t, db)
 	mustCreate(t, s, record("token"))
 	server.Kill()
 	server.RestartAsReplica(t)
@@ -79,40 +81,43 @@ func TestAReplicaIsNeverAsked(t *testing.T) {
 			break
 		}
 	}
-	calls := map[string]func() error{
-		"Get":                      func() error { _, err := s.Get(t.Context(), "token"); return err },
-		"Get of what is not there": func() error { _, err := s.Get(t.Context(), "nothing"); return err },
-		"List": func() error {
-			_, err := s.List(t.Context(), apitoken.Query{Environment: "environment", Order: apitoken.ByName, Limit: 10})
-			return err
-		},
-		"List by last use": func() error {
-			_, err := s.List(t.Context(), apitoken.Query{Environment: "environment", Order: apitoken.ByLastUsed, Limit: 10})
-			return err
-		},
-		"List of what is not there": func() error {
-			_, err := s.List(t.Context(), apitoken.Query{Environment: "environment", Owner: "nobody", Order: apitoken.ByName, Limit: 10})
-			return err
-		},
-		"Scan":      func() error { _, err := s.Scan(t.Context(), "", 10); return err },
-		"KeysInUse": func() error { _, _, err := s.KeysInUse(t.Context()); return err },
-		"Watch":     func() error { return s.Watch(t.Context(), newFeed(time.Hour)) },
-		"Create":    func() error { return s.Create(t.Context(), record("new")) },
-		"Delete":    func() error { return s.Delete(t.Context(), "token") },
-		"Replace": func() error {
-			rec := record("token")
-			rec.Version = 2
-			return s.Replace(t.Context(), rec)
-		},
-		"Touch": func() error { return s.Touch(t.Context(), []apitoken.Use{use("token", today)}) },
-		"Open":  func() error { _, err := Open(t.Context(), url); return err },
-		"New":   func() error { _, err := New(t.Context(), s.pool); return err },
-	}
-	for name, call := range calls {
-		err := call()
-		isUnknown(t, name+" on a replica", err)
-		if err != nil && !strings.Contains(err.Error(), "replica") && !strings.Contains(err.Error(), "read-only") && name != "Open" && name != "Touch" {
-			t.Errorf("%s: the error is %v", name, err)
+	for way, s := range map[string]*Store{"pool": s, "database/sql": used} {
+		calls := map[string]func() error{
+			"Get":                      func() error { _, err := s.Get(t.Context(), "token"); return err },
+			"Get of what is not there": func() error { _, err := s.Get(t.Context(), "nothing"); return err },
+			"List": func() error {
+				_, err := s.List(t.Context(), apitoken.Query{Environment: "environment", Order: apitoken.ByName, Limit: 10})
+				return err
+			},
+			"List by last use": func() error {
+				_, err := s.List(t.Context(), apitoken.Query{Environment: "environment", Order: apitoken.ByLastUsed, Limit: 10})
+				return err
+			},
+			"List of what is not there": func() error {
+				_, err := s.List(t.Context(), apitoken.Query{Environment: "environment", Owner: "nobody", Order: apitoken.ByName, Limit: 10})
+				return err
+			},
+			"Scan":      func() error { _, err := s.Scan(t.Context(), "", 10); return err },
+			"KeysInUse": func() error { _, _, err := s.KeysInUse(t.Context()); return err },
+			"Watch":     func() error { return s.Watch(t.Context(), newFeed(time.Hour)) },
+			"Create":    func() error { return s.Create(t.Context(), record("new")) },
+			"Delete":    func() error { return s.Delete(t.Context(), "token") },
+			"Replace": func() error {
+				rec := record("token")
+				rec.Version = 2
+				return s.Replace(t.Context(), rec)
+			},
+			"Touch": func() error { return s.Touch(t.Context(), []apitoken.Use{use("token", today)}) },
+			"Open":  func() error { _, err := Open(t.Context(), url); return err },
+			"New":   func() error { _, err := New(t.Context(), pool); return err },
+			"Use":   func() error { _, err := Use(t.Context(), db); return err },
+		}
+		for name, call := range calls {
+			err := call()
+			isUnknown(t, way+": "+name+" on a replica", err)
+			if err != nil && !strings.Contains(err.Error(), "replica") && !strings.Contains(err.Error(), "read-only") && name != "Open" && name != "Touch" {
+				t.Errorf("%s, %s: the error is %v", way, name, err)
+			}
 		}
 	}
 	mustExec(t, operator(t, url), `SELECT pg_promote()`)

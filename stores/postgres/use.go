@@ -14,25 +14,26 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// Use keeps the tokens in a database of the application, in tables whose names begin with "apitoken_", as [New] does with
-// a pool of pgx. It never closes db. Any driver for PostgreSQL will do whose errors have a method SQLState, such as
-// pgx/stdlib and lib/pq.
+// Use keeps the tokens in a database of the application, as [New] does with a pool of pgx, and refuses the same. It never
+// closes db. The driver is pgx/stdlib, lib/pq, or another one for PostgreSQL whose errors have a method SQLState.
 //
-// Changes of other nodes are found by polling, each time with a connection of db: if all are in use for seconds, nodes
-// have to read each token anew. Calls of the store need one, too, and so wait for a transaction in which they are made if it has the last one.
+// Watch finds the changes of other nodes by polling, each time with a connection of db. If the application has all
+// connections in use for seconds, nodes read each token anew. A call of the store takes a connection, too: inside a
+// transaction that holds the last one (SetMaxOpenConns) it waits until its context ends.
 //
-// With other drivers than pgx/stdlib each statement is in a transaction of its own, which takes two more round trips. Without
-// that, a statement that a driver prepares and executes in two steps would be somebody else's behind a pooler.
+// With another driver than pgx/stdlib each statement is in a transaction, which takes two more round trips. Such drivers
+// prepare a statement in one step and execute it in the next, and a pooler may send the second step to another
+// session, which has prepared something else.
 func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 	h := &sqlDB{DB: db}
 	s := newStore(h)
 	return s.open(ctx, func(ctx context.Context) error {
-		c, err := db.Conn(ctx)
+		c, err := h.acquire(ctx)
 		if err != nil {
 			return err
 		}
-		defer c.Close()
-		return c.Raw(func(c any) error {
+		defer c.release()
+		return c.(*sqlConn).Raw(func(c any) error {
 			if _, ok := c.(interface{ Conn() *pgx.Conn }); ok {
 				h.options = []any{pgx.QueryExecModeExec} // one step, in which nothing is prepared
 			} else {
@@ -90,11 +91,11 @@ func (c *sqlConn) query(ctx context.Context, query string, args ...any) (rows, e
 		defer found.Close()
 		all := &packed{types: pgtype.NewMap()}
 		for found.Next() {
-			var text sql.RawBytes
+			var text string
 			if err := found.Scan(&text); err != nil {
 				return nil, err
 			}
-			row, err := hex.AppendDecode(nil, text)
+			row, err := hex.DecodeString(text)
 			if err != nil {
 				return nil, err
 			}
@@ -149,11 +150,7 @@ func plain(options, args []any) ([]any, error) {
 	all := slices.Clone(options)
 	for _, arg := range args {
 		var oid uint32
-		switch a := arg.(type) {
-		case []byte:
-			if a == nil {
-				arg = nil
-			}
+		switch arg.(type) {
 		case time.Time, pgtype.Timestamptz:
 			oid = pgtype.TimestamptzOID
 		case []pgtype.Timestamptz:
@@ -168,7 +165,7 @@ func plain(options, args []any) ([]any, error) {
 			if err != nil {
 				return nil, err
 			}
-			if arg = nil; text != nil {
+			if arg = nil; text != nil { // nil is NULL
 				arg = string(text)
 			}
 		}

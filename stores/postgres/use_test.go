@@ -122,6 +122,7 @@ func TestEveryDriverStoresTheSame(t *testing.T) {
 	stores["pq, other formats"] = mustUse(t, handle(t, "postgres", url+"&bytea_output=escape&timezone=Asia/Kathmandu"))
 	stores["pgx, other formats"] = mustUse(t, handle(t, "pgx", url+"&datestyle=sql,dmy&bytea_output=escape&timezone=Asia/Kathmandu"))
 	for name, s := range stores {
+		mustCreate(t, s, record("with nothing in rest "+name))
 		rec := record(name)
 		rec.Permissions, rec.History = []string{"a \"b\" {c}", "'\\", "NULL", "müller", ""}, []apitoken.HistoryEntry{{At: today, By: "'\\"}}
 		rec.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("192.0.2.1/32")}
@@ -141,6 +142,9 @@ func TestEveryDriverStoresTheSame(t *testing.T) {
 				t.Errorf("%s reads what %s wrote as %+v, not %+v (%v)", reader, name, got, rec, err)
 			}
 		}
+	}
+	if got := settings(t, operator(t, url), `SELECT id FROM apitoken_tokens WHERE rest = ''`); got != "" {
+		t.Errorf("nothing is written as a text without bytes, and not as NULL: %s", got)
 	}
 }
 
