@@ -78,7 +78,7 @@ var seeds = []seed{
 	{"a stored permission that the catalog does not know is forgotten", "records.entry", never(when("rec.Permissions"))},
 	{"an entry shares the networks with the store's record", "records.entry", become(call("slices.Clone", "rec.Networks"), "rec.Networks")},
 	{"a secret is good after its overlap", "evaluate", drop(stmt("ErrRetiredSecret"))},
-	{"what ends while the owner is asked for is accepted", "decider.decide", drop(stmt("f.now = d.clock"))},
+	{"what ends while the owner is asked for is accepted", "decider.decide", drop(nth(2, stmt("f.now")))},
 	{"an idle token is read anew for each request", "decider.find", without(operand("time.Second"))},
 	{"an error of what is called is not asked where a panic is caught", "internal/bulkhead Bulkhead.Run", become(call("ForceError"), "f()")},
 	{"what an error wraps is not asked", "internal/bulkhead ForceError", drop(stmt("errors.Is"))},
