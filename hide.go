@@ -36,11 +36,8 @@ func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
 	}
 	r = without(a.credentials, r, Token{}, nil)
 	query, uri := a.decider.grammar.Redact(r.URL.RawQuery), r.RequestURI
-	if path, asked, _ := strings.Cut(uri, "?"); asked == r.URL.RawQuery {
-		if query != asked {
-			uri = path + "?" + query
-		}
-	} else if public := a.decider.grammar.Redact(asked); public != asked {
+	path, asked, _ := strings.Cut(uri, "?")
+	if public := a.decider.grammar.Redact(asked); public != asked {
 		uri = path + "?" + public
 	}
 	if query == r.URL.RawQuery && uri == r.RequestURI {

@@ -157,11 +157,7 @@ func varies(h http.Header, fields string, memory *[1]string) {
 //		return
 //	}
 func (a *Authority) Check(r *http.Request, requirement Requirement) (Token, error) {
-	tok, refusal := a.check(&request{http: r, requirement: &requirement})
-	if refusal != nil {
-		return Token{}, refusal
-	}
-	return tok, nil
+	return asError(a.check(&request{http: r, requirement: &requirement}))
 }
 
 // HasCredential reports whether a request presents what Check would decide about,
@@ -217,11 +213,7 @@ func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requir
 		q.raw.Way = a.credentials.Label(string(p.Source))
 		a.credentials.Take(&q.raw, text, credential.FaultNoToken)
 	}
-	tok, refusal := a.judge(&q)
-	if refusal != nil {
-		return Token{}, refusal
-	}
-	return tok, nil
+	return asError(a.judge(&q))
 }
 
 // Recheck decides anew about a token that was accepted before, for whatever
@@ -243,11 +235,7 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 		}
 		q.id = tok.ID()
 	}
-	again, refusal := a.judge(q)
-	if refusal != nil {
-		return Token{}, refusal
-	}
-	return again, nil
+	return asError(a.judge(q))
 }
 
 // FromContext returns the token of a request that came through the middleware; false
@@ -341,6 +329,14 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		set = v.token.effective()
 	}
 	return Token{}, a.refuser.refusal(reason, &q.raw, q.requirement, set)
+}
+
+// asError makes an error of a refusal; a nil one would be an error that is not nil.
+func asError(tok Token, refusal *Refusal) (Token, error) {
+	if refusal != nil {
+		return Token{}, refusal
+	}
+	return tok, nil
 }
 
 // newUsageWriter returns what records uses in a store.
