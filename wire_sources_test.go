@@ -101,6 +101,7 @@ func (w wireWay) answers(t *testing.T, words string) (want []wireAnswer) {
 }
 
 func TestEachSourceOverTCP(t *testing.T) {
+	hasNoRaces(t)
 	good, expired := goodToken.text, expiredToken.text
 	jwt := "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ."
 	long := strings.Repeat("a", 100<<10)
@@ -267,6 +268,7 @@ func TestEachSourceOverTCP(t *testing.T) {
 var wellFormed = regexp.MustCompile(`(?m)^Authorization: apiToken ([0-9A-Za-z_~+/.=-]{1,512})\r\n`)
 
 func TestTheCorpusWithTheTokensInEachSource(t *testing.T) {
+	hasNoRaces(t)
 	for _, w := range wireWays() {
 		t.Run(string(w.source), func(t *testing.T) {
 			s := w.server(t, true)
@@ -321,6 +323,7 @@ func (w wireWay) rewrite(t *testing.T, c *wireCase) bool {
 }
 
 func TestTheCorpusWithOtherNames(t *testing.T) {
+	hasNoRaces(t)
 	s := newCorpusServer(t, true, false, accepting(apitoken.Scheme("fobToken"), apitoken.QueryParameter("fobToken")))
 	s.byHeader = schemeIs("[Ff][Oo][Bb][Tt][Oo][Kk][Ee][Nn]")
 	renamed := strings.NewReplacer("apiT", "fobT", "api%54", "fob%54", "apit", "fobt", "ApiT", "FobT", "APIT", "FOBT", "aPiT", "fObT",
