@@ -83,13 +83,16 @@ func (x *trial) page(q apitoken.Query) apitoken.Page {
 	return page
 }
 
-// counts fails unless a page counts so many records; fewer may be counted on a partial page.
+// counts fails unless a page counts so many records; fewer may be counted on a partial page. Of
+// 1,000 that a text finds a store may say that there are more: an index of words has several
+// rows for a record.
 func (x *trial) counts(page apitoken.Page, want int, q apitoken.Query) {
 	count := min(want, maxCount)
 	if page.Partial && page.Count <= count {
 		return
 	}
-	if page.Count != count || page.More != (want > count) {
+	unsure := q.Text != "" && want == maxCount && page.More
+	if page.Count != count || page.More != (want > count) && !unsure {
 		x.failf("List of %s counts %d (more: %v) where there are %d", describe(q), page.Count, page.More, want)
 	}
 }

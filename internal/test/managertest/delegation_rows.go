@@ -1,11 +1,8 @@
 package managertest
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/stretchr/testify/assert"
