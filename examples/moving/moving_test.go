@@ -249,7 +249,7 @@ func TestTheCodeOfThePageIsTheCodeHere(t *testing.T) {
 	page, err := os.ReadFile("../../docs/moving-in.md")
 	require.NoError(t, err)
 	var code string
-	for _, file := range []string{"beside.go", "bcrypt.go", "others.go", "moving_test.go"} {
+	for _, file := range []string{"beside.go", "bcrypt.go", "others.go", "table.go", "moving_test.go"} {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		code += string(text)

@@ -19,10 +19,11 @@ func TestOpenAPIFetch(t *testing.T) {
 	if _, err := os.Stat(filepath.Join("browser", "node_modules", "openapi-fetch")); err != nil {
 		t.Skip("needs openapi-fetch (npm ci --prefix examples/server/browser)")
 	}
-	n := start(t, t.TempDir(), nil)
+	dir := t.TempDir()
+	n := start(t, dir, nil)
 	tests := exec.CommandContext(t.Context(), javascript, "--test", "--test-reporter=spec", "fetch.test.mjs")
 	tests.Dir = "browser"
-	tests.Env = append(os.Environ(), "SERVER_URL="+n.url, "API_TOKEN="+n.reader)
+	tests.Env = append(os.Environ(), "SERVER_URL="+n.url, "API_TOKEN="+generate(t, dir, "admin", readDevices, manageTokens))
 	out, err := tests.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }

@@ -17,8 +17,8 @@ test("tokens are managed", async () => {
 
 	described("/self", "get");
 	const { data: self } = await manage.GET("/self");
-	assert.equal(self.owner, "ada");
-	assert.deepEqual(self.permissions, ["devices:read"]);
+	assert.equal(self.owner, "admin");
+	assert.deepEqual(self.permissions, ["devices:read", "tokens:manage"]);
 
 	described("/tokens", "post");
 	const { data: made, response } = await manage.POST("/tokens", {
