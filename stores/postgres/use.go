@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -68,6 +69,7 @@ type sqlConn struct {
 	*sql.Conn
 	options []any
 	broken  bool
+	running sync.WaitGroup // calls, also those that nobody waits for
 }
 
 func (c *sqlConn) exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -113,7 +115,11 @@ func call[T any](ctx context.Context, c *sqlConn, args []any, f func(args []any)
 	if args, err = plain(c.options, args); err != nil {
 		return done, err
 	}
-	done, err = await(ctx, func() (T, error) { return f(args) }, func(T) {})
+	c.running.Add(1)
+	done, err = await(ctx, func() (T, error) {
+		defer c.running.Done()
+		return f(args)
+	}, func(T) {})
 	c.broken = c.broken || ctx.Err() != nil
 	return done, err
 }
@@ -187,5 +193,8 @@ func (c *sqlConn) release() {
 		c.Close()
 		return
 	}
-	go c.Raw(func(any) error { return driver.ErrBadConn }) // which waits for what still runs
+	go func() {
+		c.running.Wait() // to begin on a Conn while it is being closed panics
+		c.Raw(func(any) error { return driver.ErrBadConn })
+	}()
 }

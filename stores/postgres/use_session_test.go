@@ -257,3 +257,27 @@ func TestARoleThatMayNotMakeTablesUsesThoseOfTheOwner(t *testing.T) {
 		}
 	}
 }
+
+// A call whose context ends before it has begun goes on behind who has left, while the
+// connection is given back.
+func TestACallThatBeginsLateMeetsNoConnectionThatIsBeingClosed(t *testing.T) {
+	h := &sqlDB{DB: handle(t, "postgres", testserver.PostgresDatabase(t))}
+	h.SetMaxOpenConns(20)
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			for range 100 {
+				c, err := h.acquire(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				c.exec(ctx, `SELECT 1`)
+				c.release()
+			}
+		})
+	}
+	all.Wait()
+}
