@@ -139,7 +139,7 @@ func TestAnAuthorizationThatIsThereIsReplacedAndLeftToItsOwner(t *testing.T) {
 	req.URL.Host = "elsewhere.example"
 	_, err = newClient(t, "https://api.example.com", net).Do(req)
 	require.NoError(t, err)
-	assert.Contains(t, net.came[2], `["Basic YTpi" "Bearer x" "Bearer y"]`, "what the caller sends elsewhere is his")
+	assert.Contains(t, net.came[2], `["Basic YTpi" "Bearer x" "Bearer y"]`, "what the caller sends elsewhere is its own")
 }
 
 func TestARequestWithoutAHeaderIsTaken(t *testing.T) {

@@ -242,8 +242,8 @@ func (d *document) requests(r *results) {
 		d.text("| %s | %s | %s |\n", i.Name, version, i.Does)
 	}
 	d.text(`
-Every one of them is tested to accept who has a token, as who he is, and to refuse who has
-none, without the handler being called. Tokens are presented by the header Authorization. Each
+Every one of them is tested to accept a request with a token, as that of its owner, and to refuse one
+without, without the handler being called. Tokens are presented by the header Authorization. Each
 implementation runs in a process of its own, so that none pays for what another has in memory. Those that
 keep tokens of any form get 48 characters with 256 random bits, which is one block of SHA-256;
 this library and fosite use their own tokens. Requests have four header fields; the answer's header is cleared after each, for all alike.

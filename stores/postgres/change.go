@@ -127,7 +127,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 // beginTouch says, besides, that the trigger has nothing to do, as only uses are
 // written. It says so with the number of the transaction, so that no setting of a session or a role can say it.
 // Someone who changes many tokens by hand may hold what Touch waits for,
-// and the other way round; it is not his change that shall fail, which is what the
+// and the other way round; it is not their change that shall fail, which is what the
 // server may do after a second (deadlock_timeout).
 const beginTouch = `BEGIN ISOLATION LEVEL READ COMMITTED;
 	SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = 500; SELECT set_config('apitoken.touch', pg_current_xact_id()::text, true)`

@@ -165,7 +165,7 @@ func TestAFullPoolAnswersWhenTheContextEnds(t *testing.T) {
 	}
 	isUnknown(t, "Create", s.Create(ctx, record("new")))
 
-	// Whoever watches has a connection of his own.
+	// Each Watch has a connection of its own.
 	feed := newFeed(time.Hour)
 	watch(t, s, feed)
 	feed.waitFor(t, "reset")
@@ -432,7 +432,7 @@ func TestTouchGivesWayToWhoeverHoldsALock(t *testing.T) {
 }
 
 // Changes at the same time are settled by the server, and a loser hears of it as
-// of a conflict, also when what he waited for was deleted.
+// of a conflict, also when what it waited for was deleted.
 func TestAReplaceThatWaitedForADeletionFindsNothing(t *testing.T) {
 	url := testserver.PostgresDatabase(t)
 	s := mustOpen(t, url)

@@ -12,7 +12,7 @@ import (
 )
 
 // restricted gives servers the user that README.md describes, and returns the
-// URL with which he comes.
+// URL with which that user comes.
 func restricted(t *testing.T, servers ...*testserver.RedisServer) string {
 	t.Helper()
 	text, err := os.ReadFile("README.md")

@@ -13,7 +13,7 @@ import (
 //
 // Versions are in the order of the commits. So whoever began after a version was
 // acknowledged has to see that or a later one; and nobody can see one whose
-// change was called only after he had got his answer. Between these bounds every
+// change was called only after it had got its answer. Between these bounds every
 // version is a legal view. A change that found its work done has acknowledged
 // the version that it found. A verification may be behind by age.
 func check(ops []op, age time.Duration) (stale []string, err error) {
