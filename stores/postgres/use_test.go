@@ -59,22 +59,17 @@ func (c closing) Close() error {
 }
 
 func TestADatabaseOfTheApplicationIsAStore(t *testing.T) {
-	t.Parallel()
-	url := testserver.PostgresDatabase(t)
-	storetest.Run(t, func(t *testing.T) apitoken.Store {
-		db := handle(t, "postgres", inSchema(t, url))
-		return closing{mustUse(t, db), db}
-	})
-}
-
-func TestADatabaseOfTheApplicationIsAStoreByPgx(t *testing.T) {
 	testserver.Variant(t)
-	t.Parallel()
-	url := testserver.PostgresDatabase(t)
-	storetest.Run(t, func(t *testing.T) apitoken.Store {
-		db := handle(t, "pgx", inSchema(t, url))
-		return closing{mustUse(t, db), db}
-	})
+	for _, driver := range drivers {
+		t.Run(driver, func(t *testing.T) {
+			t.Parallel()
+			url := testserver.PostgresDatabase(t)
+			storetest.Run(t, func(t *testing.T) apitoken.Store {
+				db := handle(t, driver, inSchema(t, url))
+				return closing{mustUse(t, db), db}
+			})
+		})
+	}
 }
 
 func TestADatabaseOfTheApplicationIsAWatcher(t *testing.T) {
