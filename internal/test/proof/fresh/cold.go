@@ -29,6 +29,7 @@ type coldStart struct {
 // a node.
 func startCold(t testing.TB, e *engine, rows int) coldStart {
 	c := coldStart{rows: rows}
+	others := processes(t, e, nil)
 	f := newFleet(t, e, e.addr, time.Second, 5*time.Second)
 	f.mustGenerate(t, 1)
 	tok := f.tokens[0]
@@ -39,7 +40,7 @@ func startCold(t testing.TB, e *engine, rows int) coldStart {
 		n.auth.Close()
 		n.db.Close()
 	}
-	before := readStats(t, e)
+	before := readStats(t, e, others)
 
 	began = time.Now()
 	db, err := e.open(t.Context(), e.addr)
@@ -62,7 +63,7 @@ func startCold(t testing.TB, e *engine, rows int) coldStart {
 	}
 	cold.auth.Close()
 	db.Close()
-	after := readStats(t, e)
+	after := readStats(t, e, others)
 	c.scans, c.read = after.scans-before.scans, after.read-before.read
 	if c.scans != 0 {
 		c.wrong = append(c.wrong, fmt.Sprintf("a cold node has scanned the tokens %d times", c.scans))
@@ -106,22 +107,14 @@ func fill(t testing.TB, e *engine, id string, rows int) {
 type tableStats struct{ scans, read int64 }
 
 // readStats returns what PostgreSQL has counted for the table of tokens. Its
-// processes tell when they end, or after up to a second.
-func readStats(t testing.TB, e *engine) (s tableStats) {
-	conn := e.connect(t)
-	defer conn.Close(context.Background())
-	for {
-		var busy int
-		err := conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%apitoken%'`).Scan(&busy)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if busy == 0 {
-			break
-		}
+// processes tell when they end, or after up to a second. So it waits until all but the
+// others, which were there before, have ended.
+func readStats(t testing.TB, e *engine, others []int32) (s tableStats) {
+	for len(processes(t, e, others)) > 0 {
 		time.Sleep(20 * time.Millisecond)
 	}
+	conn := e.connect(t)
+	defer conn.Close(context.Background())
 	time.Sleep(time.Second)
 	err := conn.QueryRow(t.Context(), `SELECT seq_scan, seq_tup_read + (
 			SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes i WHERE i.relid = t.relid
@@ -130,4 +123,20 @@ func readStats(t testing.TB, e *engine) (s tableStats) {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// processes returns those that serve the database, but for others and the one that is asked.
+func processes(t testing.TB, e *engine, others []int32) []int32 {
+	conn := e.connect(t)
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(t.Context(), `SELECT pid FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid() AND pid <> ALL (coalesce($1, '{}'::int[]))`, others)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pids, err := pgx.CollectRows(rows, pgx.RowTo[int32])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pids
 }
