@@ -400,6 +400,9 @@ func FuzzConfig(f *testing.F) {
 			if strings.EqualFold(scheme+"x", "Bearer") && flags&2 != 0 {
 				return // then that is a scheme, too
 			}
+			if strings.EqualFold(scheme, "Bearer") && want == 400 && !strings.Contains(ask.field, " ") {
+				want = 401 // what cannot be a token of ours is somebody else's there
+			}
 			if short && a.status == 503 {
 				require.Zero(t, s.called())
 				continue
