@@ -116,15 +116,20 @@ func (s Suite) TestWhoCameByTokenComesAwayWithNoMoreThanThat(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %s", [...]string{"", "old secret: "}[rotated], row.what), func(t *testing.T) {
 				d := w.delegate(t, rotated == 1)
 				ids := []string{d.acting.ID, d.sibling, d.inactive, d.other}
+				stored := func(id string) apitoken.Record {
+					rec := w.stored(id)
+					rec.Uses = nil // which are written in the background
+					return rec
+				}
 				var before []apitoken.Record
 				for _, id := range ids {
-					before = append(before, w.stored(id))
+					before = append(before, stored(id))
 				}
 				err := row.do(d)
 				require.Equal(t, row.want, outcome(err), "%v", err)
 				for i, id := range ids {
 					if row.want != works {
-						require.Equal(t, before[i], w.stored(id), "nothing was changed")
+						require.Equal(t, before[i], stored(id), "nothing was changed")
 					}
 				}
 				if row.want != works {
