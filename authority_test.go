@@ -383,16 +383,19 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 		effective   []apitoken.Permission
 		want        apitoken.Problem
 		missing     []string
+		fromOwner   []string // of those, what the token has
 	}{
 		{name: "all of it", owner: wire.All(), token: bothToken, requirement: apitoken.All(wireRead, wireWrite), effective: []apitoken.Permission{wireRead, wireWrite}},
 		{name: "some of it", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.Any(wireRead, wireWrite), effective: []apitoken.Permission{wireWrite}},
 		{name: "nothing of it, where nothing is asked", owner: []apitoken.Permission{wireReports}, token: bothToken, requirement: apitoken.AnyToken(), effective: []apitoken.Permission{}},
 		{name: "not what is required", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
-			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read"}},
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read"}, fromOwner: []string{"devices:read"}},
 		{name: "not what the token lacks", owner: wire.All(), token: goodToken, requirement: apitoken.All(wireRead, wireWrite),
 			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:write"}},
+		{name: "what the token lacks, and what its owner lacks", owner: []apitoken.Permission{wireWrite}, token: goodToken, requirement: apitoken.All(wireRead, wireWrite),
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}, fromOwner: []string{"devices:read"}},
 		{name: "no permission at all", token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
-			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}},
+			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}, fromOwner: []string{"devices:read", "devices:write"}},
 		{name: "no permission at all, where nothing is asked", token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrMissingPermission, want: insufficientScope},
 		{name: "no owner", err: apitoken.ErrNoOwner, owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
 		{name: "no owner, wrapped", err: fmt.Errorf("ldap: %w", apitoken.ErrNoOwner), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
@@ -429,7 +432,9 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 			}
 			if c.want.Status == 403 && c.missing != nil {
 				c.want.Required, c.want.Missing = []string{"devices:read", "devices:write"}, c.missing
+				c.want.MissingFromOwner = c.fromOwner
 				assert.Equal(t, c.missing, ev.Missing)
+				assert.Equal(t, c.fromOwner, ev.MissingFromOwner)
 				mustRefuse(t, a, s, c.want, "")
 			} else if c.want.Status == 403 {
 				assert.Equal(t, []string{`apiToken realm="api", error="insufficient_scope"`}, a.header["Www-Authenticate"], "no empty scope")

@@ -29,12 +29,8 @@ type change struct {
 	asked         *Event // what the audit has allowed
 }
 
-// change reads a token, judges and edits a copy, and writes that if nobody else
+// make reads a token, judges and edits a copy, and writes that if nobody else
 // wrote meanwhile; otherwise it begins again, until Config.StoreTimeout has passed.
-func (m *Manager) change(ctx context.Context, action Action, id string, ifVersion int64, f edit) (*TokenInfo, error) {
-	return m.make(ctx, &change{action: action, id: id, ifVersion: ifVersion, edit: f})
-}
-
 func (m *Manager) make(ctx context.Context, c *change) (*TokenInfo, error) {
 	err := m.authorize()
 	if err == nil {

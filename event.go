@@ -61,6 +61,8 @@ type Event struct {
 	Pattern string   // http.Request.Pattern
 	Missing []string // permissions, with ErrMissingPermission; not to be changed
 
+	MissingFromOwner []string // those of Missing that the token has, and its owner no longer
+
 	// Of a change:
 
 	Actor         string
@@ -108,6 +110,9 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		}
 		if ev.Missing != nil {
 			attrs = append(attrs, slog.Any("missing", ev.Missing))
+		}
+		if len(ev.MissingFromOwner) > 0 {
+			attrs = append(attrs, slog.Any("missing_from_owner", ev.MissingFromOwner))
 		}
 		text("reason", string(ev.Reason))
 		if ev.Err != nil {

@@ -148,18 +148,6 @@ func ExampleManager_Import() {
 	// Output: alice <nil>
 }
 
-// Whom would it stop if tokens lived for a week at most?
-func ExampleManager_PreviewPolicy() {
-	auth, _ := newService(readDevices)
-	admin := auth.As(apitoken.Actor{User: "admin", Environment: apitoken.DefaultEnvironment, ManageOthers: true})
-	stopped, err := admin.PreviewPolicy(context.Background(), apitoken.Policy{MaxLifetime: 7 * 24 * time.Hour})
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println(len(stopped)) // only tokens that are older than that already
-	// Output: 0
-}
-
 // Keys are introduced, or replaced by newer ones. docs/operating.md has the steps.
 func ExampleAuthority_Rekey() {
 	key := func(id string, b byte) apitoken.Key {

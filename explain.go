@@ -60,31 +60,3 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	}
 	return x, nil
 }
-
-// PreviewPolicy returns the tokens of the environment, the oldest first, that could no
-// longer be used if p were in force, and can be used, or will be, as things are. It needs
-// ManageOthers and reads all tokens of the environment.
-func (m *Manager) PreviewPolicy(ctx context.Context, p Policy) (stopped []*TokenInfo, err error) {
-	if err := m.authorize(); err != nil {
-		return nil, err
-	}
-	if !m.actor.ManageOthers {
-		return nil, &ForbiddenError{Rule: "you may not see the tokens of others"}
-	}
-	if p.MaxLifetime < 0 || p.MaxIdle < 0 {
-		return nil, &FieldError{"policy", "is negative"}
-	}
-	now := m.a.clock.micros(m.a.clock.now())
-	stops := func(p Policy, r *row) bool {
-		l := r.rec.life()
-		reason := p.refuses(&l, now)
-		return reason != "" && reason != ErrNotYetValid
-	}
-	q := Query{Environment: m.actor.Environment, Order: ByCreated, Limit: maxLimit}
-	err = m.every(ctx, q, func(r *row) {
-		if r.wrong == nil && stops(p, r) && !stops(m.a.decider.policy, r) {
-			stopped = append(stopped, m.info(r))
-		}
-	})
-	return stopped, err
-}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -23,25 +24,63 @@ type GenerateParams struct {
 	Expiry      Expiry
 	NotBefore   time.Time      // zero: valid from the start
 	Networks    []netip.Prefix // from which it can be used; none: from everywhere
+
+	// IdempotencyKey, "" for none, up to 255 bytes, protects callers who do not know whether
+	// their first attempt succeeded: see [Manager.Generate].
+	IdempotencyKey string
 }
 
 // Generate makes a token for the actor. The secret is returned here; later
 // only [Manager.Reveal] can, if it is kept. A [FieldError] says what is wrong with g,
 // a [ForbiddenError] what the actor may not grant; after [ErrUnavailable] the token
 // may have been made, but nobody has its secret.
+//
+// With the idempotency key of a token that the actor has made, Generate makes none. It
+// returns that token, and its secret if Config.EncryptionKeys are set; without them, by API
+// token, or if name or permissions are others, the error is [ErrExists]. The ID of a token
+// is derived from actor and key: until a deleted one is purged, its key makes no other.
 func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, Secret, error) {
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
 	id, secret := m.a.decider.grammar.Mint()
-	none := func(*Record) error { return nil }
-	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, none, func(rec *Record) (SecretRecord, error) {
+	if g.IdempotencyKey != "" {
+		id = grammar.KeyedID(m.holder(), g.IdempotencyKey)
+	}
+	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, func(*Record) error { return nil }, func(rec *Record) (SecretRecord, error) {
 		return m.a.rows.secretRecord(rec, secret, false, rec.CreatedAt)
 	})
-	if err != nil {
+	switch {
+	case err == ErrExists && g.IdempotencyKey != "":
+		return m.generated(ctx, id, g)
+	case err != nil:
 		return nil, Secret{}, err
 	}
 	return info, NewSecret(m.a.decider.grammar.Text(id, secret)), nil
+}
+
+// generated returns a token that was made with the idempotency key of g, with its secret
+// if the token is what g asks for.
+func (m *Manager) generated(ctx context.Context, id string, g GenerateParams) (*TokenInfo, Secret, error) {
+	r, err := m.visible(ctx, id)
+	if err != nil {
+		return nil, Secret{}, err
+	}
+	names, _ := m.storedNames(g.Permissions, nil, nil) // create has checked them
+	if !m.actor.Token.IsZero() || r.rec.Name != g.Name || !slices.Equal(r.rec.Permissions, names) {
+		return m.info(r), Secret{}, ErrExists
+	}
+	return m.revealAgain(ctx, m.info(r), ErrExists)
+}
+
+// revealAgain shows the secret of a change that was made before; if it cannot be shown, the
+// error is unshown.
+func (m *Manager) revealAgain(ctx context.Context, in *TokenInfo, unshown error) (*TokenInfo, Secret, error) {
+	secret, err := m.Reveal(ctx, in.ID)
+	if errors.Is(err, ErrNotRevealable) {
+		err = unshown
+	}
+	return in, secret, err
 }
 
 // create checks what was asked for and adds a token.
@@ -56,7 +95,7 @@ func (m *Manager) create(ctx context.Context, action Action, owner, id string, g
 	}
 	if err == ErrExists {
 		if r, e := m.look(ctx, id); e == nil && r.rec.Status == StatusDeleted {
-			err = &ForbiddenError{Rule: "the token was deleted, and cannot be imported again until that is purged"}
+			err = &ForbiddenError{Rule: "the token was deleted, and cannot be made again until that is purged"}
 		}
 	}
 	m.observe(ctx, ev, err)
@@ -88,6 +127,7 @@ func (m *Manager) fill(ctx context.Context, action Action, owner, id string, g G
 	rec.note(m.line(now, action, nil))
 	var found mistakes
 	found.add(past(&rec))
+	found.add(checkIdempotencyKey(g.IdempotencyKey))
 	rec.Permissions, err = m.storedNames(g.Permissions, nil, nil)
 	found.add(err)
 	if len(g.Permissions) == 0 {
@@ -210,6 +250,8 @@ func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error
 	}
 	text := i.Secret.Reveal()
 	switch {
+	case i.IdempotencyKey != "":
+		return nil, &FieldError{"idempotency_key", "does not go with an import: the same token again is ErrExists"}
 	case text != "" && i.SHA256 != nil:
 		return nil, &FieldError{"sha256", "does not go with the secret itself"}
 	case text == "" && len(i.SHA256) != sha256.Size:

@@ -31,6 +31,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage"
+	"github.com/apitoken-go/apitoken/reports"
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
@@ -530,8 +531,9 @@ func operateAndLook(t *testing.T) {
 		done, err := m.Bulk(ctx, apitoken.BulkParams{Action: "deactivate", IDs: []string{in.ID, other.ID, "x"}})
 		keep("bulk", done, nothing, err)
 		admin := w.auth.As(apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true})
-		stopped, err := admin.PreviewPolicy(ctx, apitoken.Policy{MaxLifetime: time.Nanosecond})
-		keep("preview", stopped, nothing, err)
+		for stopped, err := range reports.PreviewPolicy(ctx, admin, apitoken.Policy{MaxLifetime: time.Nanosecond}) {
+			keep("preview", stopped, nothing, err)
+		}
 		shown, err = admin.Reveal(ctx, in.ID)
 		keep("reveal by an administrator", nil, shown, err)
 		progress, err := w.auth.Rekey(ctx, apitoken.RekeyParams{})

@@ -153,15 +153,11 @@ func (m *Manager) query(l ListParams) (Query, error) {
 			return Query{}, &FieldError{field, err.Error()}
 		}
 	}
-	switch l.Status {
-	case "", StatusActive, StatusInactive, StatusExpired, StatusPending, StatusDeleted:
-	default:
+	if !slices.Contains([]Status{"", StatusActive, StatusInactive, StatusExpired, StatusPending, StatusDeleted}, l.Status) {
 		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired, pending or deleted", l.Status)}
 	}
 	order := cmp.Or(l.Order, ByName)
-	switch order {
-	case ByName, ByCreated, ByExpires, ByLastUsed:
-	default:
+	if !slices.Contains([]Order{ByName, ByCreated, ByExpires, ByLastUsed}, order) {
 		return Query{}, &FieldError{"sort", fmt.Sprintf("%.40q is not name, created, expires or last_used", l.Order)}
 	}
 	if l.Limit < 0 || l.Limit > maxLimit {

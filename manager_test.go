@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/managertest"
+	"github.com/apitoken-go/apitoken/reports"
 	"github.com/apitoken-go/apitoken/stores/memory"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -100,7 +102,13 @@ func (s *circularStore) List(_ context.Context, q apitoken.Query) (apitoken.Page
 	if s.calls++; s.calls > 100 {
 		return apitoken.Page{}, errPatience
 	}
-	return apitoken.Page{Records: s.all[:min(len(s.all), q.Limit)], Next: &apitoken.Position{ID: s.all[0].ID}}, nil
+	list := slices.Clone(s.all[:min(len(s.all), q.Limit)])
+	if q.Status == apitoken.StatusDeleted {
+		for i := range list {
+			list[i].Status, list[i].DeletedAt, list[i].DeletedBy = apitoken.StatusDeleted, time.Now(), "ada"
+		}
+	}
+	return apitoken.Page{Records: list, Next: &apitoken.Position{ID: s.all[0].ID}}, nil
 }
 
 // A store that lists in circles ends what reads all of it, and not only with the
@@ -115,8 +123,14 @@ func TestAStoreThatListsInCirclesIsAnErrorAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	for name, f := range map[string]func() error{
 		"Rekey": func() error { _, err := auth.Rekey(t.Context(), apitoken.RekeyParams{}); return err },
-		"PreviewPolicy": func() error {
-			_, err := auth.As(apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true}).PreviewPolicy(t.Context(), apitoken.Policy{})
+		"Purge": func() error {
+			_, err := auth.As(apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true}).Purge(t.Context())
+			return err
+		},
+		"PreviewPolicy": func() (err error) {
+			admin := auth.As(apitoken.Actor{User: "admin", Environment: "production", ManageOthers: true})
+			for _, err = range reports.PreviewPolicy(t.Context(), admin, apitoken.Policy{}) {
+			}
 			return err
 		},
 	} {

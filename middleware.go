@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/usage"
@@ -307,7 +306,8 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		}
 		ev.Address, _ = a.application.address(q)
 		if reason == ErrMissingPermission {
-			ev.Missing = a.refuser.refusal(reason, &q.raw, q.requirement, v.token.effective()).problem.Missing
+			p := &a.refuser.refusal(reason, &q.raw, q.requirement, v.token).problem
+			ev.Missing, ev.MissingFromOwner = p.Missing, p.MissingFromOwner
 		}
 		if err := a.application.observe(q.ctx, &ev); err != nil {
 			reason = ErrUnavailable
@@ -324,11 +324,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		return v.token, nil
 	}
 	a.refuser.counts.add(reason)
-	var set bitset.Set
-	if !v.token.IsZero() {
-		set = v.token.effective()
-	}
-	return Token{}, a.refuser.refusal(reason, &q.raw, q.requirement, set)
+	return Token{}, a.refuser.refusal(reason, &q.raw, q.requirement, v.token)
 }
 
 // asError makes an error of a refusal; a nil one would be an error that is not nil.

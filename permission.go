@@ -221,6 +221,12 @@ func (n Requirement) HeaderOnly() Requirement {
 	return n
 }
 
+// Permissions returns the names of the permissions of n, and whether it asks for "all" or
+// "any" of them; "token" is [AnyToken].
+func (n Requirement) Permissions() (names []string, match string) {
+	return namesOf(n.perms), string(n.match)
+}
+
 func newRequirement(m match, p Permission, more []Permission, at string) Requirement {
 	n := Requirement{match: m}
 	for _, p := range append([]Permission{p}, more...) {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/credential"
 )
 
@@ -38,11 +37,13 @@ type Problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 
-	// With status 403: the names of the permissions that are required, and
-	// those of them that are missing. Match is "any" if one would do.
-	Required []string `json:"required,omitzero"`
-	Missing  []string `json:"missing,omitzero"`
-	Match    string   `json:"match,omitempty"`
+	// With status 403: the names of the permissions that are required, those of them that
+	// are missing, and those of these that the token has and its owner has no longer. Match
+	// is "any" if one would do.
+	Required         []string `json:"required,omitzero"`
+	Missing          []string `json:"missing,omitzero"`
+	MissingFromOwner []string `json:"missing_from_owner,omitempty"`
+	Match            string   `json:"match,omitempty"`
 }
 
 // problemTypes is where the types of problems are described.
@@ -64,7 +65,7 @@ func (r *Refusal) Challenge() string { return strings.Join(r.challenges, ", ") }
 // Problem returns the problem document.
 func (r *Refusal) Problem() Problem {
 	p := r.problem
-	p.Required, p.Missing = slices.Clone(p.Required), slices.Clone(p.Missing)
+	p.Required, p.Missing, p.MissingFromOwner = slices.Clone(p.Required), slices.Clone(p.Missing), slices.Clone(p.MissingFromOwner)
 	return p
 }
 
@@ -89,7 +90,7 @@ type refuser struct {
 
 // refusal returns the Refusal for a reason. What is said to the client is the same
 // for all that are ErrInvalidToken.
-func (f *refuser) refusal(reason Reason, c *credential.Found, requirement *Requirement, set bitset.Set) *Refusal {
+func (f *refuser) refusal(reason Reason, c *credential.Found, requirement *Requirement, tok Token) *Refusal {
 	s := &f.schemes[0]
 	if c.Way != nil {
 		s = &f.schemes[c.Way.Scheme]
@@ -100,7 +101,7 @@ func (f *refuser) refusal(reason Reason, c *credential.Found, requirement *Requi
 	case reason == ErrMalformed:
 		return s.malformed[c.Fault]
 	case reason == ErrMissingPermission:
-		return requirement.denial(s, set)
+		return requirement.denial(s, tok)
 	case reason == ErrUnavailable:
 		return refusedUnavailable
 	case reason == errNewerRecord:
@@ -182,16 +183,18 @@ func (f *refuser) denials(n *Requirement) [][]*Refusal {
 					missing = append(missing, p.Name())
 				}
 			}
-			all[i] = append(all[i], newDenial(&f.schemes[i], n, missing))
+			all[i] = append(all[i], newDenial(&f.schemes[i], n, missing, missing))
 		}
 	}
 	return all
 }
 
-// denial returns the Refusal of a token with these permissions.
-func (n *Requirement) denial(s *scheme, set bitset.Set) *Refusal {
-	if n.denials == nil {
-		return newDenial(s, n, n.missing(set))
+// denial returns the Refusal of a token that does not meet n. One that is made in advance
+// says nothing of the owner.
+func (n *Requirement) denial(s *scheme, tok Token) *Refusal {
+	set, assigned := tok.effective(), tok.entry().perms()
+	if n.denials == nil || !set.Holds(assigned.And(n.set)) {
+		return newDenial(s, n, n.missing(set), n.missing(assigned))
 	}
 	lacks := 0
 	for k, p := range n.perms {
@@ -202,7 +205,9 @@ func (n *Requirement) denial(s *scheme, set bitset.Set) *Refusal {
 	return n.denials[s.index][lacks]
 }
 
-func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
+// newDenial makes the Refusal of a token that misses permissions, those fromToken because
+// they are not assigned to it.
+func newDenial(s *scheme, n *Requirement, missing, fromToken []string) *Refusal {
 	required := namesOf(n.perms)
 	challenge := s.scope
 	if len(required) > 0 { // else it is the owner who has none at all
@@ -212,6 +217,9 @@ func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
 		Type: problemTypes + "insufficient-scope", Title: "Permission missing", Status: http.StatusForbidden,
 		Detail:   "The API token does not have the permissions that this request requires.",
 		Required: required, Missing: append([]string{}, missing...),
+	}
+	if len(missing) > len(fromToken) {
+		p.MissingFromOwner = slices.DeleteFunc(slices.Clone(missing), func(name string) bool { return slices.Contains(fromToken, name) })
 	}
 	if n.match == matchAny {
 		p.Match = string(matchAny)

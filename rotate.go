@@ -1,10 +1,12 @@
 package apitoken
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -39,19 +41,16 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 	if overlap < 0 {
 		return nil, Secret{}, &FieldError{"overlap", "is negative"}
 	}
-	if len(idempotencyKey) > 255 {
-		return nil, Secret{}, &FieldError{"idempotency_key", "is longer than 255 bytes"}
+	if err := cmp.Or(checkIdempotencyKey(idempotencyKey), m.authorize()); err != nil {
+		return nil, Secret{}, err
 	}
 	var key []byte
 	if idempotencyKey != "" {
 		key = digestBytes(idempotencyKey)
 	}
-	if err := m.authorize(); err != nil {
-		return nil, Secret{}, err
-	}
 	_, secret := m.a.decider.grammar.Mint()
 	repeated := false
-	info, err := m.revocation().change(ctx, actionRotate, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
+	info, err := m.revocation().make(ctx, &change{action: actionRotate, id: id, edit: func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
 		switch {
 		case !m.owns(before):
 			return nil, &ForbiddenError{Rule: "only its owner may rotate a token"}
@@ -88,18 +87,21 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 		}
 		rec.Secrets = []SecretRecord{s, old}
 		return []string{"secret"}, nil
-	})
-	if err == nil && repeated {
-		shown, err := m.Reveal(ctx, id)
-		if errors.Is(err, ErrNotRevealable) {
-			err = ErrAlreadyRotated
-		}
-		return info, shown, err
-	}
-	if err != nil {
+	}})
+	switch {
+	case err != nil:
 		return nil, Secret{}, err
+	case repeated:
+		return m.revealAgain(ctx, info, ErrAlreadyRotated)
 	}
 	return info, NewSecret(m.a.decider.grammar.Text(id, secret)), nil
+}
+
+func checkIdempotencyKey(key string) error {
+	if len(key) > 255 {
+		return &FieldError{"idempotency_key", "is longer than 255 bytes"}
+	}
+	return nil
 }
 
 // judged returns now by the clock of requests, by which a token or a secret that they
@@ -114,12 +116,9 @@ var ended = time.Unix(0, 0).UTC()
 // rotatedWith returns the index of the secret that was made by a rotation with
 // this idempotency key, -1 if there is none.
 func (r *Record) rotatedWith(key []byte) int {
-	for i, s := range r.Secrets {
-		if len(key) == sha256.Size && subtle.ConstantTimeCompare(s.IdempotencyKey, key) == 1 {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(r.Secrets, func(s SecretRecord) bool {
+		return len(key) == sha256.Size && subtle.ConstantTimeCompare(s.IdempotencyKey, key) == 1
+	})
 }
 
 // rotating reports whether two secrets are valid.
@@ -143,7 +142,7 @@ func (m *Manager) UndoRotation(ctx context.Context, id string) (*TokenInfo, erro
 }
 
 func (m *Manager) endOverlap(ctx context.Context, id string, keepOld bool) (*TokenInfo, error) {
-	return m.change(ctx, actionEndOverlap, id, 0, func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
+	return m.make(ctx, &change{action: actionEndOverlap, id: id, edit: func(m *Manager, rec *Record, before *row, now time.Time) ([]string, error) {
 		if !m.owns(before) {
 			return nil, &ForbiddenError{Rule: "only its owner may end the rotation of a token"}
 		}
@@ -169,7 +168,7 @@ func (m *Manager) endOverlap(ctx context.Context, id string, keepOld bool) (*Tok
 		second.ValidUntil = ended
 		second.EncryptionKeyID, second.Ciphertext = "", nil
 		return []string{"secret"}, nil
-	})
+	}})
 }
 
 // Reveal shows the newest secret of the actor's own token again. It is

@@ -1,9 +1,11 @@
 package apitoken
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -32,56 +34,54 @@ type UpdateParams struct {
 }
 
 // Update changes a token, all of it or nothing. An update that would leave
-// everything as it is changes nothing, not even the version.
+// everything as it is changes nothing, not even the version. One that says nothing but
+// Active is [Manager.Activate] or [Manager.Deactivate], also in history and events.
 func (m *Manager) Update(ctx context.Context, id string, u UpdateParams) (*TokenInfo, error) {
 	if m.mayRevoke(&u) {
 		m = m.revocation()
 	}
-	return m.make(ctx, &change{
-		action: actionUpdate, id: id, ifVersion: u.IfVersion, edit: u.edit, activates: u.Active != nil && *u.Active,
-	})
+	action := actionUpdate
+	if u.Active != nil && reflect.DeepEqual(u, UpdateParams{Active: u.Active, IfVersion: u.IfVersion}) {
+		action = map[bool]Action{true: actionActivate, false: actionDeactivate}[*u.Active]
+	}
+	return m.make(ctx, &change{action: action, id: id, ifVersion: u.IfVersion, edit: u.edit, activates: u.Active != nil && *u.Active})
 }
 
 // Activate lets a deactivated token be used again. The actor has to have all of its
 // permissions; an owner cannot activate what somebody else has deactivated. A token
 // that is active already stays as it is.
 func (m *Manager) Activate(ctx context.Context, id string) (*TokenInfo, error) {
-	return m.make(ctx, &change{action: actionActivate, id: id, edit: UpdateParams{Active: new(true)}.edit, activates: true})
+	return m.Update(ctx, id, UpdateParams{Active: new(true)})
 }
 
 // Deactivate refuses the token from now on, until it is activated. When someone
 // with ManageOthers deactivates what its owner had deactivated, the owner can
 // no longer activate it.
 func (m *Manager) Deactivate(ctx context.Context, id string) (*TokenInfo, error) {
-	return m.revocation().change(ctx, actionDeactivate, id, 0, UpdateParams{Active: new(false)}.edit)
+	return m.Update(ctx, id, UpdateParams{Active: new(false)})
 }
 
 // edit applies u if the rules allow it.
 func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error) {
 	old := &before.rec
-	widened := false // whether the change grants what the token has
-	changed := func(field string, differs, widens bool) error {
-		if !differs {
-			return nil
+	widened := false  // whether the change grants what the token has
+	var foreign error // of the first change that only the owner may make
+	changed := func(field string, differs, widens bool) {
+		if differs && widens && !m.owns(before) {
+			foreign = cmp.Or(foreign, error(&ForbiddenError{Rule: "only its owner may change the " + field + " of a token this way"}))
 		}
-		if widens && !m.owns(before) {
-			return &ForbiddenError{Rule: "only its owner may change the " + field + " of a token this way"}
+		if differs {
+			widened = widened || widens
+			fields = append(fields, field)
 		}
-		widened = widened || widens
-		fields = append(fields, field)
-		return nil
 	}
 	if u.Name != nil {
 		rec.Name = *u.Name
-		if err := changed("name", rec.Name != old.Name, !m.owns(before)); err != nil {
-			return nil, err
-		}
+		changed("name", rec.Name != old.Name, !m.owns(before))
 	}
 	if u.Description != nil {
 		rec.Description = *u.Description
-		if err := changed("description", rec.Description != old.Description, !m.owns(before)); err != nil {
-			return nil, err
-		}
+		changed("description", rec.Description != old.Description, !m.owns(before))
 	}
 	if u.Active != nil {
 		differs, err := m.setActive(rec, *u.Active, now)
@@ -98,10 +98,8 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 			return nil, err
 		}
 		added := slices.DeleteFunc(slices.Clone(*u.Permissions), func(p Permission) bool { return slices.Contains(before.known, p) })
-		if err := changed("permissions", !slices.Equal(rec.Permissions, old.Permissions), len(added) > 0 && !m.owns(before)); err != nil {
-			return nil, err
-		}
-		if err := m.mayGrant(added); err != nil {
+		changed("permissions", !slices.Equal(rec.Permissions, old.Permissions), len(added) > 0 && !m.owns(before))
+		if err := cmp.Or(foreign, m.mayGrant(added)); err != nil {
 			return nil, err
 		}
 	} else if u.Unknown != nil {
@@ -111,10 +109,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		if rec.ExpiresAt, err = u.Expiry.resolve(now); err != nil {
 			return nil, &FieldError{"expiry", err.Error()}
 		}
-		later := laterEnd(rec.ExpiresAt, old.ExpiresAt)
-		if err := changed("expiry", !rec.ExpiresAt.Equal(old.ExpiresAt), later); err != nil {
-			return nil, err
-		}
+		changed("expiry", !rec.ExpiresAt.Equal(old.ExpiresAt), laterEnd(rec.ExpiresAt, old.ExpiresAt))
 		for i := range rec.Secrets { // an overlap never outlives the token
 			if s := &rec.Secrets[i]; !rec.ExpiresAt.IsZero() && s.ValidUntil.After(rec.ExpiresAt) {
 				s.ValidUntil = rec.ExpiresAt
@@ -125,19 +120,15 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		if rec.NotBefore, err = notBefore(*u.NotBefore); err != nil {
 			return nil, err
 		}
-		if err := changed("not_before", !rec.NotBefore.Equal(old.NotBefore), rec.NotBefore.Before(old.NotBefore)); err != nil {
-			return nil, err
-		}
+		changed("not_before", !rec.NotBefore.Equal(old.NotBefore), rec.NotBefore.Before(old.NotBefore))
 	}
 	if u.Networks != nil {
 		if rec.Networks, err = networks(*u.Networks); err != nil {
 			return nil, err
 		}
-		if err := changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !network.AllInside(rec.Networks, old.Networks)); err != nil {
-			return nil, err
-		}
+		changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !network.AllInside(rec.Networks, old.Networks))
 	}
-	if err := m.checkRecord(rec, func(field string) bool { return slices.Contains(fields, field) }); err != nil {
+	if err := cmp.Or(foreign, m.checkRecord(rec, func(field string) bool { return slices.Contains(fields, field) })); err != nil {
 		return nil, err
 	}
 	if widened {
@@ -213,28 +204,18 @@ func (e *BulkError) Unwrap() error { return e.Err }
 // token that is gone when it is to be deleted, counts as done.
 func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err error) {
 	var do, may func(id string) error
-	allowed := func(rule edit) func(id string) error {
-		return func(id string) error {
-			return m.prepare(ctx, &change{action: b.Action, id: id, edit: rule})
-		}
-	}
 	if b.Action == actionDeactivate || b.Action == actionDelete {
 		m = m.revocation()
 	}
 	switch b.Action {
-	case actionActivate:
-		do = func(id string) error { _, err := m.Activate(ctx, id); return err }
-		may = allowed(UpdateParams{Active: new(true)}.edit)
-	case actionDeactivate:
-		do = func(id string) error { _, err := m.Deactivate(ctx, id); return err }
-		may = allowed(UpdateParams{Active: new(false)}.edit)
-	case actionDelete:
-		do = func(id string) error {
-			if err := m.Delete(ctx, id); err != ErrNotFound {
-				return err
-			}
-			return nil
+	case actionActivate, actionDeactivate:
+		u := UpdateParams{Active: new(b.Action == actionActivate)}
+		do = func(id string) error { _, err := m.Update(ctx, id, u); return err }
+		may = func(id string) error {
+			return m.prepare(ctx, &change{action: b.Action, id: id, edit: u.edit})
 		}
+	case actionDelete:
+		do = func(id string) error { return m.Delete(ctx, id) }
 		may = func(id string) error { _, err := m.deletable(ctx, id); return err }
 	default:
 		return nil, &FieldError{"action", fmt.Sprintf("%.40q is not activate, deactivate or delete", b.Action)}
@@ -242,20 +223,17 @@ func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err er
 	if len(b.IDs) < 1 || len(b.IDs) > maxBulk {
 		return nil, &FieldError{"ids", fmt.Sprintf("has %d IDs, not 1 to %d", len(b.IDs), maxBulk)}
 	}
-	for _, id := range b.IDs {
-		err := may(id)
-		if err == ErrNotFound && b.Action == actionDelete {
-			err = nil
+	each := func(f func(id string) error) (done []string, err error) {
+		for _, id := range b.IDs {
+			if err := f(id); err != nil && (err != ErrNotFound || b.Action != actionDelete) {
+				return done, &BulkError{id, err}
+			}
+			done = append(done, id)
 		}
-		if err != nil {
-			return nil, &BulkError{id, err}
-		}
+		return done, nil
 	}
-	for _, id := range b.IDs {
-		if err := do(id); err != nil {
-			return done, &BulkError{id, err}
-		}
-		done = append(done, id)
+	if _, err := each(may); err != nil {
+		return nil, err
 	}
-	return done, nil
+	return each(do)
 }

@@ -39,7 +39,8 @@ type Config struct {
 	// instance with a redirect. Without it they get 401.
 	SignIn http.Handler
 
-	// Routes are the routes for which the web page explains whether a token is accepted.
+	// Routes are the routes of the service, as [apitoken.Routes.Table] lists them, for which
+	// the web page and the API explain whether a token is accepted.
 	Routes []apitoken.Route
 
 	// Service is the name of the service on the web page, and Home the address to which
@@ -77,7 +78,7 @@ func NewAPI(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	return api.New(api.Config{
-		Authority: c.Authority, Identify: c.Identify, IdentifyToken: c.IdentifyToken, Failed: c.Failed,
+		Authority: c.Authority, Identify: c.Identify, IdentifyToken: c.IdentifyToken, Routes: c.Routes, Failed: c.Failed,
 		CrossOrigin: protection,
 	}), nil
 }

@@ -121,6 +121,14 @@ func ForeignID(sum []byte) string {
 	return encode62(h[:idBytes], IDLen)
 }
 
+// KeyedID derives the ID of the token that a user generates with an idempotency key, so that
+// the user has one such token.
+func KeyedID(user, key string) string {
+	sum := Digest(key) // of one length, so that no user ends where a key begins
+	h := sha256.Sum256(append([]byte("apitoken keyed"+user), sum[:]...))
+	return encode62(h[:idBytes], IDLen)
+}
+
 // Beginning returns the ID, or its beginning, of a token whose text begins like this:
 // as lists show it, cut off by an ellipsis or not.
 func (g Grammar) Beginning(text string) (id string, ok bool) {

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/reports"
 )
 
 func (s Suite) TestExpiryAndNotBeforeAreExact(t *testing.T) {
@@ -116,6 +117,17 @@ func (s Suite) TestAListJudgesTheStatusByThePolicyLikeEverythingElse(t *testing.
 	})
 }
 
+// preview returns the tokens that a policy would stop.
+func preview(t *testing.T, m *apitoken.Manager, p apitoken.Policy) (stopped []*apitoken.TokenInfo, err error) {
+	for in, err := range reports.PreviewPolicy(t.Context(), m, p) {
+		if err != nil {
+			return nil, err
+		}
+		stopped = append(stopped, in)
+	}
+	return stopped, nil
+}
+
 func (s Suite) TestAPolicyCanBePreviewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := s.newWorld(t)
@@ -132,7 +144,7 @@ func (s Suite) TestAPolicyCanBePreviewed(t *testing.T) {
 		fresh, _ := w.generate(w.admin)
 		m := w.auth.As(w.admin)
 
-		got, err := m.PreviewPolicy(t.Context(), apitoken.Policy{MaxLifetime: 24 * time.Hour})
+		got, err := preview(t, m, apitoken.Policy{MaxLifetime: 24 * time.Hour})
 		require.NoError(t, err)
 		require.Len(t, got, 61)
 		owners := map[string]bool{}
@@ -140,21 +152,21 @@ func (s Suite) TestAPolicyCanBePreviewed(t *testing.T) {
 			owners[tok.Owner] = true
 		}
 		require.Equal(t, map[string]bool{"ada": true, "grace": true}, owners)
-		got, err = m.PreviewPolicy(t.Context(), apitoken.Policy{MaxLifetime: 72 * time.Hour})
+		got, err = preview(t, m, apitoken.Policy{MaxLifetime: 72 * time.Hour})
 		require.NoError(t, err)
 		require.Empty(t, got)
-		got, err = m.PreviewPolicy(t.Context(), apitoken.Policy{MaxIdle: 24 * time.Hour})
+		got, err = preview(t, m, apitoken.Policy{MaxIdle: 24 * time.Hour})
 		require.NoError(t, err)
 		require.Len(t, got, 61)
 		for _, tok := range got {
 			require.NotEqual(t, fresh.ID, tok.ID)
 			require.NotEqual(t, inactive.ID, tok.ID)
 		}
-		_, err = w.auth.As(w.ada).PreviewPolicy(t.Context(), apitoken.Policy{})
+		_, err = preview(t, w.auth.As(w.ada), apitoken.Policy{})
 		require.True(t, isForbidden(err))
-		_, err = m.PreviewPolicy(t.Context(), apitoken.Policy{MaxIdle: -1})
+		_, err = preview(t, m, apitoken.Policy{MaxIdle: -1})
 		require.Equal(t, "policy", fieldOf(err))
-		_, err = w.auth.As(apitoken.Actor{}).PreviewPolicy(t.Context(), apitoken.Policy{})
+		_, err = preview(t, w.auth.As(apitoken.Actor{}), apitoken.Policy{})
 		require.True(t, isForbidden(err))
 	})
 }

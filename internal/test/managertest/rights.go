@@ -51,7 +51,7 @@ func (s Suite) TestAnAuthorityThatNewDidNotMakeDoesNothing(t *testing.T) {
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = m.Explain(t.Context(), info.ID, apitoken.AnyToken(), netip.Addr{})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
-		_, err = m.PreviewPolicy(t.Context(), apitoken.Policy{})
+		_, err = preview(t, m, apitoken.Policy{})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)
 		_, err = m.Bulk(t.Context(), apitoken.BulkParams{Action: "delete", IDs: []string{info.ID}})
 		require.ErrorIs(t, err, apitoken.ErrUnavailable, what)

@@ -18,6 +18,7 @@ type Config struct {
 	Authority     *apitoken.Authority
 	Identify      func(*http.Request) (apitoken.Actor, error)
 	IdentifyToken func(*http.Request, apitoken.Token) (apitoken.Actor, error)
+	Routes        []apitoken.Route
 	Failed        func(*http.Request, error)
 
 	// CrossOrigin detects requests that pages of other sites make.
@@ -44,15 +45,22 @@ type operation struct {
 // no ID. openapi.json describes them.
 var operations = []operation{
 	{method: "GET", path: "permissions", do: withoutBody((*call).permissions)},
+	{method: "GET", path: "routes", do: withoutBody((*call).routes)},
 	{method: "GET", path: "tokens", query: listParameters, do: withoutBody((*call).list)},
-	{method: "POST", path: "tokens", do: withBody((*call).generate), allMistakes: true},
-	{method: "POST", path: "tokens/bulk", do: withBody((*call).bulk)},
+	{method: "POST", path: "tokens", header: "Idempotency-Key", do: withBody((*call).generate), allMistakes: true},
+	{method: "POST", path: "tokens/bulk", header: "Idempotency-Key", do: withBody((*call).bulk)}, // it is idempotent without a key
+	{method: "POST", path: "tokens/import", do: withBody((*call).importToken)},
 	{method: "GET", path: "tokens/{id}", do: withoutBody((*call).get)},
 	{method: "PATCH", path: "tokens/{id}", header: "If-Match", do: withBody((*call).update)},
 	{method: "DELETE", path: "tokens/{id}", do: withoutBody((*call).delete)},
 	{method: "POST", path: "tokens/{id}/rotate", header: "Idempotency-Key", do: withBody((*call).rotate)},
 	{method: "POST", path: "tokens/{id}/end-overlap", do: withBody((*call).endOverlap)},
 	{method: "POST", path: "tokens/{id}/reveal", do: withoutBody((*call).reveal)},
+	{method: "GET", path: "tokens/{id}/explain", query: append([]string{"from"}, requirementParameters...), do: withoutBody((*call).explain)},
+	{method: "GET", path: "tokens/{id}/reach", do: withoutBody((*call).reach)},
+	{method: "GET", path: "reports/who-can", query: append([]string{"cursor"}, requirementParameters...), do: withoutBody((*call).whoCan)},
+	{method: "GET", path: "reports/policy", query: []string{"max_lifetime", "max_idle", "cursor"}, do: withoutBody((*call).previewPolicy)},
+	{method: "GET", path: "reports/catalog", query: []string{"without", "cursor"}, do: withoutBody((*call).previewCatalog)},
 	{method: "GET", path: "self", who: bearer, do: withoutBody((*call).get)},
 	{method: "PATCH", path: "self", who: bearer, header: "If-Match", do: withBody((*call).update)},
 	{method: "DELETE", path: "self", who: bearer, do: withoutBody((*call).delete)},

@@ -99,7 +99,7 @@ func parameterProblem(name, value string) string {
 		return "is not valid UTF-8"
 	case strings.ContainsFunc(value, unicode.IsControl):
 		return "contains a control character"
-	case name != "cursor" && utf8.RuneCountInString(value) > 200:
+	case !slices.Contains([]string{"cursor", "permissions", "without"}, name) && utf8.RuneCountInString(value) > 200:
 		return "has more than 200 characters"
 	}
 	return ""

@@ -125,16 +125,28 @@ func (c *call) generate(b *newToken) (any, error) {
 	if wrong == nil {
 		g.Expiry = expiry
 	} // else Generate refuses g, which has no expiry, and reports further mistakes
+	g.IdempotencyKey = c.r.Header.Get("Idempotency-Key")
 	in, secret, err := c.manager().Generate(c.r.Context(), g)
+	err = renameField(err, "idempotency_key", "Idempotency-Key")
 	if wrong != nil {
 		return nil, joinMistakes(wrong, fields.Errors(err))
 	}
+	if errors.Is(err, apitoken.ErrExists) && in != nil {
+		p := kindExists.problem("The token " + in.ID + " was generated with this Idempotency-Key before, and its secret cannot be shown here.")
+		p.ID = in.ID
+		return nil, p
+	}
+	c.created("tokens/", in, err)
+	return c.tokenAndSecret(in, secret, renameField(err, "expiry", member))
+}
+
+// created says where a new token is if there was no error.
+func (c *call) created(path string, in *apitoken.TokenInfo, err error) {
 	if err == nil {
 		// Relative, as proxies and handlers may have changed the prefix.
-		c.w.Header().Set("Location", "tokens/"+in.ID)
+		c.w.Header().Set("Location", path+in.ID)
 		c.status = http.StatusCreated
 	}
-	return c.tokenAndSecret(in, secret, renameField(err, "expiry", member))
 }
 
 // A tokenUpdate is the body of a request to change a token.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/reports"
 )
 
 // An explanation says in words whether a request would be accepted.
@@ -23,13 +24,13 @@ func (h *handler) explain(rq *request, p *tokenData) {
 	q := rq.URL.Query()
 	chosen := q.Get("route")
 	p.From = q.Get("from")
-	i := slices.IndexFunc(h.config.Routes, func(rt apitoken.Route) bool { return rt.Match != "open" && routeName(rt) == chosen })
+	i := slices.IndexFunc(h.config.Routes, func(rt apitoken.Route) bool { return rt.Match != "open" && reports.NameOf(rt) == chosen })
 	if i < 0 {
 		return
 	}
 	p.Routes = selectOption(p.Routes, chosen)
 	rt := h.config.Routes[i]
-	requirement, err := requirementOf(h.config.Authority.Catalog(), rt)
+	requirement, err := reports.RequirementOf(h.config.Authority.Catalog(), rt)
 	var from netip.Addr
 	if err == nil && strings.TrimSpace(p.From) != "" {
 		if from, err = netip.ParseAddr(strings.TrimSpace(p.From)); err != nil {
@@ -74,22 +75,4 @@ func (h *handler) explain(rq *request, p *tokenData) {
 			p.Explain.Reasons = append(p.Explain.Reasons, "A permission is missing.")
 		}
 	}
-}
-
-func routeName(rt apitoken.Route) string { return strings.TrimSpace(rt.Method + " " + rt.Pattern) }
-
-// requirementOf returns the requirement of a route.
-func requirementOf(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Requirement, error) {
-	perms, err := c.Lookup(rt.Permissions...)
-	switch {
-	case err != nil:
-		return apitoken.Requirement{}, err
-	case rt.Match == "token":
-		return apitoken.AnyToken(), nil
-	case len(perms) == 0:
-		return apitoken.Requirement{}, &apitoken.FieldError{Field: "route", Problem: "requires nothing that can be judged"}
-	case rt.Match == "any":
-		return apitoken.Any(perms[0], perms[1:]...), nil
-	}
-	return apitoken.All(perms[0], perms[1:]...), nil
 }

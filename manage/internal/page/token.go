@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/reports"
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
@@ -75,7 +76,7 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	}
 	for _, rt := range h.config.Routes {
 		if rt.Match != "open" {
-			p.Routes = append(p.Routes, option{routeName(rt), routeName(rt), false})
+			p.Routes = append(p.Routes, option{reports.NameOf(rt), reports.NameOf(rt), false})
 		}
 	}
 	return p, true

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/reports"
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
@@ -208,8 +209,12 @@ var operations = []operation{
 		return err
 	}, after: 200},
 	{name: "preview a policy", do: func(w *world) error {
-		_, err := w.manager().PreviewPolicy(w.t.Context(), apitoken.Policy{MaxLifetime: time.Hour})
-		return err
+		for _, err := range reports.PreviewPolicy(w.t.Context(), w.manager(), apitoken.Policy{MaxLifetime: time.Hour}) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}, after: 200},
 	{name: "reveal", do: func(w *world) error {
 		s, err := w.manager().Reveal(w.t.Context(), w.id)

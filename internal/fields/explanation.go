@@ -1,0 +1,28 @@
+package fields
+
+import "github.com/apitoken-go/apitoken"
+
+// A Verdict is written as whether a request would be accepted. All members are always there.
+type Verdict struct {
+	Accepted         bool              `json:"accepted"`
+	Reasons          []apitoken.Reason `json:"reasons"`
+	MissingFromToken []string          `json:"missing_from_token"`
+	MissingFromOwner []string          `json:"missing_from_owner"`
+}
+
+// VerdictOf returns the verdict of an explanation.
+func VerdictOf(x *apitoken.Explanation) Verdict {
+	return Verdict{len(x.Reasons) == 0, append([]apitoken.Reason{}, x.Reasons...), list(x.MissingFromToken), list(x.MissingFromOwner)}
+}
+
+// An Explanation is written as what people see of an explanation.
+type Explanation struct {
+	Verdict
+	ExpiresAt any      `json:"expires_at"`
+	Effective []string `json:"effective_permissions"`
+}
+
+// ExplanationOf returns what people see of an explanation.
+func ExplanationOf(x *apitoken.Explanation) Explanation {
+	return Explanation{VerdictOf(x), moment(x.ExpiresAt), names(x.Effective)}
+}
