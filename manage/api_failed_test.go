@@ -19,7 +19,7 @@ import (
 
 func TestAStoreThatFailsIsToldOfWithoutItsWords(t *testing.T) {
 	for _, row := range apiRows {
-		if row.path == "permissions" || row.path == "openapi.json" || row.want[2] > 299 || row.path == "tokens/{id}" && row.body == `{}` {
+		if row.path == "permissions" || row.path == "routes" || row.path == "openapi.json" || row.want[2] > 299 || row.path == "tokens/{id}" && row.body == `{}` {
 			continue // makes no call to the store, or not for the admin
 		}
 		for name, failure := range map[string]func() error{

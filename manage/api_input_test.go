@@ -385,7 +385,9 @@ func TestHeadersThatClientsRelyOnAreHeededOrRefused(t *testing.T) {
 		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, apiHeader("Idempotency-Key", ""), 400},
 		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, apiHeader("Idempotency-Key", "a", "b"), 400},
 		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, apiHeader("Idempotency-Key", strings.Repeat("x", 256)), 400},
-		{"POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":true}`, apiHeader("Idempotency-Key", "x"), 400},
+		{"POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":true}`, apiHeader("Idempotency-Key", "x"), 201},
+		{"POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":true}`, apiHeader("If-Match", current), 400},
+		{"POST", "tokens/import", `{"sha256":"x","name":"x","permissions":["devices:read"],"never":true}`, apiHeader("Idempotency-Key", "x"), 400},
 	} {
 		a := w.do(test.method, strings.ReplaceAll(test.path, "{id}", info.ID), test.body, apiAs("ada"), test.edit)
 		assert.Equal(t, test.status, a.status, "%v: %s", test, a.body)

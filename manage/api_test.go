@@ -74,6 +74,11 @@ func newAPIWorld(t testing.TB, edit ...func(*apitoken.Config, *manage.Config)) *
 			w.failed = append(w.failed, err)
 		},
 	}
+	w.config.Routes = []apitoken.Route{
+		{Method: "GET", Pattern: "/devices", Permissions: []string{"devices:read"}, Match: "all", Description: "List the devices"},
+		{Method: "POST", Pattern: "/devices", Permissions: []string{"devices:read", "devices:write"}, Match: "all", Description: "Add a device"},
+		{Method: "GET", Pattern: "/healthz", Permissions: []string{}, Match: "open", Description: "Health"},
+	}
 	for _, e := range edit {
 		e(&core, &w.config)
 	}

@@ -11,8 +11,8 @@
 // Config.Observe should write them to the log of the service.
 //
 // Results go to the standard output, everything else to the standard error. The
-// command writes a secret once, to the standard output, when it generates the token;
-// no message contains one. With -json, results and errors are JSON.
+// command writes a secret once, to the standard output, when it generates or rotates a
+// token; no message contains one. With -json, results and errors are JSON.
 //
 // The exit code is
 //
@@ -53,6 +53,10 @@ type Config struct {
 	// actor.
 	Actor func(ctx context.Context, environment, user string) (apitoken.Actor, error)
 
+	// Routes are the routes of the service, as [apitoken.Routes.Table] lists them: for
+	// explain and who-can by route, reach and routes.
+	Routes []apitoken.Route
+
 	// Name is the name of the command in its help; "" means "token".
 	Name string
 
@@ -83,11 +87,19 @@ var commands = []command{
 	{"generate", "", "generate a token and write its secret, this once", generateFlags, (*call).generate},
 	{"list", "", "list tokens", listFlags, (*call).list},
 	{"show", "ID", "show a token and its history", nil, (*call).show},
+	{"update", "ID", "change the name, permissions, expiry or networks of a token", updateFlags, (*call).update},
+	{"rotate", "ID", "give a token of one's own a new secret and write it, this once", rotateFlags, (*call).rotate},
+	{"end-overlap", "ID", "end one of the two secrets of a token that was rotated", endOverlapFlags, (*call).endOverlap},
 	{"activate", "ID...", "let deactivated tokens be used again", nil, (*call).bulk},
 	{"deactivate", "ID...", "refuse tokens from now on, until they are activated", deactivateFlags, (*call).bulk},
 	{"delete", "ID...", "delete tokens for good", nil, (*call).bulk},
 	{"purge", "", "remove what was kept of tokens that were deleted long ago", nil, (*call).purge},
 	{"explain", "ID", "say whether a request with a token would be accepted, and why not", explainFlags, (*call).explain},
+	{"reach", "ID", "say which routes a token would be accepted for", nil, (*call).reach},
+	{"who-can", "", "list the tokens that can make a call", whoCanFlags, (*call).whoCan},
+	{"preview-policy", "", "list the tokens that a narrower policy would stop", previewPolicyFlags, (*call).previewPolicy},
+	{"preview-catalog", "NAME...", "list the tokens with these permissions, and the routes that they would lose without", nil, (*call).previewCatalog},
+	{"routes", "", "list the routes of the service and what they require", nil, (*call).listRoutes},
 	{"permissions", "", "list the permissions that there are", nil, (*call).permissions},
 	{"import", "FILE", "add tokens of an earlier system, from CSV; see import -help", importFlags, (*call).importCSV},
 	{"export", "", "write all tokens of the environment, without secrets", exportFlags, (*call).export},
@@ -110,17 +122,24 @@ type call struct {
 	environment, user string
 	token             tokenFlags
 	page              listValues
+	given             map[string]bool // the flags of the command that are given
+	routes            []apitoken.Route
+	route             string
 	explainFrom       string
 	explainAny        bool
-	check             bool
-	format            string
-	rekeyParams       apitoken.RekeyParams
-	adopt             string
+	overlap, keep     string
+
+	maxLifetime, maxIdle string
+
+	check       bool
+	format      string
+	rekeyParams apitoken.RekeyParams
+	adopt       string
 }
 
 // Run runs the command whose name and arguments args are. It returns the exit code.
 func Run(ctx context.Context, auth *apitoken.Authority, args []string, c Config) int {
-	k := &call{ctx: ctx, auth: auth, in: c.Stdin, out: &output{w: c.Stdout}, err: &output{w: c.Stderr}}
+	k := &call{ctx: ctx, auth: auth, in: c.Stdin, routes: c.Routes, out: &output{w: c.Stdout}, err: &output{w: c.Stderr}}
 	if c.Stdin == nil {
 		k.in = os.Stdin
 	}
@@ -202,6 +221,11 @@ func (k *call) parse(name string, cmd command, args []string) error {
 		k.args = append(k.args, fs.Arg(0))
 		args = fs.Args()[1:]
 	}
+	k.given = make(map[string]bool)
+	fs.Visit(func(f *flag.Flag) { k.given[f.Name] = true })
+	for _, common := range []string{"json", "environment", "user"} {
+		delete(k.given, common)
+	}
 	switch n := len(k.args); {
 	case cmd.args == "" && n > 0:
 		return &usageError{cmd.name + " takes no arguments, only flags"}
@@ -262,7 +286,8 @@ func exitCode(err error) int {
 		return unavailable
 	case errors.Is(err, apitoken.ErrNotFound):
 		return notFound
-	case errors.As(err, &forbidden), errors.Is(err, apitoken.ErrConflict), errors.Is(err, apitoken.ErrExists):
+	case errors.As(err, &forbidden), errors.Is(err, apitoken.ErrConflict), errors.Is(err, apitoken.ErrExists),
+		errors.Is(err, apitoken.ErrRotating), errors.Is(err, apitoken.ErrNotRotating):
 		return refused
 	case errors.As(err, &wrong), errors.As(err, &field):
 		return usage

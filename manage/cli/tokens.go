@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -27,6 +26,7 @@ func generateFlags(k *call, fs *flag.FlagSet) {
 	fs.BoolVar(&k.token.all, "all", false, "all permissions that the actor has")
 	fs.StringVar(&k.token.expires, "expires", "", "`WHEN`: 90d, 12h, 2030-01-31T12:00:00Z or never; required")
 	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` it can be used from; without, from everywhere")
+	fs.StringVar(&k.token.notBefore, "not-before", "", "from `WHEN` on it is valid, such as 2030-01-31T12:00:00Z; without, at once")
 }
 
 // generate writes only the secret to the standard output, for TOKEN=$(... generate ...).
@@ -40,6 +40,17 @@ func (k *call) generate() error {
 	if err != nil {
 		return err
 	}
+	if !k.writeSecret(in, secret) {
+		return k.takeBack(in)
+	}
+	k.note("generated token %s %q for %s in %s: %d of %d permissions, %s", in.ID, shown(in.Name), shown(in.Owner), shown(in.Environment),
+		len(in.Permissions), len(k.auth.Catalog().All()), expiry(in.ExpiresAt))
+	k.note("its secret is on the standard output and is not shown again")
+	return nil
+}
+
+// writeSecret writes a secret to the standard output, and reports whether it could.
+func (k *call) writeSecret(in *apitoken.TokenInfo, secret apitoken.Secret) bool {
 	if k.json {
 		k.out.line(struct {
 			Token  fields.Token `json:"token"`
@@ -48,13 +59,7 @@ func (k *call) generate() error {
 	} else {
 		fmt.Fprintln(k.out, secret.Reveal())
 	}
-	if k.out.err != nil {
-		return k.takeBack(in)
-	}
-	k.note("generated token %s %q for %s in %s: %d of %d permissions, %s", in.ID, shown(in.Name), shown(in.Owner), shown(in.Environment),
-		len(in.Permissions), len(k.auth.Catalog().All()), expiry(in.ExpiresAt))
-	k.note("its secret is on the standard output and is not shown again")
-	return nil
+	return k.out.err == nil
 }
 
 // takeBack deletes a token whose secret could not be written.
@@ -96,16 +101,22 @@ func (k *call) list() error {
 		Owner: v.owner, AllOwners: v.owner == "" && k.actor.ManageOthers, Status: apitoken.Status(v.status), Permission: v.permission,
 		Text: v.text, Order: apitoken.Order(v.sort), Descending: v.descending,
 	}
+	return k.writeTokens(func(f func(*apitoken.TokenInfo)) (int, error) { return k.each(l, v.limit, f) })
+}
+
+// writeTokens writes the tokens that each calls its argument with; each returns their
+// number.
+func (k *call) writeTokens(each func(func(*apitoken.TokenInfo)) (int, error)) error {
 	tokens := []fields.Token{}
 	t := tabwriter.NewWriter(k.out, 0, 0, 2, ' ', 0)
-	if !k.json && !v.quiet {
+	if !k.json && !k.page.quiet {
 		fmt.Fprintln(t, "ID\tSTATUS\tOWNER\tEXPIRES\tLAST USED\tNAME")
 	}
-	n, err := k.each(l, v.limit, func(in *apitoken.TokenInfo) {
+	n, err := each(func(in *apitoken.TokenInfo) {
 		switch {
 		case k.json:
 			tokens = append(tokens, fields.Token{TokenInfo: in})
-		case v.quiet:
+		case k.page.quiet:
 			fmt.Fprintln(t, in.ID)
 		default:
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, in.Status, shown(in.Owner), fields.Moment(in.ExpiresAt, "never"), fields.Moment(in.LastUsed().At, "-"), shown(in.Name))
@@ -248,73 +259,6 @@ func (k *call) purge() error {
 		return nil
 	}
 	fmt.Fprintf(k.out, "purged %d deleted tokens\n", n)
-	return nil
-}
-
-func explainFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of what the route requires; without, any valid token would do")
-	fs.BoolVar(&k.explainAny, "any", false, "one of the permissions is enough")
-	fs.StringVar(&k.explainFrom, "from", "", "the `ADDRESS` the request comes from; without, networks do not count")
-}
-
-func (k *call) explain() error {
-	id, err := k.id(k.args[0])
-	if err != nil {
-		return err
-	}
-	requirement := apitoken.AnyToken()
-	if list, err := k.lookup(k.token.permissions); err != nil {
-		return err
-	} else if len(list) > 0 {
-		requirement = apitoken.All(list[0], list[1:]...)
-		if k.explainAny {
-			requirement = apitoken.Any(list[0], list[1:]...)
-		}
-	}
-	var from netip.Addr
-	if k.explainFrom != "" {
-		if from, err = netip.ParseAddr(k.explainFrom); err != nil {
-			return &usageError{"-from is no IP address"}
-		}
-	}
-	x, err := k.m.Explain(k.ctx, id, requirement, from)
-	if err != nil {
-		return err
-	}
-	if k.json {
-		var expires *time.Time
-		if !x.ExpiresAt.IsZero() {
-			expires = &x.ExpiresAt
-		}
-		k.out.line(struct {
-			Accepted         bool              `json:"accepted"`
-			Reasons          []apitoken.Reason `json:"reasons"`
-			ExpiresAt        *time.Time        `json:"expires_at"`
-			Effective        []string          `json:"effective_permissions"`
-			MissingFromToken []string          `json:"missing_from_token"`
-			MissingFromOwner []string          `json:"missing_from_owner"`
-		}{len(x.Reasons) == 0, append([]apitoken.Reason{}, x.Reasons...), expires, strings.Fields(names(x.Effective)),
-			append([]string{}, x.MissingFromToken...), append([]string{}, x.MissingFromOwner...)})
-		return nil
-	}
-	if len(x.Reasons) == 0 {
-		fmt.Fprintln(k.out, "it would be accepted,", expiry(x.ExpiresAt))
-	} else {
-		fmt.Fprintln(k.out, "it would be refused:")
-	}
-	for _, r := range x.Reasons {
-		fmt.Fprintf(k.out, "  %s: %s\n", string(r), r.Sentence())
-	}
-	for _, name := range x.MissingFromToken {
-		fmt.Fprintln(k.out, "  the token lacks", name)
-	}
-	for _, name := range x.MissingFromOwner {
-		fmt.Fprintln(k.out, "  its owner lacks", name)
-	}
-	fmt.Fprintln(k.out, "what it can use:", cmp.Or(names(x.Effective), "nothing"))
-	if x.Err != nil {
-		return fmt.Errorf("what its owner may do: %w", x.Err)
-	}
 	return nil
 }
 

@@ -15,9 +15,9 @@ import (
 // tokenFlags are the fields of a new token as texts, from flags or from a line of CSV.
 // Errors do not repeat them: a secret may be in the wrong place.
 type tokenFlags struct {
-	name, permissions, expires, networks string
-	texts                                []string // one for each of fields.Texts
-	all                                  bool
+	name, permissions, expires, networks, notBefore string
+	texts                                           []string // one for each of fields.Texts
+	all                                             bool
 }
 
 func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
@@ -45,6 +45,9 @@ func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
 	if g.Networks, err = parseNetworks(f.networks); err != nil {
 		return g, &usageError{"networks " + err.Error()}
 	}
+	if g.NotBefore, err = parseMoment(f.notBefore); err != nil {
+		return g, &usageError{"not-before " + err.Error()}
+	}
 	return g, nil
 }
 
@@ -71,10 +74,12 @@ func (k *call) lookup(list string) ([]apitoken.Permission, error) {
 	return perms, nil
 }
 
+// mostDays is how many days a time.Duration can hold.
+const mostDays = 106_751
+
 // parseExpiry parses "never", a duration ("12h"), a number of days of 24 hours ("90d") or
 // a time in the format of RFC 3339.
 func parseExpiry(s string) (apitoken.Expiry, error) {
-	const mostDays = 106_751 // that a time.Duration can hold
 	switch {
 	case s == "":
 		return apitoken.Expiry{}, errors.New("is missing: 90d, 12h, a time such as 2030-01-31T12:00:00Z, or never")

@@ -42,7 +42,7 @@ func (c *call) requirement() (apitoken.Requirement, error) {
 		return apitoken.Requirement{}, &apitoken.FieldError{Field: "match", Problem: "is neither all nor any"}
 	}
 	if name := c.query.Get("route"); name != "" {
-		if rt.Match != "" || rt.Permissions != nil {
+		if rt.Match != "" || len(rt.Permissions) > 0 {
 			return apitoken.Requirement{}, &apitoken.FieldError{Field: "route", Problem: "does not go with permissions and match"}
 		}
 		i := slices.IndexFunc(c.config.Routes, func(rt apitoken.Route) bool { return rt.Match != "open" && reports.NameOf(rt) == name })
@@ -50,7 +50,7 @@ func (c *call) requirement() (apitoken.Requirement, error) {
 			return apitoken.Requirement{}, &apitoken.FieldError{Field: "route", Problem: "is none that GET routes lists and that takes a token"}
 		}
 		rt = c.config.Routes[i]
-	} else if rt.Permissions == nil {
+	} else if len(rt.Permissions) == 0 {
 		rt.Match = "token"
 	}
 	return reports.RequirementOf(c.config.Authority.Catalog(), rt)
@@ -146,7 +146,7 @@ func (c *call) previewPolicy() (any, error) {
 
 func (c *call) previewCatalog() (any, error) {
 	without := namesIn(c.query.Get("without"))
-	if without == nil {
+	if len(without) == 0 {
 		return nil, &apitoken.FieldError{Field: "without", Problem: "is missing: name the permissions to drop"}
 	}
 	l := apitoken.ListParams{AllOwners: c.actor.ManageOthers}

@@ -4,8 +4,8 @@ import (
 	"net/http"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/reports"
 	"github.com/apitoken-go/apitoken/internal/fields"
+	"github.com/apitoken-go/apitoken/reports"
 )
 
 // A tokenData is the data of the page about one token.

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
+)
+
+func updateFlags(k *call, fs *flag.FlagSet) {
+	fs.StringVar(&k.token.name, "name", "", "what the token is for")
+	k.token.texts = make([]string, len(fields.Texts))
+	for i, f := range fields.Texts {
+		fs.StringVar(&k.token.texts[i], f.Name, "", f.Text.Usage)
+	}
+	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of all permissions that it has from now on")
+	fs.StringVar(&k.token.expires, "expires", "", "`WHEN`: 90d, 12h, 2030-01-31T12:00:00Z or never")
+	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` it can be used from; \"\": from everywhere")
+	fs.StringVar(&k.token.notBefore, "not-before", "", "from `WHEN` on it is valid, such as 2030-01-31T12:00:00Z; \"\": at once")
+}
+
+// update changes what flags are given for, also as empty texts.
+func (k *call) update() error {
+	id, err := k.id(k.args[0])
+	if err != nil {
+		return err
+	}
+	var u apitoken.UpdateParams
+	f := &k.token
+	if len(k.given) == 0 {
+		return &usageError{"nothing to change: try update -help"}
+	}
+	if k.given["name"] {
+		u.Name = &f.name
+	}
+	for i, field := range fields.Texts {
+		if k.given[field.Name] {
+			*field.Text.Update(&u) = &f.texts[i]
+		}
+	}
+	if k.given["permissions"] {
+		perms, err := k.lookup(f.permissions)
+		if err != nil {
+			return err
+		}
+		u.Permissions = &perms
+	}
+	if k.given["expires"] {
+		if u.Expiry, err = parseExpiry(f.expires); err != nil {
+			return &usageError{"expires " + err.Error()}
+		}
+	}
+	if k.given["networks"] {
+		networks, err := parseNetworks(f.networks)
+		if err != nil {
+			return &usageError{"networks " + err.Error()}
+		}
+		u.Networks = &networks
+	}
+	if k.given["not-before"] {
+		at, err := parseMoment(f.notBefore)
+		if err != nil {
+			return &usageError{"not-before " + err.Error()}
+		}
+		u.NotBefore = &at
+	}
+	return k.changed(k.m.Update(k.ctx, id, u))
+}
+
+// changed writes a token after a change.
+func (k *call) changed(in *apitoken.TokenInfo, err error) error {
+	if err != nil {
+		return err
+	}
+	if k.json {
+		k.out.line(fields.Token{TokenInfo: in})
+		return nil
+	}
+	return showFields(k.out, in)
+}
+
+func rotateFlags(k *call, fs *flag.FlagSet) {
+	fs.StringVar(&k.overlap, "overlap", "", "`HOW LONG` the old secret stays valid too: 24h, 7d, or 0s to end it at once; required")
+}
+
+// rotate writes only the new secret to the standard output.
+func (k *call) rotate() error {
+	id, err := k.id(k.args[0])
+	if err != nil {
+		return err
+	}
+	overlap, err := parseDuration(k.overlap)
+	if err != nil {
+		return &usageError{"overlap " + err.Error()}
+	}
+	in, secret, err := k.m.Rotate(k.ctx, id, overlap, "")
+	if err != nil {
+		return err
+	}
+	if !k.writeSecret(in, secret) {
+		if _, err := k.m.UndoRotation(context.WithoutCancel(k.ctx), id); err != nil {
+			return fmt.Errorf("the new secret of token %s could not be written (%w), nor could the rotation be taken back: %w", id, k.out.err, err)
+		}
+		return fmt.Errorf("the new secret could not be written, so the rotation was taken back: %w", k.out.err)
+	}
+	until := "its old secret is refused from now on"
+	if in.Rotating() {
+		until = "its old secret is valid until " + fields.Moment(in.OldValidUntil, "")
+	}
+	k.note("rotated token %s %q: %s", in.ID, shown(in.Name), until)
+	k.note("its new secret is on the standard output and is not shown again")
+	return nil
+}
+
+func endOverlapFlags(k *call, fs *flag.FlagSet) {
+	fs.StringVar(&k.keep, "keep", "", "`WHICH` secret stays valid: new, or old to take the rotation back; required")
+}
+
+func (k *call) endOverlap() error {
+	id, err := k.id(k.args[0])
+	if err != nil {
+		return err
+	}
+	switch k.keep {
+	case "new":
+		return k.changed(k.m.EndOverlap(k.ctx, id))
+	case "old":
+		return k.changed(k.m.UndoRotation(k.ctx, id))
+	}
+	return &usageError{"-keep is neither new nor old"}
+}
+
+// parseDuration parses a duration ("12h") or a number of days of 24 hours ("90d").
+func parseDuration(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok && !strings.ContainsAny(days, "hms") {
+		hours, err := time.ParseDuration(days + "h")
+		if err == nil && hours >= 0 && hours <= mostDays*time.Hour {
+			return 24 * hours, nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return d, nil
+	}
+	return 0, errors.New("is not a duration such as 12h or 90d")
+}
+
+// parseMoment parses a time in the format of RFC 3339, the zero time if s is empty.
+func parseMoment(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || t.IsZero() {
+		return time.Time{}, errors.New("is not a time such as 2030-01-31T12:00:00Z")
+	}
+	return t, nil
+}
