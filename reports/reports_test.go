@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	w.owner = func(string) ([]apitoken.Permission, error) { return w.catalog.All(), nil }
 	var err error
 	w.auth, err = apitoken.New(apitoken.Config{
-		Prefix: "acme", Permissions: &w.catalog, Store: w.store,
+		Prefix: "acme", Permissions: &w.catalog, Store: w.store, MaxStaleness: apitoken.NoCache,
 		OwnerPermissions: func(_ context.Context, _, owner string) ([]apitoken.Permission, error) { return w.owner(owner) },
 	})
 	require.NoError(t, err)

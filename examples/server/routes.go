@@ -23,18 +23,7 @@ var (
 func newHandler(auth *apitoken.Authority, signIn *signIn, metrics *metrics) (http.Handler, error) {
 	mux := http.NewServeMux()
 	routes := auth.Routes(mux)
-	devices := newDevices()
-
-	routes.Handle("GET /api/devices", "List the devices",
-		apitoken.All(readDevices), http.HandlerFunc(devices.list))
-	routes.Handle("POST /api/devices", `Add a device: {"name":"..."}`,
-		apitoken.All(readDevices, writeDevices), http.HandlerFunc(devices.add))
-	routes.Handle("DELETE /api/devices/{id}", "Remove a device",
-		apitoken.All(writeDevices), http.HandlerFunc(devices.remove))
-	routes.Handle("GET /api/reports", "Count the devices",
-		apitoken.Any(readReports, adminReports), http.HandlerFunc(devices.report))
-	routes.Handle("GET /api/whoami", "Show what is known of the token of the request",
-		apitoken.AnyToken(), http.HandlerFunc(whoami))
+	handleAPI(routes)
 
 	routes.Open("GET /api/permissions", "Show which permissions each request requires", routes)
 	routes.Open("GET /healthz", "Answer ok while the service runs", http.HandlerFunc(healthz))
@@ -59,6 +48,21 @@ func newHandler(auth *apitoken.Authority, signIn *signIn, metrics *metrics) (htt
 		h = metrics.Timed(h)
 	}
 	return h, nil
+}
+
+// handleAPI registers what API tokens are for; "server token" asks about these routes, too.
+func handleAPI(routes *apitoken.Routes) {
+	devices := newDevices()
+	routes.Handle("GET /api/devices", "List the devices",
+		apitoken.All(readDevices), http.HandlerFunc(devices.list))
+	routes.Handle("POST /api/devices", `Add a device: {"name":"..."}`,
+		apitoken.All(readDevices, writeDevices), http.HandlerFunc(devices.add))
+	routes.Handle("DELETE /api/devices/{id}", "Remove a device",
+		apitoken.All(writeDevices), http.HandlerFunc(devices.remove))
+	routes.Handle("GET /api/reports", "Count the devices",
+		apitoken.Any(readReports, adminReports), http.HandlerFunc(devices.report))
+	routes.Handle("GET /api/whoami", "Show what is known of the token of the request",
+		apitoken.AnyToken(), http.HandlerFunc(whoami))
 }
 
 func healthz(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok\n") }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"slices"
 
@@ -40,7 +41,9 @@ func tokenCommand(ctx context.Context, storeURL string, args []string) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, auth.Close()) }()
-	if code := cli.Run(ctx, auth, args, cli.Config{Actor: operator, Name: "server token"}); code != 0 {
+	routes := auth.Routes(http.NewServeMux())
+	handleAPI(routes)
+	if code := cli.Run(ctx, auth, args, cli.Config{Actor: operator, Routes: routes.Table(), Name: "server token"}); code != 0 {
 		return exitCode(code)
 	}
 	return nil
