@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/apitoken-go/apitoken/internal/credential"
+	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -171,19 +172,19 @@ const maxDenials = 4
 // i-th permission of the requirement. To make one takes longer than to decide about the
 // request. There are none for a requirement of many permissions.
 func (f *refuser) denials(n *Requirement) [][]*Refusal {
-	if len(n.perms) > maxDenials {
+	if len(n.needs.Permissions) > maxDenials {
 		return nil
 	}
 	all := make([][]*Refusal, len(f.schemes))
 	for i := range f.schemes {
-		for lacks := range 1 << len(n.perms) {
+		for lacks := range 1 << len(n.needs.Permissions) {
 			var missing []string
-			for k, p := range n.perms {
+			for k, p := range n.needs.Permissions {
 				if lacks>>k&1 == 1 {
-					missing = append(missing, p.Name())
+					missing = append(missing, p.Name)
 				}
 			}
-			all[i] = append(all[i], newDenial(&f.schemes[i], n, missing, missing))
+			all[i] = append(all[i], newDenial(&f.schemes[i], n, missing, nil))
 		}
 	}
 	return all
@@ -193,22 +194,27 @@ func (f *refuser) denials(n *Requirement) [][]*Refusal {
 // says nothing of the owner.
 func (n *Requirement) denial(s *scheme, tok Token) *Refusal {
 	set, assigned := tok.effective(), tok.entry().perms()
-	if n.denials == nil || !set.Holds(assigned.And(n.set)) {
-		return newDenial(s, n, n.missing(set), n.missing(assigned))
-	}
+	var fromOwner []string
 	lacks := 0
-	for k, p := range n.perms {
-		if !set.Has(p.p.index) {
-			lacks |= 1 << k
+	for k, p := range n.needs.Permissions {
+		if set.Has(p.Index) {
+			continue
 		}
+		lacks |= 1 << k
+		if assigned.Has(p.Index) {
+			fromOwner = append(fromOwner, p.Name)
+		}
+	}
+	if n.denials == nil || fromOwner != nil {
+		return newDenial(s, n, n.needs.Missing(set), fromOwner)
 	}
 	return n.denials[s.index][lacks]
 }
 
-// newDenial makes the Refusal of a token that misses permissions, those fromToken because
-// they are not assigned to it.
-func newDenial(s *scheme, n *Requirement, missing, fromToken []string) *Refusal {
-	required := namesOf(n.perms)
+// newDenial makes the Refusal of a token that misses permissions, those fromOwner because
+// its owner has them no longer.
+func newDenial(s *scheme, n *Requirement, missing, fromOwner []string) *Refusal {
+	required := permission.Names(n.needs.Permissions)
 	challenge := s.scope
 	if len(required) > 0 { // else it is the owner who has none at all
 		challenge += `, scope="` + strings.Join(required, " ") + `"`
@@ -216,13 +222,10 @@ func newDenial(s *scheme, n *Requirement, missing, fromToken []string) *Refusal 
 	p := Problem{
 		Type: problemTypes + "insufficient-scope", Title: "Permission missing", Status: http.StatusForbidden,
 		Detail:   "The API token does not have the permissions that this request requires.",
-		Required: required, Missing: append([]string{}, missing...),
+		Required: required, Missing: append([]string{}, missing...), MissingFromOwner: fromOwner,
 	}
-	if len(missing) > len(fromToken) {
-		p.MissingFromOwner = slices.DeleteFunc(slices.Clone(missing), func(name string) bool { return slices.Contains(fromToken, name) })
-	}
-	if n.match == matchAny {
-		p.Match = string(matchAny)
+	if n.needs.Match == permission.Any {
+		p.Match = string(permission.Any)
 	}
 	return newRefusal(ErrMissingPermission, p, challenge)
 }
