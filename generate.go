@@ -36,16 +36,17 @@ type GenerateParams struct {
 // may have been made, but nobody has its secret.
 //
 // With the idempotency key of a token that the actor has made, Generate makes none. It
-// returns that token, and its secret if Config.EncryptionKeys are set; without them, by API
-// token, or if name or permissions are others, the error is [ErrExists]. The ID of a token
-// is derived from actor and key: until a deleted one is purged, its key makes no other.
+// returns that token, and its secret if Config.EncryptionKeys are set. Without them, by API
+// token, or if name or permissions are others, it returns the token with [ErrExists]. The
+// ID of the token is derived from actor, acting token and key: until a deleted one is
+// purged, its key makes no other.
 func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, Secret, error) {
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
 	id, secret := m.a.decider.grammar.Mint()
 	if g.IdempotencyKey != "" {
-		id = grammar.KeyedID(m.holder(), g.IdempotencyKey)
+		id = grammar.KeyedID(m.holder()+"\x00"+m.actor.Token.ID(), g.IdempotencyKey)
 	}
 	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, func(*Record) error { return nil }, func(rec *Record) (SecretRecord, error) {
 		return m.a.rows.secretRecord(rec, secret, false, rec.CreatedAt)

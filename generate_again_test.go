@@ -85,6 +85,11 @@ func TestAnActorWhoCameByTokenIsShownNoSecretThatWasGeneratedBefore(t *testing.T
 	require.ErrorIs(t, err, apitoken.ErrExists)
 	assert.Equal(t, in.ID, again.ID)
 	assert.Empty(t, shown.Reveal())
+
+	// Whoever found a token must not prepare what its owner takes for their own.
+	own, _, err := g.As(ada).Generate(t.Context(), askWithKey("k"))
+	require.NoError(t, err)
+	assert.NotEqual(t, in.ID, own.ID)
 }
 
 func TestTheKeyOfADeletedTokenMakesNoOtherUntilItIsPurged(t *testing.T) {

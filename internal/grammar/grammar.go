@@ -4,7 +4,7 @@
 // The text of a minted token, grammar version 1:
 //
 //	text     = prefix "_" id secret checksum
-//	id       = 17 base62   ; 96 random bits, public
+//	id       = 17 base62   ; 96 bits, random or derived by KeyedID, public
 //	secret   = 43 base62   ; 256 random bits
 //	checksum = 6 base62    ; CRC-32 (IEEE) of all that precedes it
 //
@@ -121,11 +121,11 @@ func ForeignID(sum []byte) string {
 	return encode62(h[:idBytes], IDLen)
 }
 
-// KeyedID derives the ID of the token that a user generates with an idempotency key, so that
-// the user has one such token.
-func KeyedID(user, key string) string {
-	sum := Digest(key) // of one length, so that no user ends where a key begins
-	h := sha256.Sum256(append([]byte("apitoken keyed"+user), sum[:]...))
+// KeyedID derives the ID of the token that somebody generates with an idempotency key, so that
+// they have one such token.
+func KeyedID(who, key string) string {
+	sum := Digest(key) // of one length, so that no name ends where a key begins
+	h := sha256.Sum256(append([]byte("apitoken keyed"+who), sum[:]...))
 	return encode62(h[:idBytes], IDLen)
 }
 

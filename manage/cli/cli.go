@@ -3,7 +3,7 @@
 // permissions, its store and its keys:
 //
 //	if len(os.Args) > 1 && os.Args[1] == "token" {
-//		os.Exit(cli.Run(ctx, auth, os.Args[2:], cli.Config{Actor: operator}))
+//		os.Exit(cli.Run(ctx, auth, os.Args[2:], cli.Config{Actor: operator, Routes: routes.Table()}))
 //	}
 //
 // "token help" lists the commands. They have the rules of the web page and of the JSON
