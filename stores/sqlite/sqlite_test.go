@@ -88,6 +88,7 @@ func version(t testing.TB, s *Store, id string) int64 {
 func TestAFileIsAStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
+		testserver.UnwatchedLists(t)
 		s, err := Open(t.Context(), newPath(t))
 		if err != nil {
 			t.Fatal(err)
@@ -100,6 +101,7 @@ func TestADatabaseOfTheApplicationIsAStore(t *testing.T) {
 	testserver.Variant(t)
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
+		testserver.UnwatchedLists(t)
 		db := database(t, newPath(t)+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(5000)")
 		db.SetMaxOpenConns(3)
 		s, err := Use(t.Context(), db)

@@ -255,9 +255,7 @@ func TestAnAttemptThatWasSuspendedDoesNotWrite(t *testing.T) {
 
 // The limit of what a list reads, and what can be listed at any size.
 func TestALargeEnvironmentIsListedOrSaidToBeTooLarge(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it makes 10,001 tokens")
-	}
+	testserver.Unwatched(t) // it makes 10,001 tokens
 	t.Parallel()
 	s := open(t, testserver.Redis(t, "--appendfsync", "no"))
 	create := func(from, to int) {
@@ -330,6 +328,7 @@ func TestALargeEnvironmentIsListedOrSaidToBeTooLarge(t *testing.T) {
 }
 
 func TestAPartialPageNeitherSkipsNorRepeatsAToken(t *testing.T) {
+	testserver.Unwatched(t)
 	defer func(b time.Duration) { budget = b }(budget)
 	s := open(t, testserver.Redis(t, "--appendfsync", "no"))
 	var recs []apitoken.Record

@@ -114,7 +114,7 @@ func TestTestsComeBeforeEverythingElse(t *testing.T) {
 		return list
 	}
 	assert.Equal(t, []string{allTests.name}, names("test"))
-	assert.Equal(t, []string{variants.name, aloneTests.name, cover.name, lint.name, "fuzz", newcomer.name}, names("check"))
+	assert.Equal(t, []string{variants.name, cover.name, aloneTests.name, lint.name, "fuzz", newcomer.name}, names("check"))
 }
 
 func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *testing.T) {

@@ -138,13 +138,7 @@ var variants = stage{"the suites over variants of stores, with the race detector
 		r.check("finding the tests of variants", err)
 		return
 	}
-	var names, packages []string
-	for _, t := range found {
-		names = append(names, t.Test)
-		if !slices.Contains(packages, t.Package) {
-			packages = append(packages, t.Package)
-		}
-	}
+	names, packages := split(found)
 	only := "-run=^(" + strings.Join(names, "|") + ")$"
 	cmd := w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), []string{only}, packages)...)
 	cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1")
@@ -154,27 +148,49 @@ var variants = stage{"the suites over variants of stores, with the race detector
 // aloneTests sees each module as its users do, without the others of go.work. The
 // race detector watches here what it does not watch in make test. It does not watch
 // the examples and the benchmarks, which would take it as long as all the others:
-// what runs in them is watched in the other modules.
+// what runs in them is watched in the other modules. Where it does not watch, what
+// has passed before in the same run does not run again.
 var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 	flags := raceFlags(w, r)
+	all, err := findTests(w, anyTest)
+	if err != nil {
+		r.check("finding the tests", err)
+		return
+	}
 	for _, m := range w.modules {
 		r.step("go build in "+w.name(m.Path), func() error {
 			return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
 		})
 		r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
-		args := slices.Concat(goTest, together)
+		of := slices.DeleteFunc(slices.Clone(all), func(t testID) bool { return moduleOf(t.Package, w.modules) != m.Path })
+		args, packages := slices.Concat(goTest, together), []string{"./..."}
 		if !w.shares(m) && !w.shows(m) {
 			args = append(args, flags...)
+		} else if left := slices.DeleteFunc(slices.Clone(of), r.hasPassed); len(left) < len(of) {
+			var names []string
+			names, packages = split(left)
+			args = append(args, "-run=^("+strings.Join(names, "|")+")$")
 		}
-		switch { // make test has run the stores and the browser whole
-		case w.shares(m) && m != w.root:
+		if w.shares(m) && m != w.root { // make test has had the stores watched whole
 			args = append(args, "-short", "-skip=Watch")
-		case w.shows(m):
-			args = append(args, "-skip=^TestTheWebPageInABrowser$")
 		}
-		r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", append(args, "./...")...))
+		if len(packages) > 0 {
+			r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", append(args, packages...)...))
+		}
 	}
 }}
+
+// split returns the names of tests, and their packages, each once.
+func split(tests []testID) (names, packages []string) {
+	for _, t := range tests {
+		names, packages = append(names, t.Test), append(packages, t.Package)
+	}
+	slices.Sort(names)
+	slices.Sort(packages)
+	return slices.Compact(names), slices.Compact(packages)
+}
+
+var anyTest = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w*)\(\w+ \*testing\.[TF]\)`)
 
 // findTests finds, in the sources of all modules, the functions whose name a pattern
 // catches. To ask "go test -list" would link the tests of every package.
