@@ -13,9 +13,6 @@ import (
 // browser/package.json names. SERVER_URL and SERVER_PASSWORD tell it where the
 // server is and how its users sign in, CHROMIUM is the path of the browser.
 func TestTheWebPageInABrowser(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
-	}
 	// A skip, or a failure where everything has to be there.
 	lacking := t.Skip
 	if os.Getenv("APITOKEN_REQUIRE_SERVERS") == "1" {
