@@ -17,7 +17,7 @@ import (
 // once, and more packages than there are processors.
 var together = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)+1), "-parallel=8"}
 
-// lane is instead of together where two commands run at once.
+// lane is instead of together for what runs beside the stores.
 var lane = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)), "-parallel=8"}
 
 // goTest begins every command that runs tests. They are vetted elsewhere, once.
@@ -53,21 +53,21 @@ func (w *workspace) onlyTests(pkg string) bool {
 var allTests = stage{"tests of all modules; the race detector watches the root module and the stores", func(w *workspace, r *results) {
 	race := raceFlags(w, r)
 	isRoot := func(m module) bool { return m == w.root }
-	test := func(name string, flags, packages []string) {
+	test := func(name string, at, flags, packages []string) {
 		if len(packages) > 0 {
-			r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, lane, flags, packages)...))
+			r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, at, flags, packages)...))
 		}
 	}
 	var lanes sync.WaitGroup
 	lanes.Go(func() {
 		stores := func(m module) bool { return w.shares(m) && m != w.root }
-		test("go test -race, the stores", race, w.packages(r, stores, everyPackage))
+		test("go test -race, the stores", together, race, w.packages(r, stores, everyPackage))
 	})
 	lanes.Go(func() {
 		watched := w.packages(r, isRoot, func(pkg string) bool { return !w.onlyTests(pkg) })
-		test("go test -race -short, the root module", append(race, "-short"), watched)
+		test("go test -race -short, the root module", lane, append(race, "-short"), watched)
 		others := w.packages(r, func(m module) bool { return !w.shares(m) }, everyPackage)
-		test("go test -short, the others", []string{"-short"}, append(others, w.packages(r, isRoot, w.onlyTests)...))
+		test("go test -short, the others", lane, []string{"-short"}, append(others, w.packages(r, isRoot, w.onlyTests)...))
 	})
 	lanes.Wait()
 }}
