@@ -124,6 +124,7 @@ func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *t
 		"stores/x/x_test.go":        testOf("x", true, false),
 		"adapters/y/go.mod":         "module example.com/m/adapters/y\n\ngo 1.26\n",
 		"adapters/y/deep/y_test.go": testOf("y", false, true),
+		"openapi/openapi_test.go":   "package openapi\n\nimport \"testing\"\n\nfunc TestIt(t *testing.T) { t.Error(\"make check tests it\") }\n",
 	})
 	runAll(commands["test"], w, r)
 	r.requireTests(w.modules)

@@ -41,6 +41,15 @@ func (w *workspace) shows(m module) bool {
 	return m.Path == w.root.Path+"/examples" || m.Path == w.root.Path+"/benchmarks"
 }
 
+// later reports whether only make check tests a package: one without goroutines whose
+// code other tests run too. To link each takes make test longer than its tests.
+func (w *workspace) later(pkg string) bool {
+	name := w.name(pkg)
+	return slices.Contains([]string{"internal/httpbridge", "internal/sqlkit", "openapi"}, name) ||
+		strings.HasPrefix(name, "manage/internal/") ||
+		strings.HasPrefix(name, "examples/") && !slices.Contains([]string{"examples/cluster", "examples/databases", "examples/nethttp", "examples/server"}, name)
+}
+
 // onlyTests reports whether a package of the root module is for tests only. The
 // race detector would watch the tests of tests there, which takes a minute.
 func (w *workspace) onlyTests(pkg string) bool {
@@ -88,7 +97,7 @@ func (w *workspace) packages(r *results, of func(module) bool, in func(pkg strin
 			r.check("go list in "+w.name(m.Path), withStderr(err))
 		}
 		for pkg := range strings.FieldsSeq(string(out)) {
-			if in(pkg) {
+			if in(pkg) && !w.later(pkg) {
 				list = append(list, pkg)
 			}
 		}
