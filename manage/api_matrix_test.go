@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/manage"
 )
 
@@ -166,6 +167,7 @@ func apiInRotation(c *apiCase) {
 }
 
 func TestEveryoneGetsOfEveryRequestWhatTheRulesGive(t *testing.T) {
+	testserver.Unwatched(t)
 	seen := map[string]bool{}
 	for _, row := range apiRows {
 		methods := []string{row.method}
