@@ -13,11 +13,12 @@ func TestTheWebPageInABrowser(t *testing.T) {
 	inABrowser(t, "use")
 }
 
-func TestEveryStateOfTheWebPageIsAccessible(t *testing.T) {
+// That every state is accessible, and shows hostile names as text.
+func TestEveryStateOfTheWebPageInABrowser(t *testing.T) {
 	if testing.Short() {
-		t.Skip("looks at each state four times")
+		t.Skip("takes minutes")
 	}
-	inABrowser(t, "accessibility")
+	inABrowser(t, "states")
 }
 
 // The web page is tested in a real browser by browser/page.test.mjs, with what

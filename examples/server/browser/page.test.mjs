@@ -473,7 +473,7 @@ describe("an administrator", of("use"), () => {
 	});
 });
 
-test("names are text in all places, whatever they contain", of("use"), async () => {
+test("names are text in all places, whatever they contain", of("states"), async () => {
 	const { page, calm } = await signedIn("ada");
 	const admin = await signedIn("admin");
 	const tag = newName("x");
@@ -539,7 +539,7 @@ test("forms of other sites are refused", of("use"), async () => {
 	await context.close();
 });
 
-describe("every page and state is accessible, light and dark, wide and narrow", of("accessibility"), () => {
+describe("every page and state is accessible, light and dark, wide and narrow", of("states"), () => {
 	test("for a user", async () => {
 		const { page, calm } = await signedIn("ada");
 		const name = newName("Axe");
