@@ -108,8 +108,11 @@ func TestARecordOfWhichAFieldIsRemovedMovedRepeatedOrSplicedIsRefused(t *testing
 
 func TestARecordThatALaterVersionHasToJudgeIsRefusedWithAReasonOfItsOwn(t *testing.T) {
 	for name, add := range map[string]func(*apitoken.Record, string){
-		"record":  func(r *apitoken.Record, f string) { r.Unknown = f },
-		"secret":  func(r *apitoken.Record, f string) { r.Secrets[len(r.Secrets)-1].Unknown = f },
+		"record": func(r *apitoken.Record, f string) { r.Unknown = f },
+		"secret": func(r *apitoken.Record, f string) { r.Secrets[len(r.Secrets)-1].Unknown = f },
+		"retired secret": func(r *apitoken.Record, f string) {
+			r.Retired = []apitoken.SecretRecord{{Digest: sha256Of("older"), Unknown: f}}
+		},
 		"history": func(r *apitoken.Record, f string) { r.History[len(r.History)-1].Unknown = f },
 	} {
 		t.Run(name, func(t *testing.T) {

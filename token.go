@@ -234,7 +234,8 @@ type rare struct {
 	until    int64  // when the newest secret ends, as in life
 	rotated  bool   // old is set, as during and after a rotation
 	old      oldSecret
-	high     []uint64 // the permissions from index 64 on
+	retired  []presentedSecret // the secrets before old, the newest first
+	high     []uint64          // the permissions from index 64 on
 	networks []netip.Prefix
 	assigned []string // the stored names, if they are more than the permissions say
 }
@@ -277,11 +278,14 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, erro
 		old := &rec.Secrets[1]
 		r.old, r.rotated = oldSecret{presentedSecret{[32]byte(old.Digest), old.Foreign}, micros(old.ValidUntil)}, true
 	}
+	for _, s := range rec.Retired[:min(len(rec.Retired), maxRetired)] {
+		r.retired = append(r.retired, presentedSecret{[32]byte(s.Digest), s.Foreign})
+	}
 	r.networks = slices.Clone(rec.Networks)
 	if !slices.Equal(rec.Permissions, e.assigned()) {
 		r.assigned = slices.Clone(rec.Permissions)
 	}
-	if r.text == "" && r.until == noTime && !r.rotated && r.high == nil && r.networks == nil && r.assigned == nil {
+	if r.text == "" && r.until == noTime && !r.rotated && r.retired == nil && r.high == nil && r.networks == nil && r.assigned == nil {
 		e.rare = nil
 	}
 	return n, nil
@@ -331,8 +335,8 @@ type presentedSecret struct {
 	foreign bool
 }
 
-// find returns which of the token's secrets was presented, 0 for the newest; -1
-// for none of them.
+// find returns which of the token's secrets was presented, 0 for the newest, 1 for the
+// one before, 2 and more for retired ones; -1 for none of them.
 func (e *entry) find(p *presentedSecret) int {
 	found := -1
 	if r := e.rare; r != nil && r.rotated && p.equal(&r.old.digest, r.old.foreign) {
@@ -340,6 +344,13 @@ func (e *entry) find(p *presentedSecret) int {
 	}
 	if p.equal(&e.digest, e.foreign) {
 		found = 0
+	}
+	if found < 0 {
+		for i, s := range e.more().retired {
+			if p.equal(&s.digest, s.foreign) {
+				found = 2 + i
+			}
+		}
 	}
 	return found
 }
@@ -350,18 +361,24 @@ func (p *presentedSecret) equal(digest *[32]byte, foreign bool) bool {
 
 // secret returns the secret that find found.
 func (e *entry) secret(found int) presentedSecret {
-	if found == 1 {
+	switch found {
+	case 0:
+		return presentedSecret{e.digest, e.foreign}
+	case 1:
 		return e.rare.old.presentedSecret
 	}
-	return presentedSecret{e.digest, e.foreign}
+	return e.rare.retired[found-2]
 }
 
 // until returns when the secret that find found ends, as in life.
 func (e *entry) until(found int) int64 {
-	if found == 1 {
+	switch found {
+	case 0:
+		return e.more().until
+	case 1:
 		return e.rare.old.until
 	}
-	return e.more().until
+	return micros(ended) // whatever a clock says
 }
 
 // allows reports whether a token may be used from an address.
