@@ -121,6 +121,27 @@ type Config struct {
 	// Manager.Delete and Manager.Purge. 0 means 30 days; negative keeps nothing.
 	KeepDeleted time.Duration
 
+	// KeepExpired is how long a token is kept after its own expiry; then it is deleted, by
+	// "Config.KeepExpired". Audit is asked, and can keep it. 0 keeps all. A token that
+	// somebody else than its owner has deactivated stays where tokens can be imported. It
+	// needs a Store that is a Scanner; see Notify.
+	KeepExpired time.Duration
+
+	// Notify is told what somebody should know of a token, to send an e-mail for instance:
+	// "expiring", 30, 7 and 1 days before a token expires that was to live for longer;
+	// "expired"; "reuse", when a secret that was rotated away is presented, at most once a
+	// day for each token. Event.After is the token. Inactive tokens do not expire.
+	//
+	// Of all nodes on a store one tells of each notice, once. If Notify fails, panics, or
+	// does not return within a minute, or if the node ends before the store knows that
+	// Notify has returned, it is told again, by the next node that looks ten minutes later
+	// or after that: twice, but not never. After a week a notice is dropped. Observe is
+	// told of each call.
+	//
+	// With Notify or KeepExpired each node looks at all tokens once an hour, with
+	// Scanner.Scan, and also purges deleted ones after KeepDeleted.
+	Notify func(context.Context, Event) error
+
 	// StoreTimeout is how long a request or a change waits for the store; 0
 	// means 2 seconds.
 	StoreTimeout time.Duration
@@ -252,6 +273,16 @@ func (c Config) checked() (Config, error) {
 		wrong("MaxIdle", "is less than an hour")
 	case c.MaxIdle != 0 && c.Store != nil && !touches:
 		wrong("MaxIdle", "needs a store that records when tokens are used")
+	}
+	if c.KeepExpired < 0 {
+		wrong("KeepExpired", "is negative")
+	}
+	if _, scans := c.Store.(Scanner); c.Store != nil && !scans {
+		for field, set := range map[string]bool{"KeepExpired": c.KeepExpired != 0, "Notify": c.Notify != nil} {
+			if set {
+				wrong(field, "needs a store that can be read from end to end, a Scanner")
+			}
+		}
 	}
 	if err := ring(c.IntegrityKeys).Check(); err != nil {
 		wrong("IntegrityKeys", "%v", err)

@@ -58,6 +58,7 @@ type Record struct {
 	Retired []SecretRecord
 
 	History []HistoryEntry // the last 16, the newest first
+	Claims  string         // of nodes that do what is due of the token, as they write it
 
 	MACKeyID string // ID of the key in Config.IntegrityKeys, "" for none
 	MAC      []byte // HMAC-SHA-256 over MarshalBinary
@@ -205,6 +206,7 @@ func (r *Record) AddUse(u Use) bool {
 //	 9 changed at   10 permissions
 //	11 history      12 status
 //	15 created with 14 deactivated by: what others have deactivated the owner cannot activate
+//	17 claims, a text of internal/upkeep
 //	19 retired secrets: without them they are wrong ones
 //	                16 created at: for Config.MaxLifetime
 //	                18 expires at
@@ -217,7 +219,6 @@ func (r *Record) AddUse(u Use) bool {
 //	and reserved, without a use yet
 //	13 labels       28 resources
 //	                30 limit
-//	17 claimed notice
 //	                32 idle bound
 //	secret
 //	 1 idempotency key
@@ -258,6 +259,7 @@ func (r *Record) visit(c *tagged.Coder) {
 	c.Text(14, &r.DeactivatedBy)
 	c.Text(15, &r.CreatedWith)
 	c.Time(16, &r.CreatedAt)
+	c.Text(17, &r.Claims)
 	c.Time(18, &r.ExpiresAt)
 	visitSecrets(c, 19, &r.Retired)
 	c.Time(20, &r.NotBefore)

@@ -197,7 +197,7 @@ func bury(m *Manager, rec *Record, before *row, now time.Time) ([]string, error)
 	rec.Status, rec.DeletedAt, rec.DeletedBy = StatusDeleted, now, m.actor.User
 	newest := rec.Secrets[0]
 	rec.Secrets = []SecretRecord{{Digest: make([]byte, sha256.Size), Foreign: newest.Foreign, CreatedAt: newest.CreatedAt}}
-	rec.Retired = nil
+	rec.Retired, rec.Claims = nil, ""
 	return []string{}, nil
 }
 
