@@ -38,7 +38,7 @@ func parse(text string) (cs claims) {
 
 // with returns the text of claims, with another one in the place of the last of its kind.
 func (cs claims) with(add claim) string {
-	cs.list = append(slices.DeleteFunc(cs.list, func(c claim) bool { return c.what == add.what }), add)
+	cs.list = append(slices.DeleteFunc(slices.Clone(cs.list), func(c claim) bool { return c.what == add.what }), add)
 	c := tagged.NewWriter(64)
 	cs.visit(&c)
 	text, _ := c.Written()

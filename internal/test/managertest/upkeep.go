@@ -18,7 +18,7 @@ func (s Suite) TestOfThreeNodesOneDoesWhatIsDue(t *testing.T) {
 		var notices []apitoken.Event
 		upkeep := func(c *apitoken.Config) {
 			c.IntegrityKeys = keys(t, "2025")
-			c.KeepExpired, c.KeepDeleted = 6*time.Hour, 6*time.Hour
+			c.KeepExpired, c.KeepDeleted = 2*time.Hour, 2*time.Hour
 			c.Notify = func(_ context.Context, ev apitoken.Event) error {
 				mu.Lock()
 				defer mu.Unlock()
@@ -28,16 +28,16 @@ func (s Suite) TestOfThreeNodesOneDoesWhatIsDue(t *testing.T) {
 		}
 		w := s.newWorld(t, upkeep)
 		nodes := []*world{w, s.newWorldOn(t, w.store, upkeep), s.newWorldOn(t, w.store, upkeep)}
-		in, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(36 * time.Hour) })
+		in, _ := w.generate(w.ada, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(25 * time.Hour) })
 		stays, first := w.generate(w.ada)
-		elsewhere, _ := w.generate(w.eve, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(36 * time.Hour) })
+		elsewhere, _ := w.generate(w.eve, func(g *apitoken.GenerateParams) { g.Expiry = apitoken.In(25 * time.Hour) })
 		w.rotations(stays.ID, first, 2)
 		before := w.stored(stays.ID)
 		for _, node := range nodes {
 			require.False(t, node.works(first))
 			synctest.Wait()
 		}
-		time.Sleep(60 * time.Hour)
+		time.Sleep(34 * time.Hour)
 
 		told := map[string][]string{}
 		for _, ev := range notices {
