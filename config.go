@@ -277,12 +277,8 @@ func (c Config) checked() (Config, error) {
 	if c.KeepExpired < 0 {
 		wrong("KeepExpired", "is negative")
 	}
-	if _, scans := c.Store.(Scanner); c.Store != nil && !scans {
-		for field, set := range map[string]bool{"KeepExpired": c.KeepExpired != 0, "Notify": c.Notify != nil} {
-			if set {
-				wrong(field, "needs a store that can be read from end to end, a Scanner")
-			}
-		}
+	if _, scans := c.Store.(Scanner); c.Store != nil && !scans && (c.Notify != nil || c.KeepExpired > 0) {
+		wrong("Store", "is no Scanner, which Notify and KeepExpired need: they read it from end to end")
 	}
 	if err := ring(c.IntegrityKeys).Check(); err != nil {
 		wrong("IntegrityKeys", "%v", err)

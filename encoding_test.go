@@ -91,7 +91,7 @@ func TestARecordOfWhichAFieldIsRemovedMovedRepeatedOrSplicedIsRefused(t *testing
 			}
 		}
 	}
-	for _, tag := range []uint64{13, 17, 28, 1001} {
+	for _, tag := range []uint64{13, 21, 28, 1001} {
 		added := stored
 		added.Unknown = unknown(tag, "x")
 		refused("a field is added", fieldsOf(encode(t, added)), true)

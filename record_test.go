@@ -112,7 +112,7 @@ func exampleRecord() apitoken.Record {
 			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}, Via: "via"},
 			{At: at(1), By: "ada", Action: "generate"},
 		},
-		MACKeyID: "k0", MAC: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
+		Claims: "claims", MACKeyID: "k0", MAC: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
 		Unknown: unknown(13, "labels") + unknown(1<<32+1, "far off"),
 	}
 }
@@ -164,7 +164,7 @@ func TestTheEncodingIsWhatItsDescriptionSays(t *testing.T) {
 		unknown(11, list(
 			unknown(1, moment(r.History[0].At))+unknown(3, "admin")+unknown(5, "deactivate")+unknown(7, list("active"))+unknown(9, "via"),
 			unknown(1, moment(r.History[1].At))+unknown(3, "ada")+unknown(5, "generate"))) +
-		unknown(12, "inactive") + unknown(13, "labels") + unknown(14, "admin") + unknown(15, "with") + unknown(16, moment(r.CreatedAt)) + unknown(18, moment(r.ExpiresAt)) +
+		unknown(12, "inactive") + unknown(13, "labels") + unknown(14, "admin") + unknown(15, "with") + unknown(16, moment(r.CreatedAt)) + unknown(17, "claims") + unknown(18, moment(r.ExpiresAt)) +
 		unknown(19, list(unknown(2, string(r.Retired[0].Digest))+unknown(6, moment(r.Retired[0].ValidUntil))+unknown(8, moment(r.Retired[0].CreatedAt)))) +
 		unknown(20, moment(r.NotBefore)) +
 		unknown(22, list("192.0.2.0/24", "2001:db8::/32")) +

@@ -272,12 +272,11 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, erro
 		copy(e.text[:], rec.Owner)
 		copy(e.text[e.name:], rec.Name)
 	}
-	retired := rec.Retired[:min(len(rec.Retired), maxRetired)]
-	r.older = slices.Grow(r.older, len(rec.Secrets)-1+len(retired))
+	r.older = slices.Grow(r.older, len(rec.Secrets)-1+len(rec.Retired))
 	for _, s := range rec.Secrets[1:] {
 		r.older = append(r.older, oldSecret{presentedSecret{[32]byte(s.Digest), s.Foreign}, micros(s.ValidUntil)})
 	}
-	for _, s := range retired { // over by any clock
+	for _, s := range rec.Retired { // over by any clock
 		r.older = append(r.older, oldSecret{presentedSecret{[32]byte(s.Digest), s.Foreign}, micros(ended)})
 	}
 	r.networks = slices.Clone(rec.Networks)

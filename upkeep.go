@@ -40,10 +40,10 @@ func (u upkeeper) Scan(ctx context.Context, after string, limit int) []Record {
 
 func (u upkeeper) Get(ctx context.Context, id string) (Record, bool, error) {
 	r, err := bulkhead.Call(ctx, u.a.rows.calls, "", func(ctx context.Context) (*row, error) { return u.a.rows.get(ctx, id) })
-	switch {
-	case errors.Is(err, ErrNotFound):
+	if errors.Is(err, ErrNotFound) {
 		return Record{}, false, nil
-	case err != nil:
+	}
+	if err != nil {
 		return Record{}, false, err
 	}
 	return r.rec, r.wrong == nil && r.rec.Status != StatusDeleted, nil
@@ -95,7 +95,14 @@ func (u upkeeper) Do(ctx context.Context, rec Record, what string, from netip.Ad
 	case upkeep.Delete:
 		m.actor.User = "Config.KeepExpired"
 		ev = m.event(actionDelete, rec.ID, r, nil)
-		if err = u.expire(ctx, m, r, ev); err == ErrConflict || err == ErrNotFound {
+		next := rec.clone()
+		next.ChangedAt = u.Now()
+		_, _ = bury(m, &next, r, next.ChangedAt) // which refuses nothing
+		next.note(m.line(next.ChangedAt, actionDelete, nil))
+		if err = m.audit(ctx, ev); err == nil {
+			_, err = u.replace(ctx, m, next)
+		}
+		if err == ErrConflict || err == ErrNotFound {
 			return err // it is another by now
 		}
 	default:
@@ -103,18 +110,5 @@ func (u upkeeper) Do(ctx context.Context, rec Record, what string, from netip.Ad
 		err = bulkhead.Do(ctx, u.notify, "", func(ctx context.Context) error { return u.a.config.Notify(ctx, ev) })
 	}
 	m.observe(ctx, ev, err)
-	return err
-}
-
-// expire deletes a token that has expired long ago.
-func (u upkeeper) expire(ctx context.Context, m *Manager, r *row, ev Event) error {
-	if err := m.audit(ctx, ev); err != nil {
-		return err
-	}
-	rec := r.rec.clone()
-	rec.ChangedAt = u.Now()
-	_, _ = bury(m, &rec, r, rec.ChangedAt) // which refuses nothing
-	rec.note(m.line(rec.ChangedAt, actionDelete, nil))
-	_, err := u.replace(ctx, m, rec)
 	return err
 }

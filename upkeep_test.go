@@ -403,13 +403,13 @@ type unscannable struct{ apitoken.Store }
 
 func TestUpkeepNeedsAStoreThatCanBeReadFromEndToEnd(t *testing.T) {
 	notify := func(context.Context, apitoken.Event) error { return nil }
-	for field, c := range map[string]apitoken.Config{
-		"Config.Notify":                  {Notify: notify, Store: unscannable{memory.New()}},
-		"Config.KeepExpired":             {KeepExpired: time.Hour, Store: unscannable{memory.New()}},
-		"Config.KeepExpired is negative": {KeepExpired: -1, Store: memory.New()},
+	for want, c := range map[string]apitoken.Config{
+		"Config.Store is no Scanner, which Notify": {Notify: notify, Store: unscannable{memory.New()}},
+		"Config.Store is no Scanner":               {KeepExpired: time.Hour, Store: unscannable{memory.New()}},
+		"Config.KeepExpired is negative":           {KeepExpired: -1, Store: memory.New()},
 	} {
 		c.Prefix, c.Permissions = "acme", &wire
 		_, err := apitoken.New(c)
-		require.ErrorContains(t, err, field)
+		require.ErrorContains(t, err, want)
 	}
 }
