@@ -16,6 +16,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/feed"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/turns"
+	"github.com/apitoken-go/apitoken/internal/upkeep"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
@@ -36,9 +37,10 @@ type Authority struct {
 	lanes       lanes
 	turns       turns.Turns
 	blocks      blocks.Blocks
-	deleted     atomic.Int64          // how many tokens, see purgeEvery
-	uses        *usage.Writer         // nil if the store is no Toucher
-	follower    *feed.Follower[entry] // nil without a cache, or if the store is no Watcher
+	deleted     atomic.Int64           // how many tokens, see purgeEvery
+	uses        *usage.Writer          // nil if the store is no Toucher
+	follower    *feed.Follower[entry]  // nil without a cache, or if the store is no Watcher
+	upkeep      *upkeep.Worker[Record] // nil without Config.Notify and Config.KeepExpired
 }
 
 // New checks a configuration and makes an [Authority] of it. All mistakes are
@@ -105,6 +107,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		}
 		a.follower.Follow()
 	}
+	a.upkeep = startUpkeep(a)
 	return a, nil
 }
 
@@ -130,6 +133,7 @@ func (a *Authority) Close() error {
 		return nil
 	}
 	var errs [2]error
+	a.upkeep.Close(a.config.StoreTimeout)
 	a.blocks.Close(a.config.StoreTimeout)
 	if a.follower != nil {
 		errs[0] = a.follower.Close(a.config.StoreTimeout)

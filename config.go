@@ -121,6 +121,27 @@ type Config struct {
 	// Manager.Delete and Manager.Purge. 0 means 30 days; negative keeps nothing.
 	KeepDeleted time.Duration
 
+	// KeepExpired is how long a token is kept after its own expiry; then it is deleted, by
+	// "Config.KeepExpired". Audit is asked, and can keep it. 0 keeps all. A token that
+	// somebody else than its owner has deactivated stays where tokens can be imported. It
+	// needs a Store that is a Scanner; see Notify.
+	KeepExpired time.Duration
+
+	// Notify is told what somebody should know of a token, to send an e-mail for instance:
+	// "expiring", 30, 7 and 1 days before a token expires that was to live for longer;
+	// "expired"; "reuse", when a secret that was rotated away is presented, at most once a
+	// day for each token. Event.After is the token. Inactive tokens do not expire.
+	//
+	// Of all nodes on a store one tells of each notice, once. If Notify fails, panics, or
+	// does not return within a minute, or if the node ends before the store knows that
+	// Notify has returned, it is told again, by the next node that looks ten minutes later
+	// or after that: twice, but not never. After a week a notice is dropped. Observe is
+	// told of each call.
+	//
+	// With Notify or KeepExpired each node looks at all tokens once an hour, with
+	// Scanner.Scan, and also purges deleted ones after KeepDeleted.
+	Notify func(context.Context, Event) error
+
 	// StoreTimeout is how long a request or a change waits for the store; 0
 	// means 2 seconds.
 	StoreTimeout time.Duration
@@ -253,6 +274,12 @@ func (c Config) checked() (Config, error) {
 	case c.MaxIdle != 0 && c.Store != nil && !touches:
 		wrong("MaxIdle", "needs a store that records when tokens are used")
 	}
+	if c.KeepExpired < 0 {
+		wrong("KeepExpired", "is negative")
+	}
+	if _, scans := c.Store.(Scanner); c.Store != nil && !scans && (c.Notify != nil || c.KeepExpired > 0) {
+		wrong("Store", "is no Scanner, which Notify and KeepExpired need: they read it from end to end")
+	}
 	if err := ring(c.IntegrityKeys).Check(); err != nil {
 		wrong("IntegrityKeys", "%v", err)
 	}
@@ -265,4 +292,51 @@ func (c Config) checked() (Config, error) {
 		wrong("ForeignTokens", "does not have %d <= MinLen <= MaxLen <= %d", grammar.MinForeign, grammar.MaxText)
 	}
 	return c, errors.Join(found...)
+}
+
+// A Source is a way by which a token is presented. [Config].Accept has those that are
+// read; the one by which a token came is recorded with its use, and is its text in logs,
+// in the JSON API and in stores.
+type Source string
+
+// Direct is the Source of what does not come by [http.Request]; see [Authority.Verify].
+const Direct Source = "direct"
+
+// Scheme is the field Authorization with this authentication scheme, followed by spaces
+// and the token. The case of the name does not matter in requests.
+func Scheme(name string) Source { return Source(credential.Authorization + name) }
+
+// Bearer is Scheme("Bearer"). JWTs and other texts that cannot be tokens of the service
+// are not looked at, so that another login can take them.
+func Bearer() Source { return Scheme("Bearer") }
+
+// BasicPassword is the field Authorization with the scheme Basic (RFC 7617), for programs
+// such as git that know user names and passwords only: the token is the password, and the
+// user name is not looked at. Other passwords are not looked at either, so that another
+// login can take them. A token as user name is not accepted.
+func BasicPassword() Source { return Scheme("Basic") }
+
+// BasicOwnerPassword is BasicPassword, where the user name has to be the owner of the
+// token.
+func BasicOwnerPassword() Source { return Scheme("Basic") + credential.OwnerName }
+
+// HeaderField is a header field that has the token and nothing else, such as X-API-Key.
+func HeaderField(name string) Source { return Source(http.CanonicalHeaderKey(name) + ":") }
+
+// QueryParameter is a parameter of the query, whose name is compared with its case. URLs
+// end up in logs and histories: see [Authority.HideQueryToken] and [Requirement.HeaderOnly].
+func QueryParameter(name string) Source { return Source("?" + name) }
+
+// Place returns where a Source is in a request: "header" with the name of the field, and
+// with the scheme if that is Authorization; or "query" with the name of the parameter.
+// All are empty for Direct.
+func (s Source) Place() (in, name, scheme string) { return credential.Place(string(s)) }
+
+// texts returns the texts of sources.
+func texts(sources []Source) []string {
+	list := make([]string, len(sources))
+	for i, s := range sources {
+		list[i] = string(s)
+	}
+	return list
 }

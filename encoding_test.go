@@ -91,7 +91,7 @@ func TestARecordOfWhichAFieldIsRemovedMovedRepeatedOrSplicedIsRefused(t *testing
 			}
 		}
 	}
-	for _, tag := range []uint64{13, 17, 28, 1001} {
+	for _, tag := range []uint64{13, 21, 28, 1001} {
 		added := stored
 		added.Unknown = unknown(tag, "x")
 		refused("a field is added", fieldsOf(encode(t, added)), true)
@@ -108,8 +108,11 @@ func TestARecordOfWhichAFieldIsRemovedMovedRepeatedOrSplicedIsRefused(t *testing
 
 func TestARecordThatALaterVersionHasToJudgeIsRefusedWithAReasonOfItsOwn(t *testing.T) {
 	for name, add := range map[string]func(*apitoken.Record, string){
-		"record":  func(r *apitoken.Record, f string) { r.Unknown = f },
-		"secret":  func(r *apitoken.Record, f string) { r.Secrets[len(r.Secrets)-1].Unknown = f },
+		"record": func(r *apitoken.Record, f string) { r.Unknown = f },
+		"secret": func(r *apitoken.Record, f string) { r.Secrets[len(r.Secrets)-1].Unknown = f },
+		"retired secret": func(r *apitoken.Record, f string) {
+			r.Retired = []apitoken.SecretRecord{{Digest: sha256Of("older"), Unknown: f}}
+		},
 		"history": func(r *apitoken.Record, f string) { r.History[len(r.History)-1].Unknown = f },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,6 +26,7 @@ const (
 	actionPurge      Action = "purge"
 	actionRekey      Action = "rekey"
 	actionWatch      Action = "watch"
+	actionUpkeep     Action = "upkeep"
 )
 
 // An Event tells Config.Observe of a decision about a request or of a change to
@@ -36,7 +37,8 @@ type Event struct {
 	// Action is "use" for a request, and else what a Manager was asked to do:
 	// "generate", "import", "update", "activate", "deactivate", "rotate",
 	// "end_overlap", "reveal", "delete", "purge"; or "rekey"; or "watch", when the
-	// store's feed of changes was lost.
+	// store's feed of changes was lost. Notices are "expiring", "expired" and "reuse", see
+	// Config.Notify, and "upkeep" says that they could not be looked for.
 	Action Action
 
 	// Reason is why a request was refused; "" if it was accepted.
@@ -52,7 +54,7 @@ type Event struct {
 
 	// Token is that of a request, zero unless the secret was right; of a change, the one
 	// by which the actor came, zero if by none. Address is where from, of a change only
-	// with a Token, and zero where it is not known.
+	// with a Token, of a notice only of a reuse, and zero where it is not known.
 	Token   Token
 	Address netip.Addr
 
@@ -64,9 +66,9 @@ type Event struct {
 
 	MissingFromOwner []string // those of Missing that the token has, and its owner no longer
 
-	// Of a change:
+	// Of a change, and After of a notice:
 
-	Actor         string
+	Actor         string     // or the field of Config that wants the change
 	Before, After *TokenInfo // nil where there was nothing, or nothing is left
 	Fields        []string   // what an update changed
 }

@@ -61,6 +61,7 @@ func TestAStoreThatReturnsNonsenseIs503(t *testing.T) {
 		{"half a digest", edited(func(r *apitoken.Record) { r.Secrets[0].Digest = r.Secrets[0].Digest[:16] }), "digest"},
 		{"a digest and a byte", edited(func(r *apitoken.Record) { r.Secrets[0].Digest = append(r.Secrets[0].Digest, 0) }), "digest"},
 		{"a second secret without digest", edited(func(r *apitoken.Record) { r.Secrets = append(r.Secrets, apitoken.SecretRecord{}) }), "digest"},
+		{"half a digest of a retired secret", edited(func(r *apitoken.Record) { r.Retired = []apitoken.SecretRecord{{Digest: make([]byte, 16)}} }), "digest"},
 		{"the secret itself for its digest", edited(func(r *apitoken.Record) { r.Secrets[0].Digest = []byte(goodToken.secret) }), "digest"},
 		{"the zero network", edited(func(r *apitoken.Record) { r.Networks = []netip.Prefix{{}} }), "network"},
 		{"a network with host bits", edited(func(r *apitoken.Record) { r.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")} }), "network"},

@@ -314,6 +314,10 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			reason = ErrUnavailable
 		}
 	}
+	if v.reason == ErrRetiredSecret && q.again == nil {
+		addr, _ := a.application.address(q)
+		a.upkeep.Report(v.id, addr)
+	}
 	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && shouldRecord(v.token.node(), v.token.secret(), q.raw.Way.Rank, v.at) {
 		e := v.token.entry()
 		addr, _ := a.application.address(q)

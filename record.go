@@ -51,7 +51,14 @@ type Record struct {
 	Networks  []netip.Prefix // none: usable from every address
 
 	Secrets []SecretRecord // the newest first; a second one during and after a rotation
+
+	// Retired are the last eight that Secrets had before those, the newest first: without
+	// what they could be revealed or repeated by. ValidUntil is when each ended, the
+	// beginning of 1970 if that is not known. None of them is valid again.
+	Retired []SecretRecord
+
 	History []HistoryEntry // the last 16, the newest first
+	Claims  string         // of nodes that do what is due of the token, as they write it
 
 	MACKeyID string // ID of the key in Config.IntegrityKeys, "" for none
 	MAC      []byte // HMAC-SHA-256 over MarshalBinary
@@ -199,6 +206,8 @@ func (r *Record) AddUse(u Use) bool {
 //	 9 changed at   10 permissions
 //	11 history      12 status
 //	15 created with 14 deactivated by: what others have deactivated the owner cannot activate
+//	17 claims, a text of internal/upkeep
+//	19 retired secrets: without them they are wrong ones
 //	                16 created at: for Config.MaxLifetime
 //	                18 expires at
 //	                20 not before
@@ -210,9 +219,7 @@ func (r *Record) AddUse(u Use) bool {
 //	and reserved, without a use yet
 //	13 labels       28 resources
 //	                30 limit
-//	17 claimed notice
 //	                32 idle bound
-//	19 digests of retired secrets
 //	secret
 //	 1 idempotency key
 //	                 2 digest
@@ -252,24 +259,30 @@ func (r *Record) visit(c *tagged.Coder) {
 	c.Text(14, &r.DeactivatedBy)
 	c.Text(15, &r.CreatedWith)
 	c.Time(16, &r.CreatedAt)
+	c.Text(17, &r.Claims)
 	c.Time(18, &r.ExpiresAt)
+	visitSecrets(c, 19, &r.Retired)
 	c.Time(20, &r.NotBefore)
 	l = tagged.List(c, 22, &r.Networks)
 	for i := range r.Networks {
 		c.NetworkValue(&r.Networks[i])
 	}
 	c.Close(l)
-	l = tagged.List(c, 24, &r.Secrets)
-	for i := range r.Secrets {
-		secret := c.Open()
-		r.Secrets[i].visit(c)
-		c.Close(secret)
-	}
-	c.Close(l)
+	visitSecrets(c, 24, &r.Secrets)
 	c.Text(26, &r.MACKeyID)
 	c.Time(34, &r.DeletedAt)
 	c.Text(36, &r.DeletedBy)
 	c.Finish(f, &r.Unknown)
+}
+
+func visitSecrets(c *tagged.Coder, tag uint64, secrets *[]SecretRecord) {
+	l := tagged.List(c, tag, secrets)
+	for i := range *secrets {
+		secret := c.Open()
+		(*secrets)[i].visit(c)
+		c.Close(secret)
+	}
+	c.Close(l)
 }
 
 func (s *SecretRecord) visit(c *tagged.Coder) {
@@ -332,9 +345,11 @@ func (r *Record) newer() bool {
 	if tagged.HasEven(r.Unknown) {
 		return true
 	}
-	for i := range r.Secrets {
-		if tagged.HasEven(r.Secrets[i].Unknown) {
-			return true
+	for _, secrets := range [...][]SecretRecord{r.Secrets, r.Retired} {
+		for i := range secrets {
+			if tagged.HasEven(secrets[i].Unknown) {
+				return true
+			}
 		}
 	}
 	for i := range r.History {
@@ -350,6 +365,7 @@ func (r Record) clone() Record {
 	r.Permissions = slices.Clone(r.Permissions)
 	r.Networks = slices.Clone(r.Networks)
 	r.Secrets = slices.Clone(r.Secrets)
+	r.Retired = slices.Clone(r.Retired)
 	r.History = slices.Clone(r.History)
 	r.Uses = slices.Clone(r.Uses)
 	return r
@@ -361,6 +377,19 @@ func (r *Record) note(c HistoryEntry) {
 }
 
 const maxHistory = 16
+
+// maxRetired is how many secrets a record remembers besides Secrets.
+const maxRetired = 8
+
+// retire remembers a secret that is about to leave Secrets.
+func (r *Record) retire(s SecretRecord) {
+	s.IdempotencyKey, s.EncryptionKeyID, s.Ciphertext = nil, "", nil
+	last := slices.IndexFunc(r.History, func(h HistoryEntry) bool { return slices.Contains(h.Fields, "secret") })
+	if s.ValidUntil.Equal(ended) && last >= 0 {
+		s.ValidUntil = r.History[last].At // what somebody has ended they did with the last change of secrets
+	}
+	r.Retired = append([]SecretRecord{s}, r.Retired[:min(len(r.Retired), maxRetired-1)]...)
+}
 
 // Limits of texts, in characters (Unicode code points).
 const (

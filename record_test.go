@@ -107,11 +107,12 @@ func exampleRecord() apitoken.Record {
 			{Digest: sha256Of("new"), CreatedAt: at(4), IdempotencyKey: sha256Of("key"), EncryptionKeyID: "k1", Ciphertext: []byte{0, 1, 255}, Unknown: unknown(7, "")},
 			{Digest: sha256Of("old"), Foreign: true, CreatedAt: at(1), ValidUntil: time.Unix(0, 0).UTC()},
 		},
+		Retired: []apitoken.SecretRecord{{Digest: sha256Of("older"), CreatedAt: at(0), ValidUntil: at(1)}},
 		History: []apitoken.HistoryEntry{
 			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}, Via: "via"},
 			{At: at(1), By: "ada", Action: "generate"},
 		},
-		MACKeyID: "k0", MAC: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
+		Claims: "claims", MACKeyID: "k0", MAC: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
 		Unknown: unknown(13, "labels") + unknown(1<<32+1, "far off"),
 	}
 }
@@ -163,7 +164,9 @@ func TestTheEncodingIsWhatItsDescriptionSays(t *testing.T) {
 		unknown(11, list(
 			unknown(1, moment(r.History[0].At))+unknown(3, "admin")+unknown(5, "deactivate")+unknown(7, list("active"))+unknown(9, "via"),
 			unknown(1, moment(r.History[1].At))+unknown(3, "ada")+unknown(5, "generate"))) +
-		unknown(12, "inactive") + unknown(13, "labels") + unknown(14, "admin") + unknown(15, "with") + unknown(16, moment(r.CreatedAt)) + unknown(18, moment(r.ExpiresAt)) + unknown(20, moment(r.NotBefore)) +
+		unknown(12, "inactive") + unknown(13, "labels") + unknown(14, "admin") + unknown(15, "with") + unknown(16, moment(r.CreatedAt)) + unknown(17, "claims") + unknown(18, moment(r.ExpiresAt)) +
+		unknown(19, list(unknown(2, string(r.Retired[0].Digest))+unknown(6, moment(r.Retired[0].ValidUntil))+unknown(8, moment(r.Retired[0].CreatedAt)))) +
+		unknown(20, moment(r.NotBefore)) +
 		unknown(22, list("192.0.2.0/24", "2001:db8::/32")) +
 		unknown(24, list(
 			unknown(1, string(newest.IdempotencyKey))+unknown(2, string(newest.Digest))+unknown(3, "k1")+unknown(5, "\x00\x01\xff")+unknown(7, "")+unknown(8, moment(newest.CreatedAt)),

@@ -197,6 +197,7 @@ func bury(m *Manager, rec *Record, before *row, now time.Time) ([]string, error)
 	rec.Status, rec.DeletedAt, rec.DeletedBy = StatusDeleted, now, m.actor.User
 	newest := rec.Secrets[0]
 	rec.Secrets = []SecretRecord{{Digest: make([]byte, sha256.Size), Foreign: newest.Foreign, CreatedAt: newest.CreatedAt}}
+	rec.Retired, rec.Claims = nil, ""
 	return []string{}, nil
 }
 
@@ -222,7 +223,7 @@ func (m *Manager) deletable(ctx context.Context, id string) (*row, error) {
 // mayDelete refuses to delete what its owner could then import again although
 // someone else has deactivated it.
 func (m *Manager) mayDelete(r *row) error {
-	// That a token was imported cannot be seen of it after two rotations.
+	// That a token was imported cannot be seen of it after ten rotations.
 	if m.a.config.ForeignTokens.MaxLen > 0 && m.owns(r) && r.rec.Status == StatusInactive && r.rec.DeactivatedBy != r.rec.Owner {
 		return &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot delete it then"}
 	}

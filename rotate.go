@@ -85,6 +85,9 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 		if !rec.ExpiresAt.IsZero() && old.ValidUntil.After(rec.ExpiresAt) {
 			old.ValidUntil = rec.ExpiresAt
 		}
+		if len(rec.Secrets) > 1 {
+			rec.retire(rec.Secrets[1])
+		}
 		rec.Secrets = []SecretRecord{s, old}
 		return []string{"secret"}, nil
 	}})

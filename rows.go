@@ -139,9 +139,11 @@ func (c *records) validate(id string, rec *Record) error {
 	case len(rec.Secrets) < 1 || len(rec.Secrets) > 2:
 		return bad("without a secret, or with more than two")
 	}
-	for _, s := range rec.Secrets {
-		if len(s.Digest) != sha256.Size {
-			return bad("with a digest of wrong length")
+	for _, secrets := range [...][]SecretRecord{rec.Secrets, rec.Retired} {
+		for i := range secrets {
+			if len(secrets[i].Digest) != sha256.Size {
+				return bad("with a digest of wrong length")
+			}
 		}
 	}
 	for _, n := range rec.Networks {

@@ -231,11 +231,10 @@ type home struct {
 
 // rare is what most tokens do not have.
 type rare struct {
-	text     string // owner and name, if they are long
-	until    int64  // when the newest secret ends, as in life
-	rotated  bool   // old is set, as during and after a rotation
-	old      oldSecret
-	high     []uint64 // the permissions from index 64 on
+	text     string      // owner and name, if they are long
+	until    int64       // when the newest secret ends, as in life
+	older    []oldSecret // what rotations have replaced, the newest first
+	high     []uint64    // the permissions from index 64 on
 	networks []netip.Prefix
 	assigned []string // the stored names, if they are more than the permissions say
 }
@@ -274,15 +273,18 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, erro
 		copy(e.text[:], rec.Owner)
 		copy(e.text[e.name:], rec.Name)
 	}
-	if len(rec.Secrets) > 1 {
-		old := &rec.Secrets[1]
-		r.old, r.rotated = oldSecret{presentedSecret{[32]byte(old.Digest), old.Foreign}, micros(old.ValidUntil)}, true
+	r.older = slices.Grow(r.older, len(rec.Secrets)-1+len(rec.Retired))
+	for _, s := range rec.Secrets[1:] {
+		r.older = append(r.older, oldSecret{presentedSecret{[32]byte(s.Digest), s.Foreign}, micros(s.ValidUntil)})
+	}
+	for _, s := range rec.Retired { // over by any clock
+		r.older = append(r.older, oldSecret{presentedSecret{[32]byte(s.Digest), s.Foreign}, micros(ended)})
 	}
 	r.networks = slices.Clone(rec.Networks)
 	if !slices.Equal(rec.Permissions, e.assigned()) {
 		r.assigned = slices.Clone(rec.Permissions)
 	}
-	if r.text == "" && r.until == noTime && !r.rotated && r.high == nil && r.networks == nil && r.assigned == nil {
+	if r.text == "" && r.until == noTime && r.older == nil && r.high == nil && r.networks == nil && r.assigned == nil {
 		e.rare = nil
 	}
 	return n, nil
@@ -329,12 +331,14 @@ type presentedSecret struct {
 	foreign bool
 }
 
-// find returns which of the token's secrets was presented, 0 for the newest; -1
-// for none of them.
+// find returns which of the token's secrets was presented, 0 for the newest, higher ones
+// for older ones; -1 for none of them.
 func (e *entry) find(p *presentedSecret) int {
 	found := -1
-	if r := e.rare; r != nil && r.rotated && p.equal(&r.old.digest, r.old.foreign) {
-		found = 1
+	for i := range e.more().older {
+		if old := &e.rare.older[i]; p.equal(&old.digest, old.foreign) {
+			found = 1 + i
+		}
 	}
 	if p.equal(&e.digest, e.foreign) {
 		found = 0
@@ -348,16 +352,16 @@ func (p *presentedSecret) equal(digest *[32]byte, foreign bool) bool {
 
 // secret returns the secret that find found.
 func (e *entry) secret(found int) presentedSecret {
-	if found == 1 {
-		return e.rare.old.presentedSecret
+	if found > 0 {
+		return e.rare.older[found-1].presentedSecret
 	}
 	return presentedSecret{e.digest, e.foreign}
 }
 
 // until returns when the secret that find found ends, as in life.
 func (e *entry) until(found int) int64 {
-	if found == 1 {
-		return e.rare.old.until
+	if found > 0 {
+		return e.rare.older[found-1].until
 	}
 	return e.more().until
 }

@@ -58,7 +58,7 @@ func (s Suite) TestAnOverlapOfZeroRetiresTheOldSecretAtOnce(t *testing.T) {
 	require.False(t, w.works(fresh))
 	require.True(t, w.works(third))
 	require.False(t, w.works(old))
-	require.Equal(t, apitoken.ErrWrongSecret, w.lastEvent().Reason, "only the last retired one is remembered")
+	require.Equal(t, apitoken.ErrRetiredSecret, w.lastEvent().Reason, "however often the token was rotated since")
 }
 
 func (s Suite) TestAnOverlapNeverOutlivesTheToken(t *testing.T) {

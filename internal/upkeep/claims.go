@@ -1,0 +1,79 @@
+package upkeep
+
+import (
+	"slices"
+	"time"
+
+	"github.com/apitoken-go/apitoken/internal/tagged"
+)
+
+// A claim is work on a token that a node has taken upon itself. A record has one of each
+// kind at most, in a text: fields as in the record around it,
+//
+//	1 list of claims, each: 1 what   3 due   5 at   7 done
+type claim struct {
+	what    string
+	due     time.Time
+	at      time.Time // when the node began
+	done    bool      // it has finished
+	unknown string
+}
+
+// claims are those of a token.
+type claims struct {
+	list    []claim
+	unknown string
+}
+
+// parse reads claims. What cannot be read is none: to do something twice is better than
+// never.
+func parse(text string) (cs claims) {
+	c := tagged.NewReader(text)
+	cs.visit(&c)
+	if !c.ReadAll() {
+		return claims{}
+	}
+	return cs
+}
+
+// with returns the text of claims, with another one in the place of the last of its kind.
+func (cs claims) with(add claim) string {
+	cs.list = append(slices.DeleteFunc(slices.Clone(cs.list), func(c claim) bool { return c.what == add.what }), add)
+	c := tagged.NewWriter(64)
+	cs.visit(&c)
+	text, _ := c.Written()
+	return string(text)
+}
+
+// of returns the claim of a kind, which is zero if there is none.
+func (cs claims) of(what string) (c claim) {
+	if i := slices.IndexFunc(cs.list, func(c claim) bool { return c.what == what }); i >= 0 {
+		c = cs.list[i]
+	}
+	return c
+}
+
+// open reports whether work is left to do, as nobody has claimed it, or who has did not
+// finish.
+func (cs claims) open(w Work, now time.Time) bool {
+	c := cs.of(w.What)
+	return !c.due.Equal(w.Due) || !c.done && now.Sub(c.at).Abs() >= Patience
+}
+
+func (cs *claims) visit(c *tagged.Coder) {
+	f := c.Begin(cs.unknown)
+	l := tagged.List(c, 1, &cs.list)
+	for i := range cs.list {
+		e := &cs.list[i]
+		v := c.Open()
+		f := c.Begin(e.unknown)
+		c.Text(1, &e.what)
+		c.Time(3, &e.due)
+		c.Time(5, &e.at)
+		c.Flag(7, &e.done)
+		c.Finish(f, &e.unknown)
+		c.Close(v)
+	}
+	c.Close(l)
+	c.Finish(f, &cs.unknown)
+}
