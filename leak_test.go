@@ -539,7 +539,6 @@ func operateAndLook(t *testing.T) {
 		keep("reveal by an administrator", nil, shown, err)
 		progress, err := w.auth.Rekey(ctx, apitoken.RekeyParams{})
 		keep("rekey", progress, nothing, err)
-
 		// requests
 		texts := []string{
 			secret.Reveal(), otherSecret.Reveal(), foreign.Reveal(), secret.Reveal() + "x", otherSecret.Reveal()[:70], "x", "",
