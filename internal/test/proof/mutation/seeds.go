@@ -334,7 +334,7 @@ var seeds = []seed{
 	{"uses are written each second", "internal/usage Writer.flush", always(operand("useEvery"))},
 	{"Close leaves the uses of tokens that rest", "internal/usage Writer.flush", never(nth(2, when("all")))},
 	{"a token with two uses is written twice", "internal/usage Writer.release", always(when("t.throttled"))},
-	{"what Recheck decides is a use", "Authority.judge", without(operand("q.again == nil"))},
+	{"what Recheck decides is a use", "Authority.judge", without(nth(2, operand("q.again == nil")))},
 	{"refused requests are uses", "Authority.judge", become(operand(`reason == ""`, "reason == ErrMissingPermission"), "!v.token.IsZero()")},
 
 	// Lists.
