@@ -196,6 +196,23 @@ func BenchmarkChange(b *testing.B) {
 			}
 		}
 	})
+	for _, n := range []int{1, 10, 100, 500} {
+		b.Run(fmt.Sprint("CreateAll ", n), func(b *testing.B) {
+			s, _ := stocked(b, 0)
+			next := 0
+			for b.Loop() {
+				recs := make([]apitoken.Record, n)
+				for i := range recs {
+					recs[i] = benchRecord(next)
+					next++
+				}
+				if _, err := s.CreateAll(b.Context(), recs); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(next), "µs/record")
+		})
+	}
 	b.Run("Replace", func(b *testing.B) {
 		rec := benchRecord(1)
 		for b.Loop() {

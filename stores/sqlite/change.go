@@ -22,6 +22,26 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 	return s.write(ctx, func(ctx context.Context, w *writer) error { return create(ctx, w, &rec) })
 }
 
+// CreateAll implements [apitoken.BatchCreator], in one transaction: after an error nothing is added.
+func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []bool, err error) {
+	for i := range recs {
+		if err := check(&recs[i]); err != nil {
+			return nil, wrap(err)
+		}
+	}
+	err = s.write(ctx, func(ctx context.Context, w *writer) error {
+		for i := range recs {
+			err := create(ctx, w, &recs[i])
+			if err != nil && !errors.Is(err, apitoken.ErrExists) {
+				return err
+			}
+			added = append(added, err == nil)
+		}
+		return nil
+	})
+	return added, err
+}
+
 func create(ctx context.Context, w *writer, rec *apitoken.Record) error {
 	var token int64
 	err := w.row(ctx, insert, sqlkit.Values(*rec)...).Scan(&token)

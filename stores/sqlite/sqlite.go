@@ -62,10 +62,11 @@ type Store struct {
 }
 
 var (
-	_ apitoken.Store   = (*Store)(nil)
-	_ apitoken.Toucher = (*Store)(nil)
-	_ apitoken.Scanner = (*Store)(nil)
-	_ apitoken.Watcher = (*Store)(nil)
+	_ apitoken.Store        = (*Store)(nil)
+	_ apitoken.BatchCreator = (*Store)(nil)
+	_ apitoken.Toucher      = (*Store)(nil)
+	_ apitoken.Scanner      = (*Store)(nil)
+	_ apitoken.Watcher      = (*Store)(nil)
 )
 
 // maxReading bounds how many reads run at once.
