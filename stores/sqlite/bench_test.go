@@ -65,15 +65,11 @@ func stocked(b *testing.B, n int) (*Store, string) {
 	s := mustOpen(b, path)
 	const batch = 5000
 	for i := 0; i < n; i += batch {
-		err := s.write(b.Context(), func(ctx context.Context, w *writer) error {
-			for j := i; j < min(i+batch, n); j++ {
-				rec := benchRecord(j)
-				if err := create(ctx, w, &rec); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		var recs []apitoken.Record
+		for j := i; j < min(i+batch, n); j++ {
+			recs = append(recs, benchRecord(j))
+		}
+		_, err := s.CreateAll(b.Context(), recs)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -258,7 +258,8 @@ func TestWhatIsUndoneIsNotPassedOn(t *testing.T) {
 		s.Create(t.Context(), record("token")), s.Replace(t.Context(), record("token")), s.Replace(t.Context(), record("other")),
 		s.Delete(t.Context(), "other"), s.write(t.Context(), func(ctx context.Context, w *writer) error {
 			rec := record("undone")
-			return errors.Join(create(ctx, w, &rec), errors.New("undo it"))
+			_, err := createAll(ctx, w, []apitoken.Record{rec})
+			return errors.Join(err, errors.New("undo it"))
 		}),
 	} {
 		if err == nil {

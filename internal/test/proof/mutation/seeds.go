@@ -373,7 +373,7 @@ var seeds = []seed{
 
 	// SQLite.
 	{"a row is replaced whatever its version", "stores/sqlite Store.Replace", never(then("ErrConflict"))},
-	{"a row that is there is created, and nobody told", "stores/sqlite create", become(ret("ErrExists"), "return nil")},
+	{"a row that is there is created, and nobody told", "stores/sqlite Store.Create", never(when("added"))},
 	{"an older use of a row replaces a newer one", "stores/sqlite Store.Touch", before(stmt("AddUse"), forgetUse)},
 	{"one row that is gone loses the uses of the others", "stores/sqlite Store.Touch", drop(stmt("ErrNotFound"))},
 	{"a row that is not there is deleted", "stores/sqlite Store.Delete", op(expr("n == 0"), "<")},
