@@ -57,7 +57,7 @@ func (m *Manager) creation(ctx context.Context, action Action, id, secret string
 }
 
 // maxBatch bounds how many records one call of the store adds.
-const maxBatch = 500
+const maxBatch = 200
 
 // create adds tokens: many in one call of a store that is a BatchCreator.
 func (m *Manager) create(ctx context.Context, list ...*creation) {
@@ -244,7 +244,7 @@ func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error
 }
 
 // ImportAll imports many tokens: tokens[n] and errs[n] are what Import returns for list[n]. A store that is a
-// [BatchCreator] adds up to 500 at once; Config.Audit is asked about all of these before, and the observer told of
+// [BatchCreator] adds up to 200 at once; Config.Audit is asked about all of these before, and the observer told of
 // each afterwards. After the first [ErrUnavailable] it imports no more, and what is left has this error, too; the
 // same list again finishes it.
 func (m *Manager) ImportAll(ctx context.Context, list []ImportParams) (tokens []*TokenInfo, errs []error) {

@@ -136,13 +136,13 @@ func TestManyAreImportedByTheRulesForOne(t *testing.T) {
 func TestOfManyTheStoreIsGivenAFewHundredAtOnce(t *testing.T) {
 	g := newImportRig(t)
 	var list []apitoken.ImportParams
-	for i := range 1001 {
+	for i := range 401 {
 		list = append(list, g.params(fmt.Sprint(i)))
 	}
 	_, errs := g.m.ImportAll(t.Context(), list)
 	assert.NoError(t, errors.Join(errs...))
-	assert.Equal(t, []int{500, 500}, g.store.batches, "and one by Create")
-	assert.True(t, g.works(t, "1000"))
+	assert.Equal(t, []int{200, 200}, g.store.batches, "and one by Create")
+	assert.True(t, g.works(t, "400"))
 	tokens, errs := g.m.ImportAll(t.Context(), nil)
 	assert.Empty(t, tokens)
 	assert.Empty(t, errs)
@@ -166,7 +166,7 @@ func TestAfterAStoreThatDoesNotAnswerNothingMoreIsImported(t *testing.T) {
 			g := newImportRig(t)
 			g.store.all = func(_ context.Context, recs []apitoken.Record) ([]bool, error) { return all(g.store, recs) }
 			var list []apitoken.ImportParams
-			for i := range 1200 {
+			for i := range 600 {
 				list = append(list, g.params(fmt.Sprint(i)))
 			}
 			tokens, errs := g.m.ImportAll(t.Context(), list)
@@ -175,8 +175,8 @@ func TestAfterAStoreThatDoesNotAnswerNothingMoreIsImported(t *testing.T) {
 				require.Nil(t, tokens[i])
 			}
 			assert.Len(t, g.store.batches, 1)
-			assert.Len(t, g.audited, 500)
-			assert.Len(t, g.told, 1200)
+			assert.Len(t, g.audited, 200)
+			assert.Len(t, g.told, 600)
 		})
 	}
 }

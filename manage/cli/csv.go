@@ -59,7 +59,7 @@ type row struct {
 }
 
 // importBatch is how many lines are imported before the next progress is shown and an interrupt heeded.
-const importBatch = 500
+const importBatch = 200
 
 // progressEvery is the time between two lines of progress.
 const progressEvery = 2 * time.Second

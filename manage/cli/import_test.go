@@ -126,14 +126,14 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 		d.store.may = 1
 		r := d.run(lines(1200), "import", "-expires", "never", "-")
 		assert.Equal(t, 5, r.code)
-		assert.Contains(t, r.stdout, "line 501: imported")
-		assert.Contains(t, r.stdout, "line 502: unknown")
-		assert.NotContains(t, r.stdout, "line 1002:")
-		assert.Contains(t, r.stderr, "broken off at line 502: 500 imported, 0 existed, 0 refused, 700 left; the same file again finishes it")
-		d.store.may = 3
+		assert.Contains(t, r.stdout, "line 201: imported")
+		assert.Contains(t, r.stdout, "line 202: unknown")
+		assert.NotContains(t, r.stdout, "line 402:")
+		assert.Contains(t, r.stderr, "broken off at line 202: 200 imported, 0 existed, 0 refused, 1000 left; the same file again finishes it")
+		d.store.may = 6
 		r = d.run(lines(1200), "import", "-expires", "never", "-")
 		assert.Zero(t, r.code)
-		assert.Equal(t, "700 imported, 500 existed, 0 refused\n", r.stderr)
+		assert.Equal(t, "1000 imported, 200 existed, 0 refused\n", r.stderr)
 	})
 	t.Run("a store that adds one at a time fails", func(t *testing.T) {
 		d := newDesk(t)
@@ -156,10 +156,10 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 		d.config.Audit = func(context.Context, apitoken.Event) error { cancel(); return nil } // before the write
 		d.open()
 		d.ctx = ctx
-		r := d.run(lines(501), "import", "-expires", "never", "-")
+		r := d.run(lines(201), "import", "-expires", "never", "-")
 		assert.Equal(t, 1, r.code)
-		assert.Equal(t, 500, strings.Count(r.stdout, ": imported "))
-		assert.Contains(t, r.stderr, "broken off at line 502: 500 imported, 0 existed, 0 refused, 1 left")
+		assert.Equal(t, 200, strings.Count(r.stdout, ": imported "))
+		assert.Contains(t, r.stderr, "broken off at line 202: 200 imported, 0 existed, 0 refused, 1 left")
 	})
 }
 

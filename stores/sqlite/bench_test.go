@@ -246,7 +246,7 @@ func BenchmarkLook(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if ids, lost, err := read(s.patient(b.Context()), log, &last); ids != nil || lost || err != nil {
+		if ids, lost, err := read(whole(b.Context()), log, &last); ids != nil || lost || err != nil {
 			b.Fatal(ids, lost, err)
 		}
 	}
