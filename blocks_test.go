@@ -228,8 +228,11 @@ func TestActivatingEndsABlockForWhoMay(t *testing.T) {
 		s.full.Store(true)
 		_, err := g.As(admin).Deactivate(t.Context(), in.ID)
 		require.Error(t, err)
+		var forbidden *apitoken.ForbiddenError
 		_, err = g.As(ada).Activate(t.Context(), in.ID)
-		require.NoError(t, err, "it is active in the store")
+		require.ErrorAs(t, err, &forbidden, "although it is active in the store")
+		_, err = g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Active: new(true)})
+		require.ErrorAs(t, err, &forbidden)
 		require.Equal(t, 401, g.get(secret), "what an administrator has blocked its owner cannot end")
 		_, err = g.As(admin).Activate(t.Context(), in.ID)
 		require.NoError(t, err)
@@ -300,7 +303,12 @@ func TestAnOwnerDoesNotEndTheBlockOfAnAdministrator(t *testing.T) {
 				_, err = m.Deactivate(t.Context(), in.ID)
 				require.NoError(t, err)
 				_, err = m.Activate(t.Context(), in.ID)
-				require.NoError(t, err)
+				if what == "here" {
+					var forbidden *apitoken.ForbiddenError
+					require.ErrorAs(t, err, &forbidden)
+				} else {
+					require.NoError(t, err, "of the block another node knows nothing")
+				}
 				assert.Equal(t, 401, g.get(secret))
 
 				time.Sleep(soon)
@@ -354,7 +362,8 @@ func TestTheBlockOfAnOwnerDoesNotReplaceThatOfAnAdministrator(t *testing.T) {
 			require.ErrorIs(t, err, apitoken.ErrUnavailable)
 		}
 		_, err := g.As(ada).Activate(t.Context(), in.ID)
-		require.NoError(t, err, "it is active in the store")
+		var forbidden *apitoken.ForbiddenError
+		require.ErrorAs(t, err, &forbidden)
 		assert.Equal(t, 401, g.get(secret))
 	})
 }

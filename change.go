@@ -87,12 +87,12 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r turns.Rank, err e
 			return r, err
 		}
 	}
-	err = m.write(ctx, c.id, func(ctx context.Context) error {
+	err = m.write(ctx, func(ctx context.Context) error {
 		if c.after == nil {
 			return m.a.rows.store.Delete(ctx, c.id)
 		}
 		return m.a.rows.store.Replace(ctx, c.after.rec)
-	})
+	}, c.id)
 	switch before, deletes := c.before, c.action == actionDelete; {
 	case before.wrong != nil || !deletes && !slices.Contains(c.fields, "active"):
 	case err == nil:

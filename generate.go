@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/batch"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/text"
 )
@@ -48,16 +49,15 @@ func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, S
 	if g.IdempotencyKey != "" {
 		id = grammar.KeyedID(m.holder()+"\x00"+m.actor.Token.ID(), g.IdempotencyKey)
 	}
-	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, func(*Record) error { return nil }, func(rec *Record) (SecretRecord, error) {
-		return m.a.rows.secretRecord(rec, secret, false, rec.CreatedAt)
-	})
+	c := m.creation(ctx, actionGenerate, id, secret, ImportParams{GenerateParams: g, Owner: m.actor.User, SHA256: digestBytes(secret)})
+	m.create(ctx, c)
 	switch {
-	case err == ErrExists && g.IdempotencyKey != "":
+	case c.err == ErrExists && g.IdempotencyKey != "":
 		return m.generated(ctx, id, g)
-	case err != nil:
-		return nil, Secret{}, err
+	case c.err != nil:
+		return nil, Secret{}, c.err
 	}
-	return info, NewSecret(m.a.decider.grammar.Text(id, secret)), nil
+	return m.info(c.after), NewSecret(m.a.decider.grammar.Text(id, secret)), nil
 }
 
 // generated returns a token that was made with the idempotency key of g, with its secret
@@ -84,32 +84,78 @@ func (m *Manager) revealAgain(ctx context.Context, in *TokenInfo, unshown error)
 	return in, secret, err
 }
 
-// create checks what was asked for and adds a token.
-func (m *Manager) create(ctx context.Context, action Action, owner, id string, g GenerateParams, past func(*Record) error, secret func(*Record) (SecretRecord, error)) (*TokenInfo, error) {
-	after, err := m.fill(ctx, action, owner, id, g, past, secret)
-	ev := m.event(action, id, nil, after)
-	if err == nil {
-		err = m.audit(ctx, ev)
-	}
-	if err == nil {
-		err = m.write(ctx, id, func(ctx context.Context) error { return m.a.rows.store.Create(ctx, after.rec) })
-	}
-	if err == ErrExists {
-		if r, e := m.look(ctx, id); e == nil && r.rec.Status == StatusDeleted {
-			err = &ForbiddenError{Rule: "the token was deleted, and cannot be made again until that is purged"}
-		}
-	}
-	m.observe(ctx, ev, err)
-	if err != nil {
-		return nil, err
-	}
-	if n := m.a.deleted.Load(); n >= purgeEvery && m.a.deleted.CompareAndSwap(n, 0) {
-		_, _ = m.purge(ctx, owner) // if it fails, a later one makes up for it
-	}
-	return m.info(after), nil
+// A creation is a token that is to be added.
+type creation struct {
+	event Event
+	after *row
+	err   error // why it is not added
 }
 
-func (m *Manager) fill(ctx context.Context, action Action, owner, id string, g GenerateParams, past func(*Record) error, secret func(*Record) (SecretRecord, error)) (*row, error) {
+// creation checks what was asked for. The secret is "" if only its SHA-256 is known.
+func (m *Manager) creation(ctx context.Context, action Action, id, secret string, i ImportParams) *creation {
+	after, err := m.fill(ctx, action, id, secret, i)
+	return &creation{m.event(action, id, nil, after), after, err}
+}
+
+// maxBatch bounds how many records one call of the store adds.
+const maxBatch = 200
+
+// create adds tokens: many in one call of a store that is a BatchCreator.
+func (m *Manager) create(ctx context.Context, list ...*creation) {
+	if !m.a.ready() {
+		return
+	}
+	size := 1
+	if _, ok := m.a.rows.store.(BatchCreator); ok {
+		size = maxBatch
+	}
+	batch.Run(list, size, ErrUnavailable, func(c *creation) error {
+		if c.err != nil {
+			return c.err
+		}
+		return m.audit(ctx, c.event)
+	}, func(some []*creation) []error { return m.add(ctx, some) }, func(c *creation, err error) {
+		c.err = err
+		m.observe(ctx, c.event, err)
+	})
+}
+
+// add writes new records and returns the error of each.
+func (m *Manager) add(ctx context.Context, list []*creation) []error {
+	var recs []Record
+	var ids []string
+	for _, c := range list {
+		recs, ids = append(recs, c.after.rec), append(ids, c.after.rec.ID)
+	}
+	added := []bool{true}
+	err := m.write(ctx, func(ctx context.Context) (err error) {
+		if len(recs) == 1 {
+			return m.a.rows.store.Create(ctx, recs[0])
+		}
+		if added, err = m.a.rows.store.(BatchCreator).CreateAll(ctx, recs); err == nil && len(added) != len(recs) {
+			err = fmt.Errorf("apitoken: the store answered for %d of %d records", len(added), len(recs))
+		}
+		return err
+	}, ids...)
+	errs := slices.Repeat([]error{err}, len(list))
+	for i, id := range ids {
+		if err == nil && !added[i] {
+			errs[i] = ErrExists
+		}
+		if errs[i] == ErrExists {
+			if r, e := m.look(ctx, id); e == nil && r.rec.Status == StatusDeleted {
+				errs[i] = &ForbiddenError{Rule: "the token was deleted, and cannot be made again until that is purged"}
+			}
+		}
+	}
+	if n := m.a.deleted.Load(); err == nil && n >= purgeEvery && m.a.deleted.CompareAndSwap(n, 0) {
+		_, _ = m.purge(ctx, recs[0].Owner) // if it fails, a later one makes up for it
+	}
+	return errs
+}
+
+func (m *Manager) fill(ctx context.Context, action Action, id, secret string, i ImportParams) (*row, error) {
+	g := i.GenerateParams
 	acting, err := m.acting(ctx)
 	if err != nil {
 		return nil, err
@@ -121,13 +167,13 @@ func (m *Manager) fill(ctx context.Context, action Action, owner, id string, g G
 	}
 	now := micro(m.a.clock.now())
 	rec := Record{
-		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: owner,
+		ID: id, Version: newVersion(), Environment: m.actor.Environment, Owner: i.Owner,
 		Name: g.Name, Description: g.Description, Status: StatusActive,
 		CreatedAt: now, CreatedBy: m.actor.User, CreatedWith: m.actor.Token.ID(), ChangedAt: now,
 	}
 	rec.note(m.line(now, action, nil))
 	var found mistakes
-	found.add(past(&rec))
+	found.add(i.past(&rec, m.a.uses != nil))
 	found.add(checkIdempotencyKey(g.IdempotencyKey))
 	rec.Permissions, err = m.storedNames(g.Permissions, nil, nil)
 	found.add(err)
@@ -153,11 +199,10 @@ func (m *Manager) fill(ctx context.Context, action Action, owner, id string, g G
 	if err := granter.mayGrant(g.Permissions); err != nil {
 		return nil, err
 	}
-	s, err := secret(&rec)
-	if err != nil {
+	rec.Secrets = []SecretRecord{{Digest: i.SHA256, Foreign: action == actionImport, CreatedAt: rec.CreatedAt}}
+	if err := m.a.rows.encrypt(&rec, &rec.Secrets[0], secret); err != nil {
 		return nil, err
 	}
-	rec.Secrets = []SecretRecord{s}
 	return m.a.rows.signed(rec)
 }
 
@@ -199,7 +244,7 @@ type ImportParams struct {
 }
 
 // past writes into a new record what the earlier system knows of the token.
-func (i *ImportParams) past(rec *Record, digest []byte, uses bool) error {
+func (i *ImportParams) past(rec *Record, uses bool) error {
 	var found mistakes
 	now := rec.CreatedAt
 	if !i.CreatedAt.IsZero() {
@@ -209,7 +254,7 @@ func (i *ImportParams) past(rec *Record, digest []byte, uses bool) error {
 		found.field("created_at", "does not lie between 1970 and now")
 	}
 	if at := micro(i.LastUsedAt); !i.LastUsedAt.IsZero() {
-		rec.Uses = []Use{{ID: rec.ID, Digest: digest, Source: Direct, At: at}}
+		rec.Uses = []Use{{ID: rec.ID, Digest: i.SHA256, Source: Direct, At: at}}
 		switch {
 		case !uses:
 			found.field("last_used_at", "cannot be kept: the store does not record when tokens are used")
@@ -236,40 +281,62 @@ func (i ImportParams) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(i
 // deleted, until it is purged (see Config.KeepDeleted). Config.ForeignTokens must be on. [Manager.Rotate] replaces it by a generated one with the same ID.
 // docs/moving-in.md has more, and manage/cli imports from CSV.
 func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error) {
-	if err := m.authorize(); err != nil {
-		return nil, err
+	tokens, errs := m.ImportAll(ctx, []ImportParams{i})
+	return tokens[0], errs[0]
+}
+
+// ImportAll imports many tokens: tokens[n] and errs[n] are what Import returns for list[n]. A store that is a
+// [BatchCreator] adds up to 200 at once; Config.Audit is asked about all of these before, and the observer told of
+// each afterwards. After the first [ErrUnavailable] it imports no more, and what is left has this error, too; the
+// same list again finishes it.
+func (m *Manager) ImportAll(ctx context.Context, list []ImportParams) (tokens []*TokenInfo, errs []error) {
+	var all []*creation
+	for _, i := range list {
+		all = append(all, m.imported(ctx, i))
 	}
-	owner := cmp.Or(i.Owner, m.actor.User)
-	if owner != m.actor.User && !m.actor.ManageOthers {
-		return nil, &ForbiddenError{Rule: "you may not import a token for someone else"}
-	}
-	if err := text.Check(owner, 1, maxName); err != nil {
-		return nil, &FieldError{"owner", err.Error()}
-	}
-	if m.a.config.ForeignTokens == (ForeignTokens{}) {
-		return nil, &FieldError{"secret", "is of another system, which Config.ForeignTokens does not allow"}
-	}
-	text := i.Secret.Reveal()
-	switch {
-	case i.IdempotencyKey != "":
-		return nil, &FieldError{"idempotency_key", "does not go with an import: the same token again is ErrExists"}
-	case text != "" && i.SHA256 != nil:
-		return nil, &FieldError{"sha256", "does not go with the secret itself"}
-	case text == "" && len(i.SHA256) != sha256.Size:
-		return nil, &FieldError{"sha256", fmt.Sprintf("has %d bytes, not %d", len(i.SHA256), sha256.Size)}
-	case text != "" && !m.a.decider.grammar.Foreign(text):
-		return nil, &FieldError{"secret", "is not of the form that Config.ForeignTokens describes"}
-	}
-	sum := slices.Clone(i.SHA256)
-	if text != "" {
-		sum = digestBytes(text)
-	}
-	return m.create(ctx, actionImport, owner, grammar.ForeignID(sum), i.GenerateParams, func(rec *Record) error {
-		return i.past(rec, sum, m.a.uses != nil)
-	}, func(rec *Record) (SecretRecord, error) {
-		if text != "" {
-			return m.a.rows.secretRecord(rec, text, true, rec.CreatedAt)
+	m.create(ctx, all...)
+	for _, c := range all {
+		var in *TokenInfo
+		if c.err == nil {
+			in = m.info(c.after)
 		}
-		return SecretRecord{Digest: sum, Foreign: true, CreatedAt: rec.CreatedAt}, nil
-	})
+		tokens, errs = append(tokens, in), append(errs, c.err)
+	}
+	return tokens, errs
+}
+
+// CheckImport returns the error that Import would return, as far as it can be known without Config.Audit and without
+// looking whether the token exists. It imports nothing, and tells the observer nothing.
+func (m *Manager) CheckImport(ctx context.Context, i ImportParams) error {
+	return m.imported(ctx, i).err
+}
+
+// imported prepares the token that i describes.
+func (m *Manager) imported(ctx context.Context, i ImportParams) *creation {
+	i.Owner, i.SHA256 = cmp.Or(i.Owner, m.actor.User), slices.Clone(i.SHA256)
+	secret, badOwner, err := i.Secret.Reveal(), text.Check(i.Owner, 1, maxName), m.authorize()
+	switch {
+	case err != nil:
+	case i.Owner != m.actor.User && !m.actor.ManageOthers:
+		err = &ForbiddenError{Rule: "you may not import a token for someone else"}
+	case badOwner != nil:
+		err = &FieldError{"owner", badOwner.Error()}
+	case m.a.config.ForeignTokens == (ForeignTokens{}):
+		err = &FieldError{"secret", "is of another system, which Config.ForeignTokens does not allow"}
+	case i.IdempotencyKey != "":
+		err = &FieldError{"idempotency_key", "does not go with an import: the same token again is ErrExists"}
+	case secret != "" && i.SHA256 != nil:
+		err = &FieldError{"sha256", "does not go with the secret itself"}
+	case secret == "" && len(i.SHA256) != sha256.Size:
+		err = &FieldError{"sha256", fmt.Sprintf("has %d bytes, not %d", len(i.SHA256), sha256.Size)}
+	case secret != "" && !m.a.decider.grammar.Foreign(secret):
+		err = &FieldError{"secret", "is not of the form that Config.ForeignTokens describes"}
+	}
+	if err != nil {
+		return &creation{event: m.event(actionImport, "", nil, nil), err: err}
+	}
+	if secret != "" {
+		i.SHA256 = digestBytes(secret)
+	}
+	return m.creation(ctx, actionImport, grammar.ForeignID(i.SHA256), secret, i)
 }

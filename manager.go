@@ -134,8 +134,8 @@ func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
 
 // write runs a change of the store. An error is one of Store's sentinels as it
 // is, or wraps ErrUnavailable.
-func (m *Manager) write(ctx context.Context, id string, f func(context.Context) error) error {
-	err := m.a.rows.write(ctx, m.lane().store, m.holder(), id, f)
+func (m *Manager) write(ctx context.Context, f func(context.Context) error, ids ...string) error {
+	err := m.a.rows.write(ctx, m.lane().store, m.holder(), f, ids...)
 	for _, sentinel := range []error{ErrExists, ErrNotFound, ErrConflict} {
 		if errors.Is(err, sentinel) {
 			return sentinel

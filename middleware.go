@@ -33,7 +33,8 @@ func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handl
 
 // GuardOr is Guard for handlers that another login opens as well, such as a session or a
 // JWT: requests that present no token go to what other makes of the handler, and are neither
-// counted nor told to the observer here. A token that is refused is no way to the other login.
+// counted nor told to the observer here. A token that is refused is no way to the other login. A text in a header field or in
+// the query that cannot be a token of the service is none: it lacks the prefix, and Config.ForeignTokens does not allow it.
 // Where other returns the handler as it is, a token is optional.
 func (a *Authority) GuardOr(requirement Requirement, other func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	if other == nil {
@@ -56,7 +57,7 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 			}
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if others != nil && a.ready() && !a.HasCredential(r) {
+			if others != nil && a.ready() && a.credentials.Elsewhere(r) {
 				varies(w.Header(), a.credentials.Vary, new([1]string))
 				others.ServeHTTP(w, r)
 				return

@@ -65,6 +65,47 @@ func TestAnotherLoginDecidesAboutRequestsWithoutATokenAndAboutNoOthers(t *testin
 	assert.Zero(t, g.Stats().Refused[apitoken.ErrNoToken])
 }
 
+// Keys of an earlier system come in a header field or a parameter that tokens come in, too.
+func TestOverTCPAKeyThatCannotBeATokenGoesToTheOtherLogin(t *testing.T) {
+	const old = "ab:cd$ef!gh"
+	for _, way := range wireWays() {
+		g := newRig(t, accepting(way.source))
+		other := new(spy)
+		guarded := new(spy)
+		server := httptest.NewServer(g.GuardOr(apitoken.All(wireRead), func(http.Handler) http.Handler { return other })(guarded))
+		defer server.Close()
+		plain := httptest.NewServer(g.Guard(apitoken.All(wireRead))(guarded))
+		defer plain.Close()
+		scheme := way.column == columnScheme
+		for _, c := range []struct {
+			name, text    string
+			other, beside int // the status with another login, in our scheme and elsewhere
+			plain         int
+		}{
+			{"a key with characters of no token", old, 400, 204, 400},
+			{"a key with a blank", "an old key", 400, 204, 400},
+			{"a key that looks like a token of others", "old-key-of-another-system", 401, 204, 401},
+			{"a token that has expired", expiredToken.text, 401, 401, 401},
+			{"a token that is malformed", goodToken.text + "!", 400, 400, 400},
+			{"the beginning of a token", goodToken.text[:12], 401, 401, 401},
+			{"a token", goodToken.text, 204, 204, 204},
+		} {
+			want := c.beside
+			if scheme {
+				want = c.other
+			}
+			before := other.called()
+			answer, _ := rawAsk(t, server, way.get(way.value(c.text)))
+			assert.Equal(t, want, answer.status, "%s: %s", way.source, c.name)
+			assert.Equal(t, want == 204 && c.text != goodToken.text, other.called() > before, "%s: %s", way.source, c.name)
+			if way.column == columnField || way.column == columnQuery || scheme {
+				answer, _ = rawAsk(t, plain, way.get(way.value(c.text)))
+				assert.Equal(t, c.plain, answer.status, "plain, %s: %s", way.source, c.name)
+			}
+		}
+	}
+}
+
 func TestWhileTheStoreIsDownASessionStillOpensAndATokenDoesNot(t *testing.T) {
 	g := newRig(t)
 	g.store.get = func(context.Context, string) (apitoken.Record, error) { return apitoken.Record{}, errors.New("down") }

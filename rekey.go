@@ -124,7 +124,7 @@ func (r *rekeyer) rekey(ctx context.Context, rec Record) error {
 		if next == nil {
 			return nil
 		}
-		err = r.rows.write(ctx, r.rows.calls, "", rec.ID, func(ctx context.Context) error { return r.rows.store.Replace(ctx, next.rec) })
+		err = r.rows.write(ctx, r.rows.calls, "", func(ctx context.Context) error { return r.rows.store.Replace(ctx, next.rec) }, rec.ID)
 		switch {
 		case err == nil:
 			r.done.Rekeyed++

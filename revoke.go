@@ -294,7 +294,7 @@ func (m *Manager) purge(ctx context.Context, owner string) (purged int, err erro
 // remove takes a tombstone out of the store, unless another node has. Store.Delete knows
 // no versions, but nothing changes a tombstone, and no other token has its ID meanwhile.
 func (m *Manager) remove(ctx context.Context, id string) error {
-	err := m.write(ctx, id, func(ctx context.Context) error { return m.a.rows.store.Delete(ctx, id) })
+	err := m.write(ctx, func(ctx context.Context) error { return m.a.rows.store.Delete(ctx, id) }, id)
 	if err == ErrNotFound {
 		return nil
 	}

@@ -70,7 +70,8 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 			return nil, ErrRotating
 		}
 		old := rec.Secrets[0]
-		s, err := m.a.rows.secretRecord(rec, secret, false, now)
+		s := SecretRecord{Digest: digestBytes(secret), CreatedAt: now}
+		err := m.a.rows.encrypt(rec, &s, secret)
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
@@ -40,13 +39,13 @@ func (r *rows) get(ctx context.Context, id string) (*row, error) {
 	return found, err
 }
 
-// write runs f, which changes a token in the store. When it returns, this
-// node has forgotten what the token was, however the change ended: it may have
+// write runs f, which changes tokens in the store. When it returns, this
+// node has forgotten what the tokens were, however the change ended: it may have
 // been made although the answer was lost, or be made after we have given up.
-func (r *rows) write(ctx context.Context, lane *bulkhead.Bulkhead, holder, id string, f func(context.Context) error) error {
-	defer r.cache.Invalidate(id)
+func (r *rows) write(ctx context.Context, lane *bulkhead.Bulkhead, holder string, f func(context.Context) error, ids ...string) error {
+	defer r.cache.Invalidate(ids...)
 	return bulkhead.Do(ctx, lane, holder, func(ctx context.Context) error {
-		defer r.cache.Invalidate(id)
+		defer r.cache.Invalidate(ids...)
 		return f(ctx)
 	})
 }
@@ -219,15 +218,9 @@ func (s *sealer) mac(rec *Record) ([]byte, error) {
 	return s.integrity.MAC(rec.MACKeyID, rowContext, encoded)
 }
 
-// secretRecord returns what is stored of a new secret of rec.
-func (s *sealer) secretRecord(rec *Record, text string, foreign bool, now time.Time) (SecretRecord, error) {
-	secret := SecretRecord{Digest: digestBytes(text), Foreign: foreign, CreatedAt: now}
-	return secret, s.encrypt(rec, &secret, text)
-}
-
-// encrypt keeps the text of a secret in it, if there are keys for that.
+// encrypt keeps the text of a secret in it, if that is known and there are keys for that.
 func (s *sealer) encrypt(rec *Record, secret *SecretRecord, text string) (err error) {
-	if len(s.encryption) == 0 {
+	if text == "" || len(s.encryption) == 0 {
 		return nil
 	}
 	secret.EncryptionKeyID = s.encryption.Newest()

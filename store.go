@@ -70,6 +70,14 @@ type Toucher interface {
 	Touch(ctx context.Context, uses []Use) error
 }
 
+// A BatchCreator is a [Store] that adds many records at once, as for [Manager.ImportAll].
+type BatchCreator interface {
+	// CreateAll is Create of each record, in as few transactions as the engine allows, and returns which
+	// of them it added. The others exist already; of two records with the same ID only the first is added. After an
+	// error each may have been added or not.
+	CreateAll(ctx context.Context, recs []Record) (added []bool, err error)
+}
+
 // A Scanner is a [Store] that can be read from end to end and knows which keys its
 // records need: what exports and a change of keys take.
 type Scanner interface {

@@ -48,8 +48,8 @@ func (m *Manager) Update(ctx context.Context, id string, u UpdateParams) (*Token
 }
 
 // Activate lets a deactivated token be used again. The actor has to have all of its
-// permissions; an owner cannot activate what somebody else has deactivated. A token
-// that is active already stays as it is.
+// permissions; an owner cannot activate what somebody else has deactivated, also while
+// that could not be written yet. A token that is active already stays as it is.
 func (m *Manager) Activate(ctx context.Context, id string) (*TokenInfo, error) {
 	return m.Update(ctx, id, UpdateParams{Active: new(true)})
 }
@@ -146,10 +146,10 @@ func (m *Manager) setActive(rec *Record, active bool, now time.Time) (bool, erro
 	byOther := rec.DeactivatedBy != rec.Owner
 	mine := rec.Owner == m.actor.User
 	switch {
+	case active && mine && (!is && byOther || m.a.blocks.ByOther(rec.ID)):
+		return false, &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot activate it"}
 	case active && is:
 		return false, nil
-	case active && mine && byOther:
-		return false, &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot activate it"}
 	case active:
 		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusActive, time.Time{}, ""
 		return true, nil

@@ -78,7 +78,7 @@ func (u upkeeper) replace(ctx context.Context, m *Manager, rec Record) (Record, 
 	if err != nil {
 		return rec, err
 	}
-	return next.rec, m.write(ctx, rec.ID, func(ctx context.Context) error { return u.a.rows.store.Replace(ctx, next.rec) })
+	return next.rec, m.write(ctx, func(ctx context.Context) error { return u.a.rows.store.Replace(ctx, next.rec) }, rec.ID)
 }
 
 func (u upkeeper) Do(ctx context.Context, rec Record, what string, from netip.Addr) error {

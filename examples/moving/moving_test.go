@@ -3,7 +3,9 @@ package moving
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -167,6 +169,25 @@ func TestAKeyThatCannotBeBroughtOverStillWorks(t *testing.T) {
 	h := Beside(a, apitoken.All(readDevices), old.Middleware(a, operator, "devices:read"))(devices)
 	expect(t, h, 200, "bob", "X-Api-Key: "+oldKey)
 	assert.Len(t, old.rows, 1)
+}
+
+func TestManyKeysAreImportedAtOnce(t *testing.T) {
+	a, ctx := newAuthority(t, keysOf35), t.Context()
+	key := apitoken.ImportParams{
+		GenerateParams: apitoken.GenerateParams{Name: "key k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
+		Owner:          "bob", Secret: apitoken.NewSecret(oldKey),
+	}
+	list := []apitoken.ImportParams{key, key}
+	_, errs := a.As(operator).ImportAll(ctx, list)
+	for i, err := range errs {
+		if err != nil && !errors.Is(err, apitoken.ErrExists) {
+			log.Printf("%s: %v", list[i].Name, err)
+		}
+	}
+	require.Len(t, errs, 2)
+	assert.NoError(t, errs[0])
+	assert.ErrorIs(t, errs[1], apitoken.ErrExists)
+	expect(t, Beside(a, apitoken.All(readDevices), oldWay)(devices), 200, "bob", "X-Api-Key: "+oldKey)
 }
 
 func TestKeysOfWhichOnlyTheSHA256IsKnownGoOnWorking(t *testing.T) {

@@ -53,6 +53,17 @@ func (b *Blocks) Has(id string) bool {
 	return b.tokens[id] != nil
 }
 
+// ByOther reports whether a token is blocked as somebody else than its owner revoked it.
+func (b *Blocks) ByOther(id string) bool {
+	if b.n.Load() == 0 {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := b.tokens[id]
+	return k != nil && k.Other
+}
+
 // Add blocks a token, if there is room.
 func (b *Blocks) Add(id string, k *Block) {
 	b.mu.Lock()

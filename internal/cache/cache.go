@@ -258,12 +258,18 @@ func (c *Cache[V]) Finish(k Key, f *Call[V], e *Entry[V], err error, gone bool) 
 	}
 }
 
-// Invalidate says that what an ID stands for changed, or may have. When it has returned, no
+// Invalidate says that what IDs stand for changed, or may have. When it has returned, no
 // request that begins is answered by what was read before.
-func (c *Cache[V]) Invalidate(id string) {
+func (c *Cache[V]) Invalidate(ids ...string) {
 	if c == nil {
 		return
 	}
+	for _, id := range ids {
+		c.invalidate(id)
+	}
+}
+
+func (c *Cache[V]) invalidate(id string) {
 	k := c.Key(id)
 	s := c.shard(k.hash)
 	s.mu.Lock()

@@ -168,6 +168,17 @@ func (p *Reader) Read(r *http.Request, c *Found) {
 	}
 }
 
+// Elsewhere reports whether a request is for another login that stands beside: it presents nothing, or, in a header
+// field of its own or in the query, a text that cannot be a token of ours, such as a key of an earlier system.
+func (p *Reader) Elsewhere(r *http.Request) bool {
+	var c Found
+	p.Read(r, &c)
+	if c.Way == nil {
+		return true
+	}
+	return c.Text != "" && !strings.HasPrefix(c.Way.Source, Authorization) && !p.grammar.Ours(c.Text)
+}
+
 // add takes another credential of the same request into account.
 func (p *Reader) add(c *Found, other Found) {
 	switch {

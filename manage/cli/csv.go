@@ -38,19 +38,18 @@ semicolons or tabs. Its first line names the columns, in any order:
   last_used_at when it was last used there; empty: never
   status       inactive if it was deactivated there; empty or active: not
 
-First all lines are read; if one cannot be, names a permission that there is not,
-or has the token of another line, nothing is imported, and -check ends there. Then
-one after the other is imported, with a line of report for each. Only then is it
-found that the actor may not grant a permission or import for that owner, that a
-name or an owner is too long, that an expiry is past or too far away, or that the
-service does not allow such a token (Config.ForeignTokens): that line is refused,
-the others are imported. What was imported before is "exists": the same file again
-finishes what was broken off.
+First all lines are checked: if one cannot be read, has the token of another line, or is
+against a rule (a permission that the actor may not grant, a name that is too long, an
+expiry that is past, a token that Config.ForeignTokens does not allow), nothing is
+imported. -check ends there. Then the tokens are imported, many at once, with a line of
+report for each. What was imported before is "exists": the same file again finishes what
+was broken off. A line is "refused" if it was deleted before or if the service objects
+(Config.Audit); the others are imported.
 `
 
 func importFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.token.expires, "expires", "", "`WHEN` tokens expire whose line does not say it: 90d, 12h, 2030-01-31T12:00:00Z or never")
-	fs.BoolVar(&k.check, "check", false, "read the file as below, import nothing")
+	fs.BoolVar(&k.check, "check", false, "check all lines as below, import nothing")
 }
 
 // A row is a line of the file that can be imported.
@@ -58,6 +57,12 @@ type row struct {
 	line int
 	apitoken.ImportParams
 }
+
+// importBatch is how many lines are imported before the next progress is shown and an interrupt heeded.
+const importBatch = 200
+
+// progressEvery is the time between two lines of progress.
+const progressEvery = 2 * time.Second
 
 func (k *call) importCSV() error {
 	file := k.in
@@ -74,28 +79,43 @@ func (k *call) importCSV() error {
 		return err
 	}
 	if k.check {
-		k.note("%d lines can be read; nothing was imported", len(rows))
+		k.note("%d lines can be imported; nothing was imported", len(rows))
 		return nil
 	}
 	imported, existed, wrong := 0, 0, 0
-	for i, r := range rows {
+	shown := time.Now()
+	for batch := range slices.Chunk(rows, importBatch) {
 		err := k.ctx.Err()
-		if err == nil {
-			// A row that was begun is finished, so that the report has every change.
-			var in *apitoken.TokenInfo
-			in, err = k.m.Import(context.WithoutCancel(k.ctx), r.ImportParams)
-			k.reportLine(r.line, in, err)
+		var list []apitoken.ImportParams
+		for _, r := range batch {
+			list = append(list, r.ImportParams)
 		}
-		switch {
-		case err == nil:
-			imported++
-		case errors.Is(err, apitoken.ErrExists):
-			existed++
-		case k.ctx.Err() != nil || errors.Is(err, apitoken.ErrUnavailable):
+		first := batch[0].line
+		if err == nil {
+			// What was begun is finished, so that the report has every change.
+			tokens, errs := k.m.ImportAll(context.WithoutCancel(k.ctx), list)
+			for i, failed := range errs {
+				k.reportLine(batch[i].line, tokens[i], failed)
+				switch {
+				case failed == nil:
+					imported++
+				case errors.Is(failed, apitoken.ErrExists):
+					existed++
+				case !errors.Is(failed, apitoken.ErrUnavailable):
+					wrong++
+				case err == nil:
+					err, first = failed, batch[i].line
+				}
+			}
+		}
+		done := imported + existed + wrong
+		if err != nil {
 			return fmt.Errorf("broken off at line %d: %d imported, %d existed, %d refused, %d left; the same file again finishes it: %w",
-				r.line, imported, existed, wrong, len(rows)-i, err)
-		default:
-			wrong++
+				first, imported, existed, wrong, len(rows)-done, err)
+		}
+		if time.Since(shown) > progressEvery {
+			shown = time.Now()
+			k.note("%d of %d lines done", done, len(rows))
 		}
 	}
 	k.note("%d imported, %d existed, %d refused", imported, existed, wrong)
@@ -140,8 +160,7 @@ var columns = func() []string {
 	return list
 }()
 
-// read reads all lines. It leaves the rules of apitoken.Manager to Import. Its errors
-// name lines and columns, but not their contents.
+// read reads and checks all lines. Its errors name lines and columns, but not their contents.
 func (k *call) read(file io.Reader) (rows []row, err error) {
 	r, err := newCSV(file)
 	if err != nil {
@@ -197,8 +216,14 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 		default:
 			imported, err = k.row(cell)
 		}
+		if err == nil {
+			err = k.m.CheckImport(k.ctx, imported)
+		}
+		if errors.Is(err, apitoken.ErrUnavailable) {
+			return nil, err
+		}
 		if err != nil {
-			mistakes = append(mistakes, fmt.Sprintf("line %d: %v", line, err))
+			mistakes = append(mistakes, fmt.Sprintf("line %d: %s", line, strings.ReplaceAll(err.Error(), "apitoken: ", "")))
 		} else if sum := sumOf(imported); seen[sum] > 0 {
 			mistakes = append(mistakes, fmt.Sprintf("line %d: has the token of line %d", line, seen[sum]))
 		} else {

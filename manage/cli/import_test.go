@@ -1,10 +1,14 @@
 package cli_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/apitoken-go/apitoken"
 )
 
 func TestImportedTokensWork(t *testing.T) {
@@ -83,4 +87,94 @@ func TestAFileWithAMistakeImportsNothingAndIsNotRepeated(t *testing.T) {
 			assert.Empty(t, d.must("list", "-q"))
 		})
 	}
+}
+
+func TestWhatTheRulesForbidIsFoundBeforeAnythingIsImported(t *testing.T) {
+	d := newDesk(t)
+	file := "name,owner,permissions,token,expires\n" +
+		"a,alice,devices:read," + foreign + ",\n" +
+		"b,bob,reports:read," + foreign + "b,\n" +
+		"c,bob,devices:read,short,\n" +
+		strings.Repeat("x", 300) + ",bob,devices:read," + foreign + "d,2001-01-01T00:00:00Z\n" +
+		"e,bob,devices:read," + foreign + "e,\n"
+	for _, check := range []string{"-check", "-check=false"} {
+		r := d.run(file, "import", check, "-expires", "never", "-user", "bob", "-")
+		assert.Equal(t, 2, r.code)
+		assert.Empty(t, r.stdout)
+		assert.Contains(t, r.stderr, "line 2: you may not import a token for someone else; "+
+			"line 3: you may not grant what you do not have: reports:read; "+
+			"line 4: secret is not of the form that Config.ForeignTokens describes; "+
+			"line 5: ")
+		assert.Contains(t, r.stderr, "nothing was imported")
+		assert.Empty(t, d.must("list", "-q"))
+	}
+}
+
+// lines returns a file with n lines after the first.
+func lines(n int) string {
+	var b strings.Builder
+	b.WriteString("name,permissions,token\n")
+	for i := range n {
+		fmt.Fprintf(&b, "x,devices:read,%s%d\n", foreign, i)
+	}
+	return b.String()
+}
+
+func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
+	t.Run("the store fails", func(t *testing.T) {
+		d := newDesk(t)
+		d.store.may = 1
+		r := d.run(lines(1200), "import", "-expires", "never", "-")
+		assert.Equal(t, 5, r.code)
+		assert.Contains(t, r.stdout, "line 201: imported")
+		assert.Contains(t, r.stdout, "line 202: unknown")
+		assert.NotContains(t, r.stdout, "line 402:")
+		assert.Contains(t, r.stderr, "broken off at line 202: 200 imported, 0 existed, 0 refused, 1000 left; the same file again finishes it")
+		d.store.may = 6
+		r = d.run(lines(1200), "import", "-expires", "never", "-")
+		assert.Zero(t, r.code)
+		assert.Equal(t, "1000 imported, 200 existed, 0 refused\n", r.stderr)
+	})
+	t.Run("a store that adds one at a time fails", func(t *testing.T) {
+		d := newDesk(t)
+		d.config.Store = struct{ apitoken.Store }{d.store}
+		d.open()
+		d.store.may = 1
+		r := d.run(lines(3), "import", "-expires", "never", "-")
+		assert.Equal(t, 5, r.code)
+		assert.Contains(t, r.stdout, "line 2: imported")
+		assert.Contains(t, r.stdout, "line 3: unknown")
+		assert.Contains(t, r.stderr, "broken off at line 3: 1 imported, 0 existed, 0 refused, 2 left; the same file again finishes it")
+		d.store.may = 3 // the first of which exists
+		r = d.run(lines(3), "import", "-expires", "never", "-")
+		assert.Zero(t, r.code)
+		assert.Equal(t, "2 imported, 1 existed, 0 refused\n", r.stderr)
+	})
+	t.Run("it is interrupted", func(t *testing.T) {
+		d := newDesk(t)
+		ctx, cancel := context.WithCancel(d.ctx)
+		d.config.Audit = func(context.Context, apitoken.Event) error { cancel(); return nil } // before the write
+		d.open()
+		d.ctx = ctx
+		r := d.run(lines(201), "import", "-expires", "never", "-")
+		assert.Equal(t, 1, r.code)
+		assert.Equal(t, 200, strings.Count(r.stdout, ": imported "))
+		assert.Contains(t, r.stderr, "broken off at line 202: 200 imported, 0 existed, 0 refused, 1 left")
+	})
+}
+
+func TestALineThatTheServiceObjectsToIsRefusedAndTheOthersAreImported(t *testing.T) {
+	d := newDesk(t)
+	d.config.Audit = func(_ context.Context, ev apitoken.Event) error {
+		if ev.After.Name == "no" {
+			return &apitoken.ForbiddenError{Rule: "not this one"}
+		}
+		return nil
+	}
+	d.open()
+	r := d.run("name,permissions,token\nno,devices:read,"+foreign+"\nyes,devices:read,"+foreign+"b\n", "import", "-expires", "never", "-")
+	assert.Equal(t, 1, r.code)
+	assert.Equal(t, "line 2: refused not this one\nline 3: imported <ID>\n", anID.ReplaceAllString(r.stdout, "<ID>"))
+	assert.Contains(t, r.stderr, "1 imported, 0 existed, 1 refused\n")
+	assert.Contains(t, r.stderr, "1 of 2 lines were not imported")
 }

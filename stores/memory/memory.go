@@ -111,24 +111,37 @@ func (s *Store) Format(f fmt.State, _ rune) {
 
 // Create implements [apitoken.Store].
 func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
+	added, err := s.CreateAll(ctx, []apitoken.Record{rec})
+	if err == nil && !added[0] {
+		err = apitoken.ErrExists
+	}
+	return err
+}
+
+// CreateAll implements [apitoken.BatchCreator]. An error leaves none of the records.
+func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
+	}
+	rows := make([]row, len(recs))
+	for i, rec := range recs {
+		if rows[i], err = encode(rec); err != nil {
+			return nil, err
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.rows[rec.ID]; ok {
-		return apitoken.ErrExists
-	}
-	r, err := encode(rec)
-	if err != nil {
-		return err
-	}
 	if s.rows == nil {
 		s.rows = make(map[string]row)
 	}
-	s.keep(rec.ID, r)
-	s.changed(rec.ID)
-	return nil
+	for i, rec := range recs {
+		_, exists := s.rows[rec.ID]
+		if added = append(added, !exists); !exists {
+			s.keep(rec.ID, rows[i])
+			s.changed(rec.ID)
+		}
+	}
+	return added, nil
 }
 
 // keep keeps a row. (The ID that is passed may be part of a longer text.)

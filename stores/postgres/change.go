@@ -12,33 +12,8 @@ import (
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
-// Each change is one statement, and so one transaction and one round trip. What
+// Each change of one record is one statement, and so one transaction and one round trip. What
 // follows from it the trigger does, in the same transaction. See schema.sql.
-
-// Create implements [apitoken.Store].
-func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
-	if err := check(&rec); err != nil {
-		return wrap(err)
-	}
-	n, err := s.exec(ctx, insert, append(values(rec), lastUsed(rec.LastUsed()))...)
-	if err == nil && n == 0 {
-		err = apitoken.ErrExists
-	}
-	return wrap(err)
-}
-
-var insert = func() string {
-	var names, vals []string
-	for i, c := range columns {
-		names, vals = append(names, c.name), append(vals, placeholder(i+1, c.kind))
-	}
-	return `WITH made AS (INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `) SELECT ` + strings.Join(vals, ", ") +
-		` WHERE ` + durable + ` ON CONFLICT (id) DO NOTHING RETURNING id, environment),
-		logged AS (INSERT INTO apitoken_changes (id) SELECT id FROM made)
-		INSERT INTO apitoken_last_used (id, environment, last_used_at)
-		SELECT id, environment, ` + placeholder(len(columns)+1, "timestamptz") + ` FROM made
-		ON CONFLICT (id) DO UPDATE SET environment = excluded.environment, last_used_at = excluded.last_used_at` // what someone has left there
-}()
 
 // Replace implements [apitoken.Store].
 func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {

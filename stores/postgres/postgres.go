@@ -53,10 +53,11 @@ type Store struct {
 }
 
 var (
-	_ apitoken.Store   = (*Store)(nil)
-	_ apitoken.Toucher = (*Store)(nil)
-	_ apitoken.Scanner = (*Store)(nil)
-	_ apitoken.Watcher = (*Store)(nil)
+	_ apitoken.Store        = (*Store)(nil)
+	_ apitoken.BatchCreator = (*Store)(nil)
+	_ apitoken.Toucher      = (*Store)(nil)
+	_ apitoken.Scanner      = (*Store)(nil)
+	_ apitoken.Watcher      = (*Store)(nil)
 )
 
 // Times that a pool of Open allows for. To wait for an answer a request has

@@ -65,15 +65,11 @@ func stocked(b *testing.B, n int) (*Store, string) {
 	s := mustOpen(b, path)
 	const batch = 5000
 	for i := 0; i < n; i += batch {
-		err := s.write(b.Context(), func(ctx context.Context, w *writer) error {
-			for j := i; j < min(i+batch, n); j++ {
-				rec := benchRecord(j)
-				if err := create(ctx, w, &rec); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		var recs []apitoken.Record
+		for j := i; j < min(i+batch, n); j++ {
+			recs = append(recs, benchRecord(j))
+		}
+		_, err := s.CreateAll(b.Context(), recs)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -196,6 +192,23 @@ func BenchmarkChange(b *testing.B) {
 			}
 		}
 	})
+	for _, n := range []int{1, 10, 100, 500} {
+		b.Run(fmt.Sprint("CreateAll ", n), func(b *testing.B) {
+			s, _ := stocked(b, 0)
+			next := 0
+			for b.Loop() {
+				recs := make([]apitoken.Record, n)
+				for i := range recs {
+					recs[i] = benchRecord(next)
+					next++
+				}
+				if _, err := s.CreateAll(b.Context(), recs); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(next), "µs/record")
+		})
+	}
 	b.Run("Replace", func(b *testing.B) {
 		rec := benchRecord(1)
 		for b.Loop() {
@@ -233,7 +246,7 @@ func BenchmarkLook(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if ids, lost, err := read(s.patient(b.Context()), log, &last); ids != nil || lost || err != nil {
+		if ids, lost, err := read(whole(b.Context()), log, &last); ids != nil || lost || err != nil {
 			b.Fatal(ids, lost, err)
 		}
 	}

@@ -16,32 +16,12 @@ import (
 
 // Create implements [apitoken.Store].
 func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
-	if err := check(&rec); err != nil {
-		return wrap(err)
+	added, err := s.CreateAll(ctx, []apitoken.Record{rec})
+	if err == nil && !added[0] {
+		err = wrap(apitoken.ErrExists)
 	}
-	return s.write(ctx, func(ctx context.Context, w *writer) error { return create(ctx, w, &rec) })
+	return err
 }
-
-func create(ctx context.Context, w *writer, rec *apitoken.Record) error {
-	var token int64
-	err := w.row(ctx, insert, sqlkit.Values(*rec)...).Scan(&token)
-	if errors.Is(err, sql.ErrNoRows) {
-		return apitoken.ErrExists
-	}
-	if err != nil {
-		return err
-	}
-	return index(ctx, w, token, &apitoken.Record{}, rec)
-}
-
-var insert = func() string {
-	var names []string
-	for _, c := range sqlkit.Columns {
-		names = append(names, c.Name)
-	}
-	return `INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `) VALUES (?` + strings.Repeat(", ?", len(names)-1) +
-		`) ON CONFLICT (id) DO NOTHING RETURNING token`
-}()
 
 // Replace implements [apitoken.Store].
 func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
@@ -136,24 +116,23 @@ func current(ctx context.Context, w *writer, id string) (rec apitoken.Record, to
 // they must when its record, which was old, is rec.
 func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Record) error {
 	for _, side := range []struct {
-		table, column string
-		was, is       []string
+		insert, remove string
+		was, is        []string
 	}{
-		{"apitoken_permissions", "permission", old.Permissions, rec.Permissions},
-		{"apitoken_terms", "term", terms(old), terms(rec)},
+		{insertPermission, `DELETE FROM apitoken_permissions WHERE token = ? AND permission = ?`, old.Permissions, rec.Permissions},
+		{insertTerm, `DELETE FROM apitoken_terms WHERE token = ? AND term = ?`, terms(old), terms(rec)},
 	} {
 		moved := sqlkit.Listed(old) != sqlkit.Listed(rec)
 		for _, v := range side.was {
 			if moved || !slices.Contains(side.is, v) {
-				if _, err := w.exec(ctx, `DELETE FROM `+side.table+` WHERE token = ? AND `+side.column+` = ?`, token, v); err != nil {
+				if _, err := w.exec(ctx, side.remove, token, v); err != nil {
 					return err
 				}
 			}
 		}
 		for _, v := range side.is {
 			if moved || !slices.Contains(side.was, v) {
-				if _, err := w.exec(ctx, `INSERT OR IGNORE INTO `+side.table+` (token, `+side.column+`, environment) VALUES (?, ?, ?)`,
-					token, v, sqlkit.Listed(rec)); err != nil {
+				if _, err := w.exec(ctx, side.insert+` VALUES (?, ?, ?)`, token, v, sqlkit.Listed(rec)); err != nil {
 					return err
 				}
 			}
@@ -169,7 +148,7 @@ func index(ctx context.Context, w *writer, token int64, old, rec *apitoken.Recor
 	}
 	for key := range is {
 		if !was[key] {
-			if _, err := w.exec(ctx, `INSERT OR IGNORE INTO apitoken_beginnings (environment, beginning, name_key, id) VALUES (?, ?, ?, ?)`, key[:]...); err != nil {
+			if _, err := w.exec(ctx, insertBeginning+` VALUES (?, ?, ?, ?)`, key[:]...); err != nil {
 				return err
 			}
 		}

@@ -23,7 +23,7 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 		return apitoken.Page{}, nil
 	}
 	// One transaction, so that page and count are of the same moment.
-	tx, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	tx, err := s.readers.BeginTx(ctx, nil)
 	if err != nil {
 		return apitoken.Page{}, wrap(err)
 	}

@@ -22,7 +22,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,14 +45,10 @@ type Store struct {
 	get     *sql.Stmt // on readers
 	reading chan struct{}
 
-	// patient returns the context for a read that takes no time once it has a
-	// connection. See Open.
-	patient func(context.Context) context.Context
-
 	writing chan struct{} // holds one element while nobody writes
 	writer  writer
 
-	writers *sql.DB // of which writer is the one connection; nil if Use was given the database
+	writers *sql.DB // of which writer is the one connection
 
 	mu       sync.Mutex
 	watches  map[*watch]struct{}
@@ -62,10 +57,11 @@ type Store struct {
 }
 
 var (
-	_ apitoken.Store   = (*Store)(nil)
-	_ apitoken.Toucher = (*Store)(nil)
-	_ apitoken.Scanner = (*Store)(nil)
-	_ apitoken.Watcher = (*Store)(nil)
+	_ apitoken.Store        = (*Store)(nil)
+	_ apitoken.BatchCreator = (*Store)(nil)
+	_ apitoken.Toucher      = (*Store)(nil)
+	_ apitoken.Scanner      = (*Store)(nil)
+	_ apitoken.Watcher      = (*Store)(nil)
 )
 
 // maxReading bounds how many reads run at once.
@@ -77,7 +73,11 @@ const maxReading = 16
 // It refuses what is not an SQLite database, a database that cannot be written,
 // and tables that this version of the package does not know.
 func Open(ctx context.Context, path string) (*Store, error) {
-	s, err := open(ctx, path)
+	c, err := modernc.NewConnector("")
+	if err != nil {
+		return nil, wrap(err)
+	}
+	s, err := open(ctx, path, c.Driver())
 	switch resultCode(err) {
 	case codeNotADB:
 		err = errNotADatabase
@@ -92,7 +92,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
-func open(ctx context.Context, path string) (_ *Store, err error) {
+func open(ctx context.Context, path string, d driver.Driver) (_ *Store, err error) {
 	if err := createFile(path); err != nil {
 		return nil, err
 	}
@@ -110,10 +110,8 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		return nil, err
 	}
 
-	const settings = "_pragma=cache_size(-16000)" // 16 MB; timeouts are in milliseconds
-	if s.writers, err = pool(path, settings+"&_pragma=busy_timeout(5000)"); err != nil {
-		return nil, err
-	}
+	const cache = `; PRAGMA cache_size = -16000` // 16 MB; timeouts are in milliseconds, and come first
+	s.writers = pool(d, path, `PRAGMA busy_timeout = 5000`+cache)
 	if s.writer.conn, err = s.writers.Conn(ctx); err != nil {
 		return nil, err
 	}
@@ -127,15 +125,9 @@ func open(ctx context.Context, path string) (_ *Store, err error) {
 		return nil, err
 	}
 	// Who reads waits for nobody but one who repairs the log after a crash.
-	if s.readers, err = pool(path, settings+"&_pragma=busy_timeout(1000)&_pragma=query_only(1)"); err != nil {
-		return nil, err
-	}
+	s.readers = pool(d, path, `PRAGMA busy_timeout = 1000`+cache+`; PRAGMA query_only = ON`)
 	s.readers.SetMaxIdleConns(maxReading)
 	s.readers.SetConnMaxIdleTime(time.Minute)
-
-	// Nobody else uses these connections, so that a point read does not wait,
-	// and watching the context would cost more than the read.
-	s.patient = context.WithoutCancel
 	return s, s.prepareReaders(ctx)
 }
 
@@ -145,15 +137,6 @@ func newStore() *Store {
 	s.watches = make(map[*watch]struct{})
 	s.writing <- struct{}{}
 	return s
-}
-
-func pool(path, settings string) (*sql.DB, error) {
-	name := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: settings}
-	connector, err := modernc.NewConnector(name.String())
-	if err != nil {
-		return nil, err
-	}
-	return sql.OpenDB(connector), nil
 }
 
 // prepareWriter makes the writing connection ready: nothing that it commits can
@@ -207,18 +190,14 @@ func (s *Store) Close() error {
 	if s.get != nil {
 		errs = append(errs, s.get.Close())
 	}
-	if s.writers != nil && s.readers != nil {
+	if s.readers != nil {
 		errs = append(errs, s.readers.Close())
 	}
 	for _, stmt := range s.writer.stmts {
 		errs = append(errs, stmt.Close()) // or else the connection stays open
 	}
 	if s.writer.conn != nil {
-		// Its settings are ours, so that nobody else shall get it.
-		err := s.writer.conn.Raw(func(any) error { return driver.ErrBadConn })
-		if !errors.Is(err, driver.ErrBadConn) && !errors.Is(err, sql.ErrConnDone) {
-			errs = append(errs, err)
-		}
+		errs = append(errs, s.writer.conn.Close())
 	}
 	if s.writers != nil {
 		errs = append(errs, s.writers.Close()) // the last, which tidies up the log

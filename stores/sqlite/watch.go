@@ -21,8 +21,7 @@ const maxPause = 50 * time.Millisecond
 
 // Watch implements [apitoken.Watcher]. It is told of changes made by s itself,
 // and looks for those made by others, hand edits included, every 50 ms. It reads
-// only, so that nobody who writes makes it wait; with [Use] it borrows a
-// connection of the database each time. It ends when s is closed.
+// only, so that nobody who writes makes it wait. It ends when s is closed.
 func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -48,12 +47,12 @@ const shape = `SELECT schema_version || ' ' || coalesce((SELECT group_concat(nam
 
 // follow passes on what is added to the log of changes.
 func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan struct{}) error {
-	log, err := s.readers.PrepareContext(s.patient(ctx), logged)
+	log, err := s.readers.PrepareContext(whole(ctx), logged)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	shape, err := s.readers.PrepareContext(s.patient(ctx), shape)
+	shape, err := s.readers.PrepareContext(whole(ctx), shape)
 	if err != nil {
 		return err
 	}
@@ -67,11 +66,11 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 			return err
 		}
 		var found string
-		if err := shape.QueryRowContext(s.patient(ctx)).Scan(&found); err != nil {
+		if err := shape.QueryRowContext(whole(ctx)).Scan(&found); err != nil {
 			return err
 		}
 		if found != known {
-			there, err := checkSchema(s.patient(ctx), s.readers)
+			there, err := checkSchema(whole(ctx), s.readers)
 			if err == nil && !there {
 				err = errNoTables
 			}
@@ -81,7 +80,7 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 			known, lost = found, true
 		}
 		if lost {
-			row := s.readers.QueryRowContext(s.patient(ctx), `SELECT change, id, mark FROM apitoken_changes ORDER BY change DESC LIMIT 1`)
+			row := s.readers.QueryRowContext(whole(ctx), `SELECT change, id, mark FROM apitoken_changes ORDER BY change DESC LIMIT 1`)
 			last = logEntry{}
 			if err := row.Scan(&last.change, &last.id, &last.mark); err != nil && !errors.Is(err, sql.ErrNoRows) {
 				return err
@@ -89,7 +88,7 @@ func (s *Store) follow(ctx context.Context, feed apitoken.Feed, wake <-chan stru
 			feed.Reset()
 		}
 		var ids []string
-		if ids, lost, err = read(s.patient(ctx), log, &last); err != nil {
+		if ids, lost, err = read(whole(ctx), log, &last); err != nil {
 			return err
 		}
 		if lost {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -258,7 +257,8 @@ func TestWhatIsUndoneIsNotPassedOn(t *testing.T) {
 		s.Create(t.Context(), record("token")), s.Replace(t.Context(), record("token")), s.Replace(t.Context(), record("other")),
 		s.Delete(t.Context(), "other"), s.write(t.Context(), func(ctx context.Context, w *writer) error {
 			rec := record("undone")
-			return errors.Join(create(ctx, w, &rec), errors.New("undo it"))
+			_, err := createAll(ctx, w, []apitoken.Record{rec})
+			return errors.Join(err, errors.New("undo it"))
 		}),
 	} {
 		if err == nil {
@@ -320,45 +320,6 @@ func TestTheLogOfChangesStaysShort(t *testing.T) {
 	}
 	if n < 10_000 || n > 10_250 || last != 30_031 || first != last-n+1 {
 		t.Errorf("of %d there are %d left, from %d on", last, n, first)
-	}
-}
-
-func TestAWatchThatWaitsForAConnectionEnds(t *testing.T) {
-	db := database(t, newPath(t)+"?_pragma=journal_mode(wal)")
-	db.SetMaxOpenConns(2)
-	s, err := Use(t.Context(), db)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := func(ctx context.Context) (ended chan error) {
-		f := &feed{}
-		ended = make(chan error, 1)
-		go func() { ended <- s.Watch(ctx, f) }()
-		f.told(t)
-		return ended
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	first, second := begin(ctx), begin(t.Context())
-	busy, err := db.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	for before := db.Stats().WaitCount; db.Stats().WaitCount == before; { // until one waits
-		time.Sleep(time.Millisecond)
-	}
-	cancel()
-	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("the error is %v", err)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := <-second; !errors.Is(err, errClosed) || strings.Count(err.Error(), "sqlite: ") != 1 {
-		t.Errorf("the error is %v", err)
-	}
-	if err := s.Watch(t.Context(), &feed{}); !errors.Is(err, errClosed) {
-		t.Errorf("of a closed store, the error is %v", err)
 	}
 }
 

@@ -37,6 +37,12 @@ var contextCases = []testCase{{
 					return err
 				},
 			}
+			if s, ok := x.Store.(apitoken.BatchCreator); ok {
+				calls["CreateAll"] = func() error {
+					_, err := s.CreateAll(ctx, []apitoken.Record{plain("new"), plain("newer")})
+					return err
+				}
+			}
 			if s, ok := x.Store.(apitoken.Toucher); ok {
 				calls["Touch"] = func() error {
 					return s.Touch(ctx, []apitoken.Use{use(before, 0, apitoken.Scheme("apiToken"), noon.Add(1000*time.Hour))})
@@ -61,7 +67,7 @@ var contextCases = []testCase{{
 					}
 				}
 				x.has(before)
-				x.hasNot("new")
+				x.hasNot("new", "newer")
 			}
 		}
 		x.replace(after) // and is as usable as before

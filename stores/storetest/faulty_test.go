@@ -16,6 +16,7 @@ import (
 type faulty struct {
 	*memory.Store
 	create  func(context.Context, apitoken.Record) error
+	all     func(context.Context, []apitoken.Record) ([]bool, error)
 	get     func(context.Context, string) (apitoken.Record, error)
 	replace func(context.Context, apitoken.Record) error
 	delete  func(context.Context, string) error
@@ -29,12 +30,15 @@ type faulty struct {
 func newFaulty() *faulty {
 	m := memory.New()
 	return &faulty{
-		m, m.Create, m.Get, m.Replace, m.Delete, m.List, m.Touch, m.Scan, m.KeysInUse,
+		m, m.Create, m.CreateAll, m.Get, m.Replace, m.Delete, m.List, m.Touch, m.Scan, m.KeysInUse,
 		func() error { return nil },
 	}
 }
 
 func (f *faulty) Create(ctx context.Context, rec apitoken.Record) error { return f.create(ctx, rec) }
+func (f *faulty) CreateAll(ctx context.Context, recs []apitoken.Record) ([]bool, error) {
+	return f.all(ctx, recs)
+}
 func (f *faulty) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	return f.get(ctx, id)
 }

@@ -61,6 +61,16 @@ var watchCases = []watchCase{{
 			x.ok(x.makeDelete(stores[i%3], rec), "a change")
 		}
 		x.caughtUp()
+		for i, store := range stores {
+			if s, ok := store.(apitoken.BatchCreator); ok {
+				var ids []string
+				for n := range 230 {
+					ids = append(ids, fmt.Sprintf("one of many %d %d", i, n))
+				}
+				x.ok(x.makeCreateAll(s, ids), "a change")
+			}
+		}
+		x.caughtUp()
 		for _, l := range x.listeners {
 			l.undisturbed()
 		}

@@ -207,8 +207,8 @@ var seeds = []seed{
 	{"a feed that lies is believed for ever", "internal/cache Cache.Get", without(operand("overdue"))},
 	{"tokens that were read together are read again together", "internal/cache Cache.overdue", become(expr("time.Duration(more)"), "time.Duration(0*more)")},
 	{"the feed's moment is read after the entry", "internal/cache Cache.Get", swap(stmt("c.current.Load()"), stmt("find", "k"))},
-	{"a change does not detach the calls that run", "internal/cache Cache.Invalidate", drop(stmt("delete"))},
-	{"a change detaches calls, but does not drop the entry", "internal/cache Cache.Invalidate", drop(stmt("drop"))},
+	{"a change does not detach the calls that run", "internal/cache Cache.invalidate", drop(stmt("delete"))},
+	{"a change detaches calls, but does not drop the entry", "internal/cache Cache.invalidate", drop(stmt("drop"))},
 	{"what a detached call read is kept", "internal/cache Cache.Finish", never(when("s.calls[k.id]"))},
 	{"a failure is kept as if it were a record", "internal/cache Cache.Finish", become(when("err == nil"), "e == nil: case true")},
 	{"a call that failed is joined again", "internal/cache Cache.Finish", drop(stmt("delete"))},
@@ -285,8 +285,8 @@ var seeds = []seed{
 	{"what another node has changed already is not forgotten", "Manager.make", never(nth(1, when("c.before", "c.fields")))},
 	{"a token that another node has deleted is not forgotten", "Manager.look", drop(stmt("Invalidate"))},
 	{"to generate is no grant", "Manager.fill", drop(stmt("mayGrant"))},
-	{"tokens are imported for others", "Manager.Import", never(when("ManageOthers"))},
-	{"tokens are imported although that is off", "Manager.Import", never(when("ForeignTokens"))},
+	{"tokens are imported for others", "Manager.imported", never(when("ManageOthers"))},
+	{"tokens are imported although that is off", "Manager.imported", never(when("ForeignTokens"))},
 	{"a token of ours is imported as foreign", "internal/grammar Grammar.Foreign", without(operand("HasPrefix"))},
 	{"a token without permissions is generated", "Manager.fill", never(when("len(g.Permissions)"))},
 	{"the key of a token with another name returns that", "Manager.generated", without(operand("g.Name"))},
@@ -376,7 +376,7 @@ var seeds = []seed{
 	{"an error of a bulk shows the text of a token", "BulkError.Error", never(when("ValidID"))},
 
 	// The store in memory.
-	{"a token in memory is created over another", "stores/memory Store.Create", never(then("ErrExists"))},
+	{"a token in memory is created over another", "stores/memory Store.CreateAll", always(when("exists"))},
 	{"a token in memory is replaced whatever its version", "stores/memory Store.Replace", never(then("ErrConflict"))},
 	{"a replacement in memory loses the uses", "stores/memory Store.Replace", become(expr("old.Uses"), "nil")},
 	{"a replacement in memory is told to nobody", "stores/memory Store.Replace", drop(stmt("changed"))},
@@ -389,7 +389,7 @@ var seeds = []seed{
 
 	// SQLite.
 	{"a row is replaced whatever its version", "stores/sqlite Store.Replace", never(then("ErrConflict"))},
-	{"a row that is there is created, and nobody told", "stores/sqlite create", become(ret("ErrExists"), "return nil")},
+	{"a row that is there is created, and nobody told", "stores/sqlite Store.Create", never(when("added"))},
 	{"an older use of a row replaces a newer one", "stores/sqlite Store.Touch", before(stmt("AddUse"), forgetUse)},
 	{"one row that is gone loses the uses of the others", "stores/sqlite Store.Touch", drop(stmt("ErrNotFound"))},
 	{"a row that is not there is deleted", "stores/sqlite Store.Delete", op(expr("n == 0"), "<")},
