@@ -17,6 +17,10 @@ import (
 // actor who came by token, bounds that are left out are those of that token: Expiry, if it
 // has one, NotBefore, and Networks.
 type GenerateParams struct {
+	// Owner is whose token it becomes: "" means the actor. [Manager.Generate] takes one of
+	// Actor.ActsFor, [Manager.Import] with ManageOthers anybody.
+	Owner string
+
 	Name        string // what it is for: 1 to 200 characters
 	Description string // at most 1,000 characters
 	Permissions []Permission
@@ -33,15 +37,30 @@ func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, S
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
+	owner, err := m.newOwner(g.Owner, false)
+	if err != nil {
+		return nil, Secret{}, err
+	}
 	id, secret := m.a.decider.grammar.Mint()
 	none := func(*Record) error { return nil }
-	info, err := m.create(ctx, actionGenerate, m.actor.User, id, g, none, func(rec *Record) (SecretRecord, error) {
+	info, err := m.create(ctx, actionGenerate, owner, id, g, none, func(rec *Record) (SecretRecord, error) {
 		return m.a.rows.secretRecord(rec, secret, false, rec.CreatedAt)
 	})
 	if err != nil {
 		return nil, Secret{}, err
 	}
 	return info, NewSecret(m.a.decider.grammar.Text(id, secret)), nil
+}
+
+// newOwner returns whose token a new one becomes. One who came by token could make it outlive
+// them as a token of a team.
+func (m *Manager) newOwner(owner string, anybody bool) (string, error) {
+	owner = cmp.Or(owner, m.actor.User)
+	byToken := !m.actor.Token.IsZero() && owner != m.actor.User && owner != m.actor.Token.Owner()
+	if !anybody && (byToken || !m.actsFor(owner)) {
+		return "", &ForbiddenError{Rule: "you may not make a token for this owner"}
+	}
+	return owner, nil
 }
 
 // create checks what was asked for and adds a token.
@@ -85,7 +104,7 @@ func (m *Manager) fill(ctx context.Context, action Action, owner, id string, g G
 		Name: g.Name, Description: g.Description, Status: StatusActive,
 		CreatedAt: now, CreatedBy: m.actor.User, CreatedWith: m.actor.Token.ID(), ChangedAt: now,
 	}
-	rec.note(m.line(now, action, nil))
+	rec.note(m.line(now, owner, action, nil))
 	var found mistakes
 	found.add(past(&rec))
 	rec.Permissions, err = m.storedNames(g.Permissions, nil, nil)
@@ -136,10 +155,6 @@ type ForeignTokens struct {
 type ImportParams struct {
 	GenerateParams
 
-	// Owner is the user whose token it becomes; "" means the actor. Others need
-	// ManageOthers.
-	Owner string
-
 	// Secret is the text of the token. Instead, SHA256 is the SHA-256 of that
 	// text, 32 bytes.
 	Secret Secret
@@ -177,7 +192,7 @@ func (i *ImportParams) past(rec *Record, digest []byte, uses bool) error {
 		}
 	}
 	if i.Inactive {
-		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusInactive, now, rec.CreatedBy
+		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy, rec.DeactivatedAs = StatusInactive, now, rec.CreatedBy, rec.History[0].As
 	}
 	return found.join()
 }
@@ -198,9 +213,9 @@ func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
-	owner := cmp.Or(i.Owner, m.actor.User)
-	if owner != m.actor.User && !m.actor.ManageOthers {
-		return nil, &ForbiddenError{Rule: "you may not import a token for someone else"}
+	owner, err := m.newOwner(i.Owner, m.actor.ManageOthers)
+	if err != nil {
+		return nil, err
 	}
 	if err := text.Check(owner, 1, maxName); err != nil {
 		return nil, &FieldError{"owner", err.Error()}

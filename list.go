@@ -20,8 +20,8 @@ import (
 
 // ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
 type ListParams struct {
-	// Owner is the user whose tokens to list, compared byte by byte; "" means the
-	// actor. AllOwners lists everybody's. Tokens of others need ManageOthers.
+	// Owner is whose tokens to list, compared byte by byte; "" means the actor. AllOwners
+	// lists everybody's. But for one of Actor.ActsFor, tokens of others need ManageOthers.
 	Owner     string
 	AllOwners bool
 
@@ -145,7 +145,7 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		}
 		owner = ""
 	}
-	if owner != m.actor.User && !m.actor.ManageOthers {
+	if !m.actsFor(owner) && !m.actor.ManageOthers {
 		return Query{}, &ForbiddenError{Rule: "you may not see the tokens of others"}
 	}
 	for field, value := range map[string]string{"owner": owner, "q": l.Text, "permission": l.Permission} {
@@ -205,6 +205,7 @@ type TokenInfo struct {
 	Status        Status // at the moment it was read, under the policy of the Config
 	DeactivatedAt time.Time
 	DeactivatedBy string
+	DeactivatedAs Role // only what was deactivated as "owner" can an owner activate
 	DeletedAt     time.Time
 	DeletedBy     string
 
@@ -273,7 +274,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
 		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
-		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
+		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy, DeactivatedAs: rec.deactivatedAs(),
 		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, CreatedWith: rec.CreatedWith, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,

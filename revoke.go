@@ -124,7 +124,7 @@ func laterEnd(t, than time.Time) bool {
 // be that of another one (gin and fasthttp use theirs again).
 func (m *Manager) unwritten(before *row, again func(context.Context) error) {
 	m.a.blocks.Add(before.rec.ID, &blocks.Block{
-		By: m.actor.User, Other: !m.owns(before),
+		Other: !m.owns(before),
 		Again: func(ctx context.Context) bool {
 			err := again(ctx)
 			return !errors.Is(err, ErrUnavailable) && err != ErrConflict
@@ -132,10 +132,10 @@ func (m *Manager) unwritten(before *row, again func(context.Context) error) {
 	})
 }
 
-// unblock ends the block of a token that was activated by who may overrule it: who
-// asked for it, or an administrator whose token it is not.
+// unblock ends the block of a token that was activated by who may overrule it: an owner
+// what an owner asked for, and an administrator whose token it is not.
 func (m *Manager) unblock(r *row) {
-	m.a.blocks.End(r.rec.ID, func(k *blocks.Block) bool { return k.By == m.actor.User || !m.owns(r) })
+	m.a.blocks.End(r.rec.ID, func(k *blocks.Block) bool { return !k.Other || !m.owns(r) })
 }
 
 // settled reports whether a revocation that could not be written has nothing to do any
@@ -146,15 +146,15 @@ func (m *Manager) settled(before *row, now *Record) bool {
 	if !now.CreatedAt.Equal(read.CreatedAt) {
 		return true // the token is another, imported since
 	}
-	changed := now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy
-	if changed && !(other && (now.Status == StatusActive || now.DeactivatedBy == now.Owner)) {
+	changed := now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy || now.DeactivatedAs != read.DeactivatedAs
+	if changed && !(other && (now.Status == StatusActive || now.deactivatedAs() == roleOwner)) {
 		return true
 	}
 	for _, line := range now.History {
 		if len(read.History) > 0 && line.At.Equal(read.History[0].At) && line.Action == read.History[0].Action {
 			break
 		}
-		if slices.Contains(line.Fields, "active") && !(other && line.By == now.Owner) {
+		if slices.Contains(line.Fields, "active") && !(other && now.roleOf(line.As, line.By) == roleOwner) {
 			return true
 		}
 	}
@@ -223,7 +223,7 @@ func (m *Manager) deletable(ctx context.Context, id string) (*row, error) {
 // someone else has deactivated it.
 func (m *Manager) mayDelete(r *row) error {
 	// That a token was imported cannot be seen of it after two rotations.
-	if m.a.config.ForeignTokens.MaxLen > 0 && m.owns(r) && r.rec.Status == StatusInactive && r.rec.DeactivatedBy != r.rec.Owner {
+	if m.a.config.ForeignTokens.MaxLen > 0 && m.owns(r) && r.rec.Status == StatusInactive && r.rec.deactivatedAs() != roleOwner {
 		return &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot delete it then"}
 	}
 	return nil
@@ -274,10 +274,11 @@ func (m *Manager) purge(ctx context.Context, owner string) (purged int, err erro
 	last := q.At.Add(-m.a.config.KeepDeleted)
 	ofOwner := make(map[string]int)
 	for _, r := range gone {
-		if r.rec.DeletedBy == r.rec.Owner {
+		own := r.rec.deletedAs() == roleOwner
+		if own {
 			ofOwner[r.rec.Owner]++
 		}
-		if r.rec.DeletedAt.After(last) && (r.rec.DeletedBy != r.rec.Owner || ofOwner[r.rec.Owner] <= maxDeleted) {
+		if r.rec.DeletedAt.After(last) && (!own || ofOwner[r.rec.Owner] <= maxDeleted) {
 			continue
 		}
 		err := m.remove(ctx, r.rec.ID)
