@@ -87,14 +87,6 @@ func (r *Record) roleOf(as Role, by string) Role {
 	return roleManager
 }
 
-// deletedAs returns in which role somebody deleted a token: a tombstone is not changed again.
-func (r *Record) deletedAs() Role {
-	if len(r.History) == 0 {
-		return r.roleOf("", r.DeletedBy)
-	}
-	return r.roleOf(r.History[0].As, r.DeletedBy)
-}
-
 func (r *Record) deactivatedAs() Role { return r.roleOf(r.DeactivatedAs, r.DeactivatedBy) }
 
 // A SecretRecord is what is stored of one secret.

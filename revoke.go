@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/network"
+	"github.com/apitoken-go/apitoken/internal/sweep"
 	"github.com/apitoken-go/apitoken/internal/turns"
 )
 
@@ -170,6 +171,110 @@ func (m *Manager) mayBeLive(before *row, err error) error {
 	return err
 }
 
+// RevokeParams says which tokens [Manager.RevokeAll] deactivates: exactly one of Owner and
+// MadeWith is set.
+type RevokeParams struct {
+	Owner    string // all tokens of this owner
+	MadeWith string // the token with this ID, and all made with it or with one of those; deleted ones count
+	Preview  bool   // change nothing, and return what would be deactivated
+}
+
+// RevokeAll deactivates many tokens, such as those of a user who left, or what a thief made
+// with a stolen token, and returns them. Tokens that the actor may not see are left; those of
+// an owner other than the actor need ManageOthers. What an owner has deactivated, others
+// deactivate once more, so that the owner cannot activate it.
+//
+// RevokeAll lists again until a list that began more than Config.MaxStaleness and
+// Config.StoreTimeout after the last deactivation has no other token: so it finds those, too,
+// that were being made meanwhile. By default this takes 3 seconds. If the first list has
+// nothing to deactivate, RevokeAll returns at once, and says nothing about later ones: first
+// stop what makes tokens, by an OwnerPermissions that returns ErrNoOwner. With MadeWith, the
+// first to be deactivated is the token itself; then each list reads all tokens that the actor
+// may see. It lists 100 times at most, and ctx ends it earlier.
+//
+// If a token cannot be deactivated the others are. Then the error joins a [BulkError] for each
+// that is left.
+func (m *Manager) RevokeAll(ctx context.Context, r RevokeParams) (done []*TokenInfo, err error) {
+	if err := m.authorize(); err != nil {
+		return nil, err
+	}
+	var parent *row // the first to be deactivated
+	owners, made := []string{r.Owner}, make(map[string]bool)
+	switch {
+	case (r.Owner == "") == (r.MadeWith == ""):
+		return nil, &FieldError{"owner", "or made_with is required, and not both"}
+	case r.Owner != "" && !m.actsFor(r.Owner) && !m.actor.ManageOthers:
+		return nil, &ForbiddenError{Rule: "you may not see the tokens of others"}
+	case r.MadeWith != "":
+		if parent, err = m.look(ctx, r.MadeWith); err != nil {
+			return nil, err
+		}
+		made[r.MadeWith] = true
+		if owners = slices.Compact(slices.Sorted(slices.Values(append([]string{m.actor.User}, m.actor.ActsFor...)))); m.actor.ManageOthers {
+			owners = []string{""}
+		}
+	}
+	if r.Preview {
+		rows, err := m.revocable(ctx, owners, made)
+		for _, e := range rows {
+			done = append(done, m.info(e))
+		}
+		return done, err
+	}
+	list := func() ([]*row, error) {
+		if e := parent; e != nil && m.revokes(e) {
+			parent = nil
+			return []*row{e}, nil
+		}
+		return m.revocable(ctx, owners, made)
+	}
+	err = sweep.All(ctx, max(0, m.a.config.MaxStaleness)+m.a.config.StoreTimeout, list, func(e *row) error {
+		in, err := m.Deactivate(ctx, e.rec.ID)
+		switch {
+		case err == nil:
+			done = append(done, in)
+		case err != ErrNotFound: // deleted meanwhile
+			return &BulkError{e.rec.ID, err}
+		}
+		return nil
+	})
+	if ctx.Err() != nil || err == sweep.ErrEndless {
+		err = unavailable(err)
+	}
+	return done, err
+}
+
+// revocable lists the tokens of owners that RevokeAll has to deactivate: all, or, if made
+// has any, those and what was made with them.
+func (m *Manager) revocable(ctx context.Context, owners []string, made map[string]bool) (rows []*row, err error) {
+	for _, owner := range owners {
+		for _, status := range []Status{"", StatusDeleted} { // what a deleted token has made may be live
+			q := Query{Environment: m.actor.Environment, Owner: owner, Status: status, At: m.judged(), Order: ByCreated, Limit: maxLimit}
+			err = errors.Join(err, m.every(ctx, q, func(e *row) {
+				if len(made) == 0 && m.revokes(e) || len(made) > 0 && (made[e.rec.ID] || e.rec.CreatedWith != "") {
+					rows = append(rows, e)
+				}
+			}))
+		}
+	}
+	if len(made) > 0 {
+		rows = sweep.Descend(rows, made, func(e *row) (id, parent string) { return e.rec.ID, e.rec.CreatedWith })
+	}
+	return slices.DeleteFunc(rows, func(e *row) bool { return !m.revokes(e) }), err
+}
+
+// revokes reports whether there is something to deactivate about a token. A damaged one is
+// refused as it is; one of a newer version only here.
+func (m *Manager) revokes(e *row) bool {
+	switch {
+	case e.wrong != nil && !errors.Is(e.wrong, errNewerRecord):
+		return false
+	case e.rec.Status == StatusInactive:
+		return e.rec.deactivatedAs() == roleOwner && !m.owns(e)
+	}
+	return e.rec.Status == StatusActive
+}
+
 // Delete deletes a token for good. A request that presents it is refused with
 // [ErrUnknownToken], and every further change is [ErrNotFound]. What is known of the token,
 // but for its secrets, stays for Config.KeepDeleted: [Manager.Get] returns it, and
@@ -274,7 +379,7 @@ func (m *Manager) purge(ctx context.Context, owner string) (purged int, err erro
 	last := q.At.Add(-m.a.config.KeepDeleted)
 	ofOwner := make(map[string]int)
 	for _, r := range gone {
-		own := r.rec.deletedAs() == roleOwner
+		own := len(r.rec.History) > 0 && r.rec.roleOf(r.rec.History[0].As, r.rec.DeletedBy) == roleOwner
 		if own {
 			ofOwner[r.rec.Owner]++
 		}

@@ -88,6 +88,11 @@ var All = []Field{
 	},
 	{Name: "deactivated_by", JSON: func(in *apitoken.TokenInfo) any { return orNull(in.DeactivatedBy) }},
 	{
+		Name: "deactivated_as", Label: "deactivated as",
+		JSON: func(in *apitoken.TokenInfo) any { return orNull(string(in.DeactivatedAs)) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(string(in.DeactivatedAs)) },
+	},
+	{
 		Name: "deleted_at", Label: "deleted",
 		JSON: func(in *apitoken.TokenInfo) any { return moment(in.DeletedAt) },
 		Row:  func(in *apitoken.TokenInfo) Rows { return by(in.DeletedAt, in.DeletedBy) },

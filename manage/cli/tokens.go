@@ -19,6 +19,7 @@ import (
 
 func generateFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.token.name, "name", "", "what the token is for; required")
+	fs.StringVar(&k.token.owner, "owner", "", "generate it for this `OWNER`, for whom the actor may act; without, for the actor")
 	k.token.texts = make([]string, len(fields.Texts))
 	for i, f := range fields.Texts {
 		fs.StringVar(&k.token.texts[i], f.Name, "", f.Text.Usage)

@@ -94,7 +94,8 @@ func (c *call) list() (any, error) {
 
 // A newToken is the body of a request to generate a token.
 type newToken struct {
-	Name            string `json:"name"`
+	Name            string  `json:"name"`
+	Owner           *string `json:"owner"`
 	Texts           jsonbody.Texts
 	Permissions     jsonbody.Strings     `json:"permissions"`
 	ExpiresIn       *jsonbody.Duration   `json:"expires_in"`
@@ -106,7 +107,7 @@ type newToken struct {
 
 func (c *call) generate(b *newToken) (any, error) {
 	g := apitoken.GenerateParams{
-		Name:      b.Name,
+		Name: b.Name, Owner: jsonbody.Or(b.Owner),
 		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
 	}
 	b.Texts.Each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
@@ -119,6 +120,9 @@ func (c *call) generate(b *newToken) (any, error) {
 	inherits := !c.actor.Token.ExpiresAt().IsZero() // the token that makes the request gives its own
 	if member == "" && !inherits && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] }) {
 		wrong = append(wrong, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"})
+	}
+	if b.Owner != nil && *b.Owner == "" {
+		wrong = append(wrong, &apitoken.FieldError{Field: "owner", Problem: "is empty: leave it out for yourself"})
 	}
 	g.Permissions, _, err = c.lookUp(b.Permissions, nil)
 	wrong = append(wrong, fields.Errors(err)...)
