@@ -74,10 +74,43 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	for _, e := range rows {
 		out.Tokens = append(out.Tokens, m.info(e))
 	}
+	m.askOwners(ctx, out.Tokens)
 	if page.Next != nil {
 		out.Next = m.a.cursors.Write(q.identity(), cursor.Position(*page.Next))
 	}
 	return out, nil
+}
+
+// askOwners completes tokens by what their owners may do now.
+func (m *Manager) askOwners(ctx context.Context, tokens []*TokenInfo) {
+	if m.a.config.OwnerPermissions == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.a.config.OwnerTimeout)
+	defer cancel()
+	owner := func(in *TokenInfo) string {
+		if in.Permissions == nil || in.Status == StatusDeleted {
+			return ""
+		}
+		return in.Owner
+	}
+	const atOnce = 8 // more would keep requests waiting
+	bulkhead.EachGroup(atOnce, tokens, owner, func(owner string, theirs []*TokenInfo) {
+		has, _, err := m.a.application.ownerPermissions(ctx, m.actor.Environment, owner)
+		for _, in := range theirs {
+			switch {
+			case errors.Is(err, ErrNoOwner):
+				in.Effective, in.OwnerReason = []Permission{}, ErrNoOwner
+			case err != nil:
+				in.OwnerReason = ErrUnavailable
+			default:
+				in.Effective = slices.DeleteFunc(slices.Clone(in.Permissions), func(p Permission) bool { return !has.Has(p.p.index) })
+				if has.Empty() || len(in.Effective) < min(1, len(in.Permissions)) {
+					in.OwnerReason = ErrMissingPermission
+				}
+			}
+		}
+	})
 }
 
 // page reads a page from the store and checks it.
@@ -202,6 +235,16 @@ type TokenInfo struct {
 	Permissions []Permission // assigned and known, in the order of the catalog
 	Unknown     []string     // assigned names that the catalog no longer knows; they grant nothing
 
+	// What the owner leaves of Permissions by Config.OwnerPermissions, which Get and List ask
+	// once for each owner, within OwnerTimeout. Nil if it was not asked, as after a change and
+	// of deleted tokens, or did not answer; all of them where there is no OwnerPermissions.
+	Effective []Permission
+
+	// OwnerReason is why the owner has no access by this token: ErrNoOwner;
+	// ErrMissingPermission if Effective is empty, and Permissions are not, or if the owner may
+	// do nothing; ErrUnavailable if OwnerPermissions did not answer. Else "".
+	OwnerReason Reason
+
 	Status        Status // at the moment it was read, under the policy of the Config
 	DeactivatedAt time.Time
 	DeactivatedBy string
@@ -279,6 +322,9 @@ func (m *Manager) info(r *row) *TokenInfo {
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, CreatedWith: rec.CreatedWith, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
+	}
+	if m.a.config.OwnerPermissions == nil && in.Status != StatusDeleted {
+		in.Effective = slices.Clone(r.known)
 	}
 	if !newest.Foreign {
 		in.DisplayID = m.a.decider.grammar.DisplayID(rec.ID)

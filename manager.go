@@ -98,7 +98,9 @@ func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.info(r), nil
+	in := m.info(r)
+	m.askOwners(ctx, []*TokenInfo{in})
+	return in, nil
 }
 
 // visible is look for who needs a record that can be trusted, of a token that was not
@@ -154,9 +156,9 @@ func (m *Manager) role(owner string) Role {
 	case m.actsFor(owner):
 		return roleOwner
 	case m.actor.System:
-		return roleSystem
+		return "system"
 	}
-	return roleManager
+	return "manager"
 }
 
 // write runs a change of the store. An error is one of Store's sentinels as it

@@ -68,12 +68,7 @@ type Record struct {
 // Actor.ActsFor; else "system" with Actor.System; else "manager".
 type Role string
 
-// The roles.
-const (
-	roleOwner   Role = "owner"
-	roleManager Role = "manager"
-	roleSystem  Role = "system"
-)
+const roleOwner Role = "owner"
 
 // roleOf returns in which role somebody changed the token. Where that was not kept, names
 // tell.
@@ -84,7 +79,7 @@ func (r *Record) roleOf(as Role, by string) Role {
 	case by == r.Owner:
 		return roleOwner
 	}
-	return roleManager
+	return "manager"
 }
 
 func (r *Record) deactivatedAs() Role { return r.roleOf(r.DeactivatedAs, r.DeactivatedBy) }

@@ -198,7 +198,7 @@ func (m *Manager) RevokeAll(ctx context.Context, r RevokeParams) (done []*TokenI
 	if err := m.authorize(); err != nil {
 		return nil, err
 	}
-	var parent *row // the first to be deactivated
+	var first []*row // to be deactivated before anything is listed
 	owners, made := []string{r.Owner}, make(map[string]bool)
 	switch {
 	case (r.Owner == "") == (r.MadeWith == ""):
@@ -206,12 +206,16 @@ func (m *Manager) RevokeAll(ctx context.Context, r RevokeParams) (done []*TokenI
 	case r.Owner != "" && !m.actsFor(r.Owner) && !m.actor.ManageOthers:
 		return nil, &ForbiddenError{Rule: "you may not see the tokens of others"}
 	case r.MadeWith != "":
-		if parent, err = m.look(ctx, r.MadeWith); err != nil {
+		parent, err := m.look(ctx, r.MadeWith)
+		if err != nil {
 			return nil, err
 		}
+		if m.revokes(parent) {
+			first = []*row{parent}
+		}
 		made[r.MadeWith] = true
-		if owners = slices.Compact(slices.Sorted(slices.Values(append([]string{m.actor.User}, m.actor.ActsFor...)))); m.actor.ManageOthers {
-			owners = []string{""}
+		if owners = []string{""}; !m.actor.ManageOthers {
+			owners = slices.Compact(slices.Sorted(slices.Values(append([]string{m.actor.User}, m.actor.ActsFor...))))
 		}
 	}
 	if r.Preview {
@@ -221,26 +225,16 @@ func (m *Manager) RevokeAll(ctx context.Context, r RevokeParams) (done []*TokenI
 		}
 		return done, err
 	}
-	list := func() ([]*row, error) {
-		if e := parent; e != nil && m.revokes(e) {
-			parent = nil
-			return []*row{e}, nil
-		}
-		return m.revocable(ctx, owners, made)
-	}
-	err = sweep.All(ctx, max(0, m.a.config.MaxStaleness)+m.a.config.StoreTimeout, list, func(e *row) error {
+	list := func() ([]*row, error) { return m.revocable(ctx, owners, made) }
+	err = sweep.All(ctx, max(0, m.a.config.MaxStaleness)+m.a.config.StoreTimeout, first, list, func(e *row) error {
 		in, err := m.Deactivate(ctx, e.rec.ID)
-		switch {
-		case err == nil:
+		if err == nil {
 			done = append(done, in)
-		case err != ErrNotFound: // deleted meanwhile
+		} else if err != ErrNotFound { // deleted meanwhile
 			return &BulkError{e.rec.ID, err}
 		}
 		return nil
 	})
-	if ctx.Err() != nil || err == sweep.ErrEndless {
-		err = unavailable(err)
-	}
 	return done, err
 }
 
@@ -248,7 +242,7 @@ func (m *Manager) RevokeAll(ctx context.Context, r RevokeParams) (done []*TokenI
 // has any, those and what was made with them.
 func (m *Manager) revocable(ctx context.Context, owners []string, made map[string]bool) (rows []*row, err error) {
 	for _, owner := range owners {
-		for _, status := range []Status{"", StatusDeleted} { // what a deleted token has made may be live
+		for _, status := range []Status{"", StatusDeleted}[:1+min(1, len(made))] { // what a deleted token has made may be live
 			q := Query{Environment: m.actor.Environment, Owner: owner, Status: status, At: m.judged(), Order: ByCreated, Limit: maxLimit}
 			err = errors.Join(err, m.every(ctx, q, func(e *row) {
 				if len(made) == 0 && m.revokes(e) || len(made) > 0 && (made[e.rec.ID] || e.rec.CreatedWith != "") {
@@ -266,13 +260,9 @@ func (m *Manager) revocable(ctx context.Context, owners []string, made map[strin
 // revokes reports whether there is something to deactivate about a token. A damaged one is
 // refused as it is; one of a newer version only here.
 func (m *Manager) revokes(e *row) bool {
-	switch {
-	case e.wrong != nil && !errors.Is(e.wrong, errNewerRecord):
-		return false
-	case e.rec.Status == StatusInactive:
-		return e.rec.deactivatedAs() == roleOwner && !m.owns(e)
-	}
-	return e.rec.Status == StatusActive
+	judged := e.wrong == nil || errors.Is(e.wrong, errNewerRecord)
+	undoable := e.rec.Status == StatusInactive && e.rec.deactivatedAs() == roleOwner && !m.owns(e)
+	return judged && (e.rec.Status == StatusActive || undoable)
 }
 
 // Delete deletes a token for good. A request that presents it is refused with

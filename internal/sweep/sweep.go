@@ -8,7 +8,7 @@ import (
 )
 
 // ErrEndless is the error of All if list after list had something.
-var ErrEndless = errors.New("new ones appear faster than they are dealt with")
+var ErrEndless = errors.New("apitoken: new ones appear faster than they are dealt with")
 
 // maxLists bounds how often All lists. Someone who adds to the list all the time must not
 // keep the caller for ever.
@@ -19,16 +19,23 @@ const maxLists = 100
 // then, and would be on it. If the first list has nothing, that is all.
 //
 // What do fails for is left, and tried again with the next list as long as something else
-// succeeds; then the errors are returned together. An error of list, or ctx, ends All.
-func All[T any](ctx context.Context, settle time.Duration, list func() ([]T, error), do func(T) error) error {
+// succeeds; then the errors are returned together. An error of list ends All; so does ctx, as
+// list fails then. If there is a first, it is done before anything is listed.
+func All[T any](ctx context.Context, settle time.Duration, first []T, list func() ([]T, error), do func(T) error) error {
 	var last time.Time
+	var failed []error
 	for range maxLists {
-		began := time.Now()
-		found, err := list()
-		if err != nil || len(found) == 0 && (last.IsZero() || began.Sub(last) > settle) {
-			return err
+		began, found := time.Now(), first
+		if first = nil; found == nil {
+			var err error
+			if found, err = list(); err != nil {
+				return errors.Join(append(failed, err)...)
+			}
 		}
-		var failed []error
+		if len(found) == 0 && (last.IsZero() || began.Sub(last) > settle) {
+			return nil
+		}
+		failed = nil
 		for _, x := range found {
 			if err := do(x); err != nil {
 				failed = append(failed, err)
@@ -46,7 +53,6 @@ func All[T any](ctx context.Context, settle time.Duration, list func() ([]T, err
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return errors.Join(append(failed, ctx.Err())...)
 		}
 	}
 	return ErrEndless

@@ -26,7 +26,7 @@ func TestAllEndsWithAListLongEnoughAfterTheLastThatHadSomething(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start, n := time.Now(), 0
-			err := All(t.Context(), 8*time.Second, func() ([]int, error) {
+			err := All(t.Context(), 8*time.Second, nil, func() ([]int, error) {
 				n++
 				return make([]int, c.found[min(n, len(c.found))-1]-'0'), nil
 			}, func(int) error { return nil })
@@ -39,7 +39,7 @@ func TestAllEndsWithAListLongEnoughAfterTheLastThatHadSomething(t *testing.T) {
 func TestWhatFailsIsTriedAgainWhileSomethingElseSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left, tries := []string{"a", "bad", "b"}, 0
-		err := All(t.Context(), time.Second, func() ([]string, error) { return left, nil }, func(s string) error {
+		err := All(t.Context(), time.Second, nil, func() ([]string, error) { return left, nil }, func(s string) error {
 			if s == "bad" {
 				tries++
 				return assert.AnError
@@ -55,11 +55,11 @@ func TestWhatFailsIsTriedAgainWhileSomethingElseSucceeds(t *testing.T) {
 func TestAnErrorOrTheContextEndsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		none := func(int) error { return nil }
-		assert.Equal(t, assert.AnError, All(t.Context(), time.Second, func() ([]int, error) { return nil, assert.AnError }, none))
+		assert.ErrorIs(t, All(t.Context(), time.Second, nil, func() ([]int, error) { return nil, assert.AnError }, none), assert.AnError)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		start := time.Now()
-		err := All(ctx, time.Hour, func() ([]int, error) { return []int{1, 2}, nil }, func(i int) error {
+		err := All(ctx, time.Hour, []int{1, 2}, func() ([]int, error) { return []int{1, 2}, ctx.Err() }, func(i int) error {
 			if i == 2 {
 				return errors.New("two is left")
 			}

@@ -467,7 +467,7 @@ name         back�up
 owner        operator
 environment  default
 status       inactive
-deactivated  2000-01-01T01:00:00Z by operator
+deactivated  2000-01-01T01:00:00Z by operator as owner
 permissions  devices:read
 created      2000-01-01T00:00:00Z by operator
 expires      2000-01-31T00:00:00Z
@@ -541,7 +541,7 @@ func TestWhatTheRulesForbidIsReportedByLine(t *testing.T) {
 		"d,bob,devices:read," + foreign + "d\n"
 	r := d.run(file, "import", "-expires", "never", "-user", "bob", "-")
 	assert.Equal(t, 1, r.code)
-	assert.Equal(t, "line 2: refused you may not import a token for someone else\n"+
+	assert.Equal(t, "line 2: refused you may not make a token for this owner\n"+
 		"line 3: refused you may not grant what you do not have: reports:read\n"+
 		"line 4: refused secret is not of the form that Config.ForeignTokens describes\n"+
 		"line 5: imported <ID>\n", anID.ReplaceAllString(r.stdout, "<ID>"))

@@ -109,7 +109,11 @@ func (k *call) list() error {
 		case v.quiet:
 			fmt.Fprintln(t, in.ID)
 		default:
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, in.Status, shown(in.Owner), fields.Moment(in.ExpiresAt, "never"), fields.Moment(in.LastUsed().At, "-"), shown(in.Name))
+			status := string(in.Status)
+			if fields.OwnerAccess(in) == "none" {
+				status += ", owner has no access"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, status, shown(in.Owner), fields.Moment(in.ExpiresAt, "never"), fields.Moment(in.LastUsed().At, "-"), shown(in.Name))
 		}
 	})
 	switch {
@@ -190,8 +194,8 @@ func showFields(w io.Writer, in *apitoken.TokenInfo) error {
 
 // bulk activates, deactivates or deletes.
 func (k *call) bulk() error {
-	if k.page.owner != "" {
-		return k.deactivateOwner()
+	if k.revoke != (apitoken.RevokeParams{}) {
+		return k.revokeAll()
 	}
 	var all, ids []string
 	for _, arg := range k.args {

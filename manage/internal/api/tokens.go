@@ -302,3 +302,28 @@ func (c *call) bulk(b *bulkChange) (any, error) {
 	}
 	return map[string][]string{"done": done}, err
 }
+
+type revocation struct {
+	Owner    *string `json:"owner"`
+	MadeWith *string `json:"made_with"`
+	Preview  *bool   `json:"preview"`
+}
+
+func (c *call) revokeAll(b *revocation) (any, error) {
+	found, err := c.manager().RevokeAll(c.r.Context(), apitoken.RevokeParams{
+		Owner: jsonbody.Or(b.Owner), MadeWith: jsonbody.Or(b.MadeWith), Preview: jsonbody.Or(b.Preview),
+	})
+	tokens, done := []fields.Token{}, []string{}
+	for _, in := range found {
+		tokens, done = append(tokens, fields.Token{TokenInfo: in}), append(done, in.ID)
+	}
+	if left := fields.Bulk(err); left != nil {
+		p := problemOf(err)
+		p.ID, p.Done, p.cause = left[0].ID, done, err
+		for _, e := range left {
+			p.Failed = append(p.Failed, e.ID)
+		}
+		return nil, p
+	}
+	return map[string][]fields.Token{"tokens": tokens}, err
+}
