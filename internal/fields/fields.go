@@ -85,7 +85,9 @@ var All = []Field{
 	{
 		Name: "deactivated_at", Label: "deactivated",
 		JSON: func(in *apitoken.TokenInfo) any { return moment(in.DeactivatedAt) },
-		Row:  func(in *apitoken.TokenInfo) Rows { return by(in.DeactivatedAt, in.DeactivatedBy+" as "+string(in.DeactivatedAs)) },
+		Row: func(in *apitoken.TokenInfo) Rows {
+			return by(in.DeactivatedAt, in.DeactivatedBy+" as "+string(in.DeactivatedAs))
+		},
 	},
 	{Name: "deactivated_by", JSON: func(in *apitoken.TokenInfo) any { return orNull(in.DeactivatedBy) }},
 	{Name: "deactivated_as", JSON: func(in *apitoken.TokenInfo) any { return orNull(string(in.DeactivatedAs)) }},
