@@ -100,6 +100,11 @@ var apiRows = []apiRow{
 	{"POST", "tokens/bulk", `{"action":"activate","ids":["{id}"]}`, [5]int{200, 404, 200, 404, 403}, apiDeactivated},
 	{"POST", "tokens/bulk", `{"action":"delete","ids":["{id}"]}`, [5]int{200, 200, 200, 200, 200}, nil}, // a token that does not exist counts as deleted
 
+	// What is not a preview takes seconds where it finds anything.
+	{"POST", "tokens/revoke-all", `{"owner":"ada","preview":true}`, [5]int{200, 403, 200, 200, 200}, nil},
+	{"POST", "tokens/revoke-all", `{"made_with":"{id}","preview":true}`, [5]int{200, 404, 200, 404, 200}, nil},
+	{"POST", "tokens/revoke-all", `{"owner":"noor"}`, [5]int{403, 403, 200, 200, 403}, nil},
+
 	{"GET", "tokens/{id}", "", [5]int{200, 404, 200, 404, 200}, nil},
 
 	{"PATCH", "tokens/{id}", `{"name":"renamed"}`, [5]int{200, 404, 403, 404, 403}, nil},
