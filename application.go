@@ -32,10 +32,10 @@ func (a *application) ownerPermissions(ctx context.Context, environment, owner s
 		return bitset.Set{}, true, err
 	}
 	for _, p := range perms {
-		if p.p == nil || p.p.catalog != a.config.Permissions {
+		if p.p == nil || p.p.Catalog != &a.config.Permissions.catalog {
 			return bitset.Set{}, true, errors.New("apitoken: Config.OwnerPermissions returned one that is not of the catalog")
 		}
-		set.Add(p.p.index)
+		set.Add(p.p.Index)
 	}
 	return set, true, nil
 }

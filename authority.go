@@ -57,7 +57,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		return nil, err
 	}
 	store := func(slots int) *bulkhead.Bulkhead { return bulkhead.New("the store", c.StoreTimeout, slots) }
-	records := records{sealer{ring(c.IntegrityKeys), ring(c.EncryptionKeys)}, c.Permissions}
+	records := records{sealer{ring(c.IntegrityKeys), ring(c.EncryptionKeys)}, &c.Permissions.catalog}
 	a := &Authority{
 		config:  c,
 		clock:   clock{now, now()},
@@ -69,7 +69,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	if err := a.rows.checkKeys(); err != nil {
 		return nil, err
 	}
-	c.Permissions.close(caller())
+	c.Permissions.catalog.Close(caller())
 	if c.MaxStaleness != NoCache {
 		a.rows.cache = cache.New[entry](c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
 	}

@@ -241,6 +241,7 @@ func TestActivatingEndsABlockForWhoMay(t *testing.T) {
 }
 
 func TestAtMostAThousandTokensAreBlockedHalfOfThemByTheirOwners(t *testing.T) {
+	hasNoRaces(t)
 	synctest.Test(t, func(t *testing.T) {
 		s, g, _, in, secret := fullRigs(t)
 		var ids, secrets []string

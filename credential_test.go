@@ -488,11 +488,12 @@ func TestAQueryWithMorePairsThanNetURLTakesIsMalformedIfItNamesTheParameter(t *t
 }
 
 func TestTheParameterIsTakenOutInTimeProportionalToTheQuery(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t)
 	r := newRequest("/?" + strings.Repeat("apiToken=x&a=b&", 100_000))
 	start := time.Now()
 	clean := g.WithoutQueryToken(r)
-	assert.Less(t, time.Since(start), 5*time.Second) // it took minutes when each was cut out of the whole
+	assert.Less(t, time.Since(start), time.Minute) // milliseconds on a machine that is not busy; it took minutes when each was cut out of the whole
 	assert.Equal(t, strings.Repeat("a=b&", 100_000), clean.URL.RawQuery)
 }
 

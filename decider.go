@@ -63,7 +63,7 @@ func (d *decider) decide(q *request, v *verdict) {
 		f.blocked = d.blocks.Has(v.id)
 		d.surroundings(q, v, &f)
 		if !asks {
-			f.permissions = answerTo(q.requirement.metBy(tok.effective()), nil)
+			f.permissions = answerTo(q.requirement.needs.MetBy(tok.effective()), nil)
 		}
 	}
 	against := evaluate(&f)
@@ -77,7 +77,7 @@ func (d *decider) decide(q *request, v *verdict) {
 	v.at = d.clock.now()
 	f.now = d.clock.micros(v.at)
 	if f.owner == yes {
-		f.permissions = answerTo(!powerless && q.requirement.metBy(v.token.effective()), nil)
+		f.permissions = answerTo(!powerless && q.requirement.needs.MetBy(v.token.effective()), nil)
 	}
 	against = evaluate(&f)
 	v.reason = against.first()
@@ -94,7 +94,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.credential = no
 		return
 	}
-	if v.err = q.requirement.check(d.reader.catalog); v.err != nil {
+	if v.err = q.requirement.needs.Check(d.reader.catalog); v.err != nil {
 		f.requirement = failed
 		return
 	}

@@ -88,6 +88,7 @@ func importAnew(t *testing.T, rotations int) {
 // An owner fills the store with no more than a thousand deleted tokens, and does not push
 // out what an administrator has deleted.
 func TestAnOwnerLeavesAThousandDeletedTokens(t *testing.T) {
+	hasNoRaces(t)
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(t)
 		admin := g.As(apitoken.Actor{User: "grace", Environment: "production", ManageOthers: true})

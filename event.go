@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -84,35 +85,26 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		if !l.Enabled(ctx, level) {
 			return
 		}
-		attrs := make([]slog.Attr, 0, 13)
-		text := func(key, value string) {
-			if value != "" {
-				attrs = append(attrs, slog.String(key, value))
-			}
-		}
-		text("action", string(ev.Action))
-		text("token", ev.TokenID)
-		text("owner", ev.Owner)
-		text("environment", ev.Environment)
-		text("actor", ev.Actor)
+		var via, address, cause string
 		if ev.Action != actionUse {
-			text("via", ev.Token.ID())
+			via = ev.Token.ID()
 		}
-		text("pattern", ev.Pattern)
-		text("token_source", string(ev.Source))
 		if ev.Address.IsValid() {
-			text("address", ev.Address.String())
+			address = ev.Address.String()
 		}
-		if ev.Fields != nil {
-			attrs = append(attrs, slog.Any("fields", ev.Fields))
-		}
-		if ev.Missing != nil {
-			attrs = append(attrs, slog.Any("missing", ev.Missing))
-		}
-		text("reason", string(ev.Reason))
 		if ev.Err != nil {
-			text("error", ev.Err.Error())
+			cause = ev.Err.Error()
 		}
+		attrs := slices.DeleteFunc([]slog.Attr{
+			slog.String("action", string(ev.Action)), slog.String("token", ev.TokenID), slog.String("owner", ev.Owner),
+			slog.String("environment", ev.Environment), slog.String("actor", ev.Actor), slog.String("via", via),
+			slog.String("pattern", ev.Pattern), slog.String("token_source", string(ev.Source)), slog.String("address", address),
+			slog.Any("fields", ev.Fields), slog.Any("missing", ev.Missing),
+			slog.String("reason", string(ev.Reason)), slog.String("error", cause),
+		}, func(a slog.Attr) bool {
+			list, isList := a.Value.Any().([]string)
+			return isList && list == nil || a.Value.Any() == ""
+		})
 		message := "api token " + string(ev.Action)
 		if ev.Reason != "" || ev.Err != nil {
 			message += " refused"

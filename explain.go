@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/network"
+	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
 // An Explanation says what would happen to a request and why.
@@ -32,11 +33,11 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	if err != nil {
 		return nil, err
 	}
-	if err := requirement.check(m.a.config.Permissions); err != nil {
+	if err := requirement.needs.Check(m.a.rows.catalog); err != nil {
 		return nil, &FieldError{"requirement", err.Error()}
 	}
 	l := r.rec.life()
-	x := &Explanation{ExpiresAt: moment(m.a.decider.policy.expiry(&l)), MissingFromToken: requirement.missing(r.perms)}
+	x := &Explanation{ExpiresAt: moment(m.a.decider.policy.expiry(&l)), MissingFromToken: requirement.needs.Missing(r.perms)}
 	f := facts{life: &l, until: noTime, policy: m.a.decider.policy, blocked: m.a.blocks.Has(id)}
 	if from.IsValid() {
 		f.address = answerTo(network.Inside(r.rec.Networks, from.Unmap()), nil)
@@ -47,15 +48,15 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	if f.owner == yes {
 		if limited {
 			effective = r.perms.And(owner)
-			x.MissingFromOwner = requirement.missing(owner)
+			x.MissingFromOwner = requirement.needs.Missing(owner)
 		}
-		f.permissions = answerTo(requirement.metBy(effective) && !(limited && owner.Empty()), nil)
+		f.permissions = answerTo(requirement.needs.MetBy(effective) && !(limited && owner.Empty()), nil)
 	}
 	f.now = m.a.clock.micros(m.a.clock.now())
 	against := evaluate(&f)
 	x.Reasons = against.all()
-	x.Effective = m.a.config.Permissions.permissions(effective)
-	if len(x.Reasons) == 0 || requirement.match == matchAny && requirement.metBy(effective) {
+	x.Effective = permissions(m.a.rows.catalog.In(effective))
+	if len(x.Reasons) == 0 || requirement.needs.Match == permission.Any && requirement.needs.MetBy(effective) {
 		x.MissingFromToken, x.MissingFromOwner = nil, nil
 	}
 	return x, nil

@@ -45,6 +45,15 @@ func hasNoRaces(t *testing.T) {
 	}
 }
 
+// watchedInLess skips a test with thousands of requests at once where the race detector
+// watches: other tests do the same with a few.
+func watchedInLess(t *testing.T) {
+	t.Helper()
+	if apitoken.RaceEnabled {
+		t.Skip("thousands of requests at once; the races of a few are those of many")
+	}
+}
+
 // A minted is a token, made of the published grammar alone and not by the code
 // under test.
 type minted struct{ id, secret, text string }

@@ -410,6 +410,7 @@ func (w *leakWorld) mustBeTight() {
 }
 
 func TestNoOperationShowsASecretADigestOrAKey(t *testing.T) {
+	hasNoRaces(t)
 	synctest.Test(t, operateAndLook) // there it is waited for uses to be recorded
 }
 

@@ -74,7 +74,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	for _, e := range rows {
 		out.Tokens = append(out.Tokens, m.info(e))
 	}
-	m.askOwners(ctx, out.Tokens)
+	m.askOwners(ctx, out.Tokens...)
 	if page.Next != nil {
 		out.Next = m.a.cursors.Write(q.identity(), cursor.Position(*page.Next))
 	}
@@ -82,10 +82,7 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 }
 
 // askOwners completes tokens by what their owners may do now.
-func (m *Manager) askOwners(ctx context.Context, tokens []*TokenInfo) {
-	if m.a.config.OwnerPermissions == nil {
-		return
-	}
+func (m *Manager) askOwners(ctx context.Context, tokens ...*TokenInfo) {
 	ctx, cancel := context.WithTimeout(ctx, m.a.config.OwnerTimeout)
 	defer cancel()
 	owner := func(in *TokenInfo) string {
@@ -96,18 +93,18 @@ func (m *Manager) askOwners(ctx context.Context, tokens []*TokenInfo) {
 	}
 	const atOnce = 8 // more would keep requests waiting
 	bulkhead.EachGroup(atOnce, tokens, owner, func(owner string, theirs []*TokenInfo) {
-		has, _, err := m.a.application.ownerPermissions(ctx, m.actor.Environment, owner)
+		has, limited, err := m.a.application.ownerPermissions(ctx, m.actor.Environment, owner)
 		for _, in := range theirs {
-			switch {
-			case errors.Is(err, ErrNoOwner):
-				in.Effective, in.OwnerReason = []Permission{}, ErrNoOwner
-			case err != nil:
+			if err != nil && !errors.Is(err, ErrNoOwner) {
 				in.OwnerReason = ErrUnavailable
-			default:
-				in.Effective = slices.DeleteFunc(slices.Clone(in.Permissions), func(p Permission) bool { return !has.Has(p.p.index) })
-				if has.Empty() || len(in.Effective) < min(1, len(in.Permissions)) {
-					in.OwnerReason = ErrMissingPermission
-				}
+				continue
+			}
+			lost := func(p Permission) bool { return limited && !has.Has(p.p.Index) }
+			in.Effective = slices.DeleteFunc(slices.Clone(in.Permissions), lost)
+			if err != nil {
+				in.OwnerReason = ErrNoOwner
+			} else if limited && (has.Empty() || len(in.Effective) < min(1, len(in.Permissions))) {
+				in.OwnerReason = ErrMissingPermission
 			}
 		}
 	})
@@ -237,7 +234,7 @@ type TokenInfo struct {
 
 	// What the owner leaves of Permissions by Config.OwnerPermissions, which Get and List ask
 	// once for each owner, within OwnerTimeout. Nil if it was not asked, as after a change and
-	// of deleted tokens, or did not answer; all of them where there is no OwnerPermissions.
+	// of deleted tokens, or did not answer. Without OwnerPermissions it is all of them.
 	Effective []Permission
 
 	// OwnerReason is why the owner has no access by this token: ErrNoOwner;
@@ -316,7 +313,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 	in := &TokenInfo{
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
-		Permissions: slices.Clone(r.known), Unknown: m.a.config.Permissions.unknown(rec.Permissions),
+		Permissions: slices.Clone(r.known), Unknown: m.a.rows.catalog.Unknown(rec.Permissions),
 		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy, DeactivatedAs: rec.deactivatedAs(),
 		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, CreatedWith: rec.CreatedWith, ChangedAt: rec.ChangedAt,

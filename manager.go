@@ -99,7 +99,7 @@ func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 		return nil, err
 	}
 	in := m.info(r)
-	m.askOwners(ctx, []*TokenInfo{in})
+	m.askOwners(ctx, in)
 	return in, nil
 }
 
@@ -227,13 +227,13 @@ func (m *Manager) Grantable() []Permission {
 func (m *Manager) storedNames(perms []Permission, unknown []string, before *row) ([]string, error) {
 	var list []string
 	for _, p := range perms {
-		if p.p == nil || p.p.catalog != m.a.config.Permissions {
+		if p.p == nil || p.p.Catalog != m.a.rows.catalog {
 			return nil, &FieldError{"permissions", "contains one that is not of this service's catalog"}
 		}
-		list = append(list, p.p.name)
+		list = append(list, p.p.Name)
 	}
 	for _, name := range unknown {
-		if before == nil || !slices.Contains(m.a.config.Permissions.unknown(before.rec.Permissions), name) {
+		if before == nil || !slices.Contains(m.a.rows.catalog.Unknown(before.rec.Permissions), name) {
 			return nil, &FieldError{"permissions", fmt.Sprintf("contains %.140q, which this service does not know", name)}
 		}
 		list = append(list, name)

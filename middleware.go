@@ -10,6 +10,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/credential"
+	"github.com/apitoken-go/apitoken/internal/permission"
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
@@ -21,7 +22,7 @@ import (
 // Like All, it panics on a permission that is zero; and on one that is not of
 // the catalog in the Config.
 func (a *Authority) Require(p Permission, more ...Permission) func(http.Handler) http.Handler {
-	return a.Guard(newRequirement(matchAll, p, more, caller()))
+	return a.Guard(newRequirement(permission.All, p, more, caller()))
 }
 
 // Guard wraps handlers so that they are called only for requests whose token
@@ -83,7 +84,7 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 // called only for requests with a valid token that has all of these
 // permissions. The token is not put into the context.
 func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p Permission, more ...Permission) http.Handler {
-	requirement := newRequirement(matchAll, p, more, caller())
+	requirement := newRequirement(permission.All, p, more, caller())
 	a.bind(&requirement)
 	if h == nil {
 		panic("apitoken: " + caller() + ": a nil handler cannot be guarded")
@@ -109,7 +110,7 @@ func (a *Authority) bind(requirement *Requirement) {
 	if !a.ready() {
 		return // and refuse every request
 	}
-	if err := requirement.check(a.config.Permissions); err != nil {
+	if err := requirement.needs.Check(a.rows.catalog); err != nil {
 		panic(err.Error() + " (" + caller() + ")")
 	}
 	requirement.denials = a.refuser.denials(requirement)

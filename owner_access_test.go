@@ -116,9 +116,13 @@ func TestListsSayWhatTheOwnersOfTokensStillHave(t *testing.T) {
 
 func TestWithoutOwnerPermissionsAllOfATokenIsEffective(t *testing.T) {
 	g := newRig(t)
-	in, _ := g.generate(t)
-	assert.Equal(t, in.Permissions, in.Effective)
-	none, err := g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Permissions: new([]apitoken.Permission{})})
+	made, _ := g.generate(t)
+	in, err := g.As(ada).Get(t.Context(), made.ID)
+	require.NoError(t, err)
+	assert.Equal(t, []apitoken.Permission{wireRead}, in.Effective)
+	_, err = g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Permissions: new([]apitoken.Permission{})})
+	require.NoError(t, err)
+	none, err := g.As(ada).Get(t.Context(), made.ID)
 	require.NoError(t, err)
 	assert.Equal(t, []apitoken.Permission{}, none.Effective)
 	assert.Empty(t, none.OwnerReason)

@@ -310,6 +310,7 @@ func TestConfigIsWrittenWithFieldNamesAndNotCompared(t *testing.T) {
 // The first page is short, and stays so. Its program is that of testdata/minimal,
 // which builds; that it does what the page says is tested in internal/test/ci.
 func TestTheREADMEIsShortAndItsProgramIsTheMinimalOne(t *testing.T) {
+	hasNoRaces(t)
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	assert.LessOrEqual(t, bytes.Count(readme, []byte("\n")), 150, "lines")
@@ -364,6 +365,7 @@ func TestDependabotWatchesEveryModule(t *testing.T) {
 
 // docs/security.md says which test holds which promise.
 func TestTheSecurityPageNamesWhatThereIs(t *testing.T) {
+	hasNoRaces(t)
 	page, err := os.ReadFile("docs/security.md")
 	require.NoError(t, err)
 	tests := map[string]bool{}
@@ -400,6 +402,7 @@ func exists(path string) bool {
 
 // Links to files of the project, with the heading if they name one.
 func TestLinksOfPagesLeadSomewhere(t *testing.T) {
+	hasNoRaces(t)
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	for _, file := range projectFiles(t) {
 		if filepath.Ext(file) != ".md" {

@@ -266,6 +266,7 @@ func TestTextsThatAreMovedBetweenFieldsChangeTheEncoding(t *testing.T) {
 }
 
 func TestADamagedEncodingIsRefusedAndChangesNothing(t *testing.T) {
+	hasNoRaces(t)
 	good := encode(t, exampleRecord())
 	refuse := func(what string, b []byte) {
 		t.Helper()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/credential"
+	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
 // A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
@@ -170,16 +171,16 @@ const maxDenials = 4
 // i-th permission of the requirement. To make one takes longer than to decide about the
 // request. There are none for a requirement of many permissions.
 func (f *refuser) denials(n *Requirement) [][]*Refusal {
-	if len(n.perms) > maxDenials {
+	if len(n.needs.Permissions) > maxDenials {
 		return nil
 	}
 	all := make([][]*Refusal, len(f.schemes))
 	for i := range f.schemes {
-		for lacks := range 1 << len(n.perms) {
+		for lacks := range 1 << len(n.needs.Permissions) {
 			var missing []string
-			for k, p := range n.perms {
+			for k, p := range n.needs.Permissions {
 				if lacks>>k&1 == 1 {
-					missing = append(missing, p.Name())
+					missing = append(missing, p.Name)
 				}
 			}
 			all[i] = append(all[i], newDenial(&f.schemes[i], n, missing))
@@ -191,11 +192,11 @@ func (f *refuser) denials(n *Requirement) [][]*Refusal {
 // denial returns the Refusal of a token with these permissions.
 func (n *Requirement) denial(s *scheme, set bitset.Set) *Refusal {
 	if n.denials == nil {
-		return newDenial(s, n, n.missing(set))
+		return newDenial(s, n, n.needs.Missing(set))
 	}
 	lacks := 0
-	for k, p := range n.perms {
-		if !set.Has(p.p.index) {
+	for k, p := range n.needs.Permissions {
+		if !set.Has(p.Index) {
 			lacks |= 1 << k
 		}
 	}
@@ -203,7 +204,7 @@ func (n *Requirement) denial(s *scheme, set bitset.Set) *Refusal {
 }
 
 func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
-	required := namesOf(n.perms)
+	required := permission.Names(n.needs.Permissions)
 	challenge := s.scope
 	if len(required) > 0 { // else it is the owner who has none at all
 		challenge += `, scope="` + strings.Join(required, " ") + `"`
@@ -213,8 +214,8 @@ func newDenial(s *scheme, n *Requirement, missing []string) *Refusal {
 		Detail:   "The API token does not have the permissions that this request requires.",
 		Required: required, Missing: append([]string{}, missing...),
 	}
-	if n.match == matchAny {
-		p.Match = string(matchAny)
+	if n.needs.Match == permission.Any {
+		p.Match = string(permission.Any)
 	}
 	return newRefusal(ErrMissingPermission, p, challenge)
 }

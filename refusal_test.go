@@ -180,6 +180,7 @@ func TestRefusalsDoNotTellWhatOnlyTheObserverIsTold(t *testing.T) {
 // Events and their lines in a log.
 
 func TestEventsOfRequestsCarryNoSecretAndNoDigest(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t)
 	for _, r := range []*http.Request{
 		newRequest("/", "apiToken "+goodToken.text), newRequest("/?apiToken=" + goodToken.text), newRequest("/", "apiToken "+goodToken.with(mint("other").secret)),

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
 // Routes registers handlers with a mux and remembers what each of them needs,
@@ -52,7 +54,7 @@ func (rt *Routes) HandleOr(pattern, description string, requirement Requirement,
 
 func routeOf(pattern, description string, requirement Requirement) Route {
 	return Route{
-		Pattern: pattern, Permissions: namesOf(requirement.perms), Match: string(requirement.match), HeaderOnly: requirement.headerOnly, Description: description,
+		Pattern: pattern, Permissions: permission.Names(requirement.needs.Permissions), Match: string(requirement.needs.Match), HeaderOnly: requirement.headerOnly, Description: description,
 	}
 }
 

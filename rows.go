@@ -14,6 +14,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/keyring"
 	"github.com/apitoken-go/apitoken/internal/network"
+	"github.com/apitoken-go/apitoken/internal/permission"
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
@@ -88,7 +89,7 @@ type row struct {
 // records checks the records that a store returns, and signs those that it is given.
 type records struct {
 	sealer
-	catalog *Catalog
+	catalog *permission.Catalog
 }
 
 // row checks a record that a store returned for id.
@@ -96,8 +97,8 @@ func (c *records) row(id string, rec Record) (*row, error) {
 	if err := c.validate(id, &rec); err != nil {
 		return nil, err
 	}
-	r := &row{rec: rec, perms: c.catalog.set(rec.Permissions)}
-	r.known = c.catalog.permissions(r.perms)
+	r := &row{rec: rec, perms: c.catalog.Set(rec.Permissions)}
+	r.known = permissions(c.catalog.In(r.perms))
 	return r, nil
 }
 

@@ -136,6 +136,7 @@ type holder struct {
 type embedding struct{ apitoken.Secret }
 
 func TestSecretsAndKeysAreNeverShown(t *testing.T) {
+	hasNoRaces(t)
 	secret, key := apitoken.NewSecret(secretText), testKey(t)
 	values := map[string]any{
 		"a secret": secret, "a pointer to a secret": &secret, "a key": key, "a pointer to a key": &key,

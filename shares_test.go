@@ -40,6 +40,7 @@ func quiet(c *apitoken.Config) { c.Observe = nil }
 // The function of an application takes 20 ms, or hangs, for the owner of one token, who
 // makes 8,000 requests at once. Another owner is served.
 func TestAFloodOfOneOwnerLeavesOwnerPermissionsToOthers(t *testing.T) {
+	watchedInLess(t)
 	for name, hangs := range map[string]bool{"slow": false, "hanging": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -122,6 +123,7 @@ func TestAQuestionAboutAnOwnerAnswersOnlyRequestsThatBeganBeforeIt(t *testing.T)
 
 // Without a cache one token makes 8,000 requests at once, of a store that takes 20 ms.
 func TestAFloodOfOneTokenLeavesLookUpsToOthers(t *testing.T) {
+	watchedInLess(t)
 	synctest.Test(t, func(t *testing.T) {
 		var running, most atomic.Int64
 		g := newRig(t, quiet, noCache)
@@ -150,6 +152,7 @@ func TestAFloodOfOneTokenLeavesLookUpsToOthers(t *testing.T) {
 // 9,000 unknown tokens are in flight when the feed begins anew. Tokens that were good a
 // moment before, also those of an owner with a flood of their own, are read again at once.
 func TestTokensFromBeforeAResetPassAFloodOfUnknownOnes(t *testing.T) {
+	watchedInLess(t)
 	synctest.Test(t, func(t *testing.T) {
 		g, s := newWatched(t)
 		feed := <-s.feeds

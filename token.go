@@ -15,6 +15,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/network"
+	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
 // A Token is a token that was verified for a request. It is a small immutable
@@ -84,7 +85,7 @@ func (t Token) ExpiresAt() time.Time {
 // Has reports whether the request may use p: whether p is assigned to the
 // token and, with Config.OwnerPermissions, its owner still has it.
 func (t Token) Has(p Permission) bool {
-	return t.p != nil && p.p != nil && p.p.catalog == t.entry().home.Value().catalog && t.effective().Has(p.p.index)
+	return t.p != nil && p.p != nil && p.p.Catalog == t.entry().home.Value().catalog && t.effective().Has(p.p.Index)
 }
 
 // Permissions returns the permissions that the request may use (those for
@@ -93,7 +94,7 @@ func (t Token) Permissions() []Permission {
 	if t.p == nil {
 		return nil
 	}
-	return t.entry().home.Value().catalog.permissions(t.effective())
+	return permissions(t.entry().home.Value().catalog.In(t.effective()))
 }
 
 // Assigned returns the names of the permissions that are stored with the token,
@@ -225,7 +226,7 @@ type entry struct {
 // A home is what the tokens of an environment share.
 type home struct {
 	environment string
-	catalog     *Catalog
+	catalog     *permission.Catalog
 }
 
 // rare is what most tokens do not have.
@@ -263,7 +264,7 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, erro
 		life:    rec.life(),
 	}
 	e := &n.Value
-	perms := c.catalog.set(rec.Permissions)
+	perms := c.catalog.Set(rec.Permissions)
 	e.low = perms.Low
 	r := &rare{high: perms.High, until: micros(rec.Secrets[0].ValidUntil)}
 	e.rare = r
@@ -315,11 +316,8 @@ func (e *entry) assigned() []string {
 		return slices.Clone(e.rare.assigned)
 	}
 	var names []string
-	set := e.perms()
-	for _, p := range e.home.Value().catalog.list {
-		if set.Has(p.index) {
-			names = append(names, p.name)
-		}
+	for p := range e.home.Value().catalog.In(e.perms()) {
+		names = append(names, p.Name)
 	}
 	slices.Sort(names)
 	return names

@@ -251,6 +251,7 @@ func TestBrokenVectorsAreRefusedBeforeTheStoreIsAsked(t *testing.T) {
 }
 
 func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
+	hasNoRaces(t)
 	g := newRig(t, func(c *apitoken.Config) { c.Observe = nil })
 	requirement := apitoken.AnyToken()
 	refused := 0
@@ -389,6 +390,7 @@ func TestASecretIsNotTakenForTheDigestOfAWholeTokenNorTheReverse(t *testing.T) {
 }
 
 func TestMintedTokensAreRandom(t *testing.T) {
+	hasNoRaces(t)
 	const n = 10_000
 	g := newRig(t, func(c *apitoken.Config) { c.Observe = nil })
 	ids, secrets := make(map[string]bool), make(map[string]bool)

@@ -53,6 +53,10 @@ func renaming(id string, goroutines int, nodes ...*rig) (stop func()) {
 }
 
 func TestARevocationIsNotLostToAnOwnerWhoRenames(t *testing.T) {
+	rounds := 20
+	if apitoken.RaceEnabled {
+		rounds = 2
+	}
 	for what, revoke := range map[string]func(g *rig, id string) error{
 		"deactivate": func(g *rig, id string) error { _, err := g.As(admin).Deactivate(context.Background(), id); return err },
 		"narrow": func(g *rig, id string) error {
@@ -73,7 +77,7 @@ func TestARevocationIsNotLostToAnOwnerWhoRenames(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{c.Store} })
 				another := newRig(t, func(c *apitoken.Config) { c.Store = distantStore{g.store} })
-				for range 20 {
+				for range rounds {
 					in, _ := g.generate(t)
 					if what == "end an overlap" {
 						_, _, err := g.As(ada).Rotate(t.Context(), in.ID, time.Hour, "")

@@ -141,7 +141,7 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		return nil, err
 	}
 	if widened {
-		if err := m.mayGrant(m.a.config.Permissions.permissions(m.a.config.Permissions.set(rec.Permissions))); err != nil {
+		if err := m.mayGrant(permissions(m.a.rows.catalog.In(m.a.rows.catalog.Set(rec.Permissions)))); err != nil {
 			return nil, err
 		}
 	}

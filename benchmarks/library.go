@@ -74,6 +74,7 @@ func newAuthority(w *Work, store apitoken.Store, maxStaleness time.Duration, ent
 		Store:        store,
 		MaxStaleness: maxStaleness,
 		CacheEntries: entries,
+		StoreTimeout: time.Minute, // at the end 10,000 uses are written, perhaps on a busy machine
 		Observe:      func(context.Context, apitoken.Event) {},
 	})
 	return a, perms, err

@@ -10,10 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/manage"
 )
 
 func TestARequestThatAnotherSiteMakesIsRefused(t *testing.T) {
+	testserver.Unwatched(t)
 	c := newAPICase(t, nil)
 	for _, row := range apiRows {
 		for _, test := range []struct {

@@ -14,6 +14,9 @@ import (
 )
 
 func TestAStoreInPlainSQLIsAStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("repeats the suite of stores")
+	}
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		db, err := sql.Open("sqlite", filepath.Join(t.TempDir(), "app.db")+"?_pragma=journal_mode(wal)&_pragma=busy_timeout(60000)&_pragma=synchronous(full)")

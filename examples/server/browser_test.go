@@ -9,13 +9,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+func TestTheWebPageInABrowser(t *testing.T) {
+	inABrowser(t, "use")
+}
+
+func TestEveryStateOfTheWebPageIsAccessible(t *testing.T) {
+	if testing.Short() {
+		t.Skip("looks at each state four times")
+	}
+	inABrowser(t, "accessibility")
+}
+
 // The web page is tested in a real browser by browser/page.test.mjs, with what
 // browser/package.json names. SERVER_URL and SERVER_PASSWORD tell it where the
-// server is and how its users sign in, CHROMIUM is the path of the browser.
-func TestTheWebPageInABrowser(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
-	}
+// server is and how its users sign in, CHROMIUM is the path of the browser, and PART
+// is what of it to test.
+func inABrowser(t *testing.T, part string) {
+	t.Helper()
 	// A skip, or a failure where everything has to be there.
 	lacking := t.Skip
 	if os.Getenv("APITOKEN_REQUIRE_SERVERS") == "1" {
@@ -42,7 +52,8 @@ func TestTheWebPageInABrowser(t *testing.T) {
 	n := start(t, t.TempDir(), []string{"DEMO_PASSWORD=browser test"}, "-store", "memory:")
 	tests := exec.CommandContext(t.Context(), javascript, "--test", "--test-reporter=spec", "page.test.mjs")
 	tests.Dir = "browser"
-	tests.Env = append(os.Environ(), "SERVER_URL="+n.url, "SERVER_PASSWORD=browser test", "CHROMIUM="+chromium)
+	tests.Env = append(os.Environ(), "SERVER_URL="+n.url, "SERVER_PASSWORD=browser test", "CHROMIUM="+chromium, "PART="+part)
 	out, err := tests.CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	require.Regexp(t, `(?m)^. pass [1-9]`, string(out))
 }

@@ -19,6 +19,7 @@ type Bulkhead struct {
 
 	mu     sync.Mutex
 	shares map[string]*share // of the holders whose calls run or wait
+	spare  []*share          // those that nobody has, so that a call allocates none
 
 	absent error // of a call that ended its goroutine
 }
@@ -108,9 +109,13 @@ func (b *Bulkhead) Enter(ctx context.Context, holder string, reserve *Bulkhead) 
 		slot.share = b.share(holder)
 		select {
 		case slot.share.slots <- struct{}{}:
-		case <-ctx.Done():
-			slot.share.end()
-			return Slot{}, b.Late(false, ctx.Err())
+		default: // only here is Done called, which allocates
+			select {
+			case slot.share.slots <- struct{}{}:
+			case <-ctx.Done():
+				slot.share.end()
+				return Slot{}, b.Late(false, ctx.Err())
+			}
 		}
 	}
 	select {
@@ -162,7 +167,12 @@ func (b *Bulkhead) share(holder string) *share {
 	defer b.mu.Unlock()
 	s := b.shares[holder]
 	if s == nil {
-		s = &share{b: b, holder: holder, slots: make(chan struct{}, b.part())}
+		if n := len(b.spare); n > 0 {
+			s, b.spare = b.spare[n-1], b.spare[:n-1]
+		} else {
+			s = &share{b: b, slots: make(chan struct{}, b.part())}
+		}
+		s.holder = holder
 		b.shares[holder] = s
 	}
 	s.calls++
@@ -187,6 +197,9 @@ func (s *share) end() {
 	defer s.b.mu.Unlock()
 	if s.calls--; s.calls == 0 {
 		delete(s.b.shares, s.holder)
+		if len(s.b.spare) < cap(s.b.slots) {
+			s.b.spare = append(s.b.spare, s)
+		}
 	}
 }
 

@@ -8,12 +8,16 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/memory"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
 
 func TestMemoryIsAStore(t *testing.T) {
-	storetest.Run(t, func(*testing.T) apitoken.Store { return memory.New() })
+	storetest.Run(t, func(t *testing.T) apitoken.Store {
+		testserver.UnwatchedLists(t)
+		return memory.New()
+	})
 }
 
 func TestTheZeroStoreIsReady(t *testing.T) {

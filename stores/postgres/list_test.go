@@ -13,15 +13,10 @@ import (
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
 
-// raceEnabled says that the race detector makes everything slower.
-var raceEnabled bool
-
 // The conformance of lists once more, but where every filter lets through more
 // than a few tokens, and pages end early or late.
 func TestEveryWayToAPageIsRight(t *testing.T) {
-	if raceEnabled {
-		t.Skip("it would take minutes, and has nothing to do with races")
-	}
+	testserver.Unwatched(t)
 	defer func(b sqlkit.Bounds) { bounds = b }(bounds)
 	url := testserver.PostgresDatabase(t)
 	for _, c := range []struct {
@@ -54,6 +49,7 @@ func TestEveryWayToAPageIsRight(t *testing.T) {
 }
 
 func TestNoListReadsAWholeTable(t *testing.T) {
+	testserver.Unwatched(t)
 	t.Parallel()
 	s := stocked(t, 3000)
 	tx, err := s.pool.BeginTx(t.Context(), pgx.TxOptions{BeginQuery: beginList})

@@ -92,6 +92,7 @@ func TestADatabaseBehindAPoolerIsAStore(t *testing.T) {
 	testserver.Variant(t)
 	t.Parallel() // it waits most of the time
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
+		testserver.UnwatchedLists(t)
 		s, err := Open(t.Context(), pooled(t, testserver.PostgresDatabase(t)))
 		if err != nil {
 			t.Fatal(err)

@@ -122,6 +122,7 @@ func TestADatabaseIsAStore(t *testing.T) {
 	t.Parallel()
 	url := testserver.PostgresDatabase(t)
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
+		testserver.UnwatchedLists(t)
 		s, err := Open(t.Context(), inSchema(t, url))
 		if err != nil {
 			t.Fatal(err)

@@ -12,9 +12,7 @@ import (
 )
 
 func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
-	}
+	testserver.Unwatched(t)
 	t.Parallel()
 	url := testserver.PostgresDatabase(t)
 	managertest.Run(t, func(t *testing.T) apitoken.Store {

@@ -218,6 +218,7 @@ func TestADatabaseOfTheApplicationBehindAPoolerIsAStore(t *testing.T) {
 	testserver.Variant(t)
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
+		testserver.UnwatchedLists(t)
 		db := handle(t, "postgres", strings.TrimSuffix(pooled(t, testserver.PostgresDatabase(t)), "&default_query_exec_mode=exec"))
 		return closing{mustUse(t, db), db}
 	})

@@ -65,6 +65,7 @@ func TestADatabaseOfTheApplicationIsAStore(t *testing.T) {
 			t.Parallel()
 			url := testserver.PostgresDatabase(t)
 			storetest.Run(t, func(t *testing.T) apitoken.Store {
+				testserver.UnwatchedLists(t)
 				db := handle(t, driver, inSchema(t, url))
 				return closing{mustUse(t, db), db}
 			})

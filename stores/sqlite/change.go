@@ -244,7 +244,7 @@ func (s *Store) write(ctx context.Context, f func(context.Context, *writer) erro
 			return errClosed
 		}
 	case <-wait.Done():
-		return wrap(locked(wait.Err()))
+		return wrap(locked(wait, wait.Err()))
 	}
 	defer func() { s.writing <- struct{}{} }()
 	err := transact(ctx, s.writer.conn, func(ctx context.Context) error {
@@ -271,13 +271,18 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, end.Add(-min(time.Until(end)/8, 200*time.Millisecond)))
 }
 
-// locked returns the error of one who waited for the lock in vain. The text is that of the
-// engine, whatever driver is used.
-func locked(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "database is locked") {
-		return fmt.Errorf("the database is locked (busy): another connection, perhaps of another process, has not ended a transaction that writes: %w", err)
+// locked returns the error of one who waited for the lock in vain, for as long as a context
+// lets. The text is that of the engine, whatever driver is used.
+func locked(wait context.Context, err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		if !strings.Contains(err.Error(), "database is locked") {
+			return err
+		}
+		if end, ok := wait.Deadline(); ok && time.Until(end) < 100*time.Millisecond { // the engine was faster than the context
+			err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+		}
 	}
-	return err
+	return fmt.Errorf("the database is locked (busy): another connection, perhaps of another process, has not ended a transaction that writes: %w", err)
 }
 
 // transact runs f in a transaction. It waits for the lock no longer than ctx;
@@ -303,7 +308,7 @@ func transact(ctx context.Context, c *sql.Conn, f func(context.Context) error) (
 	}
 	// Of the context only modernc's driver takes notice while the engine waits for the lock.
 	if _, err := c.ExecContext(wait, fmt.Sprintf(`PRAGMA busy_timeout = %d; BEGIN IMMEDIATE`, busy.Milliseconds())); err != nil {
-		return locked(err)
+		return locked(wait, err)
 	}
 	if err := f(whole); err != nil {
 		return err

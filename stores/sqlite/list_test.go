@@ -9,18 +9,14 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
-
-// raceEnabled says that the race detector makes everything ten times slower.
-var raceEnabled bool
 
 // The conformance of lists once more, but where every filter lets through more
 // than a few tokens, and pages end early or late.
 func TestEveryWayToAPageIsRight(t *testing.T) {
-	if raceEnabled {
-		t.Skip("it would take minutes, and has nothing to do with races")
-	}
+	testserver.Unwatched(t)
 	defer func(b sqlkit.Bounds) { bounds = b }(bounds)
 	for _, c := range []struct {
 		name string
@@ -48,6 +44,7 @@ func TestEveryWayToAPageIsRight(t *testing.T) {
 }
 
 func TestNoListReadsAWholeTable(t *testing.T) {
+	testserver.Unwatched(t)
 	t.Parallel()
 	s := mustOpen(t, newPath(t))
 	tx, err := s.readers.BeginTx(t.Context(), nil)

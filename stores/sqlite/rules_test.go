@@ -9,10 +9,12 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/managertest"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 )
 
 func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
+	testserver.Unwatched(t)
 	t.Parallel()
 	managertest.Run(t, func(t *testing.T) apitoken.Store {
 		store, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "tokens.db"))

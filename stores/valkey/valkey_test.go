@@ -12,7 +12,10 @@ import (
 func TestARedisServerIsAStore(t *testing.T) {
 	t.Parallel()
 	server := testserver.Redis(t)
-	storetest.Run(t, func(t *testing.T) apitoken.Store { return opened(t, server) })
+	storetest.Run(t, func(t *testing.T) apitoken.Store {
+		testserver.UnwatchedLists(t)
+		return opened(t, server)
+	})
 }
 
 // It is used by the user that README.md describes, who must be allowed enough.
@@ -22,6 +25,7 @@ func TestARedisClusterIsAStore(t *testing.T) {
 	nodes := testserver.RedisCluster(t, 3)
 	url := restricted(t, nodes...)
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
+		testserver.UnwatchedLists(t)
 		flush(t, nodes...)
 		return openedBy(t, url)
 	})

@@ -7,7 +7,9 @@ import { createServer } from "node:http";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
-const { SERVER_URL: server, SERVER_PASSWORD: password, CHROMIUM: executablePath } = process.env;
+const { SERVER_URL: server, SERVER_PASSWORD: password, CHROMIUM: executablePath, PART: part } = process.env;
+// Options of what belongs to a part: everything runs where PART is not set.
+const of = (what) => ({ skip: part && part !== what && `belongs to ${what}` });
 const manage = `${server}/manage/`;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -121,7 +123,7 @@ async function narrow(page, state) {
 	assert.equal(over, 0, `${state}: wider than 320 px`);
 }
 
-describe("a user", () => {
+describe("a user", of("use"), () => {
 	test("generates a token, which is shown once", async () => {
 		const { page, context, calm } = await signedIn("ada");
 		await context.grantPermissions(["clipboard-read", "clipboard-write"]);
@@ -400,7 +402,7 @@ describe("a user", () => {
 	});
 });
 
-describe("an administrator", () => {
+describe("an administrator", of("use"), () => {
 	for (const javaScriptEnabled of [true, false]) {
 		test(`manages the tokens of others, JavaScript ${javaScriptEnabled}`, async () => {
 			const ada = await signedIn("ada");
@@ -471,7 +473,7 @@ describe("an administrator", () => {
 	});
 });
 
-test("names are text in all places, whatever they contain", async () => {
+test("names are text in all places, whatever they contain", of("use"), async () => {
 	const { page, calm } = await signedIn("ada");
 	const admin = await signedIn("admin");
 	const tag = newName("x");
@@ -511,7 +513,7 @@ test("names are text in all places, whatever they contain", async () => {
 	await admin.calm();
 });
 
-test("forms of other sites are refused", async () => {
+test("forms of other sites are refused", of("use"), async () => {
 	const { page, context } = await signedIn("ada");
 	const name = newName("Forged");
 	await page.goto(`${manage}generate`);
@@ -537,7 +539,7 @@ test("forms of other sites are refused", async () => {
 	await context.close();
 });
 
-describe("every page and state is accessible, light and dark, wide and narrow", () => {
+describe("every page and state is accessible, light and dark, wide and narrow", of("accessibility"), () => {
 	test("for a user", async () => {
 		const { page, calm } = await signedIn("ada");
 		const name = newName("Axe");

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 )
 
@@ -21,9 +22,31 @@ func fuzzAll(w *workspace, r *results, budget string) {
 	if err != nil {
 		r.check("listing the fuzz targets", err)
 	}
+	cache, err := w.goEnv("GOCACHE") // where the go command keeps what fuzzers have found
+	if err != nil {
+		r.check("go env", err)
+	}
+	dir, err := os.MkdirTemp("", "check")
+	if err != nil {
+		r.check("making a directory", err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "fuzz.exe") // a package's tests, compiled once for all its targets
+	built := ""
 	for _, t := range targets {
 		r.out.begin(r.name(t))
-		out, err := w.command(w.root.Dir, "go", "test", "-vet=off", "-run=^$", "-fuzz=^"+t.Test+"$", "-fuzztime="+budget, t.Package).CombinedOutput()
+		var out []byte
+		var err error
+		if built != t.Package {
+			out, err = w.command(w.root.Dir, "go", "test", "-c", "-vet=off", "-fuzz=.", "-o", program, t.Package).CombinedOutput()
+		}
+		if err == nil {
+			built = t.Package
+			cmd := w.command(w.dir(t.Package), program, "-test.run=^$", "-test.fuzz=^"+t.Test+"$", "-test.fuzztime="+budget,
+				"-test.fuzzcachedir="+filepath.Join(cache, "fuzz", filepath.FromSlash(t.Package)))
+			out, err = cmd.CombinedOutput()
+		}
 		r.out.end(r.name(t))
 		done := executions(out)
 		if err == nil && done == "" {

@@ -15,21 +15,22 @@ const usage = `usage: go run ./internal/test/ci COMMAND...
 
   test      the tests of all modules, the stores' whole, the others' with -short; the
             race detector watches the root module and the stores
-  check     the suites over variants of stores, each module alone (build, vet, all of
-            its tests that test leaves out), lint, cover, seconds of fuzz, newcomer
+  check     the suites over variants of stores, cover, each module alone (build, vet, all of
+            its tests that test leaves out), lint, seconds of fuzz, newcomer
   lint      gofmt, go vet, staticcheck, go mod tidy
   cover     statement coverage of the root package
   fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
   newcomer  builds the program of the README in an empty directory, with the modules
             as they will be released; COLD=1 with an empty build cache. Needs git.
 
-Of several commands, all run, and a test counts once. With APITOKEN_REQUIRE_SERVERS=1, whatever
+Of several commands, all run, and a test counts once; what has passed in test is not
+repeated in check for its own sake. With APITOKEN_REQUIRE_SERVERS=1, whatever
 was skipped because this machine lacks something is a failure.
 `
 
 var commands = map[string][]stage{
 	"test":     {allTests},
-	"check":    {variants, aloneTests, cover, lint, fuzz("5000x"), newcomer},
+	"check":    {variants, cover, aloneTests, lint, fuzz("5000x"), newcomer},
 	"lint":     {vet, lint},
 	"cover":    {cover},
 	"fuzz":     {fuzz("30s")},

@@ -114,7 +114,7 @@ func TestTestsComeBeforeEverythingElse(t *testing.T) {
 		return list
 	}
 	assert.Equal(t, []string{allTests.name}, names("test"))
-	assert.Equal(t, []string{variants.name, aloneTests.name, cover.name, lint.name, "fuzz", newcomer.name}, names("check"))
+	assert.Equal(t, []string{variants.name, cover.name, aloneTests.name, lint.name, "fuzz", newcomer.name}, names("check"))
 }
 
 func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *testing.T) {
@@ -124,6 +124,7 @@ func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *t
 		"stores/x/x_test.go":        testOf("x", true, false),
 		"adapters/y/go.mod":         "module example.com/m/adapters/y\n\ngo 1.26\n",
 		"adapters/y/deep/y_test.go": testOf("y", false, true),
+		"openapi/openapi_test.go":   "package openapi\n\nimport \"testing\"\n\nfunc TestIt(t *testing.T) { t.Error(\"make check tests it\") }\n",
 	})
 	runAll(commands["test"], w, r)
 	r.requireTests(w.modules)

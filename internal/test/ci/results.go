@@ -87,6 +87,18 @@ func (r *results) skip(check, needs string) {
 	r.reasons[testID{Test: check}] = needs
 }
 
+// hasPassed reports whether a test has passed whole: nothing in it was skipped.
+func (r *results) hasPassed(test testID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, o := range r.outcomes {
+		if o != passed && id.Package == test.Package && strings.HasPrefix(id.Test, test.Test+"/") {
+			return false
+		}
+	}
+	return r.outcomes[test] == passed
+}
+
 // An event is a line of "go test -json", see "go doc test2json" and "go help buildjson".
 type event struct {
 	Action, Package, ImportPath, Test, Output, FailedBuild string

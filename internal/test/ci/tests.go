@@ -17,7 +17,7 @@ import (
 // once, and more packages than there are processors.
 var together = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)+1), "-parallel=8"}
 
-// lane is instead of together where two commands run at once.
+// lane is instead of together for what runs beside the stores.
 var lane = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)), "-parallel=8"}
 
 // goTest begins every command that runs tests. They are vetted elsewhere, once.
@@ -41,6 +41,15 @@ func (w *workspace) shows(m module) bool {
 	return m.Path == w.root.Path+"/examples" || m.Path == w.root.Path+"/benchmarks"
 }
 
+// later reports whether only make check tests a package: one without goroutines whose
+// code other tests run too. To link each takes make test longer than its tests.
+func (w *workspace) later(pkg string) bool {
+	name := w.name(pkg)
+	return slices.Contains([]string{"internal/httpbridge", "internal/sqlkit", "openapi"}, name) ||
+		strings.HasPrefix(name, "manage/internal/") ||
+		strings.HasPrefix(name, "examples/") && !slices.Contains([]string{"examples/cluster", "examples/databases", "examples/nethttp", "examples/server"}, name)
+}
+
 // onlyTests reports whether a package of the root module is for tests only. The
 // race detector would watch the tests of tests there, which takes a minute.
 func (w *workspace) onlyTests(pkg string) bool {
@@ -53,21 +62,21 @@ func (w *workspace) onlyTests(pkg string) bool {
 var allTests = stage{"tests of all modules; the race detector watches the root module and the stores", func(w *workspace, r *results) {
 	race := raceFlags(w, r)
 	isRoot := func(m module) bool { return m == w.root }
-	test := func(name string, flags, packages []string) {
+	test := func(name string, at, flags, packages []string) {
 		if len(packages) > 0 {
-			r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, lane, flags, packages)...))
+			r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, at, flags, packages)...))
 		}
 	}
 	var lanes sync.WaitGroup
 	lanes.Go(func() {
 		stores := func(m module) bool { return w.shares(m) && m != w.root }
-		test("go test -race, the stores", race, w.packages(r, stores, everyPackage))
+		test("go test -race, the stores", together, race, w.packages(r, stores, everyPackage))
 	})
 	lanes.Go(func() {
 		watched := w.packages(r, isRoot, func(pkg string) bool { return !w.onlyTests(pkg) })
-		test("go test -race -short, the root module", append(race, "-short"), watched)
+		test("go test -race -short, the root module", lane, append(race, "-short"), watched)
 		others := w.packages(r, func(m module) bool { return !w.shares(m) }, everyPackage)
-		test("go test -short, the others", []string{"-short"}, append(others, w.packages(r, isRoot, w.onlyTests)...))
+		test("go test -short, the others", lane, []string{"-short"}, append(others, w.packages(r, isRoot, w.onlyTests)...))
 	})
 	lanes.Wait()
 }}
@@ -88,7 +97,7 @@ func (w *workspace) packages(r *results, of func(module) bool, in func(pkg strin
 			r.check("go list in "+w.name(m.Path), withStderr(err))
 		}
 		for pkg := range strings.FieldsSeq(string(out)) {
-			if in(pkg) {
+			if in(pkg) && !w.later(pkg) {
 				list = append(list, pkg)
 			}
 		}
@@ -138,13 +147,7 @@ var variants = stage{"the suites over variants of stores, with the race detector
 		r.check("finding the tests of variants", err)
 		return
 	}
-	var names, packages []string
-	for _, t := range found {
-		names = append(names, t.Test)
-		if !slices.Contains(packages, t.Package) {
-			packages = append(packages, t.Package)
-		}
-	}
+	names, packages := split(found)
 	only := "-run=^(" + strings.Join(names, "|") + ")$"
 	cmd := w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), []string{only}, packages)...)
 	cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1")
@@ -154,27 +157,51 @@ var variants = stage{"the suites over variants of stores, with the race detector
 // aloneTests sees each module as its users do, without the others of go.work. The
 // race detector watches here what it does not watch in make test. It does not watch
 // the examples and the benchmarks, which would take it as long as all the others:
-// what runs in them is watched in the other modules.
+// what runs in them is watched in the other modules. Where it does not watch, what
+// has passed before in the same run does not run again.
 var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 	flags := raceFlags(w, r)
+	all, err := findTests(w, anyTest)
+	if err != nil {
+		r.check("finding the tests", err)
+		return
+	}
 	for _, m := range w.modules {
 		r.step("go build in "+w.name(m.Path), func() error {
 			return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
 		})
 		r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
-		args := slices.Concat(goTest, together)
+		of := slices.DeleteFunc(slices.Clone(all), func(t testID) bool { return moduleOf(t.Package, w.modules) != m.Path })
+		args, packages := slices.Concat(goTest, together), []string{"./..."}
 		if !w.shares(m) && !w.shows(m) {
 			args = append(args, flags...)
+		} else if left := slices.DeleteFunc(slices.Clone(of), r.hasPassed); len(left) < len(of) {
+			var names []string
+			names, packages = split(left)
+			args = append(args, "-run=^("+strings.Join(names, "|")+")$")
 		}
-		switch { // make test has run the stores and the browser whole
-		case w.shares(m) && m != w.root:
+		if w.shares(m) && m != w.root { // make test has had the stores watched whole
 			args = append(args, "-short", "-skip=Watch")
-		case w.shows(m):
-			args = append(args, "-skip=^TestTheWebPageInABrowser$")
 		}
-		r.gotest("go test in "+w.name(m.Path), w.alone(m.Dir, "go", append(args, "./...")...))
+		if len(packages) > 0 {
+			cmd := w.alone(m.Dir, "go", append(args, packages...)...)
+			cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1") // what of them the race detector has not watched
+			r.gotest("go test in "+w.name(m.Path), cmd)
+		}
 	}
 }}
+
+// split returns the names of tests, and their packages, each once.
+func split(tests []testID) (names, packages []string) {
+	for _, t := range tests {
+		names, packages = append(names, t.Test), append(packages, t.Package)
+	}
+	slices.Sort(names)
+	slices.Sort(packages)
+	return slices.Compact(names), slices.Compact(packages)
+}
+
+var anyTest = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w*)\(\w+ \*testing\.[TF]\)`)
 
 // findTests finds, in the sources of all modules, the functions whose name a pattern
 // catches. To ask "go test -list" would link the tests of every package.

@@ -66,6 +66,22 @@ func (w *workspace) alone(dir, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// dir is the directory of a package.
+func (w *workspace) dir(pkg string) string {
+	path := moduleOf(pkg, w.modules)
+	for _, m := range w.modules {
+		if m.Path == path {
+			return filepath.Join(m.Dir, filepath.FromSlash(strings.TrimPrefix(pkg, path)))
+		}
+	}
+	return w.root.Dir
+}
+
+func (w *workspace) goEnv(name string) (string, error) {
+	out, err := w.command(w.root.Dir, "go", "env", name).Output()
+	return strings.TrimSpace(string(out)), withStderr(err)
+}
+
 // name is the path of a module or a package, as it is called in output.
 func (w *workspace) name(path string) string { return shorten(w.root.Path, path) }
 

@@ -1,0 +1,31 @@
+package testserver
+
+import (
+	"strings"
+	"testing"
+)
+
+// watched says that the race detector watches, which makes everything ten times slower.
+var watched bool
+
+// Unwatched skips a test where the race detector watches: one that does much, one thing
+// after the other, or whose goroutines are watched in another test. "make check" runs
+// it without the race detector.
+func Unwatched(t testing.TB) {
+	t.Helper()
+	if watched {
+		t.Skip("has no races that other tests do not have; make check runs it")
+	}
+}
+
+// UnwatchedLists skips what the suite of stores asks of lists and filters, which is half
+// of its time and does one thing after the other, where the race detector watches.
+func UnwatchedLists(t testing.TB) {
+	t.Helper()
+	_, name, _ := strings.Cut(t.Name(), "/")
+	for _, about := range []string{"List", "Status", "Position", "Filter", "Counts", "IDsAre"} {
+		if strings.Contains(name, about) {
+			Unwatched(t)
+		}
+	}
+}

@@ -1,5 +1,0 @@
-//go:build race
-
-package sqlite
-
-func init() { raceEnabled = true }
