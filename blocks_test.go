@@ -288,9 +288,12 @@ func (g *rig) lastEvent() apitoken.Event {
 // Owners cannot rid themselves of an administrator's revocation that could not be
 // written by one of their own, which they could then take back.
 func TestAnOwnerDoesNotEndTheBlockOfAnAdministrator(t *testing.T) {
-	for what, at := range map[string]func(g, another *rig) *rig{
-		"here":            func(g, _ *rig) *rig { return g },
-		"on another node": func(_, another *rig) *rig { return another },
+	member := apitoken.Actor{User: "noor", Environment: "production", Grants: wire.All(), ActsFor: []string{"ada"}}
+	for what, at := range map[string]func(g, another *rig) *apitoken.Manager{
+		"here":                              func(g, _ *rig) *apitoken.Manager { return g.As(ada) },
+		"on another node":                   func(_, another *rig) *apitoken.Manager { return another.As(ada) },
+		"as one of a team":                  func(g, _ *rig) *apitoken.Manager { return g.As(member) },
+		"as one of a team, on another node": func(_, another *rig) *apitoken.Manager { return another.As(member) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -299,7 +302,7 @@ func TestAnOwnerDoesNotEndTheBlockOfAnAdministrator(t *testing.T) {
 				_, err := g.As(admin).Deactivate(t.Context(), in.ID)
 				require.ErrorIs(t, err, apitoken.ErrUnavailable)
 				s.full.Store(false)
-				m := at(g, another).As(ada)
+				m := at(g, another)
 				_, err = m.Deactivate(t.Context(), in.ID)
 				require.NoError(t, err)
 				_, err = m.Activate(t.Context(), in.ID)

@@ -162,7 +162,7 @@ func (m *Manager) prepare(ctx context.Context, c *change) (err error) {
 	}
 	rec.Version++
 	rec.ChangedAt = now
-	rec.note(m.line(now, c.action, fields))
+	rec.note(m.line(now, rec.Owner, c.action, fields))
 	if c.after, err = m.a.rows.signed(rec); err == nil {
 		c.fields = fields
 	}

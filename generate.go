@@ -19,6 +19,10 @@ import (
 // actor who came by token, bounds that are left out are those of that token: Expiry, if it
 // has one, NotBefore, and Networks.
 type GenerateParams struct {
+	// Owner is whose token it becomes: "" means the actor. [Manager.Generate] takes one of
+	// Actor.ActsFor, [Manager.Import] with ManageOthers anybody.
+	Owner string
+
 	Name        string // what it is for: 1 to 200 characters
 	Description string // at most 1,000 characters
 	Permissions []Permission
@@ -38,18 +42,23 @@ type GenerateParams struct {
 //
 // With the idempotency key of a token that the actor has made, Generate makes none. It
 // returns that token, and its secret if Config.EncryptionKeys are set. Without them, by API
-// token, or if name or permissions are others, it returns the token with [ErrExists]. The
+// token, or if owner, name or permissions are others, it returns the token with [ErrExists]. The
 // ID of the token is derived from actor, acting token and key: until a deleted one is
 // purged, its key makes no other.
 func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, Secret, error) {
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
 	}
+	owner, err := m.newOwner(g.Owner, false)
+	if err != nil {
+		return nil, Secret{}, err
+	}
 	id, secret := m.a.decider.grammar.Mint()
 	if g.IdempotencyKey != "" {
 		id = grammar.KeyedID(m.holder()+"\x00"+m.actor.Token.ID(), g.IdempotencyKey)
 	}
-	c := m.creation(ctx, actionGenerate, id, secret, ImportParams{GenerateParams: g, Owner: m.actor.User, SHA256: digestBytes(secret)})
+	g.Owner = owner
+	c := m.creation(ctx, actionGenerate, id, secret, ImportParams{GenerateParams: g, SHA256: digestBytes(secret)})
 	m.create(ctx, c)
 	switch {
 	case c.err == ErrExists && g.IdempotencyKey != "":
@@ -68,10 +77,21 @@ func (m *Manager) generated(ctx context.Context, id string, g GenerateParams) (*
 		return nil, Secret{}, err
 	}
 	names, _ := m.storedNames(g.Permissions, nil, nil) // create has checked them
-	if !m.actor.Token.IsZero() || r.rec.Name != g.Name || !slices.Equal(r.rec.Permissions, names) {
+	if !m.actor.Token.IsZero() || r.rec.Owner != g.Owner || r.rec.Name != g.Name || !slices.Equal(r.rec.Permissions, names) {
 		return m.info(r), Secret{}, ErrExists
 	}
 	return m.revealAgain(ctx, m.info(r), ErrExists)
+}
+
+// newOwner returns whose token a new one becomes. One who came by token could make it outlive
+// them as a token of a team.
+func (m *Manager) newOwner(owner string, anybody bool) (string, error) {
+	owner = cmp.Or(owner, m.actor.User)
+	byToken := !m.actor.Token.IsZero() && owner != m.actor.User && owner != m.actor.Token.Owner()
+	if !anybody && (byToken || !m.actsFor(owner)) {
+		return "", &ForbiddenError{Rule: "you may not make a token for this owner"}
+	}
+	return owner, nil
 }
 
 // revealAgain shows the secret of a change that was made before; if it cannot be shown, the
@@ -171,7 +191,7 @@ func (m *Manager) fill(ctx context.Context, action Action, id, secret string, i 
 		Name: g.Name, Description: g.Description, Status: StatusActive,
 		CreatedAt: now, CreatedBy: m.actor.User, CreatedWith: m.actor.Token.ID(), ChangedAt: now,
 	}
-	rec.note(m.line(now, action, nil))
+	rec.note(m.line(now, i.Owner, action, nil))
 	var found mistakes
 	found.add(i.past(&rec, m.a.uses != nil))
 	found.add(checkIdempotencyKey(g.IdempotencyKey))
@@ -222,10 +242,6 @@ type ForeignTokens struct {
 type ImportParams struct {
 	GenerateParams
 
-	// Owner is the user whose token it becomes; "" means the actor. Others need
-	// ManageOthers.
-	Owner string
-
 	// Secret is the text of the token. Instead, SHA256 is the SHA-256 of that
 	// text, 32 bytes.
 	Secret Secret
@@ -263,7 +279,7 @@ func (i *ImportParams) past(rec *Record, uses bool) error {
 		}
 	}
 	if i.Inactive {
-		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusInactive, now, rec.CreatedBy
+		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy, rec.DeactivatedAs = StatusInactive, now, rec.CreatedBy, rec.History[0].As
 	}
 	return found.join()
 }
@@ -313,12 +329,14 @@ func (m *Manager) CheckImport(ctx context.Context, i ImportParams) error {
 
 // imported prepares the token that i describes.
 func (m *Manager) imported(ctx context.Context, i ImportParams) *creation {
-	i.Owner, i.SHA256 = cmp.Or(i.Owner, m.actor.User), slices.Clone(i.SHA256)
-	secret, badOwner, err := i.Secret.Reveal(), text.Check(i.Owner, 1, maxName), m.authorize()
+	err := m.authorize()
+	if err == nil {
+		i.Owner, err = m.newOwner(i.Owner, m.actor.ManageOthers)
+	}
+	i.SHA256 = slices.Clone(i.SHA256)
+	secret, badOwner := i.Secret.Reveal(), text.Check(i.Owner, 1, maxName)
 	switch {
 	case err != nil:
-	case i.Owner != m.actor.User && !m.actor.ManageOthers:
-		err = &ForbiddenError{Rule: "you may not import a token for someone else"}
 	case badOwner != nil:
 		err = &FieldError{"owner", badOwner.Error()}
 	case m.a.config.ForeignTokens == (ForeignTokens{}):

@@ -635,7 +635,7 @@ func operateAndLook(t *testing.T) {
 	position, routes, name := rec.Position(apitoken.ByName), w.auth.Routes(http.NewServeMux()), "four"
 	routes.Handle("GET /devices", "Devices", apitoken.All(wireRead), http.NotFoundHandler())
 	for _, v := range []any{
-		apitoken.ListParams{Text: "o"}, apitoken.BulkParams{IDs: []string{in.ID}}, apitoken.UpdateParams{Name: &name}, apitoken.RekeyParams{After: in.ID},
+		apitoken.ListParams{Text: "o"}, apitoken.BulkParams{IDs: []string{in.ID}}, apitoken.RevokeParams{MadeWith: in.ID}, apitoken.UpdateParams{Name: &name}, apitoken.RekeyParams{After: in.ID},
 		apitoken.Query{Policy: w.auth.Policy(), After: &position}, apitoken.All(wireRead), routes, routes.Table(),
 	} {
 		w.show("what is asked", v)

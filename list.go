@@ -20,8 +20,8 @@ import (
 
 // ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
 type ListParams struct {
-	// Owner is the user whose tokens to list, compared byte by byte; "" means the
-	// actor. AllOwners lists everybody's. Tokens of others need ManageOthers.
+	// Owner is whose tokens to list, compared byte by byte; "" means the actor. AllOwners
+	// lists everybody's. But for one of Actor.ActsFor, tokens of others need ManageOthers.
 	Owner     string
 	AllOwners bool
 
@@ -74,10 +74,40 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	for _, e := range rows {
 		out.Tokens = append(out.Tokens, m.info(e))
 	}
+	m.askOwners(ctx, out.Tokens...)
 	if page.Next != nil {
 		out.Next = m.a.cursors.Write(q.identity(), cursor.Position(*page.Next))
 	}
 	return out, nil
+}
+
+// askOwners completes tokens by what their owners may do now.
+func (m *Manager) askOwners(ctx context.Context, tokens ...*TokenInfo) {
+	ctx, cancel := context.WithTimeout(ctx, m.a.config.OwnerTimeout)
+	defer cancel()
+	owner := func(in *TokenInfo) string {
+		if in.Permissions == nil || in.Status == StatusDeleted {
+			return ""
+		}
+		return in.Owner
+	}
+	const atOnce = 8 // more would keep requests waiting
+	bulkhead.EachGroup(atOnce, tokens, owner, func(owner string, theirs []*TokenInfo) {
+		has, limited, err := m.a.application.ownerPermissions(ctx, m.actor.Environment, owner)
+		for _, in := range theirs {
+			if err != nil && !errors.Is(err, ErrNoOwner) {
+				in.OwnerReason = ErrUnavailable
+				continue
+			}
+			lost := func(p Permission) bool { return limited && !has.Has(p.p.Index) }
+			in.Effective = slices.DeleteFunc(slices.Clone(in.Permissions), lost)
+			if err != nil {
+				in.OwnerReason = ErrNoOwner
+			} else if limited && (has.Empty() || len(in.Effective) < min(1, len(in.Permissions))) {
+				in.OwnerReason = ErrMissingPermission
+			}
+		}
+	})
 }
 
 // page reads a page from the store and checks it.
@@ -145,7 +175,7 @@ func (m *Manager) query(l ListParams) (Query, error) {
 		}
 		owner = ""
 	}
-	if owner != m.actor.User && !m.actor.ManageOthers {
+	if !m.actsFor(owner) && !m.actor.ManageOthers {
 		return Query{}, &ForbiddenError{Rule: "you may not see the tokens of others"}
 	}
 	for field, value := range map[string]string{"owner": owner, "q": l.Text, "permission": l.Permission} {
@@ -198,9 +228,20 @@ type TokenInfo struct {
 	Permissions []Permission // assigned and known, in the order of the catalog
 	Unknown     []string     // assigned names that the catalog no longer knows; they grant nothing
 
+	// What the owner leaves of Permissions by Config.OwnerPermissions, which Get and List ask
+	// once for each owner, within OwnerTimeout. Nil if it was not asked, as after a change and
+	// of deleted tokens, or did not answer. Without OwnerPermissions it is all of them.
+	Effective []Permission
+
+	// OwnerReason is why the owner has no access by this token: ErrNoOwner;
+	// ErrMissingPermission if Effective is empty, and Permissions are not, or if the owner may
+	// do nothing; ErrUnavailable if OwnerPermissions did not answer. Else "".
+	OwnerReason Reason
+
 	Status        Status // at the moment it was read, under the policy of the Config
 	DeactivatedAt time.Time
 	DeactivatedBy string
+	DeactivatedAs Role // only what was deactivated as "owner" can an owner activate
 	DeletedAt     time.Time
 	DeletedBy     string
 
@@ -269,11 +310,14 @@ func (m *Manager) info(r *row) *TokenInfo {
 		ID: rec.ID, Version: rec.Version, Environment: rec.Environment, Owner: rec.Owner,
 		Name: rec.Name, Description: rec.Description,
 		Permissions: slices.Clone(r.known), Unknown: m.a.rows.catalog.Unknown(rec.Permissions),
-		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy,
+		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy, DeactivatedAs: rec.deactivatedAs(),
 		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, CreatedWith: rec.CreatedWith, ChangedAt: rec.ChangedAt,
 		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks,
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
+	}
+	if m.a.config.OwnerPermissions == nil && in.Status != StatusDeleted {
+		in.Effective = slices.Clone(r.known)
 	}
 	if !newest.Foreign {
 		in.DisplayID = m.a.decider.grammar.DisplayID(rec.ID)

@@ -24,6 +24,15 @@ type Actor struct {
 	// Grants are the permissions that the actor has now, and so may give to tokens.
 	Grants []Permission
 
+	// ActsFor are further owners, such as teams and services, whose tokens the actor manages
+	// as their own. An application must never give the name of an owner to somebody else, and
+	// keeps users, teams and services apart: "user:42", "team:ops".
+	ActsFor []string
+
+	// System says that the application itself acts, such as the job that deletes users:
+	// tokens that it deactivates say so. It gives no rights.
+	System bool
+
 	// ManageOthers allows the actor to see, activate, deactivate, delete and narrow
 	// the tokens of all users of the environment.
 	ManageOthers bool
@@ -40,14 +49,16 @@ type Actor struct {
 // A Manager manages tokens for an [Actor]. All changes of tokens go through it. It
 // enforces these rules:
 //
-//   - Actors see and change their own tokens; with ManageOthers, those of all
-//     users of their environment. Other tokens are reported as [ErrNotFound].
+//   - Actors see and change their own tokens, which are those of User and of ActsFor; with
+//     ManageOthers, those of all owners of their environment. Other tokens are reported as
+//     [ErrNotFound].
 //   - Actors cannot grant what they do not have. To grant is to generate, import,
 //     activate or rotate a token, to add a permission, and to lengthen its life or
 //     widen its networks.
 //   - With ManageOthers, actors can activate, deactivate, delete and narrow the
 //     tokens of others, and change nothing else of them.
-//   - Owners cannot activate a token that someone else has deactivated.
+//   - Owners cannot activate a token that someone else has deactivated. What counts is not
+//     who that was but in which [Role].
 //
 // An actor who came by an API token ([Actor.Token]) is bound further, as whoever finds a
 // token must not come away with a better one:
@@ -55,7 +66,7 @@ type Actor struct {
 //   - A token that they generate or import has no more permissions than the acting
 //     token, expires no later, is valid no earlier, and can be used from no other
 //     networks. Bounds that are left out are those of the acting token; wider ones are
-//     a [FieldError].
+//     a [FieldError]. It belongs to User, or to the owner of the acting token.
 //   - Tokens that exist they can narrow, deactivate and delete, and change in no other way.
 //   - They can rotate the acting token itself, and no other. No secret is revealed to them.
 //   - With a secret that is not the newest, or when the acting token is no longer valid,
@@ -87,7 +98,9 @@ func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.info(r), nil
+	in := m.info(r)
+	m.askOwners(ctx, in)
+	return in, nil
 }
 
 // visible is look for who needs a record that can be trusted, of a token that was not
@@ -130,7 +143,23 @@ func (m *Manager) look(ctx context.Context, id string) (*row, error) {
 	return nil, ErrNotFound
 }
 
-func (m *Manager) owns(e *row) bool { return e.rec.Owner == m.actor.User }
+func (m *Manager) owns(e *row) bool { return m.actsFor(e.rec.Owner) }
+
+// actsFor reports whether the tokens of an owner are the actor's own.
+func (m *Manager) actsFor(owner string) bool {
+	return owner == m.actor.User || slices.Contains(m.actor.ActsFor, owner)
+}
+
+// role returns in which capacity the actor changes a token of an owner.
+func (m *Manager) role(owner string) Role {
+	switch {
+	case m.actsFor(owner):
+		return roleOwner
+	case m.actor.System:
+		return "system"
+	}
+	return "manager"
+}
 
 // write runs a change of the store. An error is one of Store's sentinels as it
 // is, or wraps ErrUnavailable.
@@ -156,8 +185,11 @@ func (m *Manager) authorize() error {
 		return &ForbiddenError{Rule: "an actor needs a user and an environment"}
 	case !m.actor.Token.IsZero() && m.actor.Token.Environment() != m.actor.Environment:
 		return &ForbiddenError{Rule: "the API token that the actor came by is of another environment"}
-	case text.Check(m.actor.User, 1, maxName) != nil || text.Check(m.actor.Environment, 1, maxName) != nil:
-		return &ForbiddenError{Rule: "user and environment of an actor are at most 200 characters, one of them visible, without control characters"}
+	}
+	for _, name := range append([]string{m.actor.User, m.actor.Environment}, m.actor.ActsFor...) {
+		if text.Check(name, 1, maxName) != nil {
+			return &ForbiddenError{Rule: "user and environment of an actor, and whom they act for, are at most 200 characters, one of them visible, without control characters"}
+		}
 	}
 	return nil
 }
@@ -314,8 +346,8 @@ func (m *Manager) end(r *row) time.Time {
 }
 
 // line returns what a history says of a change.
-func (m *Manager) line(now time.Time, action Action, fields []string) HistoryEntry {
-	return HistoryEntry{At: now, By: m.actor.User, Action: action, Fields: fields, Via: m.actor.Token.ID(), Address: m.via()}
+func (m *Manager) line(now time.Time, owner string, action Action, fields []string) HistoryEntry {
+	return HistoryEntry{At: now, By: m.actor.User, As: m.role(owner), Action: action, Fields: fields, Via: m.actor.Token.ID(), Address: m.via()}
 }
 
 // via returns where an actor who came by token did so from.

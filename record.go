@@ -33,6 +33,7 @@ type Record struct {
 	Status        Status // StatusActive, StatusInactive or StatusDeleted, nothing else
 	DeactivatedAt time.Time
 	DeactivatedBy string
+	DeactivatedAs Role // "" where it was not kept: an owner then, if DeactivatedBy is Owner
 
 	// DeletedAt and DeletedBy are set with StatusDeleted: the record is a tombstone. Its one
 	// secret is empty, with a digest of 32 zero bytes.
@@ -70,6 +71,26 @@ type Record struct {
 	Unknown string
 }
 
+// A Role is in which capacity somebody changed a token: "owner", also for one of
+// Actor.ActsFor; else "system" with Actor.System; else "manager".
+type Role string
+
+const roleOwner Role = "owner"
+
+// roleOf returns in which role somebody changed the token. Where that was not kept, names
+// tell.
+func (r *Record) roleOf(as Role, by string) Role {
+	switch {
+	case as != "" || by == "":
+		return as
+	case by == r.Owner:
+		return roleOwner
+	}
+	return "manager"
+}
+
+func (r *Record) deactivatedAs() Role { return r.roleOf(r.DeactivatedAs, r.DeactivatedBy) }
+
 // A SecretRecord is what is stored of one secret.
 type SecretRecord struct {
 	Digest     []byte // SHA-256, 32 bytes
@@ -95,6 +116,7 @@ type HistoryEntry struct {
 	By     string
 	Action Action   // "generate", "update", "activate", ...
 	Fields []string // what an update changed
+	As     Role     // "" where it was not kept
 
 	// Via is the ID of the token by which By came, "" if by none; and Address where they
 	// did so from, zero if it is not known.
@@ -216,6 +238,7 @@ func (r *Record) AddUse(u Use) bool {
 //	                26 MAC key ID
 //	                34 deleted at
 //	                36 deleted by
+//	                38 deactivated as: the same as 14
 //	and reserved, without a use yet
 //	13 labels       28 resources
 //	                30 limit
@@ -228,7 +251,7 @@ func (r *Record) AddUse(u Use) bool {
 //	 5 ciphertext    6 valid until
 //	                 8 created at: says which of two was made first
 //	line of the history
-//	 1 at   3 by   5 action   7 fields   9 via   11 address
+//	 1 at   3 by   5 action   7 fields   9 via   11 address   15 as
 //
 // Uses and MAC have no tag: uses change without a new version, and the MAC is over the
 // rest.
@@ -272,6 +295,7 @@ func (r *Record) visit(c *tagged.Coder) {
 	c.Text(26, &r.MACKeyID)
 	c.Time(34, &r.DeletedAt)
 	c.Text(36, &r.DeletedBy)
+	c.Text(38, (*string)(&r.DeactivatedAs))
 	c.Finish(f, &r.Unknown)
 }
 
@@ -309,6 +333,7 @@ func (h *HistoryEntry) visit(c *tagged.Coder) {
 	c.Close(l)
 	c.Text(9, &h.Via)
 	c.Address(11, &h.Address)
+	c.Text(15, (*string)(&h.As))
 	c.Finish(f, &h.Unknown)
 }
 

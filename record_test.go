@@ -100,7 +100,7 @@ func exampleRecord() apitoken.Record {
 	at := func(hour int) time.Time { return time.Date(2026, 7, 1, hour, 2, 3, 456789000, time.UTC) }
 	return apitoken.Record{
 		ID: "Rfm8hIagEHIVmaMJQ", Version: 1<<51 + 12345, Environment: "production", Owner: "ada", Name: "nightly backup ü 😀", Description: "to the vault",
-		Permissions: []string{"devices:read", "devices:write"}, Status: apitoken.StatusInactive, DeactivatedAt: at(5), DeactivatedBy: "admin",
+		Permissions: []string{"devices:read", "devices:write"}, Status: apitoken.StatusInactive, DeactivatedAt: at(5), DeactivatedBy: "admin", DeactivatedAs: "manager",
 		CreatedAt: at(1), CreatedBy: "ada", CreatedWith: "with", ChangedAt: at(5), ExpiresAt: at(20), NotBefore: time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC),
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Secrets: []apitoken.SecretRecord{
@@ -109,7 +109,7 @@ func exampleRecord() apitoken.Record {
 		},
 		Retired: []apitoken.SecretRecord{{Digest: sha256Of("older"), CreatedAt: at(0), ValidUntil: at(1)}},
 		History: []apitoken.HistoryEntry{
-			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}, Via: "via"},
+			{At: at(5), By: "admin", Action: "deactivate", Fields: []string{"active"}, As: "manager", Via: "via"},
 			{At: at(1), By: "ada", Action: "generate"},
 		},
 		Claims: "claims", MACKeyID: "k0", MAC: []byte("is left out"), Uses: []apitoken.Use{{ID: "is left out"}},
@@ -162,7 +162,7 @@ func TestTheEncodingIsWhatItsDescriptionSays(t *testing.T) {
 		unknown(6, r.Environment) + unknown(7, "ada") + unknown(8, r.Owner) + unknown(9, moment(r.ChangedAt)) +
 		unknown(10, list("devices:read", "devices:write")) +
 		unknown(11, list(
-			unknown(1, moment(r.History[0].At))+unknown(3, "admin")+unknown(5, "deactivate")+unknown(7, list("active"))+unknown(9, "via"),
+			unknown(1, moment(r.History[0].At))+unknown(3, "admin")+unknown(5, "deactivate")+unknown(7, list("active"))+unknown(9, "via")+unknown(15, "manager"),
 			unknown(1, moment(r.History[1].At))+unknown(3, "ada")+unknown(5, "generate"))) +
 		unknown(12, "inactive") + unknown(13, "labels") + unknown(14, "admin") + unknown(15, "with") + unknown(16, moment(r.CreatedAt)) + unknown(17, "claims") + unknown(18, moment(r.ExpiresAt)) +
 		unknown(19, list(unknown(2, string(r.Retired[0].Digest))+unknown(6, moment(r.Retired[0].ValidUntil))+unknown(8, moment(r.Retired[0].CreatedAt)))) +
@@ -171,7 +171,7 @@ func TestTheEncodingIsWhatItsDescriptionSays(t *testing.T) {
 		unknown(24, list(
 			unknown(1, string(newest.IdempotencyKey))+unknown(2, string(newest.Digest))+unknown(3, "k1")+unknown(5, "\x00\x01\xff")+unknown(7, "")+unknown(8, moment(newest.CreatedAt)),
 			unknown(2, string(old.Digest))+unknown(4, "")+unknown(6, "\x00")+unknown(8, moment(old.CreatedAt)))) +
-		unknown(26, "k0") + unknown(1<<32+1, "far off")
+		unknown(26, "k0") + unknown(38, "manager") + unknown(1<<32+1, "far off")
 	assert.Equal(t, []byte(want), encode(t, r))
 }
 

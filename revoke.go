@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/network"
+	"github.com/apitoken-go/apitoken/internal/sweep"
 	"github.com/apitoken-go/apitoken/internal/turns"
 )
 
@@ -124,7 +125,7 @@ func laterEnd(t, than time.Time) bool {
 // be that of another one (gin and fasthttp use theirs again).
 func (m *Manager) unwritten(before *row, again func(context.Context) error) {
 	m.a.blocks.Add(before.rec.ID, &blocks.Block{
-		By: m.actor.User, Other: !m.owns(before),
+		Other: !m.owns(before),
 		Again: func(ctx context.Context) bool {
 			err := again(ctx)
 			return !errors.Is(err, ErrUnavailable) && err != ErrConflict
@@ -132,10 +133,10 @@ func (m *Manager) unwritten(before *row, again func(context.Context) error) {
 	})
 }
 
-// unblock ends the block of a token that was activated by who may overrule it: who
-// asked for it, or an administrator whose token it is not.
+// unblock ends the block of a token that was activated by who may overrule it: an owner
+// what an owner asked for, and an administrator whose token it is not.
 func (m *Manager) unblock(r *row) {
-	m.a.blocks.End(r.rec.ID, func(k *blocks.Block) bool { return k.By == m.actor.User || !m.owns(r) })
+	m.a.blocks.End(r.rec.ID, func(k *blocks.Block) bool { return !k.Other || !m.owns(r) })
 }
 
 // settled reports whether a revocation that could not be written has nothing to do any
@@ -146,15 +147,15 @@ func (m *Manager) settled(before *row, now *Record) bool {
 	if !now.CreatedAt.Equal(read.CreatedAt) {
 		return true // the token is another, imported since
 	}
-	changed := now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy
-	if changed && !(other && (now.Status == StatusActive || now.DeactivatedBy == now.Owner)) {
+	changed := now.Status != read.Status || !now.DeactivatedAt.Equal(read.DeactivatedAt) || now.DeactivatedBy != read.DeactivatedBy || now.DeactivatedAs != read.DeactivatedAs
+	if changed && !(other && (now.Status == StatusActive || now.deactivatedAs() == roleOwner)) {
 		return true
 	}
 	for _, line := range now.History {
 		if len(read.History) > 0 && line.At.Equal(read.History[0].At) && line.Action == read.History[0].Action {
 			break
 		}
-		if slices.Contains(line.Fields, "active") && !(other && line.By == now.Owner) {
+		if slices.Contains(line.Fields, "active") && !(other && now.roleOf(line.As, line.By) == roleOwner) {
 			return true
 		}
 	}
@@ -168,6 +169,100 @@ func (m *Manager) mayBeLive(before *row, err error) error {
 		return fmt.Errorf("apitoken: the token may still be accepted as before: %w", err)
 	}
 	return err
+}
+
+// RevokeParams says which tokens [Manager.RevokeAll] deactivates: exactly one of Owner and
+// MadeWith is set.
+type RevokeParams struct {
+	Owner    string // all tokens of this owner
+	MadeWith string // the token with this ID, and all made with it or with one of those; deleted ones count
+	Preview  bool   // change nothing, and return what would be deactivated
+}
+
+// RevokeAll deactivates many tokens, such as those of a user who left, or what a thief made
+// with a stolen token, and returns them. Tokens that the actor may not see are left; those of
+// an owner other than the actor need ManageOthers. What an owner has deactivated, others
+// deactivate once more, so that the owner cannot activate it.
+//
+// RevokeAll lists again until a list that began more than Config.MaxStaleness and
+// Config.StoreTimeout after the last deactivation has no other token: so it finds those, too,
+// that were being made meanwhile. By default this takes 3 seconds. If the first list has
+// nothing to deactivate, RevokeAll returns at once, and says nothing about later ones: first
+// stop what makes tokens, by an OwnerPermissions that returns ErrNoOwner. With MadeWith, the
+// first to be deactivated is the token itself; then each list reads all tokens that the actor
+// may see. It lists 100 times at most, and ctx ends it earlier.
+//
+// If a token cannot be deactivated the others are. Then the error joins a [BulkError] for each
+// that is left.
+func (m *Manager) RevokeAll(ctx context.Context, r RevokeParams) (done []*TokenInfo, err error) {
+	if err := m.authorize(); err != nil {
+		return nil, err
+	}
+	var first []*row // to be deactivated before anything is listed
+	owners, made := []string{r.Owner}, make(map[string]bool)
+	switch {
+	case (r.Owner == "") == (r.MadeWith == ""):
+		return nil, &FieldError{"owner", "or made_with is required, and not both"}
+	case r.Owner != "" && !m.actsFor(r.Owner) && !m.actor.ManageOthers:
+		return nil, &ForbiddenError{Rule: "you may not see the tokens of others"}
+	case r.MadeWith != "":
+		parent, err := m.look(ctx, r.MadeWith)
+		if err != nil {
+			return nil, err
+		}
+		if m.revokes(parent) {
+			first = []*row{parent}
+		}
+		made[r.MadeWith] = true
+		if owners = []string{""}; !m.actor.ManageOthers {
+			owners = slices.Compact(slices.Sorted(slices.Values(append([]string{m.actor.User}, m.actor.ActsFor...))))
+		}
+	}
+	if r.Preview {
+		rows, err := m.revocable(ctx, owners, made)
+		for _, e := range rows {
+			done = append(done, m.info(e))
+		}
+		return done, err
+	}
+	list := func() ([]*row, error) { return m.revocable(ctx, owners, made) }
+	err = sweep.All(ctx, max(0, m.a.config.MaxStaleness)+m.a.config.StoreTimeout, first, list, func(e *row) error {
+		in, err := m.Deactivate(ctx, e.rec.ID)
+		if err == nil {
+			done = append(done, in)
+		} else if err != ErrNotFound { // deleted meanwhile
+			return &BulkError{e.rec.ID, err}
+		}
+		return nil
+	})
+	return done, err
+}
+
+// revocable lists the tokens of owners that RevokeAll has to deactivate: all, or, if made
+// has any, those and what was made with them.
+func (m *Manager) revocable(ctx context.Context, owners []string, made map[string]bool) (rows []*row, err error) {
+	for _, owner := range owners {
+		for _, status := range []Status{"", StatusDeleted}[:1+min(1, len(made))] { // what a deleted token has made may be live
+			q := Query{Environment: m.actor.Environment, Owner: owner, Status: status, At: m.judged(), Order: ByCreated, Limit: maxLimit}
+			err = errors.Join(err, m.every(ctx, q, func(e *row) {
+				if len(made) == 0 && m.revokes(e) || len(made) > 0 && (made[e.rec.ID] || e.rec.CreatedWith != "") {
+					rows = append(rows, e)
+				}
+			}))
+		}
+	}
+	if len(made) > 0 {
+		rows = sweep.Descend(rows, made, func(e *row) (id, parent string) { return e.rec.ID, e.rec.CreatedWith })
+	}
+	return slices.DeleteFunc(rows, func(e *row) bool { return !m.revokes(e) }), err
+}
+
+// revokes reports whether there is something to deactivate about a token. A damaged one is
+// refused as it is; one of a newer version only here.
+func (m *Manager) revokes(e *row) bool {
+	judged := e.wrong == nil || errors.Is(e.wrong, errNewerRecord)
+	undoable := e.rec.Status == StatusInactive && e.rec.deactivatedAs() == roleOwner && !m.owns(e)
+	return judged && (e.rec.Status == StatusActive || undoable)
 }
 
 // Delete deletes a token for good. A request that presents it is refused with
@@ -224,7 +319,7 @@ func (m *Manager) deletable(ctx context.Context, id string) (*row, error) {
 // someone else has deactivated it.
 func (m *Manager) mayDelete(r *row) error {
 	// That a token was imported cannot be seen of it after ten rotations.
-	if m.a.config.ForeignTokens.MaxLen > 0 && m.owns(r) && r.rec.Status == StatusInactive && r.rec.DeactivatedBy != r.rec.Owner {
+	if m.a.config.ForeignTokens.MaxLen > 0 && m.owns(r) && r.rec.Status == StatusInactive && r.rec.deactivatedAs() != roleOwner {
 		return &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot delete it then"}
 	}
 	return nil
@@ -275,10 +370,11 @@ func (m *Manager) purge(ctx context.Context, owner string) (purged int, err erro
 	last := q.At.Add(-m.a.config.KeepDeleted)
 	ofOwner := make(map[string]int)
 	for _, r := range gone {
-		if r.rec.DeletedBy == r.rec.Owner {
+		own := len(r.rec.History) > 0 && r.rec.roleOf(r.rec.History[0].As, r.rec.DeletedBy) == roleOwner
+		if own {
 			ofOwner[r.rec.Owner]++
 		}
-		if r.rec.DeletedAt.After(last) && (r.rec.DeletedBy != r.rec.Owner || ofOwner[r.rec.Owner] <= maxDeleted) {
+		if r.rec.DeletedAt.After(last) && (!own || ofOwner[r.rec.Owner] <= maxDeleted) {
 			continue
 		}
 		err := m.remove(ctx, r.rec.ID)

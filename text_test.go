@@ -45,8 +45,8 @@ func TestANameThatCannotBeSeenOrReordersIsRefusedByItsField(t *testing.T) {
 			refused(err, "description", want, text)
 			_, err = g.As(ada).Update(t.Context(), info.ID, apitoken.UpdateParams{Name: &text})
 			refused(err, "name", want, text)
-			ask.Description = ""
-			_, err = g.As(admin).Import(t.Context(), apitoken.ImportParams{GenerateParams: ask, Owner: text, Secret: apitoken.NewSecret(earlier)})
+			ask.Description, ask.Owner = "", text
+			_, err = g.As(admin).Import(t.Context(), apitoken.ImportParams{GenerateParams: ask, Secret: apitoken.NewSecret(earlier)})
 			refused(err, "owner", want, text)
 
 			_, err = g.As(apitoken.Actor{User: text, Environment: "production"}).List(t.Context(), apitoken.ListParams{})

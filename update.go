@@ -143,20 +143,20 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 // else's deactivation replaces the owner's, so that the owner cannot end it.
 func (m *Manager) setActive(rec *Record, active bool, now time.Time) (bool, error) {
 	is := rec.Status == StatusActive
-	byOther := rec.DeactivatedBy != rec.Owner
-	mine := rec.Owner == m.actor.User
+	byOther := rec.deactivatedAs() != roleOwner
+	mine := m.actsFor(rec.Owner)
 	switch {
 	case active && mine && (!is && byOther || m.a.blocks.ByOther(rec.ID)):
 		return false, &ForbiddenError{Rule: "the token was deactivated by someone else than its owner, who cannot activate it"}
 	case active && is:
 		return false, nil
 	case active:
-		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusActive, time.Time{}, ""
+		rec.Status, rec.DeactivatedAt, rec.DeactivatedBy, rec.DeactivatedAs = StatusActive, time.Time{}, "", ""
 		return true, nil
 	case !is && (mine || byOther):
 		return false, nil
 	}
-	rec.Status, rec.DeactivatedAt, rec.DeactivatedBy = StatusInactive, now, m.actor.User
+	rec.Status, rec.DeactivatedAt, rec.DeactivatedBy, rec.DeactivatedAs = StatusInactive, now, m.actor.User, m.role(rec.Owner)
 	return true, nil
 }
 

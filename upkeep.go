@@ -55,7 +55,7 @@ func (u upkeeper) Token(rec Record) (string, upkeep.Token) {
 		Active: rec.Status == StatusActive, CreatedAt: rec.CreatedAt, ExpiresAt: rec.ExpiresAt, DeletedAt: rec.DeletedAt,
 		EndsAt: moment(u.a.decider.policy.expiry(&l)), Claims: rec.Claims,
 		// Its owner could import it again once the tombstone is purged; see mayDelete.
-		Keep: u.a.config.ForeignTokens.MaxLen > 0 && rec.Status == StatusInactive && rec.DeactivatedBy != rec.Owner,
+		Keep: u.a.config.ForeignTokens.MaxLen > 0 && rec.Status == StatusInactive && rec.deactivatedAs() != roleOwner,
 	}
 }
 
@@ -86,7 +86,7 @@ func (u upkeeper) Do(ctx context.Context, rec Record, what string, from netip.Ad
 	if err != nil {
 		return err
 	}
-	m := u.a.As(Actor{Environment: rec.Environment})
+	m := u.a.As(Actor{Environment: rec.Environment, System: true})
 	ev := m.event(Action(what), rec.ID, nil, r)
 	switch what {
 	case upkeep.Purge: // nobody else does it: who claims it later finds nothing
@@ -98,7 +98,7 @@ func (u upkeeper) Do(ctx context.Context, rec Record, what string, from netip.Ad
 		next := rec.clone()
 		next.ChangedAt = u.Now()
 		_, _ = bury(m, &next, r, next.ChangedAt) // which refuses nothing
-		next.note(m.line(next.ChangedAt, actionDelete, nil))
+		next.note(m.line(next.ChangedAt, rec.Owner, actionDelete, nil))
 		if err = m.audit(ctx, ev); err == nil {
 			_, err = u.replace(ctx, m, next)
 		}

@@ -108,6 +108,11 @@ var apiRows = []apiRow{
 	{"POST", "tokens/import", `{"secret":"0123456789abcdef0123456789abcdef","name":"x","permissions":["devices:read"],"never":true}`, [5]int{201, 201, 201, 201, 201}, nil},
 	{"POST", "tokens/import", `{"secret":"0123456789abcdef0123456789abcdef","owner":"grace","name":"x","permissions":["devices:read"],"never":true}`, [5]int{403, 201, 201, 201, 403}, nil},
 
+	// What is not a preview takes seconds where it finds anything.
+	{"POST", "tokens/revoke-all", `{"owner":"ada","preview":true}`, [5]int{200, 403, 200, 200, 200}, nil},
+	{"POST", "tokens/revoke-all", `{"made_with":"{id}","preview":true}`, [5]int{200, 404, 200, 404, 200}, nil},
+	{"POST", "tokens/revoke-all", `{"owner":"noor"}`, [5]int{403, 403, 200, 200, 403}, nil},
+
 	{"GET", "tokens/{id}", "", [5]int{200, 404, 200, 404, 200}, nil},
 	{"GET", "tokens/{id}/explain?route=POST%20/devices&from=192.0.2.1", "", [5]int{200, 404, 200, 404, 200}, nil},
 	{"GET", "tokens/{id}/explain?permissions=devices:read,devices:write&match=any", "", [5]int{200, 404, 200, 404, 200}, nil},

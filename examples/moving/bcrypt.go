@@ -62,8 +62,7 @@ func bringOver(ctx context.Context, m *apitoken.Manager, catalog *apitoken.Catal
 		return err
 	}
 	_, err = m.Import(ctx, apitoken.ImportParams{
-		GenerateParams: apitoken.GenerateParams{Name: "key " + id, Permissions: perms, Expiry: apitoken.Never()},
-		Owner:          row.Owner,
+		GenerateParams: apitoken.GenerateParams{Owner: row.Owner, Name: "key " + id, Permissions: perms, Expiry: apitoken.Never()},
 		Secret:         apitoken.NewSecret(text),
 	})
 	if errors.Is(err, apitoken.ErrExists) {

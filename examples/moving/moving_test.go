@@ -111,8 +111,8 @@ func TestOldAndNewAreAcceptedSideBySide(t *testing.T) {
 func TestWhatWasDeactivatedHereDoesNotGetInTheOldWay(t *testing.T) {
 	a := newAuthority(t, keysOf35)
 	in, err := a.As(operator).Import(context.Background(), apitoken.ImportParams{
-		GenerateParams: apitoken.GenerateParams{Name: "k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
-		Owner:          "bob", Secret: apitoken.NewSecret(oldKey),
+		GenerateParams: apitoken.GenerateParams{Owner: "bob", Name: "k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
+		Secret:         apitoken.NewSecret(oldKey),
 	})
 	require.NoError(t, err)
 	h := Beside(a, apitoken.All(readDevices), oldWay)(devices)
@@ -194,8 +194,7 @@ func TestKeysOfWhichOnlyTheSHA256IsKnownGoOnWorking(t *testing.T) {
 	a := newAuthority(t, keysOf35)
 	sum := sha256.Sum256([]byte(oldKey)) // what the old table has
 	_, err := a.As(operator).Import(context.Background(), apitoken.ImportParams{
-		GenerateParams: apitoken.GenerateParams{Name: "key k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
-		Owner:          "bob",
+		GenerateParams: apitoken.GenerateParams{Owner: "bob", Name: "key k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
 		SHA256:         sum[:],
 	})
 	require.NoError(t, err)

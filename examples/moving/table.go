@@ -24,8 +24,7 @@ func MoveKey(ctx context.Context, db *sql.DB, auth *apitoken.Authority, actor ap
 	}
 	secret := apitoken.NewSecret(key.String)
 	_, err = auth.As(actor).Import(ctx, apitoken.ImportParams{
-		GenerateParams: apitoken.GenerateParams{Name: "key of " + owner, Permissions: permissions, Expiry: apitoken.Never()},
-		Owner:          owner,
+		GenerateParams: apitoken.GenerateParams{Owner: owner, Name: "key of " + owner, Permissions: permissions, Expiry: apitoken.Never()},
 		Secret:         secret,
 	})
 	if err != nil && !errors.Is(err, apitoken.ErrExists) { // it exists if the statement below failed the last time

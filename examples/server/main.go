@@ -135,14 +135,15 @@ func newAuthority(store database, kept *secrets, clientAddr func(*http.Request) 
 		return nil, err
 	}
 	auth, err := apitoken.New(apitoken.Config{
-		Prefix:         "demo",
-		Permissions:    &catalog,
-		Store:          store,
-		IntegrityKeys:  keys.rows,                                      // who can write the database, but has not these, cannot make a token
-		EncryptionKeys: keys.secrets,                                   // users can see the secrets of their tokens again
-		ForeignTokens:  apitoken.ForeignTokens{MinLen: 32, MaxLen: 64}, // for "server token import"
-		ClientAddr:     clientAddr,
-		Observe:        observe,
+		Prefix:           "demo",
+		Permissions:      &catalog,
+		Store:            store,
+		IntegrityKeys:    keys.rows,                                      // who can write the database, but has not these, cannot make a token
+		EncryptionKeys:   keys.secrets,                                   // users can see the secrets of their tokens again
+		ForeignTokens:    apitoken.ForeignTokens{MinLen: 32, MaxLen: 64}, // for "server token import"
+		OwnerPermissions: ownerPermissions,
+		ClientAddr:       clientAddr,
+		Observe:          observe,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w (a database belongs to the %s or the DEMO_PASSWORD it was made with)", err, secretsFile())

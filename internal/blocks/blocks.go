@@ -26,8 +26,7 @@ type Blocks struct {
 
 // A Block is a revocation that could not be written.
 type Block struct {
-	By    string                          // who revoked the token
-	Other bool                            // who is not its owner
+	Other bool                            // who revoked the token is not its owner
 	Again func(context.Context) (ok bool) // revokes it, unless that is settled; false: no answer
 }
 

@@ -95,3 +95,24 @@ func (w *Waiting[C]) Begin(key string) {
 	defer w.mu.Unlock()
 	delete(w.calls, key)
 }
+
+// EachGroup calls f for the groups of a list, n at once, and returns when all have returned.
+// What has the key "" belongs to none.
+func EachGroup[T any](n int, list []T, key func(T) string, f func(key string, group []T)) {
+	groups := make(map[string][]T)
+	for _, x := range list {
+		if k := key(x); k != "" {
+			groups[k] = append(groups[k], x)
+		}
+	}
+	slots := make(chan struct{}, n)
+	var calls sync.WaitGroup
+	for k, group := range groups {
+		slots <- struct{}{}
+		calls.Go(func() {
+			defer func() { <-slots }()
+			f(k, group)
+		})
+	}
+	calls.Wait()
+}

@@ -4,6 +4,7 @@ package fields
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,9 +85,12 @@ var All = []Field{
 	{
 		Name: "deactivated_at", Label: "deactivated",
 		JSON: func(in *apitoken.TokenInfo) any { return moment(in.DeactivatedAt) },
-		Row:  func(in *apitoken.TokenInfo) Rows { return by(in.DeactivatedAt, in.DeactivatedBy) },
+		Row: func(in *apitoken.TokenInfo) Rows {
+			return by(in.DeactivatedAt, in.DeactivatedBy+" as "+string(in.DeactivatedAs))
+		},
 	},
 	{Name: "deactivated_by", JSON: func(in *apitoken.TokenInfo) any { return orNull(in.DeactivatedBy) }},
+	{Name: "deactivated_as", JSON: func(in *apitoken.TokenInfo) any { return orNull(string(in.DeactivatedAs)) }},
 	{
 		Name: "deleted_at", Label: "deleted",
 		JSON: func(in *apitoken.TokenInfo) any { return moment(in.DeletedAt) },
@@ -102,6 +106,29 @@ var All = []Field{
 		Name: "unknown_permissions", Label: "unknown",
 		JSON: func(in *apitoken.TokenInfo) any { return list(in.Unknown) },
 		Row:  func(in *apitoken.TokenInfo) Rows { return row(strings.Join(in.Unknown, " ")) },
+	}, {
+		Name: "effective_permissions", Label: "effective",
+		JSON: func(in *apitoken.TokenInfo) any {
+			if in.Effective == nil {
+				return nil
+			}
+			return names(in.Effective)
+		},
+		Row: func(in *apitoken.TokenInfo) Rows {
+			if slices.Equal(in.Effective, in.Permissions) {
+				return nil
+			}
+			return row(strings.Join(names(in.Effective), " "))
+		},
+	}, {
+		Name: "owner_access", Label: "owner's access",
+		JSON: func(in *apitoken.TokenInfo) any { return orNull(OwnerAccess(in)) },
+		Row: func(in *apitoken.TokenInfo) Rows {
+			if in.OwnerReason == "" {
+				return nil
+			}
+			return row(OwnerAccess(in) + ": " + OwnerWhy(in))
+		},
 	}, {
 		Name: "created_at", Label: "created",
 		JSON: func(in *apitoken.TokenInfo) any { return moment(in.CreatedAt) },
@@ -153,6 +180,33 @@ var All = []Field{
 	{Name: "revealable", JSON: func(in *apitoken.TokenInfo) any { return in.Revealable }},
 	{Name: "history", Label: "history", JSON: history},
 	{Name: "version", JSON: func(in *apitoken.TokenInfo) any { return in.Version }},
+}
+
+// OwnerAccess says whether the owner has access by a token: "ok"; "none"; "unknown", as the
+// service did not answer; "" where it was not asked.
+func OwnerAccess(in *apitoken.TokenInfo) string {
+	switch {
+	case in.OwnerReason == apitoken.ErrUnavailable:
+		return "unknown"
+	case in.OwnerReason != "":
+		return "none"
+	case in.Effective != nil:
+		return "ok"
+	}
+	return ""
+}
+
+// OwnerWhy says in words why the owner has no access, "" if they have.
+func OwnerWhy(in *apitoken.TokenInfo) string {
+	switch in.OwnerReason {
+	case "":
+		return ""
+	case apitoken.ErrNoOwner:
+		return "its owner is no longer a user of this service"
+	case apitoken.ErrMissingPermission:
+		return "its owner no longer has any of its permissions"
+	}
+	return "what its owner may do could not be found out"
 }
 
 // Texts are the fields that are plain texts.

@@ -46,6 +46,7 @@ func history(in *apitoken.TokenInfo) any {
 	type entry struct {
 		At     *time.Time `json:"at"`
 		By     string     `json:"by"`
+		As     *string    `json:"as"`
 		Action string     `json:"action"`
 		Fields []string   `json:"fields"`
 
@@ -54,7 +55,7 @@ func history(in *apitoken.TokenInfo) any {
 	}
 	entries := []entry{}
 	for _, h := range in.History {
-		entries = append(entries, entry{moment(h.At), h.By, string(h.Action), list(h.Fields), orNull(h.Via), orNull(addressText(h.Address))})
+		entries = append(entries, entry{moment(h.At), h.By, orNull(string(h.As)), string(h.Action), list(h.Fields), orNull(h.Via), orNull(addressText(h.Address))})
 	}
 	return entries
 }

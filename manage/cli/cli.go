@@ -135,6 +135,7 @@ type call struct {
 	format      string
 	rekeyParams apitoken.RekeyParams
 	adopt       string
+	revoke      apitoken.RevokeParams
 }
 
 // Run runs the command whose name and arguments args are. It returns the exit code.
@@ -229,9 +230,9 @@ func (k *call) parse(name string, cmd command, args []string) error {
 	switch n := len(k.args); {
 	case cmd.args == "" && n > 0:
 		return &usageError{cmd.name + " takes no arguments, only flags"}
-	case k.command == "deactivate" && k.page.owner != "":
-		if n > 0 {
-			return &usageError{"deactivate takes IDs or -owner, not both"}
+	case k.revoke != (apitoken.RevokeParams{}):
+		if n > 0 || (k.revoke.Owner == "") == (k.revoke.MadeWith == "") {
+			return &usageError{"deactivate takes IDs, or -owner, or -made-with, the last two also with -preview"}
 		}
 	case cmd.args != "" && n == 0:
 		return &usageError{cmd.name + " needs " + strings.TrimSuffix(cmd.args, "...")}

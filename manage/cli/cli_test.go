@@ -474,7 +474,7 @@ name         back�up
 owner        operator
 environment  default
 status       inactive
-deactivated  2000-01-01T01:00:00Z by operator
+deactivated  2000-01-01T01:00:00Z by operator as owner
 permissions  devices:read
 created      2000-01-01T00:00:00Z by operator
 expires      2000-01-31T00:00:00Z

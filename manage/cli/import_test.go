@@ -101,7 +101,7 @@ func TestWhatTheRulesForbidIsFoundBeforeAnythingIsImported(t *testing.T) {
 		r := d.run(file, "import", check, "-expires", "never", "-user", "bob", "-")
 		assert.Equal(t, 2, r.code)
 		assert.Empty(t, r.stdout)
-		assert.Contains(t, r.stderr, "line 2: you may not import a token for someone else; "+
+		assert.Contains(t, r.stderr, "line 2: you may not make a token for this owner; "+
 			"line 3: you may not grant what you do not have: reports:read; "+
 			"line 4: secret is not of the form that Config.ForeignTokens describes; "+
 			"line 5: ")

@@ -1,65 +1,45 @@
 package cli
 
 import (
-	"cmp"
-	"errors"
 	"flag"
 	"fmt"
 
-	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 func deactivateFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.page.owner, "owner", "", "instead of IDs: all tokens of this `USER`, until a list shows no other")
+	fs.StringVar(&k.revoke.Owner, "owner", "", "instead of IDs: all tokens of this `OWNER`, until a list shows no other")
+	fs.StringVar(&k.revoke.MadeWith, "made-with", "", "instead of IDs: the token with this `ID`, and all that were made with it or with one of those")
+	fs.BoolVar(&k.revoke.Preview, "preview", false, "with -owner or -made-with: only show what would be deactivated")
 }
 
-// deactivateOwner deactivates all tokens of a user, also those that the user has
-// deactivated and could activate again. A thief may make or change tokens meanwhile, so
-// it lists the tokens again until none is left to deactivate.
-func (k *call) deactivateOwner() error {
-	done := []string{}
-	pass := func() (progress bool, err error) {
-		var left []string
-		l := apitoken.ListParams{Owner: k.page.owner, Order: apitoken.ByCreated}
-		_, err = k.each(l, 0, func(in *apitoken.TokenInfo) {
-			theirs := in.DeactivatedBy == in.Owner && in.Owner != k.actor.User
-			if in.DeactivatedAt.IsZero() || theirs {
-				left = append(left, in.ID)
-			}
-		})
-		if err != nil {
-			return false, err
+// revokeAll deactivates all tokens of an owner, or what a token has made.
+func (k *call) revokeAll() (err error) {
+	if k.revoke.MadeWith != "" {
+		if k.revoke.MadeWith, err = k.id(k.revoke.MadeWith); err != nil {
+			return err
 		}
-		for _, id := range left {
-			_, e := k.m.Deactivate(k.ctx, id)
-			switch {
-			case e == nil:
-				progress = true
-				if done = append(done, id); !k.json {
-					fmt.Fprintln(k.out, "deactivated", id)
-				}
-			case errors.Is(e, apitoken.ErrNotFound): // deleted meanwhile
-				progress = true
-			default: // the next token must not wait for it
-				err = cmp.Or(err, error(&apitoken.BulkError{ID: id, Err: e}))
-			}
-		}
-		return progress, err
 	}
-	progress, err := true, error(nil)
-	for progress && k.ctx.Err() == nil {
-		progress, err = pass()
+	found, err := k.m.RevokeAll(k.ctx, k.revoke)
+	done := []string{}
+	for _, in := range found {
+		if done = append(done, in.ID); k.json {
+			continue
+		}
+		if k.revoke.Preview {
+			fmt.Fprintln(k.out, "would deactivate", in.ID, shown(in.Owner), shown(in.Name))
+		} else {
+			fmt.Fprintln(k.out, "deactivated", in.ID)
+		}
 	}
 	if k.json {
 		k.out.line(struct {
 			Done []string `json:"done"`
 		}{done})
 	}
-	if err == nil {
-		err = k.ctx.Err()
-	}
-	if err != nil && len(done) > 0 {
-		return fmt.Errorf("%d tokens are done, those that are listed: %v", len(done), err)
+	if err != nil && len(done) > 0 && !k.revoke.Preview {
+		// Not wrapped: the exit code should say that a part was done.
+		return fmt.Errorf("%d tokens are done, those that are listed, and %d are known to be left: %v", len(done), len(fields.Bulk(err)), err)
 	}
 	return err
 }

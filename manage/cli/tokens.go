@@ -18,6 +18,7 @@ import (
 
 func generateFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.token.name, "name", "", "what the token is for; required")
+	fs.StringVar(&k.token.owner, "owner", "", "generate it for this `OWNER`, for whom the actor may act; without, for the actor")
 	k.token.texts = make([]string, len(fields.Texts))
 	for i, f := range fields.Texts {
 		fs.StringVar(&k.token.texts[i], f.Name, "", f.Text.Usage)
@@ -119,7 +120,11 @@ func (k *call) writeTokens(each func(func(*apitoken.TokenInfo)) (int, error)) er
 		case k.page.quiet:
 			fmt.Fprintln(t, in.ID)
 		default:
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, in.Status, shown(in.Owner), fields.Moment(in.ExpiresAt, "never"), fields.Moment(in.LastUsed().At, "-"), shown(in.Name))
+			status := string(in.Status)
+			if fields.OwnerAccess(in) == "none" {
+				status += ", owner has no access"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", in.ID, status, shown(in.Owner), fields.Moment(in.ExpiresAt, "never"), fields.Moment(in.LastUsed().At, "-"), shown(in.Name))
 		}
 	})
 	switch {
@@ -200,8 +205,8 @@ func showFields(w io.Writer, in *apitoken.TokenInfo) error {
 
 // bulk activates, deactivates or deletes.
 func (k *call) bulk() error {
-	if k.page.owner != "" {
-		return k.deactivateOwner()
+	if k.revoke != (apitoken.RevokeParams{}) {
+		return k.revokeAll()
 	}
 	var all, ids []string
 	for _, arg := range k.args {

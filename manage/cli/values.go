@@ -15,13 +15,13 @@ import (
 // tokenFlags are the fields of a new token as texts, from flags or from a line of CSV.
 // Errors do not repeat them: a secret may be in the wrong place.
 type tokenFlags struct {
-	name, permissions, expires, networks, notBefore string
-	texts                                           []string // one for each of fields.Texts
-	all                                             bool
+	name, owner, permissions, expires, networks, notBefore string
+	texts                                                  []string // one for each of fields.Texts
+	all                                                    bool
 }
 
 func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
-	g.Name = f.name
+	g.Name, g.Owner = f.name, f.owner
 	for i, field := range fields.Texts {
 		*field.Text.Generate(&g) = f.texts[i]
 	}

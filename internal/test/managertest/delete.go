@@ -32,7 +32,7 @@ func (s Suite) TestADeletedTokenIsUnknownToRequestsAndKnownToThoseWhoManageIt(t 
 		require.False(t, in.Revealable)
 		require.Equal(t, "demo", in.Environment)
 		require.Len(t, in.History, 2)
-		require.Equal(t, apitoken.HistoryEntry{At: in.DeletedAt, By: "ada", Action: "delete"}, in.History[0])
+		require.Equal(t, apitoken.HistoryEntry{At: in.DeletedAt, By: "ada", As: "owner", Action: "delete"}, in.History[0])
 	}
 	for _, actor := range []apitoken.Actor{w.grace, w.eve} {
 		_, err := w.auth.As(actor).Get(t.Context(), before.ID)

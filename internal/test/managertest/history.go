@@ -27,7 +27,7 @@ func (s Suite) TestHistoryKeepsTheLast16Changes(t *testing.T) {
 		require.NoError(t, err)
 		history := w.stored(info.ID).History
 		require.Len(t, history, 16)
-		require.Equal(t, apitoken.HistoryEntry{At: time.Now().UTC(), By: "admin", Action: "deactivate", Fields: []string{"active"}}, history[0])
+		require.Equal(t, apitoken.HistoryEntry{At: time.Now().UTC(), By: "admin", As: "manager", Action: "deactivate", Fields: []string{"active"}}, history[0])
 		require.Equal(t, []string{"name", "description"}, history[1].Fields)
 		require.True(t, history[1].At.After(history[15].At))
 	})

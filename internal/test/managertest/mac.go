@@ -125,6 +125,8 @@ func changed(t *testing.T, path string, v reflect.Value) reflect.Value {
 			return reflect.ValueOf(x + "\x8d\x08\x00") // a field with the tag 1037
 		}
 		return reflect.ValueOf(x + "x")
+	case apitoken.Role:
+		return reflect.ValueOf(x + "x")
 	case apitoken.Action:
 		return reflect.ValueOf(x + "x")
 	case apitoken.Status:

@@ -41,8 +41,8 @@ type operation struct {
 	allMistakes  bool // do is also called after mistakes in the body, to report further ones
 }
 
-// operations are all operations. Paths are matched in this order: "tokens/bulk" is
-// no ID. openapi.json describes them.
+// operations are all operations. Paths are matched in this order: "bulk" and
+// "revoke-all" are no IDs. openapi.json describes them.
 var operations = []operation{
 	{method: "GET", path: "permissions", do: withoutBody((*call).permissions)},
 	{method: "GET", path: "routes", do: withoutBody((*call).routes)},
@@ -50,6 +50,7 @@ var operations = []operation{
 	{method: "POST", path: "tokens", header: "Idempotency-Key", do: withBody((*call).generate), allMistakes: true},
 	{method: "POST", path: "tokens/bulk", header: "Idempotency-Key", do: withBody((*call).bulk)}, // it is idempotent without a key
 	{method: "POST", path: "tokens/import", do: withBody((*call).importToken)},
+	{method: "POST", path: "tokens/revoke-all", do: withBody((*call).revokeAll)},
 	{method: "GET", path: "tokens/{id}", do: withoutBody((*call).get)},
 	{method: "PATCH", path: "tokens/{id}", header: "If-Match", do: withBody((*call).update)},
 	{method: "DELETE", path: "tokens/{id}", do: withoutBody((*call).delete)},

@@ -30,10 +30,10 @@ type newImport struct {
 func (c *call) importToken(b *newImport) (any, error) {
 	i := apitoken.ImportParams{
 		GenerateParams: apitoken.GenerateParams{
-			Name:      b.Name,
+			Name: b.Name, Owner: jsonbody.Or(b.Owner),
 			NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
 		},
-		Owner: jsonbody.Or(b.Owner), Secret: apitoken.NewSecret(jsonbody.Or(b.Secret)),
+		Secret: apitoken.NewSecret(jsonbody.Or(b.Secret)),
 		CreatedAt: time.Time(jsonbody.Or(b.CreatedAt)), LastUsedAt: time.Time(jsonbody.Or(b.LastUsedAt)),
 		Inactive: b.Active != nil && !*b.Active,
 	}

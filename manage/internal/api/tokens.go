@@ -94,7 +94,8 @@ func (c *call) list() (any, error) {
 
 // A newToken is the body of a request to generate a token.
 type newToken struct {
-	Name            string `json:"name"`
+	Name            string  `json:"name"`
+	Owner           *string `json:"owner"`
 	Texts           jsonbody.Texts
 	Permissions     jsonbody.Strings     `json:"permissions"`
 	ExpiresIn       *jsonbody.Duration   `json:"expires_in"`
@@ -106,7 +107,7 @@ type newToken struct {
 
 func (c *call) generate(b *newToken) (any, error) {
 	g := apitoken.GenerateParams{
-		Name:      b.Name,
+		Name: b.Name, Owner: jsonbody.Or(b.Owner),
 		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
 	}
 	b.Texts.Each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
@@ -119,6 +120,9 @@ func (c *call) generate(b *newToken) (any, error) {
 	inherits := !c.actor.Token.ExpiresAt().IsZero() // the token that makes the request gives its own
 	if member == "" && !inherits && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] }) {
 		wrong = append(wrong, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"})
+	}
+	if b.Owner != nil && *b.Owner == "" {
+		wrong = append(wrong, &apitoken.FieldError{Field: "owner", Problem: "is empty: leave it out for yourself"})
 	}
 	g.Permissions, _, err = c.lookUp(b.Permissions, nil)
 	wrong = append(wrong, fields.Errors(err)...)
@@ -309,4 +313,29 @@ func (c *call) bulk(b *bulkChange) (any, error) {
 		return nil, p
 	}
 	return map[string][]string{"done": done}, err
+}
+
+type revocation struct {
+	Owner    *string `json:"owner"`
+	MadeWith *string `json:"made_with"`
+	Preview  *bool   `json:"preview"`
+}
+
+func (c *call) revokeAll(b *revocation) (any, error) {
+	found, err := c.manager().RevokeAll(c.r.Context(), apitoken.RevokeParams{
+		Owner: jsonbody.Or(b.Owner), MadeWith: jsonbody.Or(b.MadeWith), Preview: jsonbody.Or(b.Preview),
+	})
+	tokens, done := []fields.Token{}, []string{}
+	for _, in := range found {
+		tokens, done = append(tokens, fields.Token{TokenInfo: in}), append(done, in.ID)
+	}
+	if left := fields.Bulk(err); left != nil {
+		p := problemOf(err)
+		p.ID, p.Done, p.cause = left[0].ID, done, err
+		for _, e := range left {
+			p.Failed = append(p.Failed, e.ID)
+		}
+		return nil, p
+	}
+	return map[string][]fields.Token{"tokens": tokens}, err
 }

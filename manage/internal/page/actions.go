@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/apitoken-go/apitoken"
@@ -15,10 +16,18 @@ type tokenAction struct {
 	Not         string // why the change would be refused; "" if it is offered
 }
 
+// asOwner is the role of those whose deactivation owners may undo.
+const asOwner apitoken.Role = "owner"
+
+// owns reports whether a token is the actor's own.
+func owns(a apitoken.Actor, in *apitoken.TokenInfo) bool {
+	return in.Owner == a.User || slices.Contains(a.ActsFor, in.Owner)
+}
+
 // actions returns the changes of a token that the page offers to the actor. It makes
 // no authorization decisions: apitoken.Manager checks the change again.
 func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []tokenAction {
-	mine := in.Owner == rq.actor.User
+	mine := owns(rq.actor, in)
 	var lacking []string
 	for _, p := range in.Permissions {
 		if !mayGrant(rq.actor, p) {
@@ -67,11 +76,11 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 	switch {
 	case in.DeactivatedAt.IsZero():
 		add("deactivate", "Deactivate", "", false)
-	case mine && in.DeactivatedBy != in.Owner:
-		add("activate", "Activate", "someone else than you deactivated it", false)
+	case mine && in.DeactivatedAs != asOwner:
+		add("activate", "Activate", "someone else than its owner deactivated it", false)
 	default:
 		add("activate", "Activate", ungrantable, false)
-		if !mine && in.DeactivatedBy == in.Owner {
+		if !mine && in.DeactivatedAs == asOwner {
 			add("deactivate", "Deactivate too", "", false)
 		}
 	}

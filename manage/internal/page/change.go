@@ -18,7 +18,7 @@ func (h *handler) changeForm(rq *request) {
 
 // describeChange sets the texts of the page: what the change does.
 func (h *handler) describeChange(p *confirmData) {
-	in, mine := p.Token, p.Token.Owner == p.Actor.User
+	in, mine := p.Token, owns(p.Actor, p.Token)
 	say := func(s string) { p.Effects = append(p.Effects, s) }
 	switch p.Action {
 	case "activate":

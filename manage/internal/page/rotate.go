@@ -43,7 +43,7 @@ func (h *handler) askRotate(rq *request, status int, problems []formProblem) {
 		layout: c.layout, Token: c.Token, Ticket: newTicket(rq.now), LastUsed: c.LastUsed, Uses: c.Uses,
 		Back: c.Back, Cancel: c.Cancel, Not: c.Not,
 	}
-	if c.Token.Owner != rq.actor.User {
+	if !owns(rq.actor, c.Token) {
 		p.Not = "only its owner may rotate a token"
 	}
 	p.Title, p.Problems = "Rotate this API token", problems

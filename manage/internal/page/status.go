@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 // warnBefore is the time before its end for which an expiry is marked.
@@ -54,7 +55,10 @@ type tokenState struct{ Label, Level, Why string }
 func (h *handler) state(in *apitoken.TokenInfo, now time.Time) tokenState {
 	switch in.Status {
 	case apitoken.StatusActive:
-		return tokenState{"Active", "good", ""}
+		if fields.OwnerAccess(in) == "none" {
+			return tokenState{"Owner has no access", "bad", fields.OwnerWhy(in)}
+		}
+		return tokenState{"Active", "good", fields.OwnerWhy(in)}
 	case apitoken.StatusInactive:
 		return tokenState{"Deactivated", "off", "by " + in.DeactivatedBy}
 	case apitoken.StatusDeleted:

@@ -52,7 +52,7 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	}
 	p := &tokenData{
 		layout: h.newPage(rq, listOf(rq.actor, in), "\u2068"+in.Name+"\u2069"),
-		Token:  in, Mine: in.Owner == rq.actor.User, State: h.state(in, rq.now), Does: h.actions(rq, in, ""),
+		Token:  in, Mine: owns(rq.actor, in), State: h.state(in, rq.now), Does: h.actions(rq, in, ""),
 		Texts:  textFields(func(f fields.Field) string { return f.Text.Value(in) }),
 		Groups: assignedGroups(in), Ticket: newTicket(rq.now),
 		Created: relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: lastUsed(in, rq.now),

@@ -1,0 +1,78 @@
+// Package sweep does something to all of a list that may grow meanwhile.
+package sweep
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrEndless is the error of All if list after list had something.
+var ErrEndless = errors.New("apitoken: new ones appear faster than they are dealt with")
+
+// maxLists bounds how often All lists. Someone who adds to the list all the time must not
+// keep the caller for ever.
+const maxLists = 100
+
+// All calls do for everything on a list, and lists again, until a list has nothing that began
+// more than settle after the last one that had: what was under way at that moment has ended
+// then, and would be on it. If the first list has nothing, that is all.
+//
+// What do fails for is left, and tried again with the next list as long as something else
+// succeeds; then the errors are returned together. An error of list ends All; so does ctx, as
+// list fails then. If there is a first, it is done before anything is listed.
+func All[T any](ctx context.Context, settle time.Duration, first []T, list func() ([]T, error), do func(T) error) error {
+	var last time.Time
+	var failed []error
+	for range maxLists {
+		began, found := time.Now(), first
+		if first = nil; found == nil {
+			var err error
+			if found, err = list(); err != nil {
+				return errors.Join(append(failed, err)...)
+			}
+		}
+		if len(found) == 0 && (last.IsZero() || began.Sub(last) > settle) {
+			return nil
+		}
+		failed = nil
+		for _, x := range found {
+			if err := do(x); err != nil {
+				failed = append(failed, err)
+			}
+		}
+		if failed != nil && len(failed) == len(found) {
+			return errors.Join(failed...)
+		}
+		pause := settle / 8 // a list may be long: not again and again without a pause
+		if len(found) > 0 {
+			last = time.Now()
+		} else {
+			pause = time.Until(last.Add(settle)) + time.Millisecond
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+	return ErrEndless
+}
+
+// Descend takes out of list what is in family or has a parent there, and adds it to family,
+// until there is no more. The order of the list does not matter.
+func Descend[T any](list []T, family map[string]bool, ids func(T) (id, parent string)) (found []T) {
+	for n := -1; n != len(found); {
+		n = len(found)
+		var others []T
+		for _, x := range list {
+			if id, parent := ids(x); family[id] || family[parent] {
+				family[id] = true
+				found = append(found, x)
+			} else {
+				others = append(others, x)
+			}
+		}
+		list = others
+	}
+	return found
+}

@@ -1,0 +1,143 @@
+package apitoken_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/apitoken-go/apitoken"
+)
+
+func TestListsSayWhatTheOwnersOfTokensStillHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		asked, running, most := map[string]int{}, 0, 0
+		g := newRig(t, func(c *apitoken.Config) {
+			c.OwnerPermissions = func(ctx context.Context, _, owner string) ([]apitoken.Permission, error) {
+				mu.Lock()
+				asked[owner]++
+				running++
+				most = max(most, running)
+				mu.Unlock()
+				time.Sleep(time.Millisecond)
+				mu.Lock()
+				running--
+				mu.Unlock()
+				switch owner {
+				case "all":
+					return wire.All(), nil
+				case "other":
+					return []apitoken.Permission{wireReports}, nil
+				case "none":
+					return nil, nil
+				case "gone":
+					return nil, apitoken.ErrNoOwner
+				case "broken":
+					return nil, errors.New("ldap down")
+				case "panics":
+					panic("ldap")
+				case "hangs":
+					time.Sleep(time.Minute)
+				}
+				return []apitoken.Permission{wireRead}, nil
+			}
+		})
+		both := []apitoken.Permission{wireRead, wireWrite}
+		want := map[string]struct {
+			effective []apitoken.Permission
+			reason    apitoken.Reason
+		}{
+			"all":    {both, ""},
+			"some":   {both[:1], ""},
+			"other":  {both[:0], apitoken.ErrMissingPermission},
+			"none":   {both[:0], apitoken.ErrMissingPermission},
+			"gone":   {both[:0], apitoken.ErrNoOwner},
+			"broken": {nil, apitoken.ErrUnavailable},
+			"panics": {nil, apitoken.ErrUnavailable},
+			"hangs":  {nil, apitoken.ErrUnavailable},
+		}
+		ids := map[string]string{}
+		for owner := range want {
+			for range 3 {
+				actor := ada
+				actor.User = owner
+				in, _, err := g.As(actor).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: both, Expiry: apitoken.Never()})
+				require.NoError(t, err)
+				assert.Nil(t, in.Effective, "not asked for a change")
+				assert.Empty(t, in.OwnerReason)
+				ids[owner] = in.ID
+			}
+		}
+		require.Empty(t, asked)
+		check := func(in *apitoken.TokenInfo) {
+			w, ok := want[in.Owner]
+			if !ok {
+				return
+			}
+			assert.Equal(t, w.effective, in.Effective, in.Owner)
+			assert.Equal(t, w.reason, in.OwnerReason, in.Owner)
+			assert.Equal(t, apitoken.StatusActive, in.Status)
+			assert.Equal(t, both, in.Permissions)
+		}
+		start := time.Now()
+		page, err := g.As(admin).List(t.Context(), apitoken.ListParams{AllOwners: true, Limit: 200})
+		require.NoError(t, err)
+		assert.Greater(t, len(page.Tokens), 24)
+		for _, in := range page.Tokens {
+			check(in)
+		}
+		assert.Equal(t, 2*time.Second, time.Since(start), "OwnerTimeout, for the one that hangs")
+		for owner, n := range asked {
+			assert.Equal(t, 1, n, owner)
+		}
+		assert.LessOrEqual(t, most, 8)
+
+		for owner, id := range ids {
+			in, err := g.As(admin).Get(t.Context(), id)
+			require.NoError(t, err)
+			check(in)
+			assert.Equal(t, 2, asked[owner])
+		}
+		require.NoError(t, g.As(admin).Delete(t.Context(), ids["all"]))
+		in, err := g.As(admin).Get(t.Context(), ids["all"])
+		require.NoError(t, err)
+		assert.Nil(t, in.Effective, "of a deleted token nobody asks")
+		assert.Equal(t, 2, asked["all"])
+		time.Sleep(time.Minute)
+		require.NoError(t, g.Close())
+	})
+}
+
+func TestWithoutOwnerPermissionsAllOfATokenIsEffective(t *testing.T) {
+	g := newRig(t)
+	made, _ := g.generate(t)
+	in, err := g.As(ada).Get(t.Context(), made.ID)
+	require.NoError(t, err)
+	assert.Equal(t, []apitoken.Permission{wireRead}, in.Effective)
+	_, err = g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Permissions: new([]apitoken.Permission{})})
+	require.NoError(t, err)
+	none, err := g.As(ada).Get(t.Context(), made.ID)
+	require.NoError(t, err)
+	assert.Equal(t, []apitoken.Permission{}, none.Effective)
+	assert.Empty(t, none.OwnerReason)
+}
+
+// To take all permissions of a token away is not the doing of its owner.
+func TestATokenWithoutPermissionsDoesNotSayThatItsOwnerHasNoAccess(t *testing.T) {
+	g := newRig(t, func(c *apitoken.Config) {
+		c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) { return wire.All(), nil }
+	})
+	in, _ := g.generate(t)
+	_, err := g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Permissions: new([]apitoken.Permission{})})
+	require.NoError(t, err)
+	in, err = g.As(ada).Get(t.Context(), in.ID)
+	require.NoError(t, err)
+	assert.Equal(t, []apitoken.Permission{}, in.Effective)
+	assert.Empty(t, in.OwnerReason)
+}
