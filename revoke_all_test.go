@@ -302,3 +302,10 @@ func TestATokenOfANewerVersionIsNamedAndADamagedOneLeft(t *testing.T) {
 		require.NoError(t, c.Close())
 	})
 }
+
+func idsOf(tokens []*apitoken.TokenInfo) (ids []string) {
+	for _, in := range tokens {
+		ids = append(ids, in.ID)
+	}
+	return ids
+}

@@ -355,7 +355,7 @@ func TestTokensThatExpiredLongAgoAreDeleted(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, apitoken.StatusDeleted, in.Status)
 		assert.Equal(t, "Config.KeepExpired", in.DeletedBy)
-		assert.Equal(t, apitoken.HistoryEntry{At: in.DeletedAt, By: "Config.KeepExpired", Action: "delete"}, in.History[0])
+		assert.Equal(t, apitoken.HistoryEntry{At: in.DeletedAt, By: "Config.KeepExpired", Action: "delete", As: "system"}, in.History[0])
 		_, err = auth.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
 		require.ErrorIs(t, err, apitoken.ErrUnknownToken)
 		time.Sleep(31 * day)

@@ -174,8 +174,8 @@ func TestAKeyThatCannotBeBroughtOverStillWorks(t *testing.T) {
 func TestManyKeysAreImportedAtOnce(t *testing.T) {
 	a, ctx := newAuthority(t, keysOf35), t.Context()
 	key := apitoken.ImportParams{
-		GenerateParams: apitoken.GenerateParams{Name: "key k1", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
-		Owner:          "bob", Secret: apitoken.NewSecret(oldKey),
+		GenerateParams: apitoken.GenerateParams{Name: "key k1", Owner: "bob", Permissions: []apitoken.Permission{readDevices}, Expiry: apitoken.Never()},
+		Secret:         apitoken.NewSecret(oldKey),
 	}
 	list := []apitoken.ImportParams{key, key}
 	_, errs := a.As(operator).ImportAll(ctx, list)

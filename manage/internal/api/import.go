@@ -33,7 +33,7 @@ func (c *call) importToken(b *newImport) (any, error) {
 			Name: b.Name, Owner: jsonbody.Or(b.Owner),
 			NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
 		},
-		Secret: apitoken.NewSecret(jsonbody.Or(b.Secret)),
+		Secret:    apitoken.NewSecret(jsonbody.Or(b.Secret)),
 		CreatedAt: time.Time(jsonbody.Or(b.CreatedAt)), LastUsedAt: time.Time(jsonbody.Or(b.LastUsedAt)),
 		Inactive: b.Active != nil && !*b.Active,
 	}
