@@ -23,7 +23,5 @@ const (
 var argued = []argument{
 	{"entry.assigned", drop(stmt("slices.Sort")), memory},
 	{"entry.assigned", drop(stmt("p.Name")), memory},
-	{"internal/credential Reader.fromParameter", become(expr("3*grammar.MaxText"), "4*grammar.MaxText"), "What is longer than three times the limit before decoding is longer than the limit after it, and refused for that: it bounds the work."},
 	{"shouldRecord", become(expr("now.Unix()/useGrain<<4"), "now.Unix()/useGrain<<5"), "One bit more is left free between the parts of a number that is only compared."},
-	{"newAuthority", become(call("max", "MaxConcurrentLookups"), "max(2, c.MaxConcurrentLookups/4)"), "It shows where MaxConcurrentLookups is less than 8: tokens in memory are then renewed two at once instead of one."},
 }

@@ -49,7 +49,7 @@ var seeds = []seed{
 	{"the last of several credentials counts", "internal/credential Reader.add", op(expr("other.Way.Rank < c.Way.Rank"), ">")},
 	{"the first of several credentials counts although nobody said so", "internal/credential New", become(field("first"), "true")},
 	{"a token in the query stays there if another counts", "internal/credential Reader.Read", drop(stmt("c.Query"))},
-	{"a refused token leads to the other login", "Authority.guard", become(expr("!a.HasCredential(r)"), "func() bool { _, refused := a.check(&request{http: r, requirement: &requirement}); return refused != nil }()")},
+	{"a refused token leads to the other login", "Authority.guard", become(expr("a.credentials.Elsewhere(r)"), "func() bool { _, refused := a.check(&request{http: r, requirement: &requirement}); return refused != nil }()")},
 	{"cookies can be accepted", "internal/credential Check", never(when(`"Cookie"`))},
 	{"the refusal of an invalid token says why", "newScheme", become(within(call("newRefusal", `"invalid-token"`), field("Detail")), "reasons[i].reason.Error()")},
 	{"the challenge names no error", "newScheme", without(expr("`, error=\"invalid_token\"`"))},
