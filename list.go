@@ -78,7 +78,21 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	if page.Next != nil {
 		out.Next = m.a.cursors.Write(q.identity(), cursor.Position(*page.Next))
 	}
+	if l.Status == StatusNoAccess {
+		return out.withoutAccess()
+	}
 	return out, nil
+}
+
+// withoutAccess leaves what a list of StatusNoAccess has of a page: how many there are in
+// all is not known before its end.
+func (p *TokenPage) withoutAccess() (*TokenPage, error) {
+	if slices.ContainsFunc(p.Tokens, func(in *TokenInfo) bool { return in.OwnerReason == ErrUnavailable }) {
+		return nil, unavailable(errors.New("apitoken: Config.OwnerPermissions did not answer for each owner"))
+	}
+	p.Tokens = slices.DeleteFunc(p.Tokens, func(in *TokenInfo) bool { return in.OwnerReason == "" })
+	p.Count, p.More, p.Partial = len(p.Tokens), p.Next != "", p.Next != ""
+	return p, nil
 }
 
 // askOwners completes tokens by what their owners may do now.
@@ -183,8 +197,11 @@ func (m *Manager) query(l ListParams) (Query, error) {
 			return Query{}, &FieldError{field, err.Error()}
 		}
 	}
-	if !slices.Contains([]Status{"", StatusActive, StatusInactive, StatusExpired, StatusPending, StatusDeleted}, l.Status) {
-		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired, pending or deleted", l.Status)}
+	if !slices.Contains([]Status{"", StatusActive, StatusInactive, StatusExpired, StatusPending, StatusDeleted, StatusNoAccess}, l.Status) {
+		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired, pending, deleted or no_access", l.Status)}
+	}
+	if l.Status == StatusNoAccess {
+		l.Status = StatusActive
 	}
 	order := cmp.Or(l.Order, ByName)
 	if !slices.Contains([]Order{ByName, ByCreated, ByExpires, ByLastUsed}, order) {

@@ -1,8 +1,10 @@
 package apitoken_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -140,4 +142,55 @@ func TestATokenWithoutPermissionsDoesNotSayThatItsOwnerHasNoAccess(t *testing.T)
 	require.NoError(t, err)
 	assert.Equal(t, []apitoken.Permission{}, in.Effective)
 	assert.Empty(t, in.OwnerReason)
+}
+
+func TestAListHasTheTokensOfOwnersWithoutAccess(t *testing.T) {
+	var broken error
+	g := newRig(t, func(c *apitoken.Config) {
+		c.OwnerPermissions = func(_ context.Context, _, owner string) ([]apitoken.Permission, error) {
+			switch owner {
+			case "gone":
+				return nil, cmp.Or(broken, apitoken.ErrNoOwner)
+			case "none":
+				return []apitoken.Permission{wireReports}, nil
+			}
+			return wire.All(), nil
+		}
+	})
+	var want []string
+	for i, owner := range []string{"ada", "gone", "ada", "ada", "none", "gone", "ada"} {
+		actor := apitoken.Actor{User: owner, Environment: "production", Grants: wire.All()}
+		in, _, err := g.As(actor).Generate(t.Context(), apitoken.GenerateParams{
+			Name: fmt.Sprint(i), Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(),
+		})
+		require.NoError(t, err)
+		if owner != "ada" {
+			want = append(want, in.ID)
+		}
+	}
+	in, _, err := g.As(apitoken.Actor{User: "gone", Environment: "production", Grants: wire.All()}).Generate(t.Context(), apitoken.GenerateParams{
+		Name: "deactivated", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(),
+	})
+	require.NoError(t, err)
+	_, err = g.As(admin).Deactivate(t.Context(), in.ID)
+	require.NoError(t, err)
+
+	l := apitoken.ListParams{AllOwners: true, Status: apitoken.StatusNoAccess, Limit: 2}
+	var got []string
+	for {
+		page, err := g.As(admin).List(t.Context(), l)
+		require.NoError(t, err)
+		got = append(got, idsOf(page.Tokens)...)
+		assert.Equal(t, len(page.Tokens), page.Count)
+		assert.Equal(t, page.Next != "", page.Partial)
+		assert.Equal(t, page.Next != "", page.More)
+		if l.Cursor = page.Next; l.Cursor == "" {
+			break
+		}
+	}
+	assert.Equal(t, want, got)
+
+	broken = errors.New("ldap down")
+	_, err = g.As(admin).List(t.Context(), apitoken.ListParams{AllOwners: true, Status: apitoken.StatusNoAccess})
+	require.ErrorIs(t, err, apitoken.ErrUnavailable)
 }

@@ -141,6 +141,10 @@ const (
 	StatusPending  Status = "pending" // its not-before lies ahead
 	StatusDeleted  Status = "deleted" // for Config.KeepDeleted; see Manager.Delete
 
+	// Only ListParams say this: active tokens by which the owner has no access now, see
+	// TokenInfo.OwnerReason. Config.OwnerPermissions is asked for the owner of each active token.
+	StatusNoAccess Status = "no_access"
+
 	// Only a Manager says these; no Query asks for them. What such a TokenInfo has is
 	// what the record claims. The token is refused.
 	StatusDamaged Status = "damaged" // somebody else wrote the record, or a part of it is missing

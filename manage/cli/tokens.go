@@ -80,7 +80,7 @@ type listValues struct {
 
 func listFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.page.owner, "owner", "", "only tokens of this `USER`; without, everybody's whom the actor may see")
-	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired, pending or deleted; without, all but deleted ones")
+	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired, pending, deleted or no_access (of owners who have no access now); without, all but deleted ones")
 	fs.StringVar(&k.page.permission, "permission", "", "only those with the permission of this `NAME`")
 	fs.StringVar(&k.page.text, "text", "", "only those whose ID, owner or a word of whose name begins with `TEXT`")
 	fs.StringVar(&k.page.sort, "sort", "", "`ORDER`: name, created, expires or last_used; without, by name, and with -q as created")

@@ -69,6 +69,7 @@ var statusOptions = []option{
 	{"inactive", "Deactivated", false},
 	{"expired", "Expired", false},
 	{"pending", "Not yet valid", false},
+	{"no_access", "Owner has no access", false},
 	{"deleted", "Deleted", false},
 }
 
