@@ -150,7 +150,7 @@ func TestAListHasTheTokensOfOwnersWithoutAccess(t *testing.T) {
 		c.OwnerPermissions = func(_ context.Context, _, owner string) ([]apitoken.Permission, error) {
 			switch owner {
 			case "gone":
-				return nil, cmp.Or(broken, apitoken.ErrNoOwner)
+				return nil, cmp.Or[error](broken, apitoken.ErrNoOwner)
 			case "none":
 				return []apitoken.Permission{wireReports}, nil
 			}
