@@ -2,6 +2,7 @@ package managertest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -39,8 +40,12 @@ func (s Suite) TestOfThreeNodesOneDoesWhatIsDue(t *testing.T) {
 		}
 		time.Sleep(34 * time.Hour)
 
+		synctest.Wait()
+		mu.Lock()
+		sent := slices.Clone(notices)
+		mu.Unlock()
 		told := map[string][]string{}
-		for _, ev := range notices {
+		for _, ev := range sent {
 			told[ev.TokenID] = append(told[ev.TokenID], string(ev.Action))
 			require.Equal(t, ev.TokenID, ev.After.ID)
 			require.Equal(t, ev.Owner, ev.After.Owner)
@@ -51,7 +56,10 @@ func (s Suite) TestOfThreeNodesOneDoesWhatIsDue(t *testing.T) {
 		seen := map[string]int{}
 		for _, node := range nodes {
 			require.NoError(t, node.auth.Close())
-			for _, ev := range node.events {
+			node.mu.Lock()
+			events := slices.Clone(node.events)
+			node.mu.Unlock()
+			for _, ev := range events {
 				require.NoError(t, ev.Err)
 				if ev.TokenID == in.ID {
 					seen[string(ev.Action)+" by "+ev.Actor]++
