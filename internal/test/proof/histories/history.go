@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -82,6 +83,8 @@ type state struct {
 	overlap  bool  // old is good, too
 	kept     kind  // of the last overlap that was ended: keepNew or keepOld
 
+	retired [8]int16 // what older rotations have replaced, the newest first: 1 and the secret, 0 for none
+
 	// A deactivation, or a deletion, came to no answer and may be made from then on.
 	mayStop, mayVanish bool
 }
@@ -99,10 +102,10 @@ func (s state) sees(k kind, secret int16) outcome {
 	switch k {
 	case verify:
 		switch {
+		case secret == s.old && !s.overlap, slices.Contains(s.retired[:], 1+secret):
+			return sawRetired
 		case secret != s.current && secret != s.old:
 			return sawWrong
-		case secret == s.old && !s.overlap:
-			return sawRetired
 		case s.inactive:
 			return sawInactive
 		}
@@ -131,6 +134,10 @@ func (s state) after(k kind, secret int16) state {
 	case deactivate:
 		s.inactive = true
 	case rotate, overlap:
+		if s.old >= 0 {
+			copy(s.retired[1:], s.retired[:])
+			s.retired[0] = 1 + s.old
+		}
 		s.old, s.current, s.overlap, s.kept = s.current, secret, k == overlap, keepNew
 	case keepNew, keepOld:
 		if s.overlap && k == keepOld {
