@@ -148,6 +148,18 @@ func (n *node) Create(ctx context.Context, rec apitoken.Record) error {
 	return n.change(rec.ID, func() error { return n.Store.Create(ctx, rec) })
 }
 
+// CreateAll is there because that of the Store below would pass by the log.
+func (n *node) CreateAll(ctx context.Context, recs []apitoken.Record) ([]bool, error) {
+	added := make([]bool, len(recs))
+	for i, rec := range recs {
+		err := n.Create(ctx, rec)
+		if added[i] = err == nil; err != nil && !errors.Is(err, apitoken.ErrExists) {
+			return nil, err
+		}
+	}
+	return added, nil
+}
+
 func (n *node) Replace(ctx context.Context, rec apitoken.Record) error {
 	return n.change(rec.ID, func() error { return n.Store.Replace(ctx, rec) })
 }

@@ -23,7 +23,7 @@ func main() {
 	fmt.Println("self:", self.JSON200.Owner, self.JSON200.Permissions)
 
 	// It expires with the token that makes it.
-	made, err := api.GenerateTokenWithResponse(ctx, NewToken{Name: "made by a client", Permissions: self.JSON200.Permissions})
+	made, err := api.GenerateTokenWithResponse(ctx, nil, NewToken{Name: "made by a client", Permissions: self.JSON200.Permissions})
 	check(err)
 	id := made.JSON201.Token.Id
 	fmt.Println("generated:", made.JSON201.Token.Name, len(made.JSON201.Secret) > 60, *made.JSON201.Token.DisplayId != "")
