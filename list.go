@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cursor"
 	"github.com/apitoken-go/apitoken/internal/grammar"
@@ -97,8 +98,17 @@ func (p *TokenPage) withoutAccess() (*TokenPage, error) {
 
 // askOwners completes tokens by what their owners may do now.
 func (m *Manager) askOwners(ctx context.Context, tokens ...*TokenInfo) {
+	if m.a.config.OwnerPermissions == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, m.a.config.OwnerTimeout)
 	defer cancel()
+	// In the lane of lists, of which one actor has a part: their lists of many owners do
+	// not keep requests of these waiting.
+	slot, busy := m.a.lanes.lists.Enter(ctx, m.holder(), nil)
+	if busy == nil {
+		defer slot.Leave()
+	}
 	owner := func(in *TokenInfo) string {
 		if in.Permissions == nil || in.Status == StatusDeleted {
 			return ""
@@ -107,7 +117,10 @@ func (m *Manager) askOwners(ctx context.Context, tokens ...*TokenInfo) {
 	}
 	const atOnce = 8 // more would keep requests waiting
 	bulkhead.EachGroup(atOnce, tokens, owner, func(owner string, theirs []*TokenInfo) {
-		has, limited, err := m.a.application.ownerPermissions(ctx, m.actor.Environment, owner)
+		has, limited, err := bitset.Set{}, true, busy
+		if err == nil {
+			has, limited, err = m.a.application.ownerPermissions(ctx, m.actor.Environment, owner)
+		}
 		for _, in := range theirs {
 			if err != nil && !errors.Is(err, ErrNoOwner) {
 				in.OwnerReason = ErrUnavailable

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,4 +203,36 @@ func TestAListHasTheTokensOfOwnersWithoutAccess(t *testing.T) {
 	broken = errors.New("ldap down")
 	_, err = g.As(admin).List(t.Context(), apitoken.ListParams{AllOwners: true, Status: apitoken.StatusNoAccess})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)
+}
+
+func TestListsOfManyOwnersLeaveRoomForRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int64
+		g := newRig(t, func(c *apitoken.Config) {
+			c.OwnerPermissions = func(context.Context, string, string) ([]apitoken.Permission, error) {
+				defer running.Add(-1)
+				if n := running.Add(1); n > most.Load() {
+					most.Store(n)
+				}
+				time.Sleep(20 * time.Millisecond)
+				return wire.All(), nil
+			}
+		})
+		for i := range 40 {
+			actor := apitoken.Actor{User: fmt.Sprint("owner ", i), Environment: "production", Grants: wire.All()}
+			_, _, err := g.As(actor).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
+			require.NoError(t, err)
+		}
+		var lists sync.WaitGroup
+		for range 64 {
+			lists.Go(func() {
+				_, err := g.As(admin).List(t.Context(), apitoken.ListParams{AllOwners: true, Limit: 200})
+				assert.NoError(t, err)
+			})
+		}
+		lists.Wait()
+		time.Sleep(time.Second)
+		assert.LessOrEqual(t, most.Load(), int64(16), "of 64")
+		require.NoError(t, g.Close())
+	})
 }

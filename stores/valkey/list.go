@@ -25,7 +25,7 @@ const (
 	maxTerm  = 64   // how long a term of Record.Terms is at most, in bytes
 )
 
-// budget is how long a list reads tokens that may not match. At least one is read.
+// budget is how long a list reads tokens that may not match. At least one chunk is read.
 var budget = 50 * time.Millisecond
 
 var errTooMany = errors.New("valkey: this list would have to read more than 10,000 tokens; list by name or creation, or ask for an owner or a longer text")
@@ -118,12 +118,14 @@ func (l *lister) sift() (page apitoken.Page, err error) {
 	begun := time.Now()
 	var recs []apitoken.Record
 	var last *apitoken.Position
+	seen := 0
 	_, err = l.walk(l.index(), l.bound(), l.q.Descending, chunk, func(rec apitoken.Record) bool {
 		if l.q.Match(&rec) {
 			recs = append(recs, rec)
 		}
 		last = nil
-		if len(recs) <= l.q.Limit && time.Since(begun) >= budget {
+		seen++ // a chunk that was read is looked at to its end, however long that took
+		if len(recs) <= l.q.Limit && seen%chunk == 0 && time.Since(begun) >= budget {
 			place := rec.Position(l.q.Order)
 			last = &place
 		}
