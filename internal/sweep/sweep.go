@@ -25,8 +25,8 @@ func All[T any](ctx context.Context, settle time.Duration, first []T, list func(
 	var last time.Time
 	var failed []error
 	for range maxLists {
-		began, found := time.Now(), first
-		if first = nil; found == nil {
+		began, found, listed := time.Now(), first, first == nil
+		if first = nil; listed {
 			var err error
 			if found, err = list(); err != nil {
 				return errors.Join(append(failed, err)...)
@@ -41,7 +41,7 @@ func All[T any](ctx context.Context, settle time.Duration, first []T, list func(
 				failed = append(failed, err)
 			}
 		}
-		if failed != nil && len(failed) == len(found) {
+		if listed && failed != nil && len(failed) == len(found) {
 			return errors.Join(failed...)
 		}
 		pause := settle / 8 // a list may be long: not again and again without a pause

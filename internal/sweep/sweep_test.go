@@ -52,6 +52,21 @@ func TestWhatFailsIsTriedAgainWhileSomethingElseSucceeds(t *testing.T) {
 	})
 }
 
+func TestWhatComesFirstDoesNotKeepTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := []string{"bad", "a", "b"}
+		err := All(t.Context(), time.Second, []string{"bad"}, func() ([]string, error) { return left, nil }, func(s string) error {
+			if s == "bad" {
+				return assert.AnError
+			}
+			left = []string{"bad"}
+			return nil
+		})
+		assert.ErrorIs(t, err, assert.AnError)
+		assert.Equal(t, []string{"bad"}, left)
+	})
+}
+
 func TestAnErrorOrTheContextEndsAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		none := func(int) error { return nil }
