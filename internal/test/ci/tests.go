@@ -62,8 +62,6 @@ func (w *workspace) onlyTests(pkg string) bool {
 var allTests = stage{"tests of all modules; the race detector watches the root module and the stores", func(w *workspace, r *results) {
 	race := raceFlags(w, r)
 	isRoot := func(m module) bool { return m == w.root }
-	notWatched := func(m module) bool { return !w.shares(m) }
-	isBrowser := func(pkg string) bool { return w.name(pkg) == "examples/server" }
 	test := func(name string, at, flags, packages []string) {
 		if len(packages) > 0 {
 			r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, at, flags, packages)...))
@@ -77,12 +75,8 @@ var allTests = stage{"tests of all modules; the race detector watches the root m
 	lanes.Go(func() {
 		watched := w.packages(r, isRoot, func(pkg string) bool { return !w.onlyTests(pkg) })
 		test("go test -race -short, the root module", lane, append(race, "-short"), watched)
-		others := w.packages(r, notWatched, func(pkg string) bool { return !isBrowser(pkg) })
+		others := w.packages(r, func(m module) bool { return !w.shares(m) }, everyPackage)
 		test("go test -short, the others", lane, []string{"-short"}, append(others, w.packages(r, isRoot, w.onlyTests)...))
-	})
-	// It takes as long as all others, and waits for the browser.
-	lanes.Go(func() {
-		test("go test -short, the web page in a browser", lane, []string{"-short"}, w.packages(r, notWatched, isBrowser))
 	})
 	lanes.Wait()
 }}
