@@ -4,8 +4,10 @@
 package page
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
 	"path"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage/internal/signin"
+	"github.com/apitoken-go/apitoken/manage/internal/words"
 )
 
 // A Config has the fields of manage.Config that the page needs.
@@ -23,6 +26,7 @@ type Config struct {
 	Routes    []apitoken.Route
 	Service   string
 	Home      string
+	Words     *words.Words // nil is English
 	Failed    func(*http.Request, error)
 
 	// CrossOrigin detects requests that pages of other sites make. New sets its
@@ -33,7 +37,8 @@ type Config struct {
 // New returns the handler of the page. It may get paths with or without the prefix
 // under which the page is mounted.
 func New(c Config) http.Handler {
-	h := &handler{config: c, now: time.Now, tickets: newTickets()}
+	h := &handler{config: c, now: time.Now, tickets: newTickets(), words: cmp.Or(c.Words, new(words.Words))}
+	h.templates = parseTemplates(h.words)
 	c.CrossOrigin.SetDenyHandler(http.HandlerFunc(h.crossOrigin))
 	guarded := c.CrossOrigin.Handler(http.HandlerFunc(h.serve))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,9 +48,11 @@ func New(c Config) http.Handler {
 }
 
 type handler struct {
-	config  Config
-	now     func() time.Time
-	tickets *tickets
+	config    Config
+	now       func() time.Time
+	tickets   *tickets
+	words     *words.Words
+	templates map[string]*template.Template
 }
 
 // A request is an HTTP request for a page by a user who is signed in.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/words"
 )
 
 // A layout is the data that every page has.
@@ -65,12 +66,12 @@ var templateFuncs = template.FuncMap{
 	},
 }
 
-var templates = parseTemplates("list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message")
-
-func parseTemplates(pages ...string) map[string]*template.Template {
-	shared := template.Must(template.New("").Funcs(templateFuncs).ParseFS(files, "templates/layout.html", "templates/parts.html"))
+// parseTemplates returns the templates of the pages with their texts in w.
+func parseTemplates(w *words.Words) map[string]*template.Template {
+	shared := template.Must(template.New("").Funcs(templateFuncs).Funcs(template.FuncMap{"t": w.HTML, "name": words.Isolate}).
+		ParseFS(files, "templates/layout.html", "templates/parts.html"))
 	all := make(map[string]*template.Template)
-	for _, name := range pages {
+	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message"} {
 		all[name] = template.Must(template.Must(shared.Clone()).ParseFS(files, "templates/"+name+".html"))
 	}
 	return all
@@ -80,7 +81,7 @@ func parseTemplates(pages ...string) map[string]*template.Template {
 // that an error leaves no half of a page.
 func (h *handler) render(rq *request, status int, name string, data interface{ page() *layout }) {
 	var out bytes.Buffer
-	if err := templates[name].ExecuteTemplate(&out, "layout", data); err != nil {
+	if err := h.templates[name].ExecuteTemplate(&out, "layout", data); err != nil {
 		slog.ErrorContext(rq.Context(), "apitoken: page "+name, "error", err)
 		http.Error(rq.w, "the page could not be made", http.StatusInternalServerError)
 		return
