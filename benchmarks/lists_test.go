@@ -3,6 +3,7 @@
 package benchmarks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -137,10 +138,18 @@ var lists = []struct {
 	{"permission", apitoken.Query{Permission: "half"}},
 	{"late", apitoken.Query{Permission: "late"}},
 	{"nothing", apitoken.Query{Permission: "half", Status: apitoken.StatusInactive}},
+	{"descending", apitoken.Query{Descending: true}},
+	{"deep-descending", apitoken.Query{Descending: true, After: &apitoken.Position{Name: "laptop", ID: "x"}}},
+	{"last-page", apitoken.Query{After: &apitoken.Position{Name: "test 98", ID: "x"}}},
+	{"newest", apitoken.Query{Order: apitoken.ByCreated, Descending: true}},
+	{"deep-newest", apitoken.Query{Order: apitoken.ByCreated, Descending: true, After: &apitoken.Position{Time: today.Add(-330 * time.Minute), ID: "x"}}},
+	{"inactive-used", apitoken.Query{Order: apitoken.ByLastUsed, Status: apitoken.StatusInactive}},
+	{"permission-expires", apitoken.Query{Order: apitoken.ByExpires, Permission: "half"}},
+	{"text-permission", apitoken.Query{Text: "sensor", Permission: "half", Descending: true}},
 }
 
 func list(tb testing.TB, s apitoken.Store, q apitoken.Query) (apitoken.Page, error) {
-	q.Environment, q.At, q.Order, q.Limit = apitoken.DefaultEnvironment, today, apitoken.ByName, 50
+	q.Environment, q.At, q.Order, q.Limit = apitoken.DefaultEnvironment, today, cmp.Or(q.Order, apitoken.ByName), 50
 	return s.List(tb.Context(), q)
 }
 
@@ -156,9 +165,10 @@ func BenchmarkLists(b *testing.B) {
 			forget(b)
 			small, large := full(b, e, 1000), full(b, e, listed())
 			page := func(s apitoken.Store, q apitoken.Query) func() error {
+				none := q.Permission != "" && q.Status != ""
 				return func() error {
 					p, err := list(b, s, q)
-					if err == nil && !p.Partial && (len(p.Records) == 0) != (q.Status != "") {
+					if err == nil && !p.Partial && (len(p.Records) == 0) != none {
 						err = fmt.Errorf("%d records of %+v", len(p.Records), q)
 					}
 					return err
