@@ -7,10 +7,12 @@ import (
 )
 
 // once is a test that fails if it runs in the module alone.
-const once = "func TestOnce(t *testing.T) {\n\tif os.Getenv(\"GOWORK\") == \"off\" {\n\t\tt.Error(\"ran again\")\n\t}\n}\n\n"
+const once = "func TestOnce(t *testing.T) {\n" + ranAgain + "}\n\n"
+
+const ranAgain = "\tif os.Getenv(\"GOWORK\") == \"off\" {\n\t\tt.Error(\"ran again\")\n\t}\n"
 
 const long = "func TestLong(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes long\")\n\t}\n}\n\n" +
-	"func TestLongInPart(t *testing.T) {\n\tt.Run(\"part\", func(t *testing.T) {\n\t\tif testing.Short() {\n\t\t\tt.Skip(\"takes long\")\n\t\t}\n\t})\n}\n"
+	"func TestLongInPart(t *testing.T) {\n\tt.Run(\"other\", func(t *testing.T) {\n" + ranAgain + "\t})\n\tt.Run(\"part/a [b|c]\", func(t *testing.T) {\n\t\tif testing.Short() {\n\t\t\tt.Skip(\"takes long\")\n\t\t}\n\t})\n}\n"
 
 func TestOfAModuleAloneRunsWhatHasNotPassedWhole(t *testing.T) {
 	compilesMuch(t)

@@ -157,8 +157,8 @@ var variants = stage{"the suites over variants of stores, with the race detector
 // aloneTests sees each module as its users do, without the others of go.work. The
 // race detector watches here what it does not watch in make test. It does not watch
 // the examples and the benchmarks, which would take it as long as all the others:
-// what runs in them is watched in the other modules. Where it does not watch, what
-// has passed before in the same run does not run again.
+// what runs in them is watched in the other modules. Where it does not watch, only
+// what has not passed before in the same run is run, down to the parts of a test.
 var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 	flags := raceFlags(w, r)
 	all, err := findTests(w, anyTest)
@@ -175,10 +175,10 @@ var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
 		args, packages := slices.Concat(goTest, together), []string{"./..."}
 		if !w.shares(m) && !w.shows(m) {
 			args = append(args, flags...)
-		} else if left := slices.DeleteFunc(slices.Clone(of), r.hasPassed); len(left) < len(of) {
-			var names []string
-			names, packages = split(left)
-			args = append(args, "-run=^("+strings.Join(names, "|")+")$")
+		} else if r.ran(m, w.modules) {
+			var patterns []string
+			patterns, packages = r.left(of)
+			args = append(args, "-run="+strings.Join(patterns, "|"))
 		}
 		if w.shares(m) && m != w.root { // make test has had the stores watched whole
 			args = append(args, "-short", "-skip=Watch")
