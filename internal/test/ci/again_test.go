@@ -31,7 +31,7 @@ func TestOfAModuleAloneRunsWhatHasNotPassedWhole(t *testing.T) {
 	r.gotest("go test -short", w.command(w.root.Dir, "go", append(goTest, "-short", "work")...))
 	assert.Equal(t, 2, r.count(skipped), out)
 	out.Reset()
-	aloneTests.run(w, r)
+	aloneTests("", anyModule).run(w, r)
 	assert.True(t, r.close(true), out)
 	assert.Zero(t, r.count(skipped), out)
 	assert.Contains(t, out.String(), "root: 3 tests\n", "the two that are long, and the part of one")

@@ -69,8 +69,7 @@ var allTests = stage{"tests of all modules; the race detector watches the root m
 	}
 	var lanes sync.WaitGroup
 	lanes.Go(func() {
-		stores := func(m module) bool { return w.shares(m) && m != w.root }
-		test("go test -race, the stores", together, race, w.packages(r, stores, everyPackage))
+		test("go test -race, the stores", together, race, w.packages(r, w.isStore, everyPackage))
 	})
 	lanes.Go(func() {
 		watched := w.packages(r, isRoot, func(pkg string) bool { return !w.onlyTests(pkg) })
@@ -159,37 +158,48 @@ var variants = stage{"the suites over variants of stores, with the race detector
 // the examples and the benchmarks, which would take it as long as all the others:
 // what runs in them is watched in the other modules. Where it does not watch, only
 // what has not passed before in the same run is run, down to the parts of a test.
-var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
-	flags := raceFlags(w, r)
-	all, err := findTests(w, anyTest)
-	if err != nil {
-		r.check("finding the tests", err)
-		return
+func aloneTests(name string, of func(*workspace, module) bool) stage {
+	return stage{name, func(w *workspace, r *results) {
+		flags := raceFlags(w, r)
+		all, err := findTests(w, anyTest)
+		if err != nil {
+			r.check("finding the tests", err)
+			return
+		}
+		for _, m := range w.modules {
+			if of(w, m) {
+				w.testAlone(r, m, flags, all)
+			}
+		}
+	}}
+}
+
+// The stores wait for most of their time, so that they are tested beside the others.
+func (w *workspace) isStore(m module) bool   { return w.shares(m) && m != w.root }
+func (w *workspace) isNoStore(m module) bool { return !w.isStore(m) }
+
+func (w *workspace) testAlone(r *results, m module, race []string, all []testID) {
+	r.step("go build in "+w.name(m.Path), func() error {
+		return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
+	})
+	r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
+	args, packages := slices.Concat(goTest, together), []string{"./..."}
+	if !w.shares(m) && !w.shows(m) {
+		args = append(args, race...)
+	} else if r.ran(m, w.modules) {
+		var patterns []string
+		patterns, packages = r.left(slices.DeleteFunc(slices.Clone(all), func(t testID) bool { return moduleOf(t.Package, w.modules) != m.Path }))
+		args = append(args, "-run="+strings.Join(patterns, "|"))
 	}
-	for _, m := range w.modules {
-		r.step("go build in "+w.name(m.Path), func() error {
-			return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
-		})
-		r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
-		of := slices.DeleteFunc(slices.Clone(all), func(t testID) bool { return moduleOf(t.Package, w.modules) != m.Path })
-		args, packages := slices.Concat(goTest, together), []string{"./..."}
-		if !w.shares(m) && !w.shows(m) {
-			args = append(args, flags...)
-		} else if r.ran(m, w.modules) {
-			var patterns []string
-			patterns, packages = r.left(of)
-			args = append(args, "-run="+strings.Join(patterns, "|"))
-		}
-		if w.shares(m) && m != w.root { // make test has had the stores watched whole
-			args = append(args, "-short", "-skip=Watch")
-		}
-		if len(packages) > 0 {
-			cmd := w.alone(m.Dir, "go", append(args, packages...)...)
-			cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1") // what of them the race detector has not watched
-			r.gotest("go test in "+w.name(m.Path), cmd)
-		}
+	if w.isStore(m) { // make test has had the stores watched whole
+		args = append(args, "-short", "-skip=Watch")
 	}
-}}
+	if len(packages) > 0 {
+		cmd := w.alone(m.Dir, "go", append(args, packages...)...)
+		cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1") // what of them the race detector has not watched
+		r.gotest("go test in "+w.name(m.Path), cmd)
+	}
+}
 
 // split returns the names of tests, and their packages, each once.
 func split(tests []testID) (names, packages []string) {
