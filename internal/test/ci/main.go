@@ -16,8 +16,9 @@ const usage = `usage: go run ./internal/test/ci COMMAND...
 
   test      the tests of all modules, the stores' whole, the others' with -short; the
             race detector watches the root module and the stores
-  check     the suites over variants of stores, cover, each module alone (build, vet, all of
-            its tests that test leaves out), lint, seconds of fuzz, newcomer
+  check     the suites over variants of stores and each store alone; beside them cover and
+            each other module alone (build, vet, all of its tests that test leaves out);
+            then lint, seconds of fuzz, newcomer
   lint      gofmt, go vet, staticcheck, go mod tidy
   cover     statement coverage of the root package
   fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
