@@ -172,6 +172,7 @@ func TestCloseGivesUpOnAStoreThatHangsWhileUsesAreWritten(t *testing.T) {
 // What has gathered while a store was away must not be more than it can write in
 // the time that it has for one call, or it would never be written.
 func TestManyUsesAreWrittenAThousandAtATime(t *testing.T) {
+	hasNoRaces(t)
 	synctest.Test(t, func(t *testing.T) {
 		var healed atomic.Bool
 		var mu sync.Mutex

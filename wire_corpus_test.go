@@ -449,6 +449,7 @@ func (s *corpusServer) exchange(t testing.TB, send string, n int) (answers []ans
 }
 
 func TestTheCorpusOfRequestsOverHTTP2(t *testing.T) {
+	hasNoRaces(t)
 	for _, hide := range []bool{false, true} {
 		t.Run(fmt.Sprintf("hidden %v", hide), func(t *testing.T) {
 			s := newCorpusServer(t, hide, true)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/manage"
 )
 
@@ -86,6 +87,7 @@ func TestUIAFormSentAgainIsKnownHoweverItsNetworksAreWritten(t *testing.T) {
 }
 
 func TestUIAFormWithMistakesComesBackAsItWasFilledIn(t *testing.T) {
+	testserver.Unwatched(t)
 	s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.MaxLifetime = 60 * 24 * time.Hour })
 	for _, c := range []struct {
 		name, field, value, says, marks string

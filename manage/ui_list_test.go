@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/manage"
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
@@ -48,6 +49,7 @@ func TestUIASearchForAWholeTokenLeavesNoSecretInTheAddress(t *testing.T) {
 }
 
 func TestUIListsAreFilteredSortedAndPagedByTheirAddress(t *testing.T) {
+	testserver.Unwatched(t)
 	s := newUISite(t, nil)
 	for i := range 120 {
 		s.generate("bob", fmt.Sprintf("Sensor %03d", i))
@@ -80,6 +82,7 @@ func TestUIListsAreFilteredSortedAndPagedByTheirAddress(t *testing.T) {
 }
 
 func TestUICountsStopAtAThousand(t *testing.T) {
+	testserver.Unwatched(t)
 	s := newUISite(t, nil)
 	for i := range 1001 {
 		s.generate("bob", fmt.Sprint("Token ", i))

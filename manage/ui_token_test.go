@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/manage"
 )
 
@@ -81,6 +82,7 @@ func TestUIExplaining(t *testing.T) {
 }
 
 func TestUIHostileTextsAreTextEverywhere(t *testing.T) {
+	testserver.Unwatched(t)
 	s := newUISite(t, nil)
 	for _, name := range []string{`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, "\u200bgnp.exe", strings.Repeat("🦑", 200), "{{.Secret}}"} {
 		in, _, err := s.auth.As(s.actors["ada"]).Generate(t.Context(), apitoken.GenerateParams{Name: name, Description: name, Permissions: []apitoken.Permission{s.read}, Expiry: apitoken.Never()})

@@ -5,13 +5,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -23,27 +21,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// program is the path of the server, built by TestMain. The tests run it as its
-// users do and talk to it over HTTP.
-var (
-	program    string
-	buildFlags []string // -race if the tests are built with it
-)
+// asServer in the environment makes the test program the server. So the tests run it as its
+// users do, and talk to it over HTTP, without linking the same code again.
+const asServer = "APITOKEN_TEST_AS_SERVER=1"
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "apitoken-server-")
-	if err != nil {
-		panic(err)
+	if slices.Contains(os.Environ(), asServer) {
+		main()
+		return
 	}
-	program = filepath.Join(dir, "server.exe")
-	build := exec.Command("go", append(append([]string{"build"}, buildFlags...), "-o", program, ".")...)
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		os.Exit(1)
-	}
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	os.Exit(m.Run())
 }
 
 // A node is a server that runs.
@@ -64,12 +51,16 @@ type node struct {
 
 // command returns a command that runs the server in a directory.
 func command(dir string, env []string, args ...string) *exec.Cmd {
+	program, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "DEMO_PASSWORD=") || strings.HasPrefix(v, "APITOKEN_DEMO_FILE=")
 	})
-	cmd.Env = append(cmd.Env, env...)
+	cmd.Env = append(append(cmd.Env, asServer), env...)
 	return cmd
 }
 

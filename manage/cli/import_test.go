@@ -20,7 +20,7 @@ func TestImportedTokensWork(t *testing.T) {
 	r := d.run(file, "import", "-", "-expires", "90d")
 	assert.Zero(t, r.code, r.stderr)
 	assert.Equal(t, "line 2: imported <ID>\nline 3: imported <ID>\n", anID.ReplaceAllString(r.stdout, "<ID>"))
-	assert.Equal(t, "2 imported, 0 existed, 0 refused\n", r.stderr)
+	assert.Contains(t, r.stderr, "2 imported, 0 existed, 0 refused\n")
 	assert.NoError(t, d.accepts(foreign))
 	assert.NoError(t, d.accepts(other))
 	assert.Regexp(t, `active  bob +20`, d.must("list"))
@@ -133,7 +133,7 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 		d.store.may = 6
 		r = d.run(lines(1200), "import", "-expires", "never", "-")
 		assert.Zero(t, r.code)
-		assert.Equal(t, "1000 imported, 200 existed, 0 refused\n", r.stderr)
+		assert.Contains(t, r.stderr, "1000 imported, 200 existed, 0 refused\n") // a slow one says how far it is before
 	})
 	t.Run("a store that adds one at a time fails", func(t *testing.T) {
 		d := newDesk(t)
@@ -148,7 +148,7 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 		d.store.may = 3 // the first of which exists
 		r = d.run(lines(3), "import", "-expires", "never", "-")
 		assert.Zero(t, r.code)
-		assert.Equal(t, "2 imported, 1 existed, 0 refused\n", r.stderr)
+		assert.Contains(t, r.stderr, "2 imported, 1 existed, 0 refused\n")
 	})
 	t.Run("it is interrupted", func(t *testing.T) {
 		d := newDesk(t)

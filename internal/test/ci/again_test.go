@@ -7,10 +7,12 @@ import (
 )
 
 // once is a test that fails if it runs in the module alone.
-const once = "func TestOnce(t *testing.T) {\n\tif os.Getenv(\"GOWORK\") == \"off\" {\n\t\tt.Error(\"ran again\")\n\t}\n}\n\n"
+const once = "func TestOnce(t *testing.T) {\n" + ranAgain + "}\n\n"
+
+const ranAgain = "\tif os.Getenv(\"GOWORK\") == \"off\" {\n\t\tt.Error(\"ran again\")\n\t}\n"
 
 const long = "func TestLong(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes long\")\n\t}\n}\n\n" +
-	"func TestLongInPart(t *testing.T) {\n\tt.Run(\"part\", func(t *testing.T) {\n\t\tif testing.Short() {\n\t\t\tt.Skip(\"takes long\")\n\t\t}\n\t})\n}\n"
+	"func TestLongInPart(t *testing.T) {\n\tt.Run(\"other\", func(t *testing.T) {\n" + ranAgain + "\t})\n\tt.Run(\"part/a [b|c]\", func(t *testing.T) {\n\t\tif testing.Short() {\n\t\t\tt.Skip(\"takes long\")\n\t\t}\n\t})\n}\n"
 
 func TestOfAModuleAloneRunsWhatHasNotPassedWhole(t *testing.T) {
 	compilesMuch(t)
@@ -29,7 +31,7 @@ func TestOfAModuleAloneRunsWhatHasNotPassedWhole(t *testing.T) {
 	r.gotest("go test -short", w.command(w.root.Dir, "go", append(goTest, "-short", "work")...))
 	assert.Equal(t, 2, r.count(skipped), out)
 	out.Reset()
-	aloneTests.run(w, r)
+	aloneTests("", anyModule).run(w, r)
 	assert.True(t, r.close(true), out)
 	assert.Zero(t, r.count(skipped), out)
 	assert.Contains(t, out.String(), "root: 3 tests\n", "the two that are long, and the part of one")

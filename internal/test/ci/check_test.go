@@ -36,6 +36,8 @@ func newWorkspace(t *testing.T, files map[string]string) (*workspace, *results, 
 	return w, newResults(out, w.root.Path), out
 }
 
+func anyModule(*workspace, module) bool { return true }
+
 // compilesMuch skips a test for which the go command makes several programs.
 func compilesMuch(t *testing.T) {
 	t.Helper()
@@ -98,7 +100,7 @@ func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
 	compilesMuch(t)
 	const code = "package m\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"needs time\")\n\t}\n}\n"
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": code, "stores/n/go.mod": "module example.com/m/stores/n\n\ngo 1.26\n", "stores/n/n_test.go": code})
-	aloneTests.run(w, r)
+	aloneTests("", anyModule).run(w, r)
 	assert.Equal(t, 1, r.count(skipped), "of the store, which make test tests whole: %s", out)
 	r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
 	r.requireTests(w.modules)
@@ -129,7 +131,7 @@ func TestWhatATestNeedsIsNotForgottenWhereItIsSkippedForBeingLong(t *testing.T) 
 	const code = "package n\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {\n\tif testing.Short() {\n\t\tt.Skip(\"takes minutes\")\n\t}\n\tt.Skip(\"needs a moon\")\n}\n"
 	w, r, out := newWorkspace(t, map[string]string{"m.go": "package m\n", "stores/n/go.mod": "module example.com/m/stores/n\n\ngo 1.26\n", "stores/n/n_test.go": code})
 	r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
-	aloneTests.run(w, r)
+	aloneTests("", anyModule).run(w, r)
 	assert.False(t, r.close(true))
 	assert.Contains(t, out.String(), "needs a moon: 1\n      stores/n TestA\n")
 	assert.NotContains(t, out.String(), "takes minutes")
@@ -173,7 +175,7 @@ func TestEveryFuzzTargetOfEveryModuleIsFoundAndFuzzed(t *testing.T) {
 		"n/go.mod":    "module example.com/m/n\n\ngo 1.26\n",
 		"n/n_test.go": code + "func FuzzC(f *testing.F) { f.Fuzz(func(t *testing.T, s []byte) { t.Fatal(\"found\") }) }\n",
 	})
-	fuzz("30s").run(w, r)
+	fuzz("30s", "30s").run(w, r)
 	assert.False(t, r.close(false))
 	assert.Contains(t, out.String(), "failed:\n  n FuzzC\n\n3 passed, 1 failed, 0 skipped\n")
 	assert.Contains(t, out.String(), "Failing input written to")
@@ -183,7 +185,7 @@ func TestAFuzzRunThatDidNotBeginIsAFailure(t *testing.T) {
 	compilesMuch(t)
 	t.Setenv("FUZZTIME", "1ns")
 	w, r, out := newWorkspace(t, map[string]string{"m_test.go": "package m\n\nimport \"testing\"\n\nfunc FuzzA(f *testing.F) { f.Fuzz(func(t *testing.T, s string) {}) }\n"})
-	fuzz("30s").run(w, r)
+	fuzz("30s", "30s").run(w, r)
 	assert.False(t, r.close(false), out)
 	assert.Contains(t, out.String(), "nothing was fuzzed in FUZZTIME=1ns")
 }

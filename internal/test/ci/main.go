@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,8 +16,9 @@ const usage = `usage: go run ./internal/test/ci COMMAND...
 
   test      the tests of all modules, the stores' whole, the others' with -short; the
             race detector watches the root module and the stores
-  check     the suites over variants of stores, cover, each module alone (build, vet, all of
-            its tests that test leaves out), lint, seconds of fuzz, newcomer
+  check     the suites over variants of stores and each store alone; beside them cover and
+            each other module alone (build, vet, all of its tests that test leaves out);
+            then lint, seconds of fuzz, newcomer
   lint      gofmt, go vet, staticcheck, go mod tidy
   cover     statement coverage of the root package
   fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
@@ -30,12 +32,17 @@ was skipped because this machine lacks something is a failure.
 
 var commands = map[string][]stage{
 	"test":     {allTests},
-	"check":    {variants, cover, aloneTests, lint, fuzz("5000x"), newcomer},
+	"check":    {atOnce([]stage{variants, storesAlone}, []stage{cover, othersAlone}), lint, fuzz("5000x", "500x"), newcomer},
 	"lint":     {vet, lint},
 	"cover":    {cover},
-	"fuzz":     {fuzz("30s")},
+	"fuzz":     {fuzz("30s", "30s")},
 	"newcomer": {newcomer},
 }
+
+var (
+	storesAlone = aloneTests("each store alone", (*workspace).isStore)
+	othersAlone = aloneTests("each other module alone", (*workspace).isNoStore)
+)
 
 func main() {
 	var stages []stage
@@ -78,6 +85,27 @@ func runAll(stages []stage, w *workspace, r *results) {
 		fmt.Fprintf(&times, "  %6.0f s  %s\n", time.Since(start).Seconds(), stage.name)
 	}
 	fmt.Fprintf(r.out, "\ntimes:\n%s  %6.0f s  in all\n", &times, time.Since(begin).Seconds())
+}
+
+// atOnce makes one stage of lanes of them, which run beside each other.
+func atOnce(lanes ...[]stage) stage {
+	var names []string
+	for _, lane := range lanes {
+		for _, s := range lane {
+			names = append(names, s.name)
+		}
+	}
+	return stage{strings.Join(names, "; "), func(w *workspace, r *results) {
+		var running sync.WaitGroup
+		for _, lane := range lanes {
+			running.Go(func() {
+				for _, s := range lane {
+					s.run(w, r)
+				}
+			})
+		}
+		running.Wait()
+	}}
 }
 
 // A stage is one part of a command. It reports what it finds to the results and

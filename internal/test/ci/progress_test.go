@@ -114,7 +114,20 @@ func TestTestsComeBeforeEverythingElse(t *testing.T) {
 		return list
 	}
 	assert.Equal(t, []string{allTests.name}, names("test"))
-	assert.Equal(t, []string{variants.name, cover.name, aloneTests.name, lint.name, "fuzz", newcomer.name}, names("check"))
+	besides := strings.Join([]string{variants.name, storesAlone.name, cover.name, othersAlone.name}, "; ")
+	assert.Equal(t, []string{besides, lint.name, "fuzz", newcomer.name}, names("check"))
+}
+
+func TestLanesOfStagesRunAtOnceEachInItsOrder(t *testing.T) {
+	w, r, _ := newWorkspace(t, map[string]string{})
+	steps := make(chan string, 3) // a stage of the second lane runs between two of the first
+	begun, met := make(chan bool), make(chan bool)
+	stages := atOnce(
+		[]stage{{"one", func(*workspace, *results) { close(begun); <-met; steps <- "one" }}, {"two", func(*workspace, *results) { steps <- "two" }}},
+		[]stage{{"beside", func(*workspace, *results) { <-begun; steps <- "beside"; close(met) }}})
+	assert.Equal(t, "one; two; beside", stages.name)
+	stages.run(w, r)
+	assert.Equal(t, []string{"beside", "one", "two"}, []string{<-steps, <-steps, <-steps})
 }
 
 func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *testing.T) {

@@ -87,16 +87,31 @@ func (r *results) skip(check, needs string) {
 	r.reasons[testID{Test: check}] = needs
 }
 
-// hasPassed reports whether a test has passed whole: nothing in it was skipped.
-func (r *results) hasPassed(test testID) bool {
+// left returns what of some tests has not passed, as patterns for -run, and the packages
+// of it: a test that has not run, or only the parts of it that were skipped.
+func (r *results) left(tests []testID) (patterns, packages []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	parts := map[testID][]string{} // by test, those that have not passed
 	for id, o := range r.outcomes {
-		if o != passed && id.Package == test.Package && strings.HasPrefix(id.Test, test.Test+"/") {
-			return false
+		if test, _, part := strings.Cut(id.Test, "/"); part && o != passed {
+			whole := testID{id.Package, test}
+			parts[whole] = append(parts[whole], id.Test)
 		}
 	}
-	return r.outcomes[test] == passed
+	for _, test := range tests {
+		of := parts[test]
+		if r.outcomes[test] != passed {
+			of = []string{test.Test}
+		}
+		for _, part := range of {
+			patterns = append(patterns, "^"+strings.ReplaceAll(regexp.QuoteMeta(part), "/", "$/^")+"$")
+			packages = append(packages, test.Package)
+		}
+	}
+	slices.Sort(patterns)
+	slices.Sort(packages)
+	return slices.Compact(patterns), slices.Compact(packages)
 }
 
 // An event is a line of "go test -json", see "go doc test2json" and "go help buildjson".
@@ -243,14 +258,22 @@ func reason(output []string) string {
 // nobody would miss their tests.
 func (r *results) requireTests(modules []module) {
 	for _, m := range modules {
-		ran := false
-		for id := range r.outcomes {
-			ran = ran || moduleOf(id.Package, modules) == m.Path
-		}
-		if !ran {
+		if !r.ran(m, modules) {
 			r.check("the tests of "+shorten(r.root, m.Path), errors.New("there are none"))
 		}
 	}
+}
+
+// ran reports whether there is anything of the tests of a module.
+func (r *results) ran(m module, modules []module) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.outcomes {
+		if moduleOf(id.Package, modules) == m.Path {
+			return true
+		}
+	}
+	return false
 }
 
 // moduleOf finds the module of a package: the longest path that begins the package's.

@@ -13,12 +13,12 @@ import (
 	"sync"
 )
 
-// The tests of stores wait for most of their time, so that many of a package run at
-// once, and more packages than there are processors.
-var together = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)+1), "-parallel=8"}
+// together is for the tests of stores, which wait for most of their time, so that many of
+// a package run at once, and more packages than there are processors.
+var together = atOnceOf(runtime.GOMAXPROCS(0) + 1)
 
-// lane is instead of together for what runs beside the stores.
-var lane = []string{fmt.Sprintf("-p=%d", runtime.GOMAXPROCS(0)), "-parallel=8"}
+// atOnceOf bounds how many packages are compiled or tested at once.
+func atOnceOf(packages int) []string { return []string{fmt.Sprintf("-p=%d", packages), "-parallel=8"} }
 
 // goTest begins every command that runs tests. They are vetted elsewhere, once.
 var goTest = []string{"test", "-json", "-count=1", "-vet=off", "-timeout=30m"} // on a slow machine
@@ -42,52 +42,42 @@ func (w *workspace) shows(m module) bool {
 }
 
 // later reports whether only make check tests a package: one without goroutines whose
-// code other tests run too. To link each takes make test longer than its tests.
+// code other tests run too, as to link each takes make test longer than its tests; the
+// tests of what is for tests only; and the proofs, which it runs whole and watched.
 func (w *workspace) later(pkg string) bool {
 	name := w.name(pkg)
-	return slices.Contains([]string{"internal/httpbridge", "internal/sqlkit", "openapi"}, name) ||
+	return slices.Contains([]string{"internal/httpbridge", "internal/sqlkit", "openapi", "stores/storetest"}, name) ||
 		strings.HasPrefix(name, "manage/internal/") ||
+		strings.HasPrefix(name, "internal/test/") && name != "internal/test/proof/mutation" ||
 		strings.HasPrefix(name, "examples/") && !slices.Contains([]string{"examples/cluster", "examples/databases", "examples/nethttp", "examples/server"}, name)
-}
-
-// onlyTests reports whether a package of the root module is for tests only. The
-// race detector would watch the tests of tests there, which takes a minute.
-func (w *workspace) onlyTests(pkg string) bool {
-	return strings.HasPrefix(pkg, w.root.Path+"/internal/test/") || pkg == w.root.Path+"/stores/storetest"
 }
 
 // allTests tests the stores whole, and with -short the others: what that leaves out
 // waits for long, is data in which there are no races to find, or compiles much, and
-// make check runs it. While tests of stores wait, the others have the processors.
+// make check runs it. While tests of stores wait, the others have the processors; the
+// lanes end at about the same time.
 var allTests = stage{"tests of all modules; the race detector watches the root module and the stores", func(w *workspace, r *results) {
 	race := raceFlags(w, r)
-	isRoot := func(m module) bool { return m == w.root }
-	test := func(name string, at, flags, packages []string) {
-		if len(packages) > 0 {
-			r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, at, flags, packages)...))
-		}
-	}
+	processors := runtime.GOMAXPROCS(0)
 	var lanes sync.WaitGroup
-	lanes.Go(func() {
-		stores := func(m module) bool { return w.shares(m) && m != w.root }
-		test("go test -race, the stores", together, race, w.packages(r, stores, everyPackage))
-	})
-	lanes.Go(func() {
-		watched := w.packages(r, isRoot, func(pkg string) bool { return !w.onlyTests(pkg) })
-		test("go test -race -short, the root module", lane, append(race, "-short"), watched)
-		others := w.packages(r, func(m module) bool { return !w.shares(m) }, everyPackage)
-		test("go test -short, the others", lane, []string{"-short"}, append(others, w.packages(r, isRoot, w.onlyTests)...))
-	})
+	test := func(name string, of func(module) bool, packages int, flags ...string) {
+		lanes.Go(func() {
+			if list := w.packages(r, of); len(list) > 0 {
+				r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, atOnceOf(packages), flags, list)...))
+			}
+		})
+	}
+	test("go test -race, the stores", w.isStore, processors+1, race...)
+	test("go test -race -short, the root module", func(m module) bool { return m == w.root }, processors, append(race, "-short")...)
+	test("go test -short, the others", func(m module) bool { return !w.shares(m) }, max(1, processors/2), "-short")
 	lanes.Wait()
 }}
-
-func everyPackage(string) bool { return true }
 
 // longest are the packages whose tests take the longest; "" is the root.
 var longest = []string{"", "/stores/postgres", "/examples/server", "/manage"}
 
 // packages lists packages of some modules, the longest tests first.
-func (w *workspace) packages(r *results, of func(module) bool, in func(pkg string) bool) (list []string) {
+func (w *workspace) packages(r *results, of func(module) bool) (list []string) {
 	for _, m := range w.modules {
 		if !of(m) {
 			continue
@@ -97,7 +87,7 @@ func (w *workspace) packages(r *results, of func(module) bool, in func(pkg strin
 			r.check("go list in "+w.name(m.Path), withStderr(err))
 		}
 		for pkg := range strings.FieldsSeq(string(out)) {
-			if in(pkg) && !w.later(pkg) {
+			if !w.later(pkg) {
 				list = append(list, pkg)
 			}
 		}
@@ -157,39 +147,50 @@ var variants = stage{"the suites over variants of stores, with the race detector
 // aloneTests sees each module as its users do, without the others of go.work. The
 // race detector watches here what it does not watch in make test. It does not watch
 // the examples and the benchmarks, which would take it as long as all the others:
-// what runs in them is watched in the other modules. Where it does not watch, what
-// has passed before in the same run does not run again.
-var aloneTests = stage{"each module alone", func(w *workspace, r *results) {
-	flags := raceFlags(w, r)
-	all, err := findTests(w, anyTest)
-	if err != nil {
-		r.check("finding the tests", err)
-		return
+// what runs in them is watched in the other modules. Where it does not watch, only
+// what has not passed before in the same run is run, down to the parts of a test.
+func aloneTests(name string, of func(*workspace, module) bool) stage {
+	return stage{name, func(w *workspace, r *results) {
+		flags := raceFlags(w, r)
+		all, err := findTests(w, anyTest)
+		if err != nil {
+			r.check("finding the tests", err)
+			return
+		}
+		for _, m := range w.modules {
+			if of(w, m) {
+				w.testAlone(r, m, flags, all)
+			}
+		}
+	}}
+}
+
+// The stores wait for most of their time, so that they are tested beside the others.
+func (w *workspace) isStore(m module) bool   { return w.shares(m) && m != w.root }
+func (w *workspace) isNoStore(m module) bool { return !w.isStore(m) }
+
+func (w *workspace) testAlone(r *results, m module, race []string, all []testID) {
+	r.step("go build in "+w.name(m.Path), func() error {
+		return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
+	})
+	r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
+	args, packages := slices.Concat(goTest, together), []string{"./..."}
+	if !w.shares(m) && !w.shows(m) {
+		args = append(args, race...)
+	} else if r.ran(m, w.modules) {
+		var patterns []string
+		patterns, packages = r.left(slices.DeleteFunc(slices.Clone(all), func(t testID) bool { return moduleOf(t.Package, w.modules) != m.Path }))
+		args = append(args, "-run="+strings.Join(patterns, "|"))
 	}
-	for _, m := range w.modules {
-		r.step("go build in "+w.name(m.Path), func() error {
-			return quiet(w.alone(m.Dir, "go", "build", "-buildvcs=false", "-o", os.DevNull, "./..."))
-		})
-		r.step("go vet in "+w.name(m.Path), func() error { return quiet(w.alone(m.Dir, "go", "vet", "./...")) })
-		of := slices.DeleteFunc(slices.Clone(all), func(t testID) bool { return moduleOf(t.Package, w.modules) != m.Path })
-		args, packages := slices.Concat(goTest, together), []string{"./..."}
-		if !w.shares(m) && !w.shows(m) {
-			args = append(args, flags...)
-		} else if left := slices.DeleteFunc(slices.Clone(of), r.hasPassed); len(left) < len(of) {
-			var names []string
-			names, packages = split(left)
-			args = append(args, "-run=^("+strings.Join(names, "|")+")$")
-		}
-		if w.shares(m) && m != w.root { // make test has had the stores watched whole
-			args = append(args, "-short", "-skip=Watch")
-		}
-		if len(packages) > 0 {
-			cmd := w.alone(m.Dir, "go", append(args, packages...)...)
-			cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1") // what of them the race detector has not watched
-			r.gotest("go test in "+w.name(m.Path), cmd)
-		}
+	if w.isStore(m) { // make test has had the stores watched whole
+		args = append(args, "-short", "-skip=Watch")
 	}
-}}
+	if len(packages) > 0 {
+		cmd := w.alone(m.Dir, "go", append(args, packages...)...)
+		cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1") // what of them the race detector has not watched
+		r.gotest("go test in "+w.name(m.Path), cmd)
+	}
+}
 
 // split returns the names of tests, and their packages, each once.
 func split(tests []testID) (names, packages []string) {
