@@ -28,9 +28,10 @@ import (
 // delay at most. A node takes the allowance off, so that the limit of one that is alone is
 // exact.
 const (
-	Interval  = time.Second  // d
-	pause     = Interval / 4 // from an admission to its exchange, which may take Interval / 8
-	allowance = Interval / 2
+	Interval  = time.Second           // d
+	pause     = Interval / 4          // from an admission to its exchange
+	takes     = Interval / 8          // what an exchange may take
+	allowance = pause + takes + takes // what an admission is late by, and how much that varies
 
 	maxBatch = 500 // keys in one call
 )
@@ -65,8 +66,8 @@ func (l *Limiter) Close() {
 
 // exchange exchanges what is pending. What could not be exchanged stays pending.
 func (l *Limiter) exchange() {
-	l.exchanging.Lock()
-	defer l.exchanging.Unlock()
+	l.exchanging <- struct{}{}
+	defer func() { <-l.exchanging }()
 	l.scheduled.Store(false)
 	away := false
 	for buckets := range slices.Chunk(l.pending(), maxBatch) {
@@ -107,10 +108,10 @@ func (l *Limiter) pending() (all []*bucket) {
 }
 
 // send returns what to add to the sum of a bucket: what was admitted since the last time,
-// but no more than what can be of the time of the allowance.
+// but no more than what can be of the time in which an exchange should be made.
 func (l *Limiter) send(b *bucket, now time.Duration) time.Duration {
 	defer l.shard(b).enter().Unlock()
-	b.sending, b.unsent = min(b.unsent, max(0, b.own-now)+allowance), 0
+	b.sending, b.unsent = min(b.unsent, max(0, b.own-now)+pause+takes), 0
 	return b.sending
 }
 

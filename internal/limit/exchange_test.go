@@ -261,7 +261,9 @@ func TestACounterThatForgetsLeavesEachNodeItsOwnLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const nodes = 3
 		c := newCluster(t, 1, limit.Limit{Requests: 20, Per: time.Second, Burst: 20}, nodes)
-		c.counter = func(_ context.Context, add map[string]time.Duration) (map[string]time.Duration, error) { return add, nil }
+		c.counter = func(_ context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+			return add, nil
+		}
 		c.crowd(300, nil)
 		all := *c
 		all.limit.Requests *= nodes

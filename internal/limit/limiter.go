@@ -28,14 +28,14 @@ type Limiter struct {
 	seed   maphash.Seed
 	shards [shards]shard
 
-	exchanging sync.Mutex
+	exchanging chan struct{} // full while an exchange runs: a mutex would stop the clock of testing/synctest
 	scheduled  atomic.Bool
 	closed     atomic.Bool
 }
 
 // New returns a Limiter.
 func New(now func() time.Duration, exchange func(context.Context, map[string]time.Duration) (map[string]time.Duration, error)) *Limiter {
-	return &Limiter{Now: now, Exchange: exchange, seed: maphash.MakeSeed()}
+	return &Limiter{Now: now, Exchange: exchange, seed: maphash.MakeSeed(), exchanging: make(chan struct{}, 1)}
 }
 
 // shards is how many locks there are: with 256, one that forgets what is idle among a million
