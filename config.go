@@ -12,6 +12,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 )
 
 // Config says how an [Authority] is to work. Prefix, Permissions and Store are
@@ -94,6 +95,12 @@ type Config struct {
 	// Toucher.
 	MaxLifetime time.Duration
 	MaxIdle     time.Duration
+
+	// Limits bound how many requests with a token, and with all tokens of an owner, are
+	// accepted; more are refused with 429. A token may have a tighter limit of its own, which
+	// counts also without Limits. Where the Store is a Counter, nodes share the limits; with
+	// others each node has them for itself. docs/limits.md has the bounds.
+	Limits Limits
 
 	// IntegrityKeys authenticate the records in the store, so that someone who can write it but has
 	// no key can neither make a token nor change one. The first key makes MACs, all
@@ -266,6 +273,11 @@ func (c Config) checked() (Config, error) {
 	c.OwnerTimeout = cmp.Or(c.OwnerTimeout, defaultTimeout)
 	if c.MaxLifetime < 0 {
 		wrong("MaxLifetime", "is negative")
+	}
+	for name, l := range map[string]Limit{"Token": c.Limits.Token, "Owner": c.Limits.Owner} {
+		if err := limit.Limit(l).Check(); err != nil {
+			wrong("Limits."+name, "%v", err)
+		}
 	}
 	_, touches := c.Store.(Toucher)
 	switch {

@@ -11,6 +11,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 )
 
 // A decider finds the facts about a request and evaluates them. It answers nothing,
@@ -22,6 +23,8 @@ type decider struct {
 	reader      reader
 	application application
 	blocks      *blocks.Blocks
+	limits      Limits
+	limiter     *limit.Limiter
 }
 
 // A request is what is decided about: an HTTP request or a Credential.
@@ -38,6 +41,8 @@ type request struct {
 	asked   bool // address has its answer
 	addr    netip.Addr
 	addrErr error
+
+	standings *limit.Standings // set if a limit was asked
 }
 
 // A verdict is what decide found out.
@@ -67,11 +72,22 @@ func (d *decider) decide(q *request, v *verdict) {
 		}
 	}
 	against := evaluate(&f)
-	if v.reason = against.first(); v.reason != "" || !asks {
-		return
+	v.reason = against.first()
+	if v.reason == "" && asks {
+		d.askOwner(q, v, &f)
 	}
-	// The application may take its time to say what the owner may do. So it is asked
-	// last, if nothing else stands against the request, and the clock is read again.
+	// The limits come last, as a request that is refused takes nothing from them.
+	if v.reason == "" && !d.admits(q, v) {
+		f.limits = no
+		against = evaluate(&f)
+		v.reason = against.first()
+	}
+}
+
+// askOwner finds what the owner may do and evaluates again. The application may take its
+// time to say so. So it is asked if nothing else stands against the request, and the clock is
+// read again.
+func (d *decider) askOwner(q *request, v *verdict, f *facts) {
 	var powerless bool
 	f.owner, powerless, v.err = d.limit(q.ctx, &v.token)
 	v.at = d.clock.now()
@@ -79,7 +95,7 @@ func (d *decider) decide(q *request, v *verdict) {
 	if f.owner == yes {
 		f.permissions = answerTo(!powerless && q.requirement.needs.MetBy(v.token.effective()), nil)
 	}
-	against = evaluate(&f)
+	against := evaluate(f)
 	v.reason = against.first()
 }
 

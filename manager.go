@@ -64,8 +64,8 @@ type Actor struct {
 // token must not come away with a better one:
 //
 //   - A token that they generate or import has no more permissions than the acting
-//     token, expires no later, is valid no earlier, and can be used from no other
-//     networks. Bounds that are left out are those of the acting token; wider ones are
+//     token, expires no later, is valid no earlier, can be used from no other
+//     networks, and has no looser limit. Bounds that are left out are those of the acting token; wider ones are
 //     a [FieldError]. It belongs to User, or to the owner of the acting token.
 //   - Tokens that exist they can narrow, deactivate and delete, and change in no other way.
 //   - They can rotate the acting token itself, and no other. No secret is revealed to them.
@@ -321,6 +321,9 @@ func (m *Manager) inherit(g GenerateParams, acting *row) GenerateParams {
 	if len(g.Networks) == 0 {
 		g.Networks = acting.rec.Networks
 	}
+	if g.Limit == (Limit{}) {
+		g.Limit = Limit(acting.rec.limitOf())
+	}
 	return g
 }
 
@@ -335,6 +338,9 @@ func (m *Manager) beyond(rec *Record, acting *row, expires bool) error {
 	}
 	if !network.AllInside(rec.Networks, acting.rec.Networks) {
 		found.field("allowed_networks", "has addresses from which the API token that makes the token cannot be used")
+	}
+	if !rec.limitOf().Within(acting.rec.limitOf()) {
+		found.field("limit", "allows more than %s, the limit of the API token that makes the token", acting.rec.Limit)
 	}
 	return found.join()
 }

@@ -27,6 +27,7 @@ type UpdateParams struct {
 	Expiry    Expiry
 	NotBefore *time.Time      // to the zero time: valid at once
 	Networks  *[]netip.Prefix // to none: usable from everywhere
+	Limit     *Limit          // to the zero Limit: none of its own
 
 	// IfVersion makes the update fail with ErrConflict if the token no longer
 	// has this version. 0: whatever its version.
@@ -127,6 +128,12 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 			return nil, err
 		}
 		changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !network.AllInside(rec.Networks, old.Networks))
+	}
+	if u.Limit != nil {
+		if err := m.setLimit(rec, *u.Limit); err != nil {
+			return nil, err
+		}
+		changed("limit", rec.Limit != old.Limit, !rec.limitOf().Within(old.limitOf()))
 	}
 	if err := cmp.Or(foreign, m.checkRecord(rec, func(field string) bool { return slices.Contains(fields, field) })); err != nil {
 		return nil, err
