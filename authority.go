@@ -76,6 +76,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	if c.MaxStaleness != NoCache {
 		a.rows.cache = cache.New[entry](c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
 	}
+	counter, _ := c.Store.(Counter)
 	_, cancelable := c.Store.(interface{ Cancelable() })
 	a.application = application{
 		config: &a.config,
@@ -93,7 +94,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		application: a.application,
 		blocks:      &a.blocks,
 		limits:      c.Limits,
-		limiter:     limit.New(func() time.Duration { return now().Sub(a.clock.started) }, exchange(c.Store, c.StoreTimeout)),
+		limiter:     limit.New(func() time.Duration { return now().Sub(a.clock.started) }, counter, c.StoreTimeout),
 	}
 	a.credentials = credential.New(a.decider.grammar, texts(c.Accept), c.AcceptFirst)
 	a.refuser.prepare(a.credentials, c.Realm)

@@ -352,3 +352,21 @@ func texts(sources []Source) []string {
 	}
 	return list
 }
+
+// A Limit allows Requests per Per in the long run, and Burst of them at once: in every
+// window of length t at most Burst + t·Requests/Per. The zero Limit allows everything.
+// Requests and Burst are at most 1,000,000,000, Per is 1 ms to 366 days.
+type Limit struct {
+	Requests int
+	Per      time.Duration
+	Burst    int // 0: as many requests as come back in a second, and at least one
+}
+
+// String returns the Limit as in "100/1m0s", or "100/1m0s/20" with a Burst; "" for the zero Limit.
+func (l Limit) String() string { return limit.Limit(l).String() }
+
+// Limits bound how many requests are accepted, see Config.Limits. Zero fields do not.
+type Limits struct {
+	Token Limit // of each token; it may have a tighter one of its own
+	Owner Limit // of all tokens of an owner together
+}

@@ -240,3 +240,21 @@ func ownerAnswer(ctx context.Context, err error) (answer, error) {
 	}
 	return yes, nil
 }
+
+// admits reports whether the limits of a token and of its owner allow one request more,
+// and takes it from both. A request counts once: it is not taken again where its context has the
+// token, as behind a middleware or after NewContext, and by Recheck.
+func (d *decider) admits(q *request, v *verdict) bool {
+	own, owner := v.token.entry().more().limit.Tighter(limit.Limit(d.limits.Token)), limit.Limit(d.limits.Owner)
+	if own == (limit.Limit{}) && owner == (limit.Limit{}) || q.again != nil {
+		return true
+	}
+	if tok, ok := FromContext(q.ctx); ok && tok.ID() == v.id {
+		return true
+	}
+	q.standings = new(limit.Standings)
+	return d.limiter.Admit(v.at.Sub(d.clock.started), &limit.Demands{
+		{Key: limit.Key{ID: v.id}, Limit: own},
+		{Key: limit.Key{Environment: v.token.Environment(), Owner: v.token.Owner()}, Limit: owner},
+	}, q.standings)
+}

@@ -373,16 +373,6 @@ func TestNewRefusesLimitsThatAreNone(t *testing.T) {
 	assert.Contains(t, err.Error(), "Config.Limits.Owner")
 }
 
-func TestALimitIsATextInJSON(t *testing.T) {
-	var l apitoken.Limit
-	require.NoError(t, l.UnmarshalText([]byte("10/s")))
-	assert.Equal(t, apitoken.Limit{Requests: 10, Per: time.Second}, l)
-	text, err := l.MarshalText()
-	require.NoError(t, err)
-	assert.Equal(t, "10/1s", string(text))
-	assert.Error(t, l.UnmarshalText([]byte("10")))
-}
-
 func TestNodesOnAStoreThatCountsShareALimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()

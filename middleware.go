@@ -68,7 +68,7 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 				a.Refuse(w, r, refusal)
 				return
 			}
-			announce(w.Header(), q.standings)
+			q.standings.Announce(w.Header())
 			if q.raw.Query {
 				r = a.cleared(w, &q, tok)
 			} else {
@@ -97,7 +97,7 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 			a.Refuse(w, r, refusal)
 			return
 		}
-		announce(w.Header(), q.standings)
+		q.standings.Announce(w.Header())
 		if q.raw.Query {
 			r = a.cleared(w, &q, Token{})
 		} else {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
@@ -385,6 +386,12 @@ func (r *Record) newer() bool {
 		}
 	}
 	return false
+}
+
+// limitOf returns the limit of a record that was checked, zero if it has none of its own.
+func (r *Record) limitOf() limit.Limit {
+	l, _ := limit.Parse(r.Limit)
+	return l
 }
 
 // clone returns a copy that shares nothing with r which an edit could reach.

@@ -69,13 +69,10 @@ func (r *Refusal) Challenge() string { return strings.Join(r.challenges, ", ") }
 
 // RetryAfter returns when to try again, in whole seconds: with status 429 and 503, else 0.
 func (r *Refusal) RetryAfter() time.Duration {
-	switch {
-	case r.standings != nil:
-		return time.Duration(r.standings.Retry()) * time.Second
-	case r.problem.Status == http.StatusServiceUnavailable:
+	if r.problem.Status == http.StatusServiceUnavailable {
 		return time.Second
 	}
-	return 0
+	return r.standings.RetryAfter()
 }
 
 // Problem returns the problem document.
@@ -291,7 +288,7 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		values[4] = strconv.Itoa(int(retry / time.Second))
 		h["Retry-After"] = values[4:5:5]
 	}
-	announce(h, ref.standings)
+	ref.standings.Announce(h)
 	w.WriteHeader(ref.problem.Status)
 	if r.Method != http.MethodHead {
 		w.Write(body) // which it must not modify (io.Writer)

@@ -78,6 +78,21 @@ type BatchCreator interface {
 	CreateAll(ctx context.Context, recs []Record) (added []bool, err error)
 }
 
+// A Counter is a [Store] that adds up how much of their limits tokens and owners have used
+// on all nodes. Without it, each node limits the requests that it gets itself.
+//
+// A key has a sum, which is a length of time: zero at first, and a second less with each
+// second that passes, but never less than zero. Count adds to the sums of keys and returns what
+// they are then, for each of the keys. Keys are texts of at most 64 letters and digits, up to 500 in one call.
+//
+// Sums may get lost, and must not grow by anything but Count; where the clock of the store
+// is set back, no time has passed. Requests do not wait for Count.
+//
+// The package stores/storetest checks an implementation.
+type Counter interface {
+	Count(ctx context.Context, add map[string]time.Duration) (sums map[string]time.Duration, err error)
+}
+
 // A Scanner is a [Store] that can be read from end to end and knows which keys its
 // records need: what exports and a change of keys take.
 type Scanner interface {

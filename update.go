@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
 )
 
@@ -144,6 +145,15 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		}
 	}
 	return fields, nil
+}
+
+// setLimit sets the limit that a record has of its own.
+func (m *Manager) setLimit(rec *Record, l Limit) error {
+	if err := limit.Limit(l).CheckWithin(limit.Limit(m.a.config.Limits.Token)); err != nil {
+		return &FieldError{"limit", err.Error()}
+	}
+	rec.Limit = l.String()
+	return nil
 }
 
 // setActive changes the status and reports whether that is a change. Someone

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // Nodes exchange what they admit through a counter, which has for each key how far ahead
@@ -36,6 +38,11 @@ const (
 	maxBatch = 500 // keys in one call
 )
 
+// A Counter has the sums of all nodes, as apitoken.Counter says.
+type Counter interface {
+	Count(ctx context.Context, add map[string]time.Duration) (sums map[string]time.Duration, err error)
+}
+
 // text returns a key as the counter has it: an ID, or a hash, as a store may not take
 // every name of an owner.
 func (k *Key) text() string {
@@ -59,7 +66,7 @@ func (l *Limiter) schedule() {
 
 // Close exchanges what was admitted for a last time.
 func (l *Limiter) Close() {
-	if l.closed.CompareAndSwap(false, true) && l.Exchange != nil {
+	if l.closed.CompareAndSwap(false, true) && l.counter != nil {
 		l.exchange()
 	}
 }
@@ -73,13 +80,15 @@ func (l *Limiter) exchange() {
 	for buckets := range slices.Chunk(l.pending(), maxBatch) {
 		batch := make(map[string]time.Duration, len(buckets))
 		var sums map[string]time.Duration
-		sent := l.Now()
+		sent := l.now()
 		if !away {
 			for _, b := range buckets {
 				batch[b.key.text()] = l.send(b, sent)
 			}
 			var err error
-			sums, err = l.Exchange(context.Background(), maps.Clone(batch)) // which may keep it
+			sums, err = bulkhead.Call(context.Background(), l.calls, "", func(ctx context.Context) (map[string]time.Duration, error) {
+				return l.counter.Count(ctx, maps.Clone(batch)) // it may keep that
+			})
 			away = err != nil || len(sums) != len(batch)
 		}
 		for _, b := range buckets {
@@ -126,7 +135,7 @@ func (l *Limiter) heard(b *bucket, sent, sum time.Duration) {
 func (l *Limiter) unheard(b *bucket) {
 	s := l.shard(b)
 	defer s.enter().Unlock()
-	if b.unsent += b.sending; b.own+allowance < l.Now() {
+	if b.unsent += b.sending; b.own+allowance < l.now() {
 		b.unsent = 0
 	} else {
 		l.note(s, b)

@@ -43,6 +43,12 @@ func newCluster(t *testing.T, seed uint64, l limit.Limit, nodes int) *cluster {
 	return c
 }
 
+type counterFunc func(context.Context, map[string]time.Duration) (map[string]time.Duration, error)
+
+func (f counterFunc) Count(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+	return f(ctx, add)
+}
+
 var errAway = errors.New("the store is away")
 
 func (c *cluster) join() {
@@ -50,7 +56,7 @@ func (c *cluster) join() {
 	began := c.start.Add(-time.Duration(c.random.Int64N(int64(time.Hour))))
 	c.born++
 	random := rand.New(rand.NewPCG(c.random.Uint64(), 3))
-	c.nodes = append(c.nodes, limit.New(func() time.Duration { return time.Since(began) }, func(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+	c.nodes = append(c.nodes, limit.New(func() time.Duration { return time.Since(began) }, counterFunc(func(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
 		time.Sleep(time.Duration(random.Int64N(int64(limit.Interval / 16))))
 		if c.away {
 			return nil, errAway
@@ -58,7 +64,7 @@ func (c *cluster) join() {
 		sums, err := c.counter(ctx, add)
 		time.Sleep(time.Duration(random.Int64N(int64(limit.Interval / 16))))
 		return sums, err
-	}))
+	}), time.Minute))
 }
 
 // die ends a node without a word to the others.
@@ -277,12 +283,12 @@ func TestACounterThatFailsForAWhileIsAskedAgainWithoutARequest(t *testing.T) {
 		store := memory.New()
 		calls := 0
 		start := time.Now()
-		l := limit.New(func() time.Duration { return time.Since(start) }, func(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+		l := limit.New(func() time.Duration { return time.Since(start) }, counterFunc(func(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
 			if calls++; calls < 3 {
 				return nil, errAway
 			}
 			return store.Count(ctx, add)
-		})
+		}), time.Minute)
 		defer l.Close()
 		many := limit.Limit{Requests: 1, Per: time.Second, Burst: 10}
 		for range 5 {
@@ -303,13 +309,13 @@ func TestManyKeysAreExchangedInBatches(t *testing.T) {
 		var sizes []int
 		start := time.Now()
 		away := false
-		l := limit.New(func() time.Duration { return time.Since(start) }, func(_ context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+		l := limit.New(func() time.Duration { return time.Since(start) }, counterFunc(func(_ context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
 			sizes = append(sizes, len(add))
 			if away {
 				return nil, errAway
 			}
 			return add, nil
-		})
+		}), time.Minute)
 		defer l.Close()
 		use := func() {
 			for i := range 1200 {
@@ -332,10 +338,10 @@ func TestManyKeysAreExchangedInBatches(t *testing.T) {
 func TestAfterCloseNothingIsExchanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		l := limit.New(func() time.Duration { return 0 }, func(_ context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+		l := limit.New(func() time.Duration { return 0 }, counterFunc(func(_ context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
 			calls++
 			return add, nil
-		})
+		}), time.Minute)
 		many := limit.Limit{Requests: 1, Per: time.Minute, Burst: 9}
 		require.True(t, l.Admit(0, demand("one", many), new(limit.Standings)))
 		l.Close()

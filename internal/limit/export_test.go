@@ -1,5 +1,7 @@
 package limit
 
+import "time"
+
 // Len returns how many keys are known.
 func (l *Limiter) Len() (n int) {
 	for i := range l.shards {
@@ -9,3 +11,9 @@ func (l *Limiter) Len() (n int) {
 	}
 	return n
 }
+
+// Fields returns the values of the header fields.
+func (s *Standings) Fields() (policy, left string) { return s.fields() }
+
+// Now returns the time of the Limiter.
+func (l *Limiter) Now() time.Duration { return l.now() }

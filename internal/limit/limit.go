@@ -83,6 +83,25 @@ func (l Limit) Within(other Limit) bool {
 	return l != Limit{} && a.every >= b.every && a.burst <= b.burst
 }
 
+// Tighter returns l if it is a limit and within most, else most.
+func (l Limit) Tighter(most Limit) Limit {
+	if l == (Limit{}) || !l.Within(most) {
+		return most
+	}
+	return l
+}
+
+// CheckWithin returns what is wrong with a Limit that must be within another, if it is one.
+func (l Limit) CheckWithin(most Limit) error {
+	if err := l.Check(); err != nil {
+		return err
+	}
+	if l.Tighter(most) != l && l != (Limit{}) {
+		return fmt.Errorf("allows more than %s, the limit of every token", most)
+	}
+	return nil
+}
+
 // A rate is a Limit as it is computed with: a request takes a time, and burst of them may
 // be ahead of the clock.
 type rate struct {

@@ -1,13 +1,16 @@
 package limit
 
 import (
-	"context"
 	"hash/maphash"
 	"math/bits"
+	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
 // A Limiter knows how much of its limit each key has used, by the generic cell rate
@@ -19,11 +22,10 @@ import (
 // Memory is bounded by the keys whose limit has not come back entirely: what a new key
 // would have is forgotten.
 type Limiter struct {
-	// Now is the time since some moment, by the monotonic clock.
-	Now func() time.Duration
+	now func() time.Duration // since some moment, by the monotonic clock
 
-	// Exchange tells other nodes what was admitted here, see exchange.go; nil without them.
-	Exchange func(context.Context, map[string]time.Duration) (map[string]time.Duration, error)
+	counter Counter // that of all nodes, see exchange.go; nil without one
+	calls   *bulkhead.Bulkhead
 
 	seed   maphash.Seed
 	shards [shards]shard
@@ -33,9 +35,12 @@ type Limiter struct {
 	closed     atomic.Bool
 }
 
-// New returns a Limiter.
-func New(now func() time.Duration, exchange func(context.Context, map[string]time.Duration) (map[string]time.Duration, error)) *Limiter {
-	return &Limiter{Now: now, Exchange: exchange, seed: maphash.MakeSeed(), exchanging: make(chan struct{}, 1)}
+// New returns a Limiter, for which a call of the counter takes as long as timeout at most.
+func New(now func() time.Duration, counter Counter, timeout time.Duration) *Limiter {
+	return &Limiter{
+		now: now, counter: counter, calls: bulkhead.New("the store", timeout, 0),
+		seed: maphash.MakeSeed(), exchanging: make(chan struct{}, 1),
+	}
 }
 
 // shards is how many locks there are: with 256, one that forgets what is idle among a million
@@ -52,7 +57,7 @@ type shard struct {
 	sweep   time.Duration
 }
 
-// A bucket holds moments at which a limit has come back entirely, by Limiter.Now.
+// A bucket holds moments at which a limit has come back entirely, by Limiter.now.
 type bucket struct {
 	key Key
 
@@ -160,7 +165,7 @@ func (s *shard) unlock() {
 // take takes a request from a bucket.
 func (l *Limiter) take(s *shard, b *bucket, now, every time.Duration) {
 	b.own = max(b.own, now) + every
-	if l.Exchange == nil {
+	if l.counter == nil {
 		return
 	}
 	b.joint = max(b.joint, now) + every
@@ -208,16 +213,22 @@ func (s *shard) bucket(k *Key, hash uint64) *bucket {
 // sweepEvery is how often what is idle is forgotten.
 const sweepEvery = time.Minute
 
-// Retry returns when a request that was refused would be admitted, in whole seconds.
-func (s *Standings) Retry() int64 { return seconds(max(s[0].wait, s[1].wait)) }
+// RetryAfter returns when a request that was refused would be admitted, in whole seconds; 0
+// for nil.
+func (s *Standings) RetryAfter() time.Duration {
+	if s == nil {
+		return 0
+	}
+	return time.Duration(seconds(max(s[0].wait, s[1].wait))) * time.Second
+}
 
 // names are those of the policies in the fields of an answer.
 var names = [...]string{`"token"`, `"owner"`}
 
-// Fields returns the values of RateLimit-Policy and RateLimit
+// fields returns the values of RateLimit-Policy and RateLimit
 // (draft-ietf-httpapi-ratelimit-headers-10): q requests are back after w seconds without
 // any; r are left, and all are back after t seconds.
-func (s *Standings) Fields() (policy, left string) {
+func (s *Standings) fields() (policy, left string) {
 	var memory [2][96]byte
 	p, l := memory[0][:0], memory[1][:0]
 	for i := range s {
@@ -237,8 +248,15 @@ func (s *Standings) Fields() (policy, left string) {
 	return string(p), string(l)
 }
 
-// Any reports whether there is a limit.
-func (s *Standings) Any() bool { return s[0].limit != rate{} || s[1].limit != rate{} }
+// Announce says in the header of an answer what is left of the limits of a request; nil is none.
+func (s *Standings) Announce(h http.Header) {
+	if s == nil {
+		return
+	}
+	policy, left := s.fields()
+	h["Ratelimit-Policy"] = append(slices.Clip(h["Ratelimit-Policy"]), policy)
+	h["Ratelimit"] = append(slices.Clip(h["Ratelimit"]), left)
+}
 
 // seconds returns a time in seconds, rounded up.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

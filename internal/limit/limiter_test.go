@@ -48,7 +48,7 @@ func TestOneNodeAdmitsExactlyWhatEveryWindowHasRoomFor(t *testing.T) {
 		l := limit.Limit{Requests: 1 + random.IntN(50), Per: time.Duration(1+random.IntN(3)) * time.Second, Burst: 1 + random.IntN(30)}
 		n := time.Duration(l.Requests)
 		m := model{every: (l.Per + n - 1) / n, burst: l.Burst}
-		limiter := limit.New(nil, nil)
+		limiter := limit.New(nil, nil, 0)
 		var now time.Duration
 		for range 1500 {
 			// Mostly crowded, sometimes a pause; also several at one moment.
@@ -64,10 +64,10 @@ func TestOneNodeAdmitsExactlyWhatEveryWindowHasRoomFor(t *testing.T) {
 			require.Equal(t, want, limiter.Admit(now, demand("one", l), &s), "seed %d at %s", seed, now)
 			if want {
 				m.admit(now)
-				assert.Zero(t, s.Retry())
+				assert.Zero(t, s.RetryAfter())
 			} else {
 				refused++
-				require.NotZero(t, s.Retry())
+				require.NotZero(t, s.RetryAfter())
 			}
 		}
 		windows += m.windows
@@ -79,10 +79,10 @@ func TestOneNodeAdmitsExactlyWhatEveryWindowHasRoomFor(t *testing.T) {
 
 func TestARefusedRequestIsAdmittedAfterTheTimeThatItIsToldAndTakesNothing(t *testing.T) {
 	l := limit.Limit{Requests: 1, Per: 10 * time.Second, Burst: 2}
-	limiter := limit.New(nil, nil)
-	at := func(now time.Duration) (bool, int64) {
+	limiter := limit.New(nil, nil, 0)
+	at := func(now time.Duration) (bool, time.Duration) {
 		var s limit.Standings
-		return limiter.Admit(now, demand("one", l), &s), s.Retry()
+		return limiter.Admit(now, demand("one", l), &s), s.RetryAfter()
 	}
 	for range 2 {
 		ok, _ := at(0)
@@ -91,14 +91,14 @@ func TestARefusedRequestIsAdmittedAfterTheTimeThatItIsToldAndTakesNothing(t *tes
 	for range 100 {
 		ok, retry := at(500 * time.Millisecond)
 		require.False(t, ok)
-		require.EqualValues(t, 10, retry, "rounded up")
+		require.Equal(t, 10*time.Second, retry, "rounded up")
 	}
 	ok, _ := at(10 * time.Second)
 	assert.True(t, ok, "100 that were refused took nothing")
 }
 
 func TestARequestThatOneOfItsLimitsRefusesTakesNothingFromTheOther(t *testing.T) {
-	limiter := limit.New(nil, nil)
+	limiter := limit.New(nil, nil, 0)
 	d := limit.Demands{
 		{Key: limit.Key{ID: "one"}, Limit: limit.Limit{Requests: 1, Per: time.Hour, Burst: 1}},
 		{Key: limit.Key{Environment: "production", Owner: "ada"}, Limit: limit.Limit{Requests: 1, Per: time.Hour, Burst: 3}},
@@ -125,7 +125,7 @@ func TestARequestThatOneOfItsLimitsRefusesTakesNothingFromTheOther(t *testing.T)
 }
 
 func TestManyRequestsAtOnceGetAsManyAsOneAfterTheOther(t *testing.T) {
-	limiter := limit.New(nil, nil)
+	limiter := limit.New(nil, nil, 0)
 	l := limit.Limit{Requests: 1, Per: time.Hour, Burst: 500}
 	var wg sync.WaitGroup
 	admitted := make([]int, 8)
@@ -151,7 +151,7 @@ func TestManyRequestsAtOnceGetAsManyAsOneAfterTheOther(t *testing.T) {
 }
 
 func TestWhatHasItsWholeLimitBackIsForgotten(t *testing.T) {
-	limiter := limit.New(nil, nil)
+	limiter := limit.New(nil, nil, 0)
 	l := limit.Limit{Requests: 10, Per: time.Second, Burst: 10}
 	ids := make([]string, 100_000)
 	for i := range ids {
@@ -219,7 +219,7 @@ func BenchmarkAdmit(b *testing.B) {
 		n    int
 	}{{"token of 200", 200}, {"token of 100000", len(ids)}} {
 		b.Run(c.name, func(b *testing.B) {
-			limiter := limit.New(nil, nil)
+			limiter := limit.New(nil, nil, 0)
 			b.ReportAllocs()
 			for i := range b.N {
 				d := limit.Demands{{Key: limit.Key{ID: ids[i%c.n]}, Limit: l}}
@@ -229,7 +229,7 @@ func BenchmarkAdmit(b *testing.B) {
 		})
 	}
 	b.Run("token and owner", func(b *testing.B) {
-		limiter := limit.New(nil, nil)
+		limiter := limit.New(nil, nil, 0)
 		for i := range b.N {
 			d := limit.Demands{{Key: limit.Key{ID: ids[i%200]}, Limit: l}, {Key: limit.Key{Environment: "production", Owner: "ada"}, Limit: l}}
 			var s limit.Standings
