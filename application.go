@@ -86,17 +86,16 @@ func (a *application) askAddress(q *request) (addr netip.Addr, err error) {
 	return addr.Unmap(), nil
 }
 
-// ForwardedFor returns a function for Config.ClientAddr of a service behind
-// proxies, whose addresses are in the given networks and who append the address
-// of their peer to X-Forwarded-For, as proxies do.
+// ForwardedFor returns a function for Config.ClientAddr of a service behind proxies. The
+// proxies have addresses in the given networks and append the address of their peer to
+// X-Forwarded-For.
 //
-// It begins with the peer of the connection and, as long as that is a trusted
-// proxy, goes to the next address of X-Forwarded-For from the right. What stands
-// to the left of the first address that is not a trusted proxy could have been
-// written by anybody and is not looked at. An address may have a port, and IPv6
-// addresses may stand in brackets. The address is not known, and a token that is
-// bound to networks is refused, where a trusted proxy appended anything else. The
-// error is about a network that is none.
+// The function starts with the peer of the connection. As long as an address is that of
+// a trusted proxy, it goes to the next address of X-Forwarded-For from the right. It
+// ignores what stands to the left of the first other address, because anybody could have
+// written it. An address may have a port, and IPv6 addresses may have brackets. If a
+// trusted proxy appended anything else, the address is unknown, and tokens with an IP
+// allowlist are refused. ForwardedFor returns an error if a network is invalid.
 func ForwardedFor(trusted ...netip.Prefix) (func(*http.Request) (netip.Addr, error), error) {
 	proxies, err := networks(trusted)
 	if err != nil {

@@ -21,11 +21,9 @@ import (
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
-// An Authority verifies tokens and guards handlers; [Authority.As] manages
-// tokens. It is made by [New], immutable, and safe for concurrent use. The
-// zero Authority refuses everything.
-//
-// It is composed of parts that own what they need; none of them knows the Authority.
+// An Authority verifies tokens and guards handlers; [Authority.As] manages tokens. [New]
+// makes it. It is immutable and safe for concurrent use. The zero Authority refuses
+// everything.
 type Authority struct {
 	config      Config
 	clock       clock
@@ -44,11 +42,11 @@ type Authority struct {
 	upkeep      *upkeep.Worker[Record] // nil without Config.Notify and Config.KeepExpired
 }
 
-// New checks a configuration and makes an [Authority] of it. All mistakes are
-// reported together; each is a [FieldError]. If there are none, New asks a Store
-// that is a [Scanner] which keys are in use, for StoreTimeout at most: it fails
-// if the store does, and if a key is missing from IntegrityKeys or EncryptionKeys, also when
-// those are empty. New closes the catalog and does not change c.
+// New checks a configuration and returns an Authority. It reports all mistakes together;
+// each is a [FieldError]. Without mistakes, New asks a Store that is a [Scanner] which
+// keys are in use, for at most StoreTimeout. It fails if the store fails, or if
+// IntegrityKeys or EncryptionKeys lack a key that is in use. New closes the catalog and
+// does not change c.
 func New(c Config) (*Authority, error) { return newAuthority(c, time.Now) }
 
 // newAuthority is New with a clock, which is read from the start on: readings of
@@ -115,8 +113,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	return a, nil
 }
 
-// Accepted returns the ways by which a request may present a token: Config.Accept, or its
-// default.
+// Accepted returns where a request may carry a token: Config.Accept, or its default.
 func (a *Authority) Accepted() []Source {
 	if !a.ready() {
 		return nil
@@ -127,11 +124,10 @@ func (a *Authority) Accepted() []Source {
 // ready reports whether a was made by New.
 func (a *Authority) ready() bool { return a != nil && a.config.Store != nil }
 
-// Close ends what runs in the background, and writes what is still to be recorded
-// about the use of tokens; each may take as long as Config.StoreTimeout. The store
-// stays open: the caller that opened it closes it after this.
-// Requests that come later are judged as before, but their use is not recorded,
-// and changes on other nodes take as long as Config.MaxStaleness to be seen.
+// Close stops the work in the background and writes the last uses that are pending; each
+// may take as long as Config.StoreTimeout. Close the store after it. Later requests are
+// still decided, but their uses are not recorded, and changes by other nodes are seen
+// only after Config.MaxStaleness.
 func (a *Authority) Close() error {
 	if !a.ready() {
 		return nil
@@ -157,8 +153,8 @@ func (a *Authority) Catalog() *Catalog {
 	return a.config.Permissions
 }
 
-// Format writes "apitoken.Authority" and the prefix, for every verb, and nothing
-// of what an Authority holds.
+// Format writes "apitoken.Authority" and the prefix for every verb, and none of the
+// contents of an Authority.
 func (a *Authority) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "apitoken.Authority(%s)", a.config.Prefix)
 }
@@ -171,8 +167,8 @@ func (a *Authority) Policy() Policy {
 	return a.decider.policy
 }
 
-// IDOf returns the ID that a token with this text has, false if no token of this
-// Authority can have the text. It asks no store: there need not be such a token.
+// IDOf returns the ID in the text of a token. ok is false if no token of this Authority
+// can have that text. IDOf does not ask the store: there may be no such token.
 func (a *Authority) IDOf(secret Secret) (id string, ok bool) {
 	if !a.ready() {
 		return "", false
@@ -180,7 +176,7 @@ func (a *Authority) IDOf(secret Secret) (id string, ok bool) {
 	return a.decider.grammar.IDOf(secret.Reveal())
 }
 
-// Stats returns what the Authority has counted. It is cheap enough to be asked each
+// Stats returns the counters of the Authority. It is cheap enough to be called every
 // second. docs/operating.md says what to watch; adapters/prometheus and adapters/otel
 // export it.
 func (a *Authority) Stats() Stats {
@@ -202,29 +198,29 @@ func (a *Authority) Stats() Stats {
 	return s
 }
 
-// Stats are what operators look at: counts since New, but for the first three.
+// Stats are counters for operators. They count since New, except the first three.
 type Stats struct {
 	CacheEntries int64 // tokens in memory now
 
-	// Feed is whether changes were reported by the Store; FeedAge is how long ago
-	// everything had been: much more than Config.MaxStaleness/4 says that the feed
-	// hangs or was lost, and that tokens are read anew after each MaxStaleness.
+	// Feed says whether the Store reports changes. FeedAge is the age of its last report
+	// that all changes were passed on. Much more than Config.MaxStaleness/4 means that the
+	// feed hangs or was lost; tokens are then read again after each MaxStaleness.
 	Feed    bool
 	FeedAge time.Duration
 
-	// Look-ups that went to the store: of tokens that were not in memory, and of
-	// tokens that were, but had become too old.
+	// Lookups in the store: of tokens that were not in memory, and of tokens whose copy in
+	// memory was too old.
 	Misses, Expired int64
 
 	Evictions     int64 // of tokens from memory, because there were too many
 	Invalidations int64 // changes of tokens, of this node or reported by the feed
-	Resets        int64 // how often the feed began, after which each token is read anew
+	Resets        int64 // how often the feed began; after that each token is read again
 
-	// Refused counts the refusals, for every reason that there is.
+	// Refused counts the refusals for every reason.
 	Refused map[Reason]int64
 
-	// UsesDropped is how many uses of tokens were not recorded, because the
-	// store was too slow or failed, or the Authority was closed.
+	// UsesDropped is the number of uses that were not recorded, because the store was too
+	// slow or failed, or because the Authority was closed.
 	UsesDropped int64
 }
 

@@ -15,186 +15,187 @@ import (
 	"github.com/apitoken-go/apitoken/internal/limit"
 )
 
-// Config says how an [Authority] is to work. Prefix, Permissions and Store are
-// required. It is written with field names and read once, by [New].
+// Config configures an [Authority]. Prefix, Permissions and Store are required. Write it
+// with field names. [New] reads it once.
 type Config struct {
 	_ [0]func() // keyed literals only; no ==
 
-	// Prefix begins every token that is generated, followed by "_": 1 to 16 of
-	// a-z, 0-9 and single underscores between them, a letter first. Choose one
-	// that names the service, so that a leaked token can be traced to it, and
-	// keep it: tokens with another prefix are not recognised.
+	// Prefix begins every generated token, followed by "_": 1 to 16 of a-z, 0-9 and
+	// single underscores between them, beginning with a letter. Choose one that names
+	// the service, so that people who find a leaked token know where it belongs. Do not
+	// change it: tokens with another prefix are not recognized.
 	Prefix string
 
-	// Permissions are all that the service knows. New closes the catalog.
+	// Permissions are all permissions of the service. New closes the catalog.
 	Permissions *Catalog
 
-	// Store keeps the tokens.
+	// Store stores the tokens.
 	Store Store
 
-	// Environment returns the environment that a request is about, for instance
-	// from its host name; tokens of another one are refused. An error, a panic
-	// or an empty text refuses with 503.
+	// Environment returns the environment of a request, for instance from its host name.
+	// Tokens of other environments are refused. An error, a panic or an empty text
+	// refuses the request with 503.
 	//
-	// Without it the environment of a request is that of its token: handlers
-	// then must keep to the data of Token.Environment. A service with a single
+	// Without it, the environment of a request is that of its token, and handlers must
+	// restrict themselves to the data of Token.Environment. A service with a single
 	// environment generates all tokens in DefaultEnvironment.
 	Environment func(*http.Request) (string, error)
 
-	// ClientAddr returns the address that a request came from, for tokens that
-	// are bound to networks and for events. An error or a panic refuses with
-	// 503. Without it, it is the peer of the connection, http.Request.RemoteAddr,
-	// which behind a proxy is the proxy.
+	// ClientAddr returns the address of the client, for tokens with an IP allowlist and
+	// for events. An error or a panic refuses the request with 503. Without it, the
+	// address is http.Request.RemoteAddr, which behind a proxy is that of the proxy.
 	ClientAddr func(*http.Request) (netip.Addr, error)
 
-	// Accept has the ways by which a request may present a token, at most seven. Nothing
-	// else of a request is looked at. nil means the header field
+	// Accept lists the places where a request may carry a token, at most seven. The
+	// library looks at nothing else. nil means the header field
 	// "Authorization: apiToken <token>" and the query parameter apiToken:
 	//
 	//	[]apitoken.Source{apitoken.Scheme("apiToken"), apitoken.QueryParameter("apiToken")}
 	//
-	// A list without a parameter turns tokens in the query off; Requirement.HeaderOnly
+	// A list without a parameter turns tokens in the query off. Requirement.HeaderOnly
 	// refuses them on single routes.
 	Accept []Source
 
-	// AcceptFirst makes the first of several credentials count, in the order of Accept, as
-	// in services where a header overrules the query. Without it a request with several is
-	// malformed. One that stands twice in the same place always is.
+	// AcceptFirst uses the first of several credentials, in the order of Accept, as
+	// services do where a header overrides the query. Without it, a request with several
+	// credentials is malformed. Two credentials in the same place always are.
 	AcceptFirst bool
 
-	// Realm is what challenges name; "" means "api".
+	// Realm is the realm of challenges. "" means "api".
 	Realm string
 
-	// RefusalBody replaces the problem document of refusals. Status and headers
-	// (Content-Type aside) stay. If it panics the problem document is sent.
+	// RefusalBody replaces the problem document of refusals. Status and header fields
+	// other than Content-Type stay. If it panics, the problem document is sent.
 	RefusalBody func(r *http.Request, p Problem) (contentType string, body []byte)
 
-	// Observe is told of every decision and every change, before a request goes
-	// on and after a change was made. It is called from many goroutines, on the
-	// request's own and, about the feed and about revocations that are tried again, on
-	// others, and should return at once. If it panics about a request,
-	// that is refused with 503. See LogEvents.
+	// Observe is called with every decision, before the request continues, and after
+	// every change. Many goroutines call it: that of the request, and others for the
+	// feed and for retried revocations. It should return at once. If it panics in a
+	// request, the request is refused with 503. See LogEvents.
 	Observe func(context.Context, Event)
 
-	// OwnerPermissions returns what the owner of a token may do now: a request
-	// may use no more, whatever is assigned to its token. It is asked for every
-	// request with a valid token, and its answer is not cached. Requests of one owner
-	// that wait for a slot, see MaxConcurrentLookups, ask together, with the values of
-	// the context of one of them. ErrNoOwner says
-	// that there is no such user any more and refuses with 401; no permissions
-	// at all refuse with 403; another error, a panic, or no answer within
-	// OwnerTimeout with 503.
+	// OwnerPermissions returns the permissions that the owner of a token has now. A
+	// request may use no others, even if its token has them. It is called for every
+	// request with a valid token. Its answer is not cached, but requests of one owner
+	// that wait for a slot (MaxConcurrentLookups) share one call, with the context
+	// values of one of them.
+	//
+	// ErrNoOwner means that the user no longer exists: 401. No permissions at all
+	// refuse with 403. Another error, a panic, or no answer within OwnerTimeout
+	// refuses with 503.
 	OwnerPermissions func(ctx context.Context, environment, owner string) ([]Permission, error)
 
-	// OwnerTimeout is how long a request waits for OwnerPermissions; 0 means 2
-	// seconds.
+	// OwnerTimeout is how long a request waits for OwnerPermissions. 0 means 2 seconds.
 	OwnerTimeout time.Duration
 
-	// MaxLifetime and MaxIdle bound the life of all tokens, as [Policy] says.
-	// 0 means no bound; MaxIdle is at least an hour and needs a Store that is a
-	// Toucher.
+	// MaxLifetime and MaxIdle limit the life of all tokens, see [Policy]. 0 means no
+	// limit. MaxIdle is at least an hour and needs a Store that is a Toucher.
 	MaxLifetime time.Duration
 	MaxIdle     time.Duration
 
-	// Limits bound how many requests with a token, and with all tokens of an owner, are
-	// accepted; more are refused with 429. A token may have a tighter limit of its own, which
-	// counts also without Limits. Where the Store is a Counter, nodes share the limits; with
-	// others each node has them for itself. docs/limits.md has the bounds.
+	// Limits limit the rate of requests of each token and of each owner; further requests
+	// are refused with 429. A token may have a tighter limit of its own, which also works
+	// without Limits. If the Store is a Counter, the nodes share the limits; otherwise each
+	// node counts for itself. docs/limits.md has the bounds.
 	Limits Limits
 
-	// IntegrityKeys authenticate the records in the store, so that someone who can write it but has
-	// no key can neither make a token nor change one. The first key makes MACs, all
-	// of them verify. With IntegrityKeys, a record without a MAC is refused with 503;
-	// see Authority.Rekey.
+	// IntegrityKeys authenticate the records in the store: a person who can write to the
+	// store but has no key can neither make a token nor change one. The first key makes
+	// MACs, all of them verify. With IntegrityKeys, a record without a MAC is refused
+	// with 503. See Authority.Rekey.
 	IntegrityKeys []Key
 
-	// EncryptionKeys keep secrets, encrypted, so that their owners can see them again
-	// with Manager.Reveal. The first key encrypts, all of them decrypt.
+	// EncryptionKeys encrypt secrets, so that their owners can see them again with
+	// Manager.Reveal. The first key encrypts, all of them decrypt. Without it, secrets
+	// are not stored.
 	EncryptionKeys []Key
 
-	// ForeignTokens turns on tokens that an earlier system has issued.
+	// ForeignTokens allows tokens that an earlier system issued.
 	ForeignTokens ForeignTokens
 
-	// Audit is asked before every change and every reveal, and an error stops
-	// it: a ForbiddenError is returned as it is, any other as ErrUnavailable.
-	// It must answer within StoreTimeout. Where somebody else changes the token
-	// meanwhile it is asked again, about what would be written now, so that it may be
-	// asked more than once for a change; of a deactivation only if the token was
-	// deactivated meanwhile. Observe is told afterwards how it went.
+	// Audit is called before every change and every reveal. Return an error to veto it:
+	// a ForbiddenError is passed on, any other error becomes ErrUnavailable. It must
+	// return within StoreTimeout.
+	//
+	// If somebody else changes the token in between, Audit is called again with what
+	// would be written now, so one change may call it several times. For a deactivation
+	// this happens only if the token was deactivated in between. Observe is called
+	// afterwards with the result.
 	Audit func(context.Context, Event) error
 
-	// KeepDeleted is how long what is known of a deleted token, but for its secrets, is kept
-	// at least, for those who could manage it and so that it cannot be imported again; see
-	// Manager.Delete and Manager.Purge. 0 means 30 days; negative keeps nothing.
+	// KeepDeleted is how long the store keeps a deleted token without its secrets, for
+	// the people who could manage it and so that nobody can import it again; see
+	// Manager.Delete and Manager.Purge. 0 means 30 days. Negative keeps nothing.
 	KeepDeleted time.Duration
 
-	// KeepExpired is how long a token is kept after its own expiry; then it is deleted, by
-	// "Config.KeepExpired". Audit is asked, and can keep it. 0 keeps all. A token that
-	// somebody else than its owner has deactivated stays where tokens can be imported. It
-	// needs a Store that is a Scanner; see Notify.
+	// KeepExpired is how long the store keeps a token after its own expiry; then the
+	// library deletes it, as "Config.KeepExpired". Audit can veto that. 0 keeps all.
+	// With ForeignTokens, tokens that somebody other than the owner deactivated stay.
+	// It needs a Store that is a Scanner; see Notify.
 	KeepExpired time.Duration
 
-	// Notify is told what somebody should know of a token, to send an e-mail for instance:
-	// "expiring", 30, 7 and 1 days before a token expires that was to live for longer;
-	// "expired"; "reuse", when a secret that was rotated away is presented, at most once a
-	// day for each token. Event.After is the token. Inactive tokens do not expire.
+	// Notify is called with what people should know about a token, for instance to send
+	// an e-mail. Event.Action is "expiring", 30, 7 and 1 days before a token expires
+	// that was made for longer than that; "expired"; or "reuse", when somebody presents a
+	// secret that a rotation replaced, at most once a day for each token. Event.After is
+	// the token. Inactive tokens do not expire.
 	//
-	// Of all nodes on a store one tells of each notice, once. If Notify fails, panics, or
-	// does not return within a minute, or if the node ends before the store knows that
-	// Notify has returned, it is told again, by the next node that looks ten minutes later
-	// or after that: twice, but not never. After a week a notice is dropped. Observe is
-	// told of each call.
+	// One of the nodes on a store calls it, once for each notice. If Notify fails, panics
+	// or takes more than a minute, or if the node dies before the store knows that it
+	// returned, the node that next looks calls it again, at least ten minutes later. So a
+	// notice may come twice, but is not lost. After a week it is dropped. Observe
+	// is called after each call.
 	//
-	// With Notify or KeepExpired each node looks at all tokens once an hour, with
-	// Scanner.Scan, and also purges deleted ones after KeepDeleted.
+	// With Notify or KeepExpired, each node reads all tokens once an hour with
+	// Scanner.Scan, and purges deleted ones after KeepDeleted.
 	Notify func(context.Context, Event) error
 
-	// StoreTimeout is how long a request or a change waits for the store; 0
-	// means 2 seconds.
+	// StoreTimeout is how long a request or a change waits for the store. 0 means 2
+	// seconds.
 	StoreTimeout time.Duration
 
-	// MaxStaleness is how old what a node has in memory about a token may be: a
-	// change of a token that was acknowledged, by this node or another, holds
-	// here for every request that begins more than MaxStaleness later, whatever
-	// fails, and on the node that made it for every request that begins later at
-	// all. Where the Store is a Watcher other nodes hear of it earlier, as a rule
-	// within milliseconds. What is older when the store answers is asked for once
-	// more and then refused with 503, so that MaxStaleness must be longer than that
-	// takes. 0 means 1 second; see NoCache.
+	// MaxStaleness is the greatest age of a node's copy of a token. A change that was
+	// acknowledged by any node holds here for every request that begins more than
+	// MaxStaleness later, even if the network or the store fails; and on the node that
+	// made it for every later request. If the Store is a Watcher, the other nodes usually
+	// know within milliseconds.
+	//
+	// If an answer of the store is older than MaxStaleness when it arrives, the node
+	// reads once more and then refuses with 503: MaxStaleness must be longer than a read
+	// takes. 0 means 1 second. See NoCache.
 	MaxStaleness time.Duration
 
-	// MaxCacheAge bounds how long what a node has in memory about a token is believed
-	// without a new read of the store, however healthy the feed of a Watcher looks. So
-	// even a change that the feed cannot report, such as tables that were restored or
-	// changed while triggers were off, holds after MaxCacheAge. Each token is read again
-	// at an age between half and the whole of it, so that the reads spread. If the store
-	// does not answer then, requests are refused with 503. MaxCacheAge must not be less
-	// than MaxStaleness. 0 means 1 minute, or MaxStaleness if that is longer.
+	// MaxCacheAge is how long a node uses its copy of a token without reading the store
+	// again, even if the feed of a Watcher looks healthy. It bounds changes that no
+	// feed can report, such as restored tables, or rows changed while triggers were
+	// off. Each copy is read again at an age between half of MaxCacheAge and
+	// MaxCacheAge, so that the reads spread. If the store does not answer then, requests
+	// are refused with 503. It must not be less than MaxStaleness. 0 means 1 minute, or
+	// MaxStaleness if that is longer.
 	MaxCacheAge time.Duration
 
-	// CacheEntries is how many tokens are kept in memory, at about 350 bytes for a
-	// typical one and 5 KiB for the largest: it bounds their number, not their
-	// bytes. 0 means 262,144.
+	// CacheEntries is the greatest number of tokens in memory, at about 350 bytes for a
+	// typical one and 5 KiB for the largest: it limits their number, not their bytes.
+	// 0 means 262,144.
 	CacheEntries int
 
-	// MaxConcurrentLookups is how many look-ups of tokens may run in the store at once,
-	// and how many calls of OwnerPermissions; others wait for one to end, at
-	// most for StoreTimeout or OwnerTimeout. 0 means 64. Half as many more
-	// are kept for tokens that are in memory and have to be read anew, so that a
-	// flood of unknown ones does not keep them waiting. As many calls of Managers
-	// run in the store, and in Audit, an eighth as many lists, and besides a quarter
-	// as many revocations and rotations, which so wait for none of the others.
+	// MaxConcurrentLookups is how many lookups of tokens run in the store at once, and
+	// how many calls of OwnerPermissions; others wait for StoreTimeout or OwnerTimeout at
+	// most. 0 means 64. Half as many more are reserved for tokens that are in memory and
+	// must be read again, so that a flood of unknown tokens does not delay them. As many
+	// calls of Managers run in the store and in Audit, an eighth as many lists, and a
+	// quarter as many revocations and rotations, which have slots of their own.
 	//
-	// Of each of these, one owner or actor has a quarter at most, or two if that is
-	// more; of look-ups of a token whose owner is not known yet, the token.
+	// One owner or actor gets at most a quarter of each of these, or two if that is
+	// more. While the owner of a token is unknown, this holds for the token.
 	MaxConcurrentLookups int
 }
 
 // DefaultEnvironment is the environment of services that have only one.
 const DefaultEnvironment = "default"
 
-// NoCache is a Config.MaxStaleness: nothing is kept in memory, and the store is
-// read for every request.
+// NoCache is a Config.MaxStaleness: the node keeps nothing in memory and reads the store
+// for every request.
 const NoCache time.Duration = -1
 
 // The defaults of a Config.
@@ -306,42 +307,42 @@ func (c Config) checked() (Config, error) {
 	return c, errors.Join(found...)
 }
 
-// A Source is a way by which a token is presented. [Config].Accept has those that are
-// read; the one by which a token came is recorded with its use, and is its text in logs,
-// in the JSON API and in stores.
+// A Source is a place where a request may carry a token. [Config].Accept lists the ones
+// that are read. The source of each use is recorded; logs, the JSON API and stores have
+// its text.
 type Source string
 
-// Direct is the Source of what does not come by [http.Request]; see [Authority.Verify].
+// Direct is the Source of tokens that did not come in an [http.Request]; see
+// [Authority.Verify].
 const Direct Source = "direct"
 
-// Scheme is the field Authorization with this authentication scheme, followed by spaces
-// and the token. The case of the name does not matter in requests.
+// Scheme is the header field Authorization with this authentication scheme, followed by
+// spaces and the token. Requests may write the scheme in any case.
 func Scheme(name string) Source { return Source(credential.Authorization + name) }
 
-// Bearer is Scheme("Bearer"). JWTs and other texts that cannot be tokens of the service
-// are not looked at, so that another login can take them.
+// Bearer is Scheme("Bearer"). It ignores JWTs and other texts that cannot be tokens of
+// the service, so that another login can use them.
 func Bearer() Source { return Scheme("Bearer") }
 
-// BasicPassword is the field Authorization with the scheme Basic (RFC 7617), for programs
-// such as git that know user names and passwords only: the token is the password, and the
-// user name is not looked at. Other passwords are not looked at either, so that another
-// login can take them. A token as user name is not accepted.
+// BasicPassword is the header field Authorization with the scheme Basic (RFC 7617), for
+// programs such as git that know only user names and passwords. The token is the
+// password; the user name is ignored. Other passwords are ignored too, so that another
+// login can use them. A token as user name is not accepted.
 func BasicPassword() Source { return Scheme("Basic") }
 
-// BasicOwnerPassword is BasicPassword, where the user name has to be the owner of the
-// token.
+// BasicOwnerPassword is BasicPassword, but the user name must be the owner of the token.
 func BasicOwnerPassword() Source { return Scheme("Basic") + credential.OwnerName }
 
-// HeaderField is a header field that has the token and nothing else, such as X-API-Key.
+// HeaderField is a header field that contains only the token, such as X-API-Key.
 func HeaderField(name string) Source { return Source(http.CanonicalHeaderKey(name) + ":") }
 
-// QueryParameter is a parameter of the query, whose name is compared with its case. URLs
-// end up in logs and histories: see [Authority.HideQueryToken] and [Requirement.HeaderOnly].
+// QueryParameter is a query parameter. Its name is case-sensitive. URLs end up in logs and
+// histories: see [Authority.HideQueryToken] and [Requirement.HeaderOnly].
 func QueryParameter(name string) Source { return Source("?" + name) }
 
-// Place returns where a Source is in a request: "header" with the name of the field, and
-// with the scheme if that is Authorization; or "query" with the name of the parameter.
-// All are empty for Direct.
+// Place returns the position of a Source in a request: "header" with the name of the field,
+// and with the scheme if the field is Authorization; or "query" with the name of the
+// parameter. All are empty for Direct.
 func (s Source) Place() (in, name, scheme string) { return credential.Place(string(s)) }
 
 // texts returns the texts of sources.

@@ -120,9 +120,8 @@ func (l *reasonList) all() (list []Reason) {
 	return list
 }
 
-// A Policy bounds the life of all tokens, also of those that were generated
-// before it; zero fields do not. Times of tokens are kept in whole microseconds, and a
-// policy counts no smaller ones.
+// A Policy limits the life of all tokens, also of those that are older than the policy.
+// Zero fields mean no limit. Times of tokens and limits are in whole microseconds.
 type Policy struct {
 	// MaxLifetime is how long a token can be used from its creation on.
 	MaxLifetime time.Duration
@@ -157,8 +156,8 @@ func (p Policy) refuses(l *life, now int64) Reason {
 	return against.first()
 }
 
-// Status returns the status of a token at a moment: as Record.StatusAt, and
-// expired also if the policy ends it or it was not used for too long.
+// Status returns the status of a token at a moment. It is [Record.StatusAt], and also
+// expired if the policy ends the token or if nobody used it for too long.
 func (p Policy) Status(rec *Record, at time.Time) Status {
 	if rec.Status == StatusDeleted {
 		return StatusDeleted

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// A FieldError says what is wrong with a field of what was given.
+// A FieldError says what is wrong with a field of the input.
 type FieldError struct {
 	Field   string // as the caller wrote it: "Config.Prefix", "name"
 	Problem string // the rest of the sentence: "is missing"
 }
 
-// Error returns "apitoken: ", field and problem.
+// Error returns "apitoken: ", the field and the problem.
 func (e *FieldError) Error() string { return "apitoken: " + e.Field + " " + e.Problem }
 
 // mistakes collects what is wrong with what was given, so that the caller is told
@@ -38,7 +38,7 @@ func (m mistakes) join() error {
 	return errors.Join(m...)
 }
 
-// A ForbiddenError says which rule forbids the actor what they asked for.
+// A ForbiddenError names the rule that forbids what the actor wants to do.
 type ForbiddenError struct {
 	Rule        string   // that stands against it, in words
 	Permissions []string // names of those that the actor may not grant, if the rule is about that

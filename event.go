@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// An Action is what was done, or asked for: the values are those that [Event] lists.
+// An Action is what happened; [Event].Action lists the values.
 type Action string
 
 // The actions that events and histories name.
@@ -29,32 +29,33 @@ const (
 	actionUpkeep     Action = "upkeep"
 )
 
-// An Event tells Config.Observe of a decision about a request or of a change to
-// a token. It carries no secret and no digest.
+// An Event describes a decision about a request or a change of a token to
+// Config.Observe. It contains no secret and no digest.
 type Event struct {
 	Time time.Time
 
-	// Action is "use" for a request, and else what a Manager was asked to do:
-	// "generate", "import", "update", "activate", "deactivate", "rotate",
-	// "end_overlap", "reveal", "delete", "purge"; or "rekey"; or "watch", when the
-	// store's feed of changes was lost. Notices are "expiring", "expired" and "reuse", see
-	// Config.Notify, and "upkeep" says that they could not be looked for.
+	// Action is "use" for a request. For a call of a Manager it is "generate", "import",
+	// "update", "activate", "deactivate", "rotate", "end_overlap", "reveal", "delete" or
+	// "purge". "rekey" is Rekey, "watch" means that the feed of the store was lost, and
+	// "expiring", "expired" and "reuse" are notices (Config.Notify). "upkeep" means that
+	// the node could not look for notices.
 	Action Action
 
 	// Reason is why a request was refused; "" if it was accepted.
 	Reason Reason
 
-	// Err is the cause of a refusal that was not the client's doing, or why a
-	// change was not made. It may name hosts and files; it is not for clients.
+	// Err is the cause of a refusal that is not the client's fault, or the reason why a
+	// change was not made. It may contain host and file names; do not send it to clients.
 	Err error
 
-	TokenID     string // "" if none was recognised
+	TokenID     string // "" if none was recognized
 	Environment string // of the token, or of the actor
 	Owner       string // of the token
 
-	// Token is that of a request, zero unless the secret was right; of a change, the one
-	// by which the actor came, zero if by none. Address is where from, of a change only
-	// with a Token, of a notice only of a reuse, and zero where it is not known.
+	// Token of a request is the verified token, zero if the secret was wrong. Token of a
+	// change is the API token that the actor used, zero for none. Address is the address of
+	// the client: of every request, of a change only with a Token, of a notice only for
+	// "reuse". It is zero if unknown.
 	Token   Token
 	Address netip.Addr
 
@@ -64,19 +65,19 @@ type Event struct {
 	Pattern string   // http.Request.Pattern
 	Missing []string // permissions, with ErrMissingPermission; not to be changed
 
-	MissingFromOwner []string // those of Missing that the token has, and its owner no longer
+	MissingFromOwner []string // those of Missing that the token has and its owner lacks
 
 	// Of a change, and After of a notice:
 
-	Actor         string     // or the field of Config that wants the change
-	Before, After *TokenInfo // nil where there was nothing, or nothing is left
+	Actor         string     // or the field of Config that caused the change
+	Before, After *TokenInfo // nil if there was no token, or is none any more
 	Fields        []string   // what an update changed
 }
 
-// LogEvents returns a function for Config.Observe that writes one line per
-// event: refusals that are the service's own failure at level Error, changes
-// and other refusals at Info, accepted requests, those without any token, and those
-// whose client did not wait at Debug.
+// LogEvents returns a function for Config.Observe that writes one line per event.
+// Failures of the service have level Error; changes and other refusals have level Info;
+// accepted requests, requests without a token, and requests whose client gave up have
+// level Debug.
 func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, ev Event) {
 		level := slog.LevelInfo

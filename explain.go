@@ -9,7 +9,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
-// An Explanation says what would happen to a request and why.
+// An Explanation says what would happen to a request, and why.
 type Explanation struct {
 	// Reasons are all that stand against it; the client would be answered by
 	// the first. None: the handler would be called.
@@ -25,9 +25,9 @@ type Explanation struct {
 	Err error
 }
 
-// Explain says what would happen now to a request with the newest secret of a
-// token, on a route with this requirement, from this address; the zero address leaves
-// networks out of account.
+// Explain says what would happen now to a request with the newest secret of a token, on
+// a route with this requirement, from this address. With the zero address it ignores
+// networks.
 func (m *Manager) Explain(ctx context.Context, id string, requirement Requirement, from netip.Addr) (*Explanation, error) {
 	r, err := m.visible(ctx, id)
 	if err != nil {

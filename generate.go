@@ -15,9 +15,9 @@ import (
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
-// GenerateParams says what token to make. Name, Permissions and Expiry are required. For an
-// actor who came by token, bounds that are left out are those of that token: Expiry, if it
-// has one, NotBefore, Networks and Limit.
+// GenerateParams are the parameters of [Manager.Generate]. Name, Permissions and Expiry
+// are required. If the actor came by an API token, omitted limits are those of that
+// token: Expiry, if it has one, NotBefore, Networks and Limit.
 type GenerateParams struct {
 	// Owner is whose token it becomes: "" means the actor. [Manager.Generate] takes one of
 	// Actor.ActsFor, [Manager.Import] with ManageOthers anybody.
@@ -36,16 +36,17 @@ type GenerateParams struct {
 	IdempotencyKey string
 }
 
-// Generate makes a token for the actor. The secret is returned here; later
-// only [Manager.Reveal] can, if it is kept. A [FieldError] says what is wrong with g,
-// a [ForbiddenError] what the actor may not grant; after [ErrUnavailable] the token
-// may have been made, but nobody has its secret.
+// Generate makes a token for the actor and returns its secret. Later only
+// [Manager.Reveal] can show the secret, if it was stored. A [FieldError] says what is
+// wrong with g, a [ForbiddenError] what the actor may not grant. After ErrUnavailable
+// the token may exist, but nobody has its secret.
 //
-// With the idempotency key of a token that the actor has made, Generate makes none. It
-// returns that token, and its secret if Config.EncryptionKeys are set. Without them, by API
-// token, or if owner, name or permissions are others, it returns the token with [ErrExists]. The
-// ID of the token is derived from actor, acting token and key: until a deleted one is
-// purged, its key makes no other.
+// If the actor has already made a token with this idempotency key, Generate makes no
+// other. It returns that token, and its secret if Config.EncryptionKeys are set. It
+// returns that token and ErrExists if the keys are not set, if the actor came by an API
+// token, or if owner, name or permissions differ. The ID of the token is derived from
+// the actor, the acting token and the key: a deleted token blocks its key until it is
+// purged.
 func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, Secret, error) {
 	if err := m.authorize(); err != nil {
 		return nil, Secret{}, err
@@ -228,19 +229,18 @@ func (m *Manager) fill(ctx context.Context, action Action, id, secret string, i 
 	return m.a.rows.signed(rec)
 }
 
-// ForeignTokens turns on tokens that an earlier system has issued. Their text
-// is of 22 to 512 characters of A-Z, a-z, 0-9 and "-._~+/", with "=" only at
-// its end, and does not begin with Config.Prefix and "_"; they are added with
-// [Manager.Import]. Both fields zero turn it off.
+// ForeignTokens allows tokens that an earlier system issued. Their text has 22 to 512
+// characters of A-Z, a-z, 0-9 and "-._~+/", with "=" only at its end, and does not begin
+// with Config.Prefix and "_". [Manager.Import] adds them. Both fields zero turn it off.
 //
-// How hard they are to guess is up to their issuer. Keep the bounds as
-// narrow as those tokens: every text within them costs a look-up in the store.
+// Their issuer decides how hard they are to guess. Keep the limits as narrow as those
+// tokens are: every text within them costs a lookup in the store.
 type ForeignTokens struct {
 	MinLen, MaxLen int // of their text, in characters
 }
 
-// ImportParams says what token of an earlier system to add: the fields of GenerateParams,
-// and the token itself.
+// ImportParams are the parameters of [Manager.Import]: the fields of GenerateParams, and
+// the token of the earlier system.
 type ImportParams struct {
 	GenerateParams
 
@@ -286,27 +286,30 @@ func (i *ImportParams) past(rec *Record, uses bool) error {
 	return found.join()
 }
 
-// Format writes name and owner, for every verb but %p: for that fmt asks no method.
+// Format writes name and owner for every verb but %p, for which fmt does not call it.
 func (i ImportParams) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "import of %q for %q", i.Name, i.Owner)
 }
 
-// MarshalText returns what Format writes, so that no JSON has the digest either.
+// MarshalText returns what Format writes, so that JSON does not contain the digest
+// either.
 func (i ImportParams) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(i)), nil }
 
-// Import adds a token that an earlier system has issued, and which keeps
-// working as it is; the same one again is ErrExists, and a ForbiddenError after it was
-// deleted, until it is purged (see Config.KeepDeleted). Config.ForeignTokens must be on. [Manager.Rotate] replaces it by a generated one with the same ID.
-// docs/moving-in.md has more, and manage/cli imports from CSV.
+// Import adds a token that an earlier system issued; clients keep using it as it is. A
+// token that exists already is ErrExists, a deleted one is a [ForbiddenError] until it
+// is purged (see Config.KeepDeleted). Config.ForeignTokens must be set. [Manager.Rotate]
+// replaces the token by a generated one with the same ID. docs/moving-in.md has more;
+// manage/cli imports from CSV.
 func (m *Manager) Import(ctx context.Context, i ImportParams) (*TokenInfo, error) {
 	tokens, errs := m.ImportAll(ctx, []ImportParams{i})
 	return tokens[0], errs[0]
 }
 
-// ImportAll imports many tokens: tokens[n] and errs[n] are what Import returns for list[n]. A store that is a
-// [BatchCreator] adds up to 200 at once; Config.Audit is asked about all of these before, and the observer told of
-// each afterwards. After the first [ErrUnavailable] it imports no more, and what is left has this error, too; the
-// same list again finishes it.
+// ImportAll imports many tokens: tokens[n] and errs[n] are what Import returns for
+// list[n]. A store that is a [BatchCreator] adds up to 200 at once: Config.Audit is
+// called for each of them before, Config.Observe after. ImportAll stops at the first
+// ErrUnavailable and returns that error for the rest; the same list again finishes the
+// import.
 func (m *Manager) ImportAll(ctx context.Context, list []ImportParams) (tokens []*TokenInfo, errs []error) {
 	var all []*creation
 	for _, i := range list {
@@ -323,8 +326,9 @@ func (m *Manager) ImportAll(ctx context.Context, list []ImportParams) (tokens []
 	return tokens, errs
 }
 
-// CheckImport returns the error that Import would return, as far as it can be known without Config.Audit and without
-// looking whether the token exists. It imports nothing, and tells the observer nothing.
+// CheckImport returns the error that Import would return, except that it does not call
+// Config.Audit and does not look whether the token exists. It imports nothing and does
+// not call Config.Observe.
 func (m *Manager) CheckImport(ctx context.Context, i ImportParams) error {
 	return m.imported(ctx, i).err
 }

@@ -24,12 +24,12 @@ func (c *movedContext) Value(key any) any {
 	return c.tokenContext.Value(key)
 }
 
-// WithoutQueryToken returns the request without the query parameters of Config.Accept: they are taken out of
-// URL, RequestURI and, if that was parsed, Form, and the token is remembered in the context,
-// where Check and the middleware of the same Authority find it. Of any other token
-// of ours in the query, under a misspelt name for instance, only the display ID is
-// left in URL and RequestURI, also where Config.Accept has no parameter. r is not changed, and
-// returned as it is if there is nothing to take out.
+// WithoutQueryToken returns the request without the query parameters of Config.Accept.
+// It removes them from URL, RequestURI and, if it was parsed, Form. The context keeps
+// the token, where Check and the middleware of the same Authority find it. Of any other
+// token of this service in the query, for instance under a misspelled name, only the
+// display ID stays in URL and RequestURI. r does not change; it is returned itself if
+// there is nothing to remove.
 func (a *Authority) WithoutQueryToken(r *http.Request) *http.Request {
 	if !a.ready() {
 		return r
@@ -76,11 +76,11 @@ func without(p *credential.Reader, r *http.Request, tok Token, c *credential.Fou
 	return clean
 }
 
-// HideQueryToken takes the query parameter out of requests and hands it on to
-// the middleware inside, and redacts what else of the query is a token
-// ([Authority.WithoutQueryToken]). Put it outermost: around access logs, which would
-// write the token, and around http.ServeMux, which would repeat it in the
-// Location of a redirect to a cleaned path.
+// HideQueryToken removes the query parameter from requests and passes its token to the
+// middleware inside. It also redacts other tokens in the query, see
+// [Authority.WithoutQueryToken]. Put it outermost: around access logs, which would write
+// the token, and around [http.ServeMux], which would repeat the token in the Location of
+// a redirect to a cleaned path.
 func (a *Authority) HideQueryToken(next http.Handler) http.Handler {
 	if next == nil {
 		panic("apitoken: " + caller() + ": HideQueryToken around no handler")

@@ -19,10 +19,12 @@ import (
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
-// ListParams says which tokens to list. The zero ListParams is the actor's own, by name.
+// ListParams are the parameters of [Manager.List]. The zero ListParams selects the
+// tokens of the actor, by name.
 type ListParams struct {
-	// Owner is whose tokens to list, compared byte by byte; "" means the actor. AllOwners
-	// lists everybody's. But for one of Actor.ActsFor, tokens of others need ManageOthers.
+	// Owner selects the tokens of one owner, compared byte by byte; "" means the actor.
+	// AllOwners selects all owners. Owners other than the actor and Actor.ActsFor need
+	// ManageOthers.
 	Owner     string
 	AllOwners bool
 
@@ -42,8 +44,8 @@ type TokenPage struct {
 	Tokens []*TokenInfo
 	Next   string // the Cursor of the next page, "" at the end
 
-	// Partial says that the store stopped early, as it had looked at many tokens of which few belong to
-	// the list. The page is short, or empty, and the list goes on at Next.
+	// Partial says that the store stopped early, after it had read many tokens of which few
+	// match. The page is short or empty, and the list continues at Next.
 	Partial bool
 
 	Count int  // how many there are in all, up to 1,000
@@ -56,8 +58,8 @@ const (
 	defaultLimit = 50
 )
 
-// List returns one page of tokens. A token that is created or changed while one
-// pages may be missed or come twice; every other one comes exactly once.
+// List returns one page of tokens. While you read all pages, a token that is created or
+// changed may be missing or appear twice. Every other token appears once.
 func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
@@ -246,7 +248,7 @@ func (q *Query) identity() (b []byte) {
 	return tagged.AppendFlag(b, q.Descending)
 }
 
-// TokenInfo is what people see of a token. It is a copy: changing it changes nothing.
+// A TokenInfo describes a token to people. It is a copy: changes to it have no effect.
 type TokenInfo struct {
 	ID          string
 	Version     int64 // for UpdateParams.IfVersion
@@ -258,27 +260,28 @@ type TokenInfo struct {
 	Permissions []Permission // assigned and known, in the order of the catalog
 	Unknown     []string     // assigned names that the catalog no longer knows; they grant nothing
 
-	// What the owner leaves of Permissions by Config.OwnerPermissions, which Get and List ask
-	// once for each owner, within OwnerTimeout. Nil if it was not asked, as after a change and
-	// of deleted tokens, or did not answer. Without OwnerPermissions it is all of them.
+	// Effective are the Permissions that the owner still has. Get and List call
+	// Config.OwnerPermissions once for each owner, within OwnerTimeout. Effective is nil if it
+	// was not called (after a change, and for deleted tokens) or did not answer. Without
+	// OwnerPermissions it is all Permissions.
 	Effective []Permission
 
-	// OwnerReason is why the owner has no access by this token: ErrNoOwner;
-	// ErrMissingPermission if Effective is empty, and Permissions are not, or if the owner may
-	// do nothing; ErrUnavailable if OwnerPermissions did not answer. Else "".
+	// OwnerReason is why the owner has no access with this token: ErrNoOwner;
+	// ErrMissingPermission if Effective is empty but Permissions are not, or if the owner has
+	// no permission at all; ErrUnavailable if OwnerPermissions did not answer. Otherwise "".
 	OwnerReason Reason
 
 	Status        Status // at the moment it was read, under the policy of the Config
 	DeactivatedAt time.Time
 	DeactivatedBy string
-	DeactivatedAs Role // only what was deactivated as "owner" can an owner activate
+	DeactivatedAs Role // owners can activate only what was deactivated as "owner"
 	DeletedAt     time.Time
 	DeletedBy     string
 
 	CreatedAt time.Time
 	CreatedBy string
 
-	CreatedWith string // ID of the token by which CreatedBy came, "" if by none
+	CreatedWith string // ID of the API token that CreatedBy used, "" for none
 
 	ChangedAt time.Time
 	ExpiresAt time.Time // zero: never. A policy may end it sooner, see Manager.Explain.
@@ -289,7 +292,7 @@ type TokenInfo struct {
 	DisplayID  string // how the text of the token begins, "" for a foreign one
 	Revealable bool   // Manager.Reveal can show it to its owner
 
-	// Of the secret that a rotation replaced, while it is still valid; otherwise zero.
+	// The secret that a rotation replaced, while it is still valid; otherwise zero.
 	OldValidUntil time.Time
 	OldLastUsedAt time.Time // zero: not used, or not recorded
 
@@ -299,7 +302,7 @@ type TokenInfo struct {
 	History []HistoryEntry // the last 16, the newest first
 }
 
-// A LastUse says when a token was last used by one source.
+// A LastUse is the last use of a token by one source.
 type LastUse struct {
 	At     time.Time
 	From   netip.Addr // zero where it is not known

@@ -15,8 +15,8 @@ import (
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
-// An Actor is the user that the application has signed in, as far as a [Manager]
-// needs to know. The zero Actor may do nothing.
+// An Actor is the user who is signed in to the application. The zero Actor may do
+// nothing.
 type Actor struct {
 	User        string
 	Environment string
@@ -46,53 +46,54 @@ type Actor struct {
 	Address netip.Addr
 }
 
-// A Manager manages tokens for an [Actor]. All changes of tokens go through it. It
-// enforces these rules:
+// A Manager manages tokens for an [Actor]. Every change of a token goes through a
+// Manager. It enforces these rules:
 //
-//   - Actors see and change their own tokens, which are those of User and of ActsFor; with
-//     ManageOthers, those of all owners of their environment. Other tokens are reported as
-//     [ErrNotFound].
-//   - Actors cannot grant what they do not have. To grant is to generate, import,
-//     activate or rotate a token, to add a permission, and to lengthen its life or
-//     widen its networks.
-//   - With ManageOthers, actors can activate, deactivate, delete and narrow the
-//     tokens of others, and change nothing else of them.
-//   - Owners cannot activate a token that someone else has deactivated. What counts is not
-//     who that was but in which [Role].
+//   - Actors see and change their own tokens: those of User and of ActsFor. With
+//     ManageOthers they see those of all owners of their environment. Other tokens are
+//     reported as ErrNotFound.
+//   - Actors cannot grant permissions that they do not have. To grant is to generate,
+//     import, activate or rotate a token, to add a permission, to extend the life of a
+//     token, or to widen its networks.
+//   - With ManageOthers, actors can activate, deactivate, delete and narrow the tokens
+//     of others. They cannot change them in any other way.
+//   - Owners cannot activate a token that somebody else deactivated. The [Role] of that
+//     person counts, not their name.
 //
-// An actor who came by an API token ([Actor.Token]) is bound further, as whoever finds a
-// token must not come away with a better one:
+// If the actor came by an API token (Actor.Token, the acting token), more rules apply,
+// so that a person who finds a token cannot get a better one:
 //
-//   - A token that they generate or import has no more permissions than the acting
-//     token, expires no later, is valid no earlier, can be used from no other
-//     networks, and has no looser limit. Bounds that are left out are those of the acting token; wider ones are
-//     a [FieldError]. It belongs to User, or to the owner of the acting token.
-//   - Tokens that exist they can narrow, deactivate and delete, and change in no other way.
-//   - They can rotate the acting token itself, and no other. No secret is revealed to them.
-//   - With a secret that is not the newest, or when the acting token is no longer valid,
-//     they can look at tokens, deactivate and delete them, and nothing else.
+//   - A token that they generate or import has no permissions, networks, lifetime or
+//     rate limit beyond those of the acting token. Omitted limits are those of the acting
+//     token; wider ones are a [FieldError]. The new token belongs to User, or to the owner
+//     of the acting token.
+//   - They can narrow, deactivate and delete existing tokens, and change them in no
+//     other way.
+//   - They can rotate only the acting token. No secret is revealed to them.
+//   - If their secret is not the newest of the acting token, or if the acting token is
+//     no longer valid, they can only look at tokens, deactivate them and delete them.
 //
-// Methods report [ErrNotFound], [ErrConflict], a [ForbiddenError], a
-// [FieldError], or [ErrUnavailable]. After ErrUnavailable a change may or may not
-// have been made; a token that was to be deactivated or deleted may still be accepted.
-// Errors may wrap these.
+// Methods return ErrNotFound, ErrConflict, a [ForbiddenError], a [FieldError] or
+// ErrUnavailable, or an error that wraps one of these. After ErrUnavailable a change may
+// or may not have been made: a token that should be deactivated or deleted may still be
+// accepted.
 //
-// If the store does not take a deactivation or a deletion that was allowed, this
-// process refuses the token all the same, and tries again until the store answers,
-// asking Config.Audit each time; not if somebody has changed the status of the token
-// meanwhile. It knows of 1,000 such tokens at most, and of none after it has ended.
+// If the store cannot write a deactivation or deletion that was allowed, this process
+// refuses the token anyway. It tries the change again until the store answers, and calls
+// Config.Audit each time. It stops if somebody changes the status of the token in
+// between. It remembers at most 1,000 such tokens, and forgets them when it ends.
 type Manager struct {
 	a        *Authority
 	actor    Actor
 	revoking bool // it goes the way of revocations
 }
 
-// As returns a Manager that acts for actor. It costs nothing: make one for each
-// request. What the actor may do is checked by its methods.
+// As returns a Manager that acts for actor. It costs nothing: call it for each request.
+// The methods of the Manager check what the actor may do.
 func (a *Authority) As(actor Actor) *Manager { return &Manager{a: a, actor: actor} }
 
-// Get returns a token, also a deleted one for Config.KeepDeleted. One that the actor may
-// not see is [ErrNotFound], as one that does not exist.
+// Get returns a token, for Config.KeepDeleted also a deleted one. It returns ErrNotFound
+// for a token that does not exist or that the actor may not see.
 func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
 	r, err := m.look(ctx, id)
 	if err != nil {
@@ -212,9 +213,9 @@ func (m *Manager) grantable(p Permission) bool {
 	return slices.Contains(m.actor.Grants, p) && (m.actor.Token.IsZero() || m.actor.Token.Has(p))
 }
 
-// Grantable returns the permissions that the actor may give to tokens, in the
-// order of the catalog; none if the actor is nobody, or came by a secret of a token that is
-// not its newest.
+// Grantable returns the permissions that the actor can grant, in the order of the
+// catalog. It returns none for the zero Actor, and for an actor who came by an older
+// secret of a token.
 func (m *Manager) Grantable() []Permission {
 	if m.authorize() != nil || m.actor.Token.secret() != 0 {
 		return nil

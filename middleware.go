@@ -13,29 +13,30 @@ import (
 	"github.com/apitoken-go/apitoken/internal/usage"
 )
 
-// Require wraps handlers so that they are called only for requests with a valid
-// token that has all of these permissions. Every other request is refused; see
-// the package documentation for the answers. The handler finds the token with
-// [FromContext].
+// Require wraps handlers so that they are called only for requests with a valid token
+// that has all of these permissions. It refuses every other request; the package
+// documentation lists the answers. The handler finds the token with [FromContext].
 //
-// Like All, it panics on a permission that is zero; and on one that is not of
-// the catalog in the Config.
+// Require panics on a zero permission, and on one of another catalog than that of the
+// Config.
 func (a *Authority) Require(p Permission, more ...Permission) func(http.Handler) http.Handler {
 	return a.Guard(newRequirement(permission.All, p, more, caller()))
 }
 
-// Guard wraps handlers so that they are called only for requests whose token
-// meets the requirement: [All] of some permissions, [Any] of them, or [AnyToken]. It
-// panics on a requirement that no token can meet.
+// Guard wraps handlers so that they are called only for requests whose token meets the
+// requirement: [All] of some permissions, [Any] of them, or [AnyToken]. It panics on a
+// requirement that no token can meet.
 func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handler {
 	return a.guard(requirement, nil)
 }
 
-// GuardOr is Guard for handlers that another login opens as well, such as a session or a
-// JWT: requests that present no token go to what other makes of the handler, and are neither
-// counted nor told to the observer here. A token that is refused is no way to the other login. A text in a header field or in
-// the query that cannot be a token of the service is none: it lacks the prefix, and Config.ForeignTokens does not allow it.
-// Where other returns the handler as it is, a token is optional.
+// GuardOr is Guard for handlers that a second login also opens, such as a session or a
+// JWT. A request without a token goes to the handler that other returns, and is neither
+// counted nor passed to Config.Observe. A request with a token that is refused does not
+// reach the other login. A text in a header field or in the query that cannot be a token
+// of this service does not count as a token: it has not the prefix, and
+// Config.ForeignTokens does not allow it. If other returns its argument, a token is
+// optional.
 func (a *Authority) GuardOr(requirement Requirement, other func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	if other == nil {
 		panic("apitoken: " + caller() + ": GuardOr without another login")
@@ -81,9 +82,8 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 	}
 }
 
-// Handler makes a handler of a function that takes the token as an argument,
-// called only for requests with a valid token that has all of these
-// permissions. The token is not put into the context.
+// Handler returns a handler that calls h with the token, only for requests with a valid
+// token that has all of these permissions. The token is not put into the context.
 func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p Permission, more ...Permission) http.Handler {
 	requirement := newRequirement(permission.All, p, more, caller())
 	a.bind(&requirement)
@@ -148,11 +148,11 @@ func varies(h http.Header, fields string, memory *[1]string) {
 	}
 }
 
-// Check decides about a request and writes nothing. The error is a [Refusal],
-// for [Authority.Refuse]. Check leaves the query parameter in the request; use
-// [Authority.WithoutQueryToken] before passing it on.
+// Check decides about a request and writes nothing. The error is a [Refusal], for
+// [Authority.Refuse]. Check leaves the query parameter in the request; call
+// [Authority.WithoutQueryToken] before you pass the request on.
 //
-// With this, a route can do without a token:
+// A route for which a token is optional:
 //
 //	tok, err := auth.Check(r, requirement)
 //	if err != nil && !errors.Is(err, apitoken.ErrNoToken) {
@@ -163,9 +163,9 @@ func (a *Authority) Check(r *http.Request, requirement Requirement) (Token, erro
 	return asError(a.check(&request{http: r, requirement: &requirement}))
 }
 
-// HasCredential reports whether a request presents what Check would decide about,
-// valid or not: its refusal would not be [ErrNoToken]. It decides nothing, and
-// nothing is counted or told to the observer.
+// HasCredential reports whether a request has a credential that Check would decide
+// about, valid or not: Check would not return ErrNoToken. It decides nothing, counts
+// nothing and does not call Config.Observe.
 func (a *Authority) HasCredential(r *http.Request) bool {
 	var c credential.Found
 	if a.ready() {
@@ -174,8 +174,8 @@ func (a *Authority) HasCredential(r *http.Request) bool {
 	return c.Way != nil
 }
 
-// ClientAddr returns the address that a request came from, as Config.ClientAddr says; for
-// [Actor.Address].
+// ClientAddr returns the address of the client of a request, as Config.ClientAddr does.
+// It is for Actor.Address.
 func (a *Authority) ClientAddr(r *http.Request) (netip.Addr, error) {
 	if !a.ready() {
 		return netip.Addr{}, ErrUnavailable
@@ -183,7 +183,7 @@ func (a *Authority) ClientAddr(r *http.Request) (netip.Addr, error) {
 	return a.application.address(&request{http: r})
 }
 
-// Credential is a token that did not come by [http.Request], for
+// A Credential is a token that did not come in an [http.Request], for
 // [Authority.Verify].
 type Credential struct {
 	Secret Secret
@@ -204,9 +204,8 @@ type Credential struct {
 	Pattern string
 }
 
-// Verify decides about a token that came by another way than an HTTP request:
-// gRPC metadata, a message queue, the first frame of a socket. The error is a
-// [Refusal].
+// Verify decides about a token that did not come in an HTTP request: gRPC metadata, a
+// message queue, the first frame of a socket. The error is a [Refusal].
 func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requirement) (Token, error) {
 	if !a.ready() {
 		return Token{}, refusedUnavailable
@@ -219,11 +218,10 @@ func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requir
 	return asError(a.judge(&q))
 }
 
-// Recheck decides anew about a token that was accepted before, for whatever
-// outlives the request: a stream, a socket, a job. It is judged by its record
-// as it is now, for the environment and the address it was accepted with. The
-// address is kept only of tokens that are bound to networks: one that became
-// bound to some afterwards is refused.
+// Recheck decides again about a token that was accepted earlier, for work that outlives
+// the request: a stream, a socket, a job. It uses the record as it is now, with the
+// environment and the address of the accepted request. The address is known only for
+// tokens that had an IP allowlist then: a token that got one later is refused.
 func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirement) (Token, error) {
 	if !a.ready() {
 		return Token{}, refusedUnavailable
@@ -241,8 +239,8 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 	return asError(a.judge(q))
 }
 
-// FromContext returns the token of a request that came through the middleware; false
-// if it did not. A token that [Authority.Handler] passes is an argument, and not here.
+// FromContext returns the token of a request that came through the middleware, and false
+// for any other request. [Authority.Handler] passes the token as an argument instead.
 func FromContext(ctx context.Context) (Token, bool) {
 	c, ok := ctx.Value(credential.TokenKey).(*tokenContext)
 	if !ok {
@@ -251,8 +249,8 @@ func FromContext(ctx context.Context) (Token, bool) {
 	return c.token, true
 }
 
-// NewContext returns a context in which [FromContext] finds a token: for code that calls
-// [Authority.Check] or [Authority.Verify] by itself.
+// NewContext returns a context in which [FromContext] finds a token. It is for code that
+// calls [Authority.Check] or [Authority.Verify] itself.
 func NewContext(ctx context.Context, tok Token) context.Context {
 	return &tokenContext{Context: ctx, token: tok}
 }

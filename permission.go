@@ -11,17 +11,16 @@ import (
 	"github.com/apitoken-go/apitoken/internal/spelling"
 )
 
-// A Catalog holds all permissions that a service knows. Its zero value is
-// empty and ready for use. Permissions are defined while the program starts,
-// as package variables:
+// A Catalog holds all permissions of a service. Its zero value is empty and ready for
+// use. Define permissions while the program starts, as package variables:
 //
 //	var (
-//		catalog   apitoken.Catalog
+//		catalog     apitoken.Catalog
 //		readDevices = catalog.Define("devices:read", "See devices and their state")
 //	)
 //
-// [New] closes the catalog: a permission that could be defined later could
-// not have been part of what routes and tokens were checked against.
+// New closes the catalog, because routes and tokens were checked against the permissions
+// defined until then.
 type Catalog struct{ catalog permission.Catalog }
 
 // A Permission is one entry of a [Catalog], made by [Catalog.Define] or
@@ -32,18 +31,19 @@ type Permission struct{ p *permission.Permission }
 // maxUnknown bounds how many names Lookup makes suggestions for.
 const maxUnknown = 10
 
-// Define adds a permission. The name is 1 to 128 of A-Z, a-z, 0-9 and "._:/-",
-// and by custom group:action; the description tells users what it allows.
+// Define adds a permission. The name has 1 to 128 characters of A-Z, a-z, 0-9 and
+// "._:/-", by convention group:action. The description tells users what the permission
+// allows.
 //
-// Define panics, naming the places in the source, if the name is malformed or
-// defined already, the description is empty, or the catalog is closed.
+// Define panics if the name is malformed or already defined, if the description is
+// empty, or if the catalog is closed. The message names the places in the source.
 func (c *Catalog) Define(name, description string) Permission {
 	return Permission{c.catalog.Define(name, description, caller())}
 }
 
-// Lookup finds permissions by name, for lists that come from configuration or
-// from a request. It returns them in the order of names, or an error that
-// names the unknown ones, up to ten, and suggests what may have been meant.
+// Lookup returns the permissions with these names, in the order of names, for lists from
+// a configuration or a request. The error names up to ten unknown names, and suggests
+// similar ones.
 func (c *Catalog) Lookup(names ...string) ([]Permission, error) {
 	found, unknown := c.catalog.Find(names)
 	if unknown != nil {
@@ -92,26 +92,25 @@ func (p Permission) Group() string {
 // String returns the name.
 func (p Permission) String() string { return p.Name() }
 
-// A Requirement says what a route asks of a token. The zero Requirement is met by no token.
+// A Requirement is what a route requires of a token. No token meets the zero
+// Requirement.
 type Requirement struct {
 	needs      permission.Requirement
 	headerOnly bool
 	denials    [][]*Refusal // of a route; see denials
 }
 
-// All is met by a token that has every one of these permissions.
-// It panics on a zero Permission.
+// All requires every one of these permissions. It panics on a zero Permission.
 func All(p Permission, more ...Permission) Requirement {
 	return newRequirement(permission.All, p, more, caller())
 }
 
-// Any is met by a token that has at least one of these permissions.
-// It panics on a zero Permission.
+// Any requires at least one of these permissions. It panics on a zero Permission.
 func Any(p Permission, more ...Permission) Requirement {
 	return newRequirement(permission.Any, p, more, caller())
 }
 
-// AnyToken is met by every valid token, whatever its permissions.
+// AnyToken requires a valid token, with any permissions or none.
 func AnyToken() Requirement { return Requirement{needs: permission.Require(permission.Token)} }
 
 // HeaderOnly returns a Requirement like n that refuses tokens in the query with 400.
@@ -120,8 +119,8 @@ func (n Requirement) HeaderOnly() Requirement {
 	return n
 }
 
-// Permissions returns the names of the permissions of n, and whether it asks for "all" or
-// "any" of them; "token" is [AnyToken].
+// Permissions returns the names of the permissions of n and how many of them it
+// requires: "all" or "any"; "token" is AnyToken.
 func (n Requirement) Permissions() (names []string, match string) {
 	return permission.Names(n.needs.Permissions), string(n.needs.Match)
 }

@@ -2,10 +2,9 @@ package apitoken
 
 import "net/http"
 
-// A Reason says why a request was refused. It is an error to test for with
-// errors.Is, and as text a short stable name for logs and metrics. Clients are
-// not told: on the wire all reasons for which errors.Is(r, ErrInvalidToken) is
-// true look the same.
+// A Reason says why a request was refused. Test for it with errors.Is; its text is a
+// short stable name for logs and metrics. Clients do not see it: all reasons for which
+// errors.Is(r, ErrInvalidToken) is true look the same to them.
 type Reason string
 
 // The reasons.
@@ -84,9 +83,8 @@ func (r Reason) index() int {
 // Error returns "apitoken: " and the name of the reason.
 func (r Reason) Error() string { return "apitoken: " + string(r) }
 
-// Is makes errors.Is(r, ErrInvalidToken) true for all reasons why a well-formed
-// request is answered with 401, and errors.Is(r, ErrUnavailable) for "newer_record"
-// and "canceled".
+// Is makes errors.Is(r, ErrInvalidToken) true for all reasons for which a well-formed
+// request gets 401, and errors.Is(r, ErrUnavailable) for "newer_record" and "canceled".
 func (r Reason) Is(target error) bool {
 	return target == ErrInvalidToken && (r == ErrInvalidToken || reasons[r.index()].invalid) ||
 		target == ErrUnavailable && (r == errNewerRecord || r == errCanceled)
@@ -100,8 +98,8 @@ func (r Reason) Status() int {
 	return reasons[r.index()].status
 }
 
-// Sentence returns the reason as a sentence for people: for those who manage the
-// token, not for clients.
+// Sentence returns the reason as a sentence for the people who manage the token. Do not
+// send it to clients.
 func (r Reason) Sentence() string {
 	if r == ErrInvalidToken {
 		return "The token is not valid for this request."

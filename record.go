@@ -15,12 +15,12 @@ import (
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
-// A Record is what a [Store] keeps of one token. Times are in UTC, whole
-// microseconds, and zero where there is none.
+// A Record is what a [Store] stores of one token. Times are in UTC, in whole
+// microseconds; zero means none.
 //
-// Records are for stores. Everyone else meets tokens as [Token] in a request
-// and as [TokenInfo] in a [Manager]. Printed, a record and a [Use] show the digests
-// that they hold, as nothing else does.
+// Records are for stores. Handlers get a [Token], and callers of a [Manager] a
+// [TokenInfo]. Unlike those, a Record and a [Use] show their digests when they are
+// printed.
 type Record struct {
 	ID      string // public; the key of look-ups
 	Version int64  // one more with each change; never the same twice for an ID
@@ -34,7 +34,7 @@ type Record struct {
 	Status        Status // StatusActive, StatusInactive or StatusDeleted, nothing else
 	DeactivatedAt time.Time
 	DeactivatedBy string
-	DeactivatedAs Role // "" where it was not kept: an owner then, if DeactivatedBy is Owner
+	DeactivatedAs Role // "" in older records: "owner" then, if DeactivatedBy is Owner
 
 	// DeletedAt and DeletedBy are set with StatusDeleted: the record is a tombstone. Its one
 	// secret is empty, with a digest of 32 zero bytes.
@@ -44,7 +44,7 @@ type Record struct {
 	CreatedAt time.Time
 	CreatedBy string
 
-	// CreatedWith is the ID of the token by which CreatedBy came, "" if by none.
+	// CreatedWith is the ID of the API token that CreatedBy used, "" for none.
 	CreatedWith string
 
 	ChangedAt time.Time
@@ -55,26 +55,26 @@ type Record struct {
 
 	Secrets []SecretRecord // the newest first; a second one during and after a rotation
 
-	// Retired are the last eight that Secrets had before those, the newest first: without
-	// what they could be revealed or repeated by. ValidUntil is when each ended, the
-	// beginning of 1970 if that is not known. None of them is valid again.
+	// Retired are the eight secrets before those in Secrets, the newest first, without
+	// ciphertext and idempotency key. ValidUntil is when each ended, the beginning of 1970
+	// if that is unknown. They are never valid again.
 	Retired []SecretRecord
 
 	History []HistoryEntry // the last 16, the newest first
-	Claims  string         // of nodes that do what is due of the token, as they write it
+	Claims  string         // claims of nodes on notices about the token, in their own format
 
 	MACKeyID string // ID of the key in Config.IntegrityKeys, "" for none
 	MAC      []byte // HMAC-SHA-256 over MarshalBinary
 
 	Uses []Use // only Touch writes these
 
-	// Unknown holds the fields that a later version of this package wrote, as they
-	// stand in the encoding; likewise below. A store keeps it byte by byte.
+	// Unknown holds the encoded fields that a later version of this package wrote; so does
+	// Unknown in the types below. A store stores it byte by byte.
 	Unknown string
 }
 
-// A Role is in which capacity somebody changed a token: "owner", also for one of
-// Actor.ActsFor; else "system" with Actor.System; else "manager".
+// A Role says in which capacity a person changed a token: "owner", also for an owner of
+// Actor.ActsFor; "system" with Actor.System; otherwise "manager".
 type Role string
 
 const roleOwner Role = "owner"
@@ -93,42 +93,42 @@ func (r *Record) roleOf(as Role, by string) Role {
 
 func (r *Record) deactivatedAs() Role { return r.roleOf(r.DeactivatedAs, r.DeactivatedBy) }
 
-// A SecretRecord is what is stored of one secret.
+// A SecretRecord is what a [Record] stores of one secret.
 type SecretRecord struct {
 	Digest     []byte // SHA-256, 32 bytes
 	Foreign    bool   // the digest is of a whole imported token, not of a minted secret
 	CreatedAt  time.Time
 	ValidUntil time.Time // zero: as long as the token; the beginning of 1970: no longer
 
-	// IdempotencyKey is the SHA-256 of the key that the rotation which made
-	// this secret was asked with; empty for none.
+	// IdempotencyKey is the SHA-256 of the idempotency key of the rotation that made this
+	// secret, empty for none.
 	IdempotencyKey []byte
 
-	// Ciphertext is the secret, encrypted under the key EncryptionKeyID of
-	// Config.EncryptionKeys; empty where it was not kept.
+	// Ciphertext is the secret, encrypted with the key EncryptionKeyID of
+	// Config.EncryptionKeys, empty if it was not stored.
 	EncryptionKeyID string
 	Ciphertext      []byte
 
 	Unknown string
 }
 
-// A HistoryEntry is a line in the history of a token.
+// A HistoryEntry is an entry in the history of a token.
 type HistoryEntry struct {
 	At     time.Time
 	By     string
 	Action Action   // "generate", "update", "activate", ...
 	Fields []string // what an update changed
-	As     Role     // "" where it was not kept
+	As     Role     // "" in older entries
 
-	// Via is the ID of the token by which By came, "" if by none; and Address where they
-	// did so from, zero if it is not known.
+	// Via is the ID of the API token that By used, "" for none. Address is the address of
+	// that request, zero if unknown.
 	Via     string
 	Address netip.Addr
 
 	Unknown string
 }
 
-// A Use says when and from where a secret was last used.
+// A Use is the last use of a secret by one source.
 type Use struct {
 	ID      string // of the token
 	Digest  []byte // of the secret
@@ -137,8 +137,8 @@ type Use struct {
 	Address netip.Addr // zero where it is not known
 }
 
-// StatusAt returns the status at the moment t. A token is expired from
-// ExpiresAt on and pending before NotBefore.
+// StatusAt returns the status at the time t. A token is expired from ExpiresAt on, and
+// pending before NotBefore.
 func (r *Record) StatusAt(t time.Time) Status {
 	return Policy{}.Status(r, t)
 }
@@ -157,10 +157,10 @@ func (r *Record) LastUsed() time.Time {
 // maxUses bounds Record.Uses: two secrets by the sources.
 const maxUses = 2 * (1 + credential.MaxSources)
 
-// AddUse merges a use into r.Uses as a [Toucher] must, and reports whether that
-// changed anything. A newer use of the same secret by the same source wins;
-// uses of a secret that r does not hold are ignored; what is left of earlier
-// secrets goes first when there are more than sixteen. The result is a fresh slice.
+// AddUse merges a use into r.Uses, as a [Toucher] must, and reports whether r.Uses
+// changed. It keeps the newest use of each secret by each source. It ignores uses of
+// secrets that r does not have. It keeps at most sixteen uses and drops those of earlier
+// secrets first. The result is a new slice.
 func (r *Record) AddUse(u Use) bool {
 	known := func(u Use) bool {
 		return slices.ContainsFunc(r.Secrets, func(s SecretRecord) bool { return bytes.Equal(s.Digest, u.Digest) })
@@ -340,10 +340,10 @@ func (h *HistoryEntry) visit(c *tagged.Coder) {
 	c.Finish(f, &h.Unknown)
 }
 
-// MarshalBinary returns the canonical encoding of the record: every field but
-// Uses, which change without a new version, and MAC, which is computed over
-// this encoding. (MACKeyID is part of it.) It fails only if what some Unknown holds
-// does not come from UnmarshalBinary.
+// MarshalBinary returns the canonical encoding of the record: all fields except Uses,
+// which change without a new version, and MAC, which is computed over this encoding.
+// (MACKeyID is part of it.) It fails only if an Unknown does not come from
+// UnmarshalBinary.
 func (r Record) MarshalBinary() ([]byte, error) {
 	c := tagged.NewWriter(512)
 	r.visit(&c)
@@ -354,8 +354,8 @@ func (r Record) MarshalBinary() ([]byte, error) {
 	return b, nil
 }
 
-// UnmarshalBinary sets the fields that MarshalBinary encodes. It refuses
-// everything that MarshalBinary would not have written.
+// UnmarshalBinary sets the fields that MarshalBinary encodes. It refuses everything that
+// MarshalBinary would not write.
 func (r *Record) UnmarshalBinary(b []byte) error {
 	c := tagged.NewReader(string(b))
 	var rec Record

@@ -15,10 +15,9 @@ import (
 	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
-// A Refusal is the error of [Authority.Check] and [Authority.Verify]: the
-// answer that a request is to get. errors.Is compares it with the reasons
-// ([ErrNoToken], [ErrExpired], ...); its text says no more than the client is
-// told. [Authority.Refuse] writes it.
+// A Refusal is the error of [Authority.Check] and [Authority.Verify]: the answer to a
+// refused request. errors.Is compares it with the reasons (ErrNoToken, ErrExpired, ...).
+// Its text contains no more than the answer does. [Authority.Refuse] writes it.
 type Refusal struct {
 	reason     Reason
 	challenges []string
@@ -63,8 +62,8 @@ func (r *Refusal) Unwrap() error { return r.reason }
 // Status returns the HTTP status: 400, 401, 403, 429 or 503.
 func (r *Refusal) Status() int { return r.problem.Status }
 
-// Challenge returns the value of WWW-Authenticate, "" with status 429 and 503. What Refuse
-// writes as several fields is one here, separated by commas.
+// Challenge returns the value of WWW-Authenticate, "" for the status 429 and 503. It joins
+// with commas what Refuse writes as several fields.
 func (r *Refusal) Challenge() string { return strings.Join(r.challenges, ", ") }
 
 // RetryAfter returns when to try again, in whole seconds: with status 429 and 503, else 0.
@@ -248,8 +247,8 @@ func newDenial(s *scheme, n *Requirement, missing, fromOwner []string) *Refusal 
 }
 
 // Refuse writes the answer for an error of [Authority.Check] or [Authority.Verify]:
-// status, challenge, Cache-Control: no-store, and the problem document. An error that
-// is no [Refusal], nil included, is answered with 503.
+// status, challenge, Cache-Control: no-store and the problem document. It answers an
+// error that is not a [Refusal], or nil, with 503.
 func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	ref, ok := err.(*Refusal)
 	if !ok {

@@ -9,37 +9,36 @@ import (
 	"github.com/apitoken-go/apitoken/internal/turns"
 )
 
-// RekeyParams says how to re-key; see [Authority.Rekey].
+// RekeyParams are the parameters of [Authority.Rekey].
 type RekeyParams struct {
-	// AdoptWithoutMAC also authenticates rows that have no MAC, which trusts those who
-	// wrote them: for the one time when Config.IntegrityKeys are introduced.
+	// AdoptWithoutMAC also authenticates rows without a MAC. It trusts the people who wrote
+	// them: use it once, when you introduce Config.IntegrityKeys.
 	AdoptWithoutMAC bool
 
-	// Adopt is asked about each record that is damaged, which someone may have
-	// forged, and is shown the token as it would be: true authenticates it. nil leaves
-	// all of them alone.
+	// Adopt is called with each damaged record, which someone may have forged, as the token
+	// would be. true authenticates it. nil leaves all of them alone.
 	Adopt func(*TokenInfo) bool
 
 	// After is the ID to continue after, "" to begin.
 	After string
 
-	// Progress is told after each batch of at most 256 tokens.
+	// Progress is called after each batch of at most 256 tokens.
 	Progress func(RekeyProgress)
 }
 
-// RekeyProgress says how far Rekey has come.
+// RekeyProgress is the progress of [Authority.Rekey].
 type RekeyProgress struct {
 	Seen    int    // tokens looked at
-	Rekeyed int    // of them, those that needed it
-	Refused int    // left alone: the MAC is broken or missing, a key is, or it changes all the time
+	Rekeyed int    // of these, tokens that were rewritten
+	Refused int    // left alone: the MAC is broken or missing, a key is missing, or the token changes all the time
 	Last    string // ID of the last token looked at, for RekeyParams.After
 }
 
-// Rekey brings all rows and kept secrets under the newest keys of Config.IntegrityKeys
-// and Config.EncryptionKeys, so that older ones can be removed. Whatever is under the
-// newest already is left alone: a run that broke off is continued by another.
-// It needs a Store that is a [Scanner]. The error says if tokens were refused.
-// docs/operating.md has the steps of a change of keys.
+// Rekey protects all records and stored secrets with the newest keys of
+// Config.IntegrityKeys and Config.EncryptionKeys, so that older keys can be removed. It
+// skips what the newest keys protect already, so that a second run continues an
+// interrupted one. It needs a Store that is a [Scanner]. It returns an error if it had
+// to leave tokens alone. docs/operating.md has the steps of a change of keys.
 func (a *Authority) Rekey(ctx context.Context, how RekeyParams) (RekeyProgress, error) {
 	if !a.ready() {
 		return RekeyProgress{Last: how.After}, unavailable(errors.New("apitoken: the Authority was not made by New"))

@@ -173,29 +173,28 @@ func (m *Manager) mayBeLive(before *row, err error) error {
 	return err
 }
 
-// RevokeParams says which tokens [Manager.RevokeAll] deactivates: exactly one of Owner and
-// MadeWith is set.
+// RevokeParams are the parameters of [Manager.RevokeAll]. Set either Owner or MadeWith.
 type RevokeParams struct {
 	Owner    string // all tokens of this owner
 	MadeWith string // the token with this ID, and all made with it or with one of those; deleted ones count
 	Preview  bool   // change nothing, and return what would be deactivated
 }
 
-// RevokeAll deactivates many tokens, such as those of a user who left, or what a thief made
-// with a stolen token, and returns them. Tokens that the actor may not see are left; those of
-// an owner other than the actor need ManageOthers. What an owner has deactivated, others
-// deactivate once more, so that the owner cannot activate it.
+// RevokeAll deactivates many tokens and returns them: those of a user who left, or those
+// that a thief made with a stolen token. It leaves tokens that the actor may not see.
+// The tokens of an owner other than the actor need ManageOthers. It also deactivates
+// tokens that their owner has deactivated, so that the owner cannot activate them.
 //
-// RevokeAll lists again until a list that began more than Config.MaxStaleness and
-// Config.StoreTimeout after the last deactivation has no other token: so it finds those, too,
-// that were being made meanwhile. By default this takes 3 seconds. If the first list has
-// nothing to deactivate, RevokeAll returns at once, and says nothing about later ones: first
-// stop what makes tokens, by an OwnerPermissions that returns ErrNoOwner. With MadeWith, the
-// first to be deactivated is the token itself; then each list reads all tokens that the actor
-// may see. It lists 100 times at most, and ctx ends it earlier.
+// RevokeAll lists and deactivates until a list that began more than Config.MaxStaleness
+// and Config.StoreTimeout after the last deactivation has no more tokens. So it also
+// finds tokens that were being made in the meantime. By default this takes 3 seconds. If
+// the first list is empty, RevokeAll returns at once and says nothing about later
+// tokens: first stop what makes tokens, with an OwnerPermissions that returns
+// ErrNoOwner. With MadeWith, it deactivates that token first; then each list reads all
+// tokens that the actor may see. It lists at most 100 times, and stops when ctx ends.
 //
-// If a token cannot be deactivated the others are. Then the error joins a [BulkError] for each
-// that is left.
+// If it cannot deactivate a token, it continues with the others. The error joins a
+// [BulkError] for each token that is left.
 func (m *Manager) RevokeAll(ctx context.Context, r RevokeParams) (done []*TokenInfo, err error) {
 	if err := m.authorize(); err != nil {
 		return nil, err
@@ -267,14 +266,13 @@ func (m *Manager) revokes(e *row) bool {
 	return judged && (e.rec.Status == StatusActive || undoable)
 }
 
-// Delete deletes a token for good. A request that presents it is refused with
-// [ErrUnknownToken], and every further change is [ErrNotFound]. What is known of the token,
-// but for its secrets, stays for Config.KeepDeleted: [Manager.Get] returns it, and
-// [Manager.List] lists it if asked for StatusDeleted. Meanwhile a token of another system
-// cannot be imported again.
+// Delete deletes a token. Requests with it are refused with ErrUnknownToken, and further
+// changes return ErrNotFound. The store keeps the token without its secrets for
+// Config.KeepDeleted: [Manager.Get] returns it, and [Manager.List] lists it for
+// StatusDeleted. During that time a foreign token cannot be imported again.
 //
-// Where tokens can be imported, owners cannot delete one that somebody else has
-// deactivated, as they could import it again later.
+// With Config.ForeignTokens, owners cannot delete a token that somebody else
+// deactivated, because they could import it again later.
 func (m *Manager) Delete(ctx context.Context, id string) error {
 	m = m.revocation()
 	c := &change{action: actionDelete, id: id, edit: bury}
@@ -336,13 +334,13 @@ const maxDeleted = 1000
 // do that, as they must not wait for a list.
 const purgeEvery = 32
 
-// Purge removes the deleted tokens of the actor's environment that were kept for longer
-// than Config.KeepDeleted, and of what each owner deleted all but the newest 1,000, and
-// returns how many it removed. It needs ManageOthers and reads all deleted tokens: call it
-// once a day. The observer is told of each, with the action "purge"; Config.Audit is not
-// asked.
+// Purge removes deleted tokens of the actor's environment and returns how many: those
+// older than Config.KeepDeleted, and all but the newest 1,000 that each owner deleted.
+// It needs ManageOthers and reads all deleted tokens: call it once a day. It calls
+// Config.Observe for each token, with the action "purge", and does not call
+// Config.Audit.
 //
-// Without it, Generate and Import now and then do the same for the tokens of one owner.
+// Without it, Generate and Import sometimes do the same for the tokens of one owner.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
 	if err := m.authorize(); err != nil {
 		return 0, err

@@ -23,20 +23,20 @@ var (
 	// ErrNotRotating: there is no old secret to keep.
 	ErrNotRotating = errors.New("apitoken: the token is not being rotated")
 
-	// ErrNotRevealable: the secret was not kept, so that it cannot be shown. An error
-	// that wraps it says why one that was kept cannot: its key is no longer in
-	// Config.EncryptionKeys, or what is stored was changed. Rotate the token then.
+	// ErrNotRevealable: the secret was not stored. An error that wraps it says why a stored
+	// one cannot be shown: its key is no longer in Config.EncryptionKeys, or somebody
+	// changed what is stored. Rotate the token then.
 	ErrNotRevealable = errors.New("apitoken: the secret cannot be shown")
 )
 
-// Rotate gives an active token of the actor's own a new secret; ID, name and
-// permissions stay. The old secret remains valid for the overlap, 0 to end it
-// at once, but never longer than the token. Meanwhile Rotate is [ErrRotating].
+// Rotate gives an active token of the actor a new secret and returns it. ID, name and
+// permissions stay. The old secret is valid until the overlap is over, but not longer
+// than the token; 0 ends it at once. During the overlap Rotate returns ErrRotating.
 //
-// The idempotency key, "" for none, up to 255 bytes, protects callers who do
-// not know whether their first attempt succeeded: with the key of a rotation that
-// was made, Rotate changes nothing. It returns the secret of that rotation if
-// Config.EncryptionKeys are set, and otherwise ErrAlreadyRotated.
+// The idempotency key has up to 255 bytes; "" is none. It is for callers who do not know
+// whether their first attempt succeeded. With the key of an earlier rotation, Rotate
+// changes nothing. It returns the secret of that rotation if Config.EncryptionKeys are
+// set, and otherwise ErrAlreadyRotated.
 func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, idempotencyKey string) (*TokenInfo, Secret, error) {
 	if overlap < 0 {
 		return nil, Secret{}, &FieldError{"overlap", "is negative"}
@@ -130,17 +130,17 @@ func (r *Record) rotating(now time.Time) bool {
 	return len(r.Secrets) == 2 && now.Before(r.Secrets[1].ValidUntil)
 }
 
-// EndOverlap ends the overlap of a rotation of the actor's own token: the old secret
-// is refused from now on. If that is so already nothing changes; without a rotation it
-// is [ErrNotRotating].
+// EndOverlap ends the overlap of a rotation of the actor's own token: from now on the
+// old secret is refused. If the overlap is over already, it changes nothing. Without a
+// rotation it returns ErrNotRotating.
 func (m *Manager) EndOverlap(ctx context.Context, id string) (*TokenInfo, error) {
 	return m.revocation().endOverlap(ctx, id, false)
 }
 
-// UndoRotation ends the overlap of a rotation of the actor's own token the other way
-// round: the new secret is refused from now on, and the old one stays valid for as long
-// as the token. So those who never got to see the new secret are not locked out. If that
-// is so already nothing changes; without a rotation it is [ErrNotRotating].
+// UndoRotation ends the overlap of a rotation of the actor's own token by refusing the
+// new secret. The old one stays valid as long as the token. It is for people who never
+// saw the new secret. If this is so already, it changes nothing. Without a rotation it
+// returns ErrNotRotating.
 func (m *Manager) UndoRotation(ctx context.Context, id string) (*TokenInfo, error) {
 	return m.endOverlap(ctx, id, true)
 }
@@ -175,10 +175,10 @@ func (m *Manager) endOverlap(ctx context.Context, id string, keepOld bool) (*Tok
 	}})
 }
 
-// Reveal shows the newest secret of the actor's own token again. It is
-// ErrNotRevealable unless Config.EncryptionKeys were set when the token was made, and
-// if it can no longer be decrypted. Each
-// reveal is audited and observed like a change.
+// Reveal returns the newest secret of the actor's own token again. It returns
+// ErrNotRevealable if Config.EncryptionKeys were not set when the token was made, or if
+// the secret can no longer be decrypted. Config.Audit and Config.Observe are called as
+// for a change.
 func (m *Manager) Reveal(ctx context.Context, id string) (Secret, error) {
 	e, err := m.visible(ctx, id)
 	if err == nil {

@@ -9,18 +9,18 @@ import (
 	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
-// Routes registers handlers with a mux and remembers what each of them needs,
-// so that the table of permissions that a service publishes is the one that it
-// enforces. Anything with the Handle method of [http.ServeMux] will do as a mux.
+// Routes registers handlers with a mux and records what each of them requires, so that
+// the table of permissions that a service publishes is the one that it enforces. The mux
+// is anything with the Handle method of [http.ServeMux].
 //
-// Routes serves that table as JSON.
+// Routes is a handler that answers with the table as JSON.
 type Routes struct {
 	a     *Authority
 	mux   interface{ Handle(string, http.Handler) }
 	table []Route
 }
 
-// A Route is one line of the table.
+// A Route is a line of the table of [Routes].
 type Route struct {
 	Method      string   `json:"method"` // "" for every method
 	Pattern     string   `json:"pattern"`
@@ -31,21 +31,21 @@ type Route struct {
 	Description string   `json:"description"`
 }
 
-// Routes returns a recorder for mux, with which routes are registered while the
-// program starts; afterwards its table may be read by many at once.
+// Routes returns a recorder for mux. Register routes with it while the program starts;
+// afterwards many goroutines may read its table.
 func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Routes {
 	return &Routes{a: a, mux: mux}
 }
 
-// Handle registers a handler that is called only for requests whose token meets
-// the requirement. It panics where [Authority.Guard] or the mux does, and without a
+// Handle registers a handler that is called only for requests whose token meets the
+// requirement. It panics if [Authority.Guard] or the mux does, and without a
 // description.
 func (rt *Routes) Handle(pattern, description string, requirement Requirement, h http.Handler) {
 	rt.add(routeOf(pattern, description, requirement), rt.a.Guard(requirement)(h))
 }
 
-// HandleOr registers a handler that another login opens as well, see [Authority.GuardOr]. It
-// panics where Handle does, and without another login.
+// HandleOr registers a handler that a second login also opens, see [Authority.GuardOr].
+// It panics if Handle does, and if other is nil.
 func (rt *Routes) HandleOr(pattern, description string, requirement Requirement, other func(http.Handler) http.Handler, h http.Handler) {
 	r := routeOf(pattern, description, requirement)
 	r.OtherLogin = true
@@ -58,8 +58,8 @@ func routeOf(pattern, description string, requirement Requirement) Route {
 	}
 }
 
-// Open registers a handler that needs no token, and says so in the table. It panics
-// where the mux does, and without a description.
+// Open registers a handler that requires no token, and the table says so. It panics if
+// the mux does, and without a description.
 func (rt *Routes) Open(pattern, description string, h http.Handler) {
 	rt.add(Route{Pattern: pattern, Permissions: []string{}, Match: "open", Description: description}, h)
 }
@@ -75,7 +75,7 @@ func (rt *Routes) add(r Route, h http.Handler) {
 	rt.table = append(rt.table, r)
 }
 
-// Table returns what was registered, in order.
+// Table returns the registered routes, in order.
 func (rt *Routes) Table() []Route {
 	table := append([]Route{}, rt.table...)
 	for i := range table {

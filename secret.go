@@ -8,15 +8,14 @@ import (
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
-// A Secret is the text of a token, which anyone who has it can use. It keeps the
-// text where fmt, encoding/json, encoding/xml, encoding/gob, log/slog and
-// reflection do not reach, so that it is shown only by [Secret.Reveal]. The
-// zero Secret holds nothing.
+// A Secret is the text of a token. Anyone who has the text can use the token. fmt,
+// encoding/json, encoding/xml, encoding/gob, log/slog and reflection cannot show the
+// text; only [Secret.Reveal] does. The zero Secret is empty.
 type Secret struct {
 	hidden
 }
 
-// NewSecret wraps a text that was received from elsewhere, for [Credential].
+// NewSecret wraps the text of a token, for [Credential].
 func NewSecret(text string) Secret {
 	return Secret{hidden{reveal: func() string { return text }}}
 }
@@ -29,7 +28,7 @@ func (s Secret) Reveal() string {
 	return s.reveal()
 }
 
-// A Key is a secret key with a public ID. It shows as little as a [Secret].
+// A Key is a secret key with a public ID. Like a [Secret], it does not show its bytes.
 type Key struct {
 	hidden
 	id string
@@ -37,9 +36,9 @@ type Key struct {
 
 const keySize = 32
 
-// NewKey makes a key from 32 random bytes. The ID, 1 to 32 of A-Z, a-z, 0-9
-// and "._-", is stored with whatever the key protects, and has to stay. What is
-// wrong with either is a [FieldError]; zeros are no random bytes.
+// NewKey makes a key from 32 random bytes. The ID has 1 to 32 characters of A-Z, a-z,
+// 0-9 and "._-". It is stored with everything that the key protects: do not change it.
+// The error is a [FieldError]; zeros are not random bytes.
 func NewKey(id string, secret []byte) (Key, error) {
 	if !grammar.ValidKeyID(id) {
 		return Key{}, &FieldError{"Key", fmt.Sprintf("ID %.40q is not 1 to 32 of A-Z, a-z, 0-9 and ._-", id)}

@@ -19,8 +19,8 @@ import (
 	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
-// A Token is a token that was verified for a request. It is a small immutable
-// handle. The zero Token stands for none: it has no permissions.
+// A Token is the verified token of a request. It is a small immutable handle. The zero
+// Token is no token and has no permissions.
 type Token struct {
 	p unsafe.Pointer // to a node; fmt follows other pointers, and would show its digests
 	x *extra
@@ -50,7 +50,7 @@ func (t Token) ID() string {
 	return t.node().ID()
 }
 
-// Environment returns the environment that the token belongs to.
+// Environment returns the environment of the token.
 func (t Token) Environment() string {
 	if t.p == nil {
 		return ""
@@ -74,8 +74,8 @@ func (t Token) Name() string {
 	return t.entry().nameText()
 }
 
-// ExpiresAt returns the moment from which on the token is refused, zero for
-// never. Config.MaxLifetime may end it sooner.
+// ExpiresAt returns the time from which on the token is refused, zero for never.
+// Config.MaxLifetime may end it sooner.
 func (t Token) ExpiresAt() time.Time {
 	if t.p == nil {
 		return time.Time{}
@@ -83,14 +83,14 @@ func (t Token) ExpiresAt() time.Time {
 	return moment(t.entry().life.expires)
 }
 
-// Has reports whether the request may use p: whether p is assigned to the
-// token and, with Config.OwnerPermissions, its owner still has it.
+// Has reports whether the request may use p: p is assigned to the token and, with
+// Config.OwnerPermissions, the owner still has it.
 func (t Token) Has(p Permission) bool {
 	return t.p != nil && p.p != nil && p.p.Catalog == t.entry().home.Value().catalog && t.effective().Has(p.p.Index)
 }
 
-// Permissions returns the permissions that the request may use (those for
-// which Has is true), in the order of the catalog.
+// Permissions returns the permissions that the request may use, those for which Has is
+// true, in the order of the catalog.
 func (t Token) Permissions() []Permission {
 	if t.p == nil {
 		return nil
@@ -98,8 +98,8 @@ func (t Token) Permissions() []Permission {
 	return permissions(t.entry().home.Value().catalog.In(t.effective()))
 }
 
-// Assigned returns the names of the permissions that are stored with the token,
-// sorted; also those that the catalog no longer knows, which grant nothing.
+// Assigned returns the names of the permissions that are stored with the token, sorted.
+// It includes names that the catalog no longer has, which grant nothing.
 func (t Token) Assigned() []string {
 	if t.p == nil {
 		return nil
@@ -107,7 +107,7 @@ func (t Token) Assigned() []string {
 	return t.entry().assigned()
 }
 
-// IsZero reports whether t stands for no token.
+// IsZero reports whether t is no token.
 func (t Token) IsZero() bool { return t.p == nil }
 
 // String returns "token " and the ID.
@@ -140,8 +140,8 @@ func (t Token) effective() bitset.Set {
 	return t.entry().perms()
 }
 
-// An Expiry says how long a token is to live. It has to be said: the zero
-// Expiry is refused when a token is generated.
+// An Expiry is the end of a token's life. It is required; there is no default: Generate
+// refuses the zero Expiry.
 type Expiry struct {
 	kind expiryKind
 	in   time.Duration
@@ -157,15 +157,15 @@ const (
 	expiryNever
 )
 
-// In is an expiry after d from the moment when the token is generated. d must be
-// positive; what is less than a microsecond is cut off.
+// In is an expiry after d, counted from the generation of the token. d must be positive
+// and is cut to whole microseconds.
 func In(d time.Duration) Expiry { return Expiry{kind: expiryIn, in: d} }
 
-// At is an expiry at t, which must lie ahead: from t on the token is refused. What is
-// less than a microsecond is cut off.
+// At is an expiry at t, which must be in the future. The token is refused from t on.
+// Times are cut to whole microseconds.
 func At(t time.Time) Expiry { return Expiry{kind: expiryAt, at: t} }
 
-// Never is no expiry. With Config.MaxLifetime it is refused, as that is an end.
+// Never is no expiry. With Config.MaxLifetime it is refused.
 func Never() Expiry { return Expiry{kind: expiryNever} }
 
 // lastMoment is the last microsecond of the years that RFC 3339 can write.

@@ -14,14 +14,15 @@ import (
 	"github.com/apitoken-go/apitoken/internal/network"
 )
 
-// UpdateParams says what to change of a token; nil and zero fields stay as they are.
+// UpdateParams are the parameters of [Manager.Update]. Nil and zero fields change
+// nothing.
 type UpdateParams struct {
 	Name        *string
 	Description *string
 	Active      *bool
 
-	// Permissions replaces the assigned permissions. Unknown are the names,
-	// among those the token has and the catalog does not know, to keep.
+	// Permissions replaces the assigned permissions. Unknown lists names to keep that the
+	// token has and the catalog does not.
 	Permissions *[]Permission
 	Unknown     []string
 
@@ -30,14 +31,14 @@ type UpdateParams struct {
 	Networks  *[]netip.Prefix // to none: usable from everywhere
 	Limit     *Limit          // to the zero Limit: none of its own
 
-	// IfVersion makes the update fail with ErrConflict if the token no longer
-	// has this version. 0: whatever its version.
+	// IfVersion makes the update fail with ErrConflict if the token has another version. 0
+	// means any version.
 	IfVersion int64
 }
 
-// Update changes a token, all of it or nothing. An update that would leave
-// everything as it is changes nothing, not even the version. One that says nothing but
-// Active is [Manager.Activate] or [Manager.Deactivate], also in history and events.
+// Update makes all changes of u to a token, or none. If they would change nothing, the
+// version stays. An update of nothing but Active is [Manager.Activate] or
+// [Manager.Deactivate], also in the history and in events.
 func (m *Manager) Update(ctx context.Context, id string, u UpdateParams) (*TokenInfo, error) {
 	if m.mayRevoke(&u) {
 		m = m.revocation()
@@ -49,16 +50,17 @@ func (m *Manager) Update(ctx context.Context, id string, u UpdateParams) (*Token
 	return m.make(ctx, &change{action: action, id: id, ifVersion: u.IfVersion, edit: u.edit, activates: u.Active != nil && *u.Active})
 }
 
-// Activate lets a deactivated token be used again. The actor has to have all of its
-// permissions; an owner cannot activate what somebody else has deactivated, also while
-// that could not be written yet. A token that is active already stays as it is.
+// Activate makes a deactivated token usable again. The actor must have all of its
+// permissions. Owners cannot activate a token that somebody else deactivated, even if
+// that deactivation could not be written yet. Activate does not change a token that is
+// active.
 func (m *Manager) Activate(ctx context.Context, id string) (*TokenInfo, error) {
 	return m.Update(ctx, id, UpdateParams{Active: new(true)})
 }
 
-// Deactivate refuses the token from now on, until it is activated. When someone
-// with ManageOthers deactivates what its owner had deactivated, the owner can
-// no longer activate it.
+// Deactivate makes a token unusable until it is activated. If a person with ManageOthers
+// deactivates a token that its owner deactivated before, the owner can no longer
+// activate it.
 func (m *Manager) Deactivate(ctx context.Context, id string) (*TokenInfo, error) {
 	return m.Update(ctx, id, UpdateParams{Active: new(false)})
 }
@@ -189,13 +191,13 @@ func notBefore(t time.Time) (time.Time, error) {
 // maxBulk bounds how many tokens one BulkParams names.
 const maxBulk = 200
 
-// BulkParams says what to do to many tokens.
+// BulkParams are the parameters of [Manager.Bulk].
 type BulkParams struct {
 	Action Action   // "activate", "deactivate" or "delete"
 	IDs    []string // 1 to 200 of them
 }
 
-// A BulkError is why a Bulk stopped, and at which token.
+// A BulkError is the reason why a Bulk stopped, and at which token.
 type BulkError struct {
 	ID  string
 	Err error
@@ -212,13 +214,12 @@ func (e *BulkError) Error() string {
 // Unwrap returns the error.
 func (e *BulkError) Unwrap() error { return e.Err }
 
-// Bulk activates, deactivates or deletes many tokens. First it checks whether
-// all of that is allowed; if not, nothing is done and the error is a
-// [BulkError] that names the first refusal; a [FieldError] if there is no such
-// action, or not 1 to 200 IDs. Then it does one after the other
-// and returns the IDs of those it has done; on an error, a [BulkError], the
-// rest is left, and the same Bulk again finishes it: what is so already, also a
-// token that is gone when it is to be deleted, counts as done.
+// Bulk activates, deactivates or deletes many tokens. It first checks whether all of it
+// is allowed. If not, it changes nothing and returns a [BulkError] with the first
+// refusal. An unknown action, or not 1 to 200 IDs, is a [FieldError]. Then it changes
+// one token after the other and returns the IDs of those that are done. It stops at the
+// first error, a BulkError; the same Bulk again finishes the rest. Tokens that are
+// already as wanted count as done, and so do missing tokens if the action is "delete".
 func (m *Manager) Bulk(ctx context.Context, b BulkParams) (done []string, err error) {
 	var do, may func(id string) error
 	if b.Action == actionDeactivate || b.Action == actionDelete {
