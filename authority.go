@@ -15,6 +15,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/cursor"
 	"github.com/apitoken-go/apitoken/internal/feed"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/turns"
 	"github.com/apitoken-go/apitoken/internal/upkeep"
 	"github.com/apitoken-go/apitoken/internal/usage"
@@ -73,6 +74,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	if c.MaxStaleness != NoCache {
 		a.rows.cache = cache.New[entry](c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
 	}
+	counter, _ := c.Store.(Counter)
 	_, cancelable := c.Store.(interface{ Cancelable() })
 	a.application = application{
 		config: &a.config,
@@ -89,6 +91,8 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		},
 		application: a.application,
 		blocks:      &a.blocks,
+		limits:      c.Limits,
+		limiter:     limit.New(func() time.Duration { return now().Sub(a.clock.started) }, counter, c.StoreTimeout),
 	}
 	a.credentials = credential.New(a.decider.grammar, texts(c.Accept), c.AcceptFirst)
 	a.refuser.prepare(a.credentials, c.Realm)
@@ -131,6 +135,7 @@ func (a *Authority) Close() error {
 	var errs [2]error
 	a.upkeep.Close(a.config.StoreTimeout)
 	a.blocks.Close(a.config.StoreTimeout)
+	a.decider.limiter.Close()
 	if a.follower != nil {
 		errs[0] = a.follower.Close(a.config.StoreTimeout)
 	}

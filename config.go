@@ -12,6 +12,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 )
 
 // Config configures an [Authority]. Prefix, Permissions and Store are required. Write it
@@ -91,6 +92,12 @@ type Config struct {
 	// limit. MaxIdle is at least an hour and needs a Store that is a Toucher.
 	MaxLifetime time.Duration
 	MaxIdle     time.Duration
+
+	// Limits limit the rate of requests of each token and of each owner; further requests
+	// are refused with 429. A token may have a tighter limit of its own, which also works
+	// without Limits. If the Store is a Counter, the nodes share the limits; otherwise each
+	// node counts for itself. docs/limits.md has the bounds.
+	Limits Limits
 
 	// IntegrityKeys authenticate the records in the store: a person who can write to the
 	// store but has no key can neither make a token nor change one. The first key makes
@@ -268,6 +275,11 @@ func (c Config) checked() (Config, error) {
 	if c.MaxLifetime < 0 {
 		wrong("MaxLifetime", "is negative")
 	}
+	for name, l := range map[string]Limit{"Token": c.Limits.Token, "Owner": c.Limits.Owner} {
+		if err := limit.Limit(l).Check(); err != nil {
+			wrong("Limits."+name, "%v", err)
+		}
+	}
 	_, touches := c.Store.(Toucher)
 	switch {
 	case c.MaxIdle != 0 && c.MaxIdle < minIdle:
@@ -340,4 +352,22 @@ func texts(sources []Source) []string {
 		list[i] = string(s)
 	}
 	return list
+}
+
+// A Limit allows Requests per Per in the long run, and Burst of them at once: in every
+// window of length t at most Burst + t·Requests/Per. The zero Limit allows everything.
+// Requests and Burst are at most 1,000,000,000, Per is 1 ms to 366 days.
+type Limit struct {
+	Requests int
+	Per      time.Duration
+	Burst    int // 0: as many requests as come back in a second, and at least one
+}
+
+// String returns the Limit as in "100/1m0s", or "100/1m0s/20" with a Burst; "" for the zero Limit.
+func (l Limit) String() string { return limit.Limit(l).String() }
+
+// Limits bound how many requests are accepted, see Config.Limits. Zero fields do not.
+type Limits struct {
+	Token Limit // of each token; it may have a tighter one of its own
+	Owner Limit // of all tokens of an owner together
 }

@@ -25,6 +25,7 @@ type facts struct {
 	address     answer // the token may be used from there
 	owner       answer // the owner exists
 	permissions answer // they are enough for the route
+	limits      answer // those of the token and of its owner allow one request more
 }
 
 // An answer is what is known of one fact.
@@ -81,6 +82,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrUnavailable, f.owner == failed)
 	against.add(errCanceled, f.owner == abandoned)
 	against.add(ErrMissingPermission, f.permissions == no)
+	against.add(ErrRateLimited, f.limits == no)
 	return against
 }
 
@@ -92,7 +94,7 @@ func past(end, now int64) bool { return end != noTime && now >= end }
 // request. It has room for every line of evaluate.
 type reasonList struct {
 	n    int
-	rows [22]uint8
+	rows [23]uint8
 }
 
 func (l *reasonList) add(r Reason, applies bool) {

@@ -11,6 +11,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 )
 
 // A decider finds the facts about a request and evaluates them. It answers nothing,
@@ -22,6 +23,8 @@ type decider struct {
 	reader      reader
 	application application
 	blocks      *blocks.Blocks
+	limits      Limits
+	limiter     *limit.Limiter
 }
 
 // A request is what is decided about: an HTTP request or a Credential.
@@ -38,6 +41,8 @@ type request struct {
 	asked   bool // address has its answer
 	addr    netip.Addr
 	addrErr error
+
+	standings *limit.Standings // set if a limit was asked
 }
 
 // A verdict is what decide found out.
@@ -67,11 +72,22 @@ func (d *decider) decide(q *request, v *verdict) {
 		}
 	}
 	against := evaluate(&f)
-	if v.reason = against.first(); v.reason != "" || !asks {
-		return
+	v.reason = against.first()
+	if v.reason == "" && asks {
+		d.askOwner(q, v, &f)
 	}
-	// The application may take its time to say what the owner may do. So it is asked
-	// last, if nothing else stands against the request, and the clock is read again.
+	// The limits come last, as a request that is refused takes nothing from them.
+	if v.reason == "" && !d.admits(q, v) {
+		f.limits = no
+		against = evaluate(&f)
+		v.reason = against.first()
+	}
+}
+
+// askOwner finds what the owner may do and evaluates again. The application may take its
+// time to say so. So it is asked if nothing else stands against the request, and the clock is
+// read again.
+func (d *decider) askOwner(q *request, v *verdict, f *facts) {
 	var powerless bool
 	f.owner, powerless, v.err = d.limit(q.ctx, &v.token)
 	v.at = d.clock.now()
@@ -79,7 +95,7 @@ func (d *decider) decide(q *request, v *verdict) {
 	if f.owner == yes {
 		f.permissions = answerTo(!powerless && q.requirement.needs.MetBy(v.token.effective()), nil)
 	}
-	against = evaluate(&f)
+	against := evaluate(f)
 	v.reason = against.first()
 }
 
@@ -223,4 +239,22 @@ func ownerAnswer(ctx context.Context, err error) (answer, error) {
 		return failure(ctx, err), err
 	}
 	return yes, nil
+}
+
+// admits reports whether the limits of a token and of its owner allow one request more,
+// and takes it from both. A request counts once: it is not taken again where its context has the
+// token, as behind a middleware or after NewContext, and by Recheck.
+func (d *decider) admits(q *request, v *verdict) bool {
+	own, owner := v.token.entry().more().limit.Tighter(limit.Limit(d.limits.Token)), limit.Limit(d.limits.Owner)
+	if own == (limit.Limit{}) && owner == (limit.Limit{}) || q.again != nil {
+		return true
+	}
+	if tok, ok := FromContext(q.ctx); ok && tok.ID() == v.id {
+		return true
+	}
+	q.standings = new(limit.Standings)
+	return d.limiter.Admit(v.at.Sub(d.clock.started), &limit.Demands{
+		{Key: limit.Key{ID: v.id}, Limit: own},
+		{Key: limit.Key{Environment: v.token.Environment(), Owner: v.token.Owner()}, Limit: owner},
+	}, q.standings)
 }

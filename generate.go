@@ -17,7 +17,7 @@ import (
 
 // GenerateParams are the parameters of [Manager.Generate]. Name, Permissions and Expiry
 // are required. If the actor came by an API token, omitted limits are those of that
-// token: Expiry, if it has one, NotBefore and Networks.
+// token: Expiry, if it has one, NotBefore, Networks and Limit.
 type GenerateParams struct {
 	// Owner is whose token it becomes: "" means the actor. [Manager.Generate] takes one of
 	// Actor.ActsFor, [Manager.Import] with ManageOthers anybody.
@@ -29,6 +29,7 @@ type GenerateParams struct {
 	Expiry      Expiry
 	NotBefore   time.Time      // zero: valid from the start
 	Networks    []netip.Prefix // from which it can be used; none: from everywhere
+	Limit       Limit          // tighter than Config.Limits.Token; zero: none of its own
 
 	// IdempotencyKey, "" for none, up to 255 bytes, protects callers who do not know whether
 	// their first attempt succeeded: see [Manager.Generate].
@@ -210,6 +211,7 @@ func (m *Manager) fill(ctx context.Context, action Action, id, secret string, i 
 	found.add(err)
 	rec.Networks, err = networks(g.Networks)
 	found.add(err)
+	found.add(m.setLimit(&rec, g.Limit))
 	found.add(m.checkRecord(&rec, func(field string) bool { return field != "expiry" && field != "not_before" || expires }))
 	if acting != nil {
 		found.add(m.beyond(&rec, acting, expires))

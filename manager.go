@@ -63,10 +63,10 @@ type Actor struct {
 // If the actor came by an API token (Actor.Token, the acting token), more rules apply,
 // so that a person who finds a token cannot get a better one:
 //
-//   - A token that they generate or import has no permissions, networks or lifetime
-//     beyond those of the acting token. Omitted limits are those of the acting token;
-//     wider ones are a [FieldError]. The new token belongs to User, or to the owner of
-//     the acting token.
+//   - A token that they generate or import has no permissions, networks, lifetime or
+//     rate limit beyond those of the acting token. Omitted limits are those of the acting
+//     token; wider ones are a [FieldError]. The new token belongs to User, or to the owner
+//     of the acting token.
 //   - They can narrow, deactivate and delete existing tokens, and change them in no
 //     other way.
 //   - They can rotate only the acting token. No secret is revealed to them.
@@ -322,6 +322,9 @@ func (m *Manager) inherit(g GenerateParams, acting *row) GenerateParams {
 	if len(g.Networks) == 0 {
 		g.Networks = acting.rec.Networks
 	}
+	if g.Limit == (Limit{}) {
+		g.Limit = Limit(acting.rec.limitOf())
+	}
 	return g
 }
 
@@ -336,6 +339,9 @@ func (m *Manager) beyond(rec *Record, acting *row, expires bool) error {
 	}
 	if !network.AllInside(rec.Networks, acting.rec.Networks) {
 		found.field("allowed_networks", "has addresses from which the API token that makes the token cannot be used")
+	}
+	if !rec.limitOf().Within(acting.rec.limitOf()) {
+		found.field("limit", "allows more than %s, the limit of the API token that makes the token", acting.rec.Limit)
 	}
 	return found.join()
 }

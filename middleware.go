@@ -69,6 +69,7 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 				a.Refuse(w, r, refusal)
 				return
 			}
+			q.standings.Announce(w.Header())
 			if q.raw.Query {
 				r = a.cleared(w, &q, tok)
 			} else {
@@ -96,6 +97,7 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 			a.Refuse(w, r, refusal)
 			return
 		}
+		q.standings.Announce(w.Header())
 		if q.raw.Query {
 			r = a.cleared(w, &q, Token{})
 		} else {
@@ -328,6 +330,11 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		return v.token, nil
 	}
 	a.refuser.counts.add(reason)
+	if reason == ErrRateLimited {
+		refused := *refusedLimited
+		refused.standings = q.standings
+		return Token{}, &refused
+	}
 	return Token{}, a.refuser.refusal(reason, &q.raw, q.requirement, v.token)
 }
 

@@ -24,6 +24,7 @@ const (
 	ErrAddressNotAllowed Reason = "address_not_allowed" // from outside its networks, or from no known address
 	ErrNoOwner           Reason = "owner_gone"          // the owner is no longer there
 	ErrMissingPermission Reason = "missing_permission"  // valid, but not enough; 403
+	ErrRateLimited       Reason = "rate_limited"        // valid, but over its limit or that of its owner; 429
 	ErrUnavailable       Reason = "unavailable"         // no decision was possible; 503
 
 	// errWrongUser is an ErrInvalidToken: the user name is not the owner of the token. See
@@ -62,6 +63,7 @@ var reasons = [...]struct {
 	{ErrAddressNotAllowed, http.StatusUnauthorized, true, "The address is not in the networks that the token is bound to."},
 	{ErrNoOwner, http.StatusUnauthorized, true, "The owner of the token is no longer a user of this service."},
 	{ErrMissingPermission, http.StatusForbidden, false, "A permission is missing."},
+	{ErrRateLimited, http.StatusTooManyRequests, false, "The token or its owner has made too many requests."},
 	{errNewerRecord, http.StatusServiceUnavailable, false, "The token was changed by a later version of this service, which has to check it."},
 	{errCanceled, http.StatusServiceUnavailable, false, "The client did not wait for the answer."},
 	{ErrUnavailable, http.StatusServiceUnavailable, false, "The token could not be checked right now."},

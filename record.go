@@ -11,6 +11,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
@@ -50,6 +51,7 @@ type Record struct {
 	ExpiresAt time.Time      // zero: never
 	NotBefore time.Time      // zero: valid from the start
 	Networks  []netip.Prefix // none: usable from every address
+	Limit     string         // as Limit.String writes it, "" for none of its own
 
 	Secrets []SecretRecord // the newest first; a second one during and after a rotation
 
@@ -236,12 +238,12 @@ func (r *Record) AddUse(u Use) bool {
 //	                22 networks
 //	                24 secrets
 //	                26 MAC key ID
+//	                30 limit
 //	                34 deleted at
 //	                36 deleted by
 //	                38 deactivated as: the same as 14
 //	and reserved, without a use yet
 //	13 labels       28 resources
-//	                30 limit
 //	                32 idle bound
 //	secret
 //	 1 idempotency key
@@ -293,6 +295,7 @@ func (r *Record) visit(c *tagged.Coder) {
 	c.Close(l)
 	visitSecrets(c, 24, &r.Secrets)
 	c.Text(26, &r.MACKeyID)
+	c.Text(30, &r.Limit)
 	c.Time(34, &r.DeletedAt)
 	c.Text(36, &r.DeletedBy)
 	c.Text(38, (*string)(&r.DeactivatedAs))
@@ -383,6 +386,12 @@ func (r *Record) newer() bool {
 		}
 	}
 	return false
+}
+
+// limitOf returns the limit of a record that was checked, zero if it has none of its own.
+func (r *Record) limitOf() limit.Limit {
+	l, _ := limit.Parse(r.Limit)
+	return l
 }
 
 // clone returns a copy that shares nothing with r which an edit could reach.

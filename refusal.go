@@ -6,9 +6,12 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/apitoken-go/apitoken/internal/credential"
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
@@ -19,7 +22,8 @@ type Refusal struct {
 	reason     Reason
 	challenges []string
 	problem    Problem
-	body       []byte // problem as JSON
+	body       []byte           // problem as JSON
+	standings  *limit.Standings // with status 429
 }
 
 func newRefusal(reason Reason, p Problem, challenges ...string) *Refusal {
@@ -27,7 +31,7 @@ func newRefusal(reason Reason, p Problem, challenges ...string) *Refusal {
 	enc := json.NewEncoder(&doc)
 	enc.SetEscapeHTML(false) // people read "<token>" in it, and no browser takes it for HTML: see Refuse
 	_ = enc.Encode(p)        // of texts and a number
-	return &Refusal{reason, challenges, p, doc.Bytes()}
+	return &Refusal{reason, challenges, p, doc.Bytes(), nil}
 }
 
 // A Problem is the body of a refusal, a problem document (RFC 9457).
@@ -55,12 +59,20 @@ func (r *Refusal) Error() string { return "apitoken: " + r.problem.Title }
 // Unwrap returns the [Reason], which is not for clients.
 func (r *Refusal) Unwrap() error { return r.reason }
 
-// Status returns the HTTP status: 400, 401, 403 or 503.
+// Status returns the HTTP status: 400, 401, 403, 429 or 503.
 func (r *Refusal) Status() int { return r.problem.Status }
 
-// Challenge returns the value of WWW-Authenticate, "" for status 503. It joins with
-// commas what Refuse writes as several fields.
+// Challenge returns the value of WWW-Authenticate, "" for the status 429 and 503. It joins
+// with commas what Refuse writes as several fields.
 func (r *Refusal) Challenge() string { return strings.Join(r.challenges, ", ") }
+
+// RetryAfter returns when to try again, in whole seconds: with status 429 and 503, else 0.
+func (r *Refusal) RetryAfter() time.Duration {
+	if r.problem.Status == http.StatusServiceUnavailable {
+		return time.Second
+	}
+	return r.standings.RetryAfter()
+}
 
 // Problem returns the problem document.
 func (r *Refusal) Problem() Problem {
@@ -74,6 +86,11 @@ var (
 	refusedUnavailable = newRefusal(ErrUnavailable, unavailableProblem)
 	refusedNewer       = newRefusal(errNewerRecord, unavailableProblem)
 	refusedCanceled    = newRefusal(errCanceled, unavailableProblem)
+
+	refusedLimited = newRefusal(ErrRateLimited, Problem{
+		Type: problemTypes + "rate-limited", Title: "Too many requests", Status: http.StatusTooManyRequests,
+		Detail: "The API token, or its owner, has made too many requests. Try again after as many seconds as Retry-After says.",
+	})
 
 	unavailableProblem = Problem{
 		Type: problemTypes + "unavailable", Title: "Authentication unavailable", Status: http.StatusServiceUnavailable,
@@ -248,7 +265,7 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	// The values are in memory of this answer alone: code that edits the header of
 	// one must not reach another's. None of them has room to append to.
-	values := &[...]string{contentType, "nosniff", "no-store", "", "1"}
+	values := &[...]string{contentType, "nosniff", "no-store", "", ""}
 	h := w.Header()
 	if len(h) > 0 { // what others have said of the answer that they expected
 		for _, name := range [...]string{"Content-Length", "Etag", "Last-Modified", "Retry-After", "Www-Authenticate"} {
@@ -266,9 +283,11 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		h["Www-Authenticate"] = slices.Clip(slices.Clone(ref.challenges))
 	}
-	if ref.problem.Status == http.StatusServiceUnavailable {
+	if retry := ref.RetryAfter(); retry > 0 {
+		values[4] = strconv.Itoa(int(retry / time.Second))
 		h["Retry-After"] = values[4:5:5]
 	}
+	ref.standings.Announce(h)
 	w.WriteHeader(ref.problem.Status)
 	if r.Method != http.MethodHead {
 		w.Write(body) // which it must not modify (io.Writer)

@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/keyring"
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/permission"
 	"github.com/apitoken-go/apitoken/internal/tagged"
@@ -149,6 +150,9 @@ func (c *records) validate(id string, rec *Record) error {
 		if !network.Valid(n) {
 			return bad("with a malformed network")
 		}
+	}
+	if l, err := limit.Parse(rec.Limit); err != nil || l.String() != rec.Limit {
+		return bad("with a malformed limit")
 	}
 	if err := c.verify(rec); err != nil {
 		return bad(err.Error())

@@ -79,6 +79,22 @@ type BatchCreator interface {
 	CreateAll(ctx context.Context, recs []Record) (added []bool, err error)
 }
 
+// A Counter is a [Store] that adds up, for all nodes, how much of their limits tokens and
+// owners have used. Without it, each node counts for itself.
+//
+// Each key has a sum, a length of time. It begins at zero and loses a second with every
+// second that passes, but is never less than zero. Count adds to the sums of these keys
+// and returns the new sum of each. A key is a text of at most 64 letters and digits. One call
+// has at most 500 keys.
+//
+// A store may lose sums. Only Count makes a sum greater. If the clock of the store is set
+// back, no time has passed. Requests do not wait for Count.
+//
+// The package stores/storetest checks an implementation.
+type Counter interface {
+	Count(ctx context.Context, add map[string]time.Duration) (sums map[string]time.Duration, err error)
+}
+
 // A Scanner is a [Store] that can list all records and knows which keys they need.
 // Exports and [Authority.Rekey] use it.
 type Scanner interface {

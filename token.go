@@ -14,6 +14,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/alias"
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/permission"
 )
@@ -236,7 +237,8 @@ type rare struct {
 	older    []oldSecret // what rotations have replaced, the newest first
 	high     []uint64    // the permissions from index 64 on
 	networks []netip.Prefix
-	assigned []string // the stored names, if they are more than the permissions say
+	limit    limit.Limit // of its own
+	assigned []string    // the stored names, if they are more than the permissions say
 }
 
 var noneRare = &rare{until: noTime}
@@ -281,10 +283,11 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, erro
 		r.older = append(r.older, oldSecret{presentedSecret{[32]byte(s.Digest), s.Foreign}, micros(ended)})
 	}
 	r.networks = slices.Clone(rec.Networks)
+	r.limit = rec.limitOf()
 	if !slices.Equal(rec.Permissions, e.assigned()) {
 		r.assigned = slices.Clone(rec.Permissions)
 	}
-	if r.text == "" && r.until == noTime && r.older == nil && r.high == nil && r.networks == nil && r.assigned == nil {
+	if r.text == "" && r.until == noTime && r.older == nil && r.high == nil && r.networks == nil && r.assigned == nil && rec.Limit == "" {
 		e.rare = nil
 	}
 	return n, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
 )
 
@@ -28,6 +29,7 @@ type UpdateParams struct {
 	Expiry    Expiry
 	NotBefore *time.Time      // to the zero time: valid at once
 	Networks  *[]netip.Prefix // to none: usable from everywhere
+	Limit     *Limit          // to the zero Limit: none of its own
 
 	// IfVersion makes the update fail with ErrConflict if the token has another version. 0
 	// means any version.
@@ -130,6 +132,12 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		}
 		changed("allowed_networks", !slices.Equal(rec.Networks, old.Networks), !network.AllInside(rec.Networks, old.Networks))
 	}
+	if u.Limit != nil {
+		if err := m.setLimit(rec, *u.Limit); err != nil {
+			return nil, err
+		}
+		changed("limit", rec.Limit != old.Limit, !rec.limitOf().Within(old.limitOf()))
+	}
 	if err := cmp.Or(foreign, m.checkRecord(rec, func(field string) bool { return slices.Contains(fields, field) })); err != nil {
 		return nil, err
 	}
@@ -139,6 +147,15 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		}
 	}
 	return fields, nil
+}
+
+// setLimit sets the limit that a record has of its own.
+func (m *Manager) setLimit(rec *Record, l Limit) error {
+	if err := limit.Limit(l).CheckWithin(limit.Limit(m.a.config.Limits.Token)); err != nil {
+		return &FieldError{"limit", err.Error()}
+	}
+	rec.Limit = l.String()
+	return nil
 }
 
 // setActive changes the status and reports whether that is a change. Someone

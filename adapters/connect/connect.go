@@ -80,7 +80,7 @@ func middleware(guard, other func(http.Handler) http.Handler, options []connect.
 // code returns what a status of HTTP is to Connect. What is malformed is invalid
 // whatever the state of the system, as the specification has it of
 // invalid_argument, and no other token would help, as unauthenticated would
-// suggest. In Connect's own protocol all four have the HTTP status they come from.
+// suggest. In Connect's own protocol all five have the HTTP status they come from.
 func code(status int) connect.Code {
 	switch status {
 	case http.StatusBadRequest:
@@ -89,6 +89,8 @@ func code(status int) connect.Code {
 		return connect.CodeUnauthenticated
 	case http.StatusForbidden:
 		return connect.CodePermissionDenied
+	case http.StatusTooManyRequests:
+		return connect.CodeResourceExhausted
 	}
 	return connect.CodeUnavailable
 }

@@ -167,7 +167,9 @@ func (g *Guard) admit(ctx context.Context, method string) (context.Context, meta
 		return let, nil, nil
 	}
 	trailer := make(metadata.MD)
-	trailer.Append("www-authenticate", answer.Header()["Www-Authenticate"]...)
+	for _, name := range [...]string{"Www-Authenticate", "Retry-After", "Ratelimit-Policy", "Ratelimit"} {
+		trailer.Append(name, answer.Header()[name]...)
+	}
 	return ctx, trailer, status.Error(code(answer.Status()), answer.Message())
 }
 
@@ -182,6 +184,8 @@ func code(status int) codes.Code {
 		return codes.Unauthenticated
 	case http.StatusForbidden:
 		return codes.PermissionDenied
+	case http.StatusTooManyRequests:
+		return codes.ResourceExhausted
 	}
 	return codes.Unavailable
 }

@@ -101,6 +101,7 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 		apitoken_refusals_total{reason="not_yet_valid"} 0
 		apitoken_refusals_total{reason="other_environment"} 0
 		apitoken_refusals_total{reason="owner_gone"} 0
+		apitoken_refusals_total{reason="rate_limited"} 0
 		apitoken_refusals_total{reason="retired_secret"} 0
 		apitoken_refusals_total{reason="unavailable"} 0
 		apitoken_refusals_total{reason="unknown_token"} 1

@@ -26,6 +26,9 @@ type Store struct {
 	mu      sync.RWMutex
 	rows    map[string]row // by ID, which is the beginning of the row
 	watches map[*watch]struct{}
+
+	sums  map[string]sum // see Count
+	swept int            // how many were left when those that are over were forgotten
 }
 
 // A row is a record as a database would keep it: it shares no memory with anyone,

@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -47,6 +48,8 @@ type Store struct {
 	place    string // the schema of the tables
 	warnings []string
 	patience time.Duration // for a poll, at least; the tests have more
+
+	swept atomic.Int64 // when Count has removed sums that are over
 
 	life context.Context // until Close
 	end  context.CancelFunc

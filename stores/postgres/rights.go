@@ -13,7 +13,8 @@ const grantQuery = `
 		FROM (VALUES
 			('apitoken_schema', '{SELECT, UPDATE}'::text[]), ('apitoken_tokens', '{SELECT, INSERT, UPDATE, DELETE}'),
 			('apitoken_last_used', '{SELECT, INSERT, UPDATE, DELETE}'), ('apitoken_index', '{SELECT, INSERT, DELETE}'),
-			('apitoken_changes', '{SELECT, INSERT, UPDATE, DELETE}'), ('apitoken_trimmed', '{SELECT, UPDATE}')
+			('apitoken_changes', '{SELECT, INSERT, UPDATE, DELETE}'), ('apitoken_trimmed', '{SELECT, UPDATE}'),
+			('apitoken_limits', '{SELECT, INSERT, UPDATE, DELETE}')
 		) need (name, rights)
 		JOIN pg_class c ON c.relname = need.name AND pg_table_is_visible(c.oid)
 		JOIN pg_namespace n ON n.oid = c.relnamespace, unnest(need.rights) lacking

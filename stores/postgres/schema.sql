@@ -120,6 +120,13 @@ CREATE INDEX apitoken_changes_by_xid ON apitoken_changes (xid, id);
 CREATE TABLE apitoken_trimmed (xid xid8 NOT NULL);
 INSERT INTO apitoken_trimmed VALUES ('0');
 
+-- How much of their limits tokens and owners have used, see Count. Rows can go at any time.
+CREATE UNLOGGED TABLE apitoken_limits (
+	key text COLLATE "C" PRIMARY KEY,
+	sum bigint NOT NULL CHECK (sum >= 0), -- in microseconds
+	at  timestamptz NOT NULL
+);
+
 CREATE FUNCTION apitoken_entries(permissions text[], terms text[], name_key text) RETURNS SETOF text LANGUAGE sql IMMUTABLE AS $$
 	SELECT 'p=' || p FROM unnest(permissions) p UNION SELECT 't=' || t FROM unnest(terms) t
 	UNION SELECT 'w=' || left(t, 3) || name_key FROM unnest(terms) t WHERE length(t) >= 3

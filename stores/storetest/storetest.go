@@ -38,7 +38,7 @@ import (
 )
 
 // Run checks the stores that open returns. Each case is a subtest with a store
-// of its own, which must be empty. The companions ([apitoken.BatchCreator],
+// of its own, which must be empty. The companions ([apitoken.BatchCreator], [apitoken.Counter],
 // [apitoken.Toucher] and [apitoken.Scanner]) are checked if the store implements them.
 //
 // A store that is an [io.Closer] is closed at the end of its case; cleanups that
@@ -72,7 +72,7 @@ type testCase struct {
 }
 
 // cases are all the things that a store must do.
-var cases = slices.Concat(fieldCases, laterCases, textCases, changeCases, createAllCases, touchCases, listCases, scanCases, lieCases, contextCases)
+var cases = slices.Concat(fieldCases, laterCases, textCases, changeCases, createAllCases, touchCases, listCases, scanCases, lieCases, contextCases, countCases)
 
 // try runs c on an empty store, and closes it.
 func (c testCase) try(store apitoken.Store) (err error) {
@@ -101,9 +101,12 @@ func (c testCase) missing(store apitoken.Store) string {
 	_, toucher := store.(apitoken.Toucher)
 	_, scanner := store.(apitoken.Scanner)
 	_, batch := store.(apitoken.BatchCreator)
+	_, counter := store.(apitoken.Counter)
 	switch {
 	case strings.HasPrefix(c.name, "Touch") && !toucher:
 		return "Toucher"
+	case strings.HasPrefix(c.name, "Count") && !counter:
+		return "Counter"
 	case strings.HasPrefix(c.name, "CreateAll") && !batch:
 		return "BatchCreator"
 	case (strings.HasPrefix(c.name, "Scan") || strings.HasPrefix(c.name, "Keys")) && !scanner:
