@@ -43,7 +43,7 @@ func (h *handler) explain(rq *request, p *tokenData) {
 		x, err = h.manager(rq).Explain(rq.Context(), p.Token.ID, requirement, from)
 	}
 	if err != nil {
-		problem, _ := problemOf(err)
+		problem, _ := h.problemOf(err)
 		if problem.Text == "" {
 			problem.Text = "This can’t be told just now."
 		}
@@ -61,9 +61,9 @@ func (h *handler) explain(rq *request, p *tokenData) {
 			p.Explain.Reasons = append(p.Explain.Reasons, r.Sentence())
 			continue
 		}
-		which := joinAnd
+		which := h.joinAnd
 		if rt.Match == "any" {
-			which = joinOr
+			which = h.joinOr
 		}
 		if x.MissingFromToken != nil {
 			p.Explain.Reasons = append(p.Explain.Reasons, "The token lacks "+which(x.MissingFromToken)+".")

@@ -54,7 +54,7 @@ func (h *handler) generate(rq *request) {
 	}
 	in, secret, err := h.manager(rq).Generate(rq.Context(), asked.GenerateParams)
 	if err != nil {
-		if problems := problemsOf(err); problems != nil {
+		if problems := h.problemsOf(err); problems != nil {
 			again(statusOf(err), problems)
 			return
 		}

@@ -81,10 +81,10 @@ func (h *handler) generatePage(rq *request, q url.Values) *generateData {
 	if longest > 0 {
 		// The last day that ends before the longest lifetime.
 		p.DateMax = rq.now.UTC().Add(longest - oneDay).Format(dateLayout)
-		p.Policy = append(p.Policy, "This service allows tokens to live for at most "+formatTerm(longest)+", until "+formatDate(rq.now.Add(longest))+".")
+		p.Policy = append(p.Policy, "This service allows tokens to live for at most "+h.formatTerm(longest)+", until "+h.formatDate(rq.now.Add(longest))+".")
 	}
 	if policy.MaxIdle > 0 {
-		p.Policy = append(p.Policy, "A token that is not used for "+formatTerm(policy.MaxIdle)+" expires.")
+		p.Policy = append(p.Policy, "A token that is not used for "+h.formatTerm(policy.MaxIdle)+" expires.")
 	}
 
 	chosen := q.Get("expires")
@@ -101,7 +101,7 @@ func (h *handler) generatePage(rq *request, q url.Values) *generateData {
 	fallback := ""
 	for _, e := range expiryPresets {
 		d := time.Duration(e.days) * oneDay
-		x := expiryOption{Value: strconv.Itoa(e.days) + "d", Label: e.label, Date: formatDate(rq.now.Add(d))}
+		x := expiryOption{Value: strconv.Itoa(e.days) + "d", Label: e.label, Date: h.formatDate(rq.now.Add(d))}
 		if longest > 0 && d > longest {
 			x.Not = "longer than this service allows"
 		} else if e.days <= 30 {

@@ -18,7 +18,7 @@ var changedFieldLabels = map[string]string{
 }
 
 // describeEntry returns the words for an entry of a history.
-func describeEntry(c apitoken.HistoryEntry) string {
+func (h *handler) describeEntry(c apitoken.HistoryEntry) string {
 	if text, ok := actionLabels[string(c.Action)]; ok {
 		return text
 	}
@@ -27,7 +27,7 @@ func describeEntry(c apitoken.HistoryEntry) string {
 		changed = append(changed, cmp.Or(changedFieldLabels[f], fields.Label(f)))
 	}
 	if c.Action == "update" && changed != nil {
-		return "Changed " + joinAnd(changed)
+		return "Changed " + h.joinAnd(changed)
 	}
 	return string(c.Action)
 }

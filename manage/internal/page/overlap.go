@@ -30,7 +30,7 @@ func (h *handler) describeOverlap(p *confirmData) {
 			"Do this if the new secret was lost, or something can’t be changed over to it."}
 	}
 	if used := p.Token.OldLastUsedAt; !used.IsZero() {
-		p.Effects = append(p.Effects, "The old secret was last used "+relativeTime(p.Now, used).Text+".")
+		p.Effects = append(p.Effects, "The old secret was last used "+h.relativeTime(p.Now, used).Text+".")
 	}
 	p.Heading = p.Title
 }

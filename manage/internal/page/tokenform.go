@@ -63,7 +63,7 @@ func (h *handler) asked(q url.Values) (g tokenForm, problems []formProblem) {
 	if len(q["permission"]) == 0 {
 		wrong("permissions", "Select at least one permission.")
 	} else if perms, err := h.config.Authority.Catalog().Lookup(slices.Compact(slices.Sorted(slices.Values(q["permission"])))...); err != nil {
-		problem, _ := problemOf(err)
+		problem, _ := h.problemOf(err)
 		problems = append(problems, problem)
 	} else {
 		g.Permissions = perms
@@ -77,7 +77,7 @@ func (h *handler) asked(q url.Values) (g tokenForm, problems []formProblem) {
 	}
 	var err error
 	if g.Networks, err = parseNetworks(q.Get("networks")); err != nil {
-		problem, _ := problemOf(err)
+		problem, _ := h.problemOf(err)
 		problems = append(problems, problem)
 	}
 	return g, problems
