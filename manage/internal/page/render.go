@@ -53,7 +53,6 @@ var templateFuncs = template.FuncMap{
 	"number": formatNumber,
 	"date":   formatDate,
 	"moment": relativeTime,
-	"change": describeEntry,
 	"source": sourceLabel,
 	// A title can have no markup such as <bdi> around a name in a right-to-left
 	// script, so these are the characters for it (Unicode UAX 9).
@@ -66,15 +65,20 @@ var templateFuncs = template.FuncMap{
 	},
 }
 
-// parseTemplates returns the templates of the pages with their texts in w.
-func parseTemplates(w *words.Words) map[string]*template.Template {
-	shared := template.Must(template.New("").Funcs(templateFuncs).Funcs(template.FuncMap{"t": w.HTML, "name": words.Isolate}).
-		ParseFS(files, "templates/layout.html", "templates/parts.html"))
+// parseTemplates returns the templates of the pages with their texts in h.words.
+func (h *handler) parseTemplates() map[string]*template.Template {
+	shared := template.Must(template.New("").Funcs(templateFuncs).Funcs(template.FuncMap{"t": h.words.HTML, "name": words.Isolate, "link": link, "change": h.describeEntry}).
+		ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/forms.html"))
 	all := make(map[string]*template.Template)
-	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message"} {
+	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message", "edit", "editcheck", "history", "whocan", "resend"} {
 		all[name] = template.Must(template.Must(shared.Clone()).ParseFS(files, "templates/"+name+".html"))
 	}
 	return all
+}
+
+// link returns a link with a name as its text, for a place in a text.
+func link(href, name string) template.HTML {
+	return template.HTML(`<a href="`+template.HTMLEscapeString(href)+`">`) + words.Isolate(name) + "</a>"
 }
 
 // render answers with a page. It writes nothing before the template was executed, so
