@@ -93,16 +93,22 @@ func (h *handler) reasons(x *apitoken.Explanation, rt apitoken.Route) (texts []s
 type callRow struct {
 	Name, Method, Pattern string
 	Description           string
-	OK, Open              bool
+	OK                    bool
 	Reasons               []string
-	WhoCan                string // the address of the page about this route, "" if the user may not see it
+	WhoCan                string // the address of the page about who can make the call
+}
+
+// A callTable is a table of routes. Others: it leads to the tokens of others.
+type callTable struct {
+	Rows   []callRow
+	Others bool
 }
 
 // fewCalls is the number of requirements that a token is compared with unasked. Each takes
 // a call of the store and of Config.OwnerPermissions.
 const fewCalls = 20
 
-// reach sets what the token can do: a row for each route.
+// reach sets what the token can do: a row for each route that takes tokens.
 func (h *handler) reach(rq *request, p *tokenData) {
 	requirements := map[string]bool{}
 	for _, rt := range h.config.Routes {
@@ -117,16 +123,21 @@ func (h *handler) reach(rq *request, p *tokenData) {
 		p.CallsNot = h.words.Text("This can’t be told just now.")
 		return
 	}
+	p.Calls.Others, p.Refused.Others = rq.actor.ManageOthers, rq.actor.ManageOthers
 	for _, r := range reached {
-		row := callRow{Name: reports.NameOf(r.Route), Method: r.Route.Method, Pattern: r.Route.Pattern, Description: r.Route.Description, Open: r.Route.Match == "open"}
-		row.OK = len(r.Explanation.Reasons) == 0
-		row.Reasons = h.reasons(r.Explanation, r.Route)
-		if rq.actor.ManageOthers && !row.Open {
-			row.WhoCan = rq.at.base + pageWhoCan + "?" + url.Values{"route": {row.Name}}.Encode()
+		rt, x := r.Route, r.Explanation
+		if rt.Match == "open" {
+			continue
 		}
-		if row.OK && !row.Open {
-			p.CanCall++
+		p.AllCalls++
+		row := callRow{
+			Name: reports.NameOf(rt), Method: rt.Method, Pattern: rt.Pattern, Description: rt.Description, OK: len(x.Reasons) == 0, Reasons: h.reasons(x, rt),
+			WhoCan: rq.at.base + pageWhoCan + "?" + url.Values{"route": {reports.NameOf(rt)}}.Encode(),
 		}
-		p.Calls = append(p.Calls, row)
+		if row.OK {
+			p.Calls.Rows = append(p.Calls.Rows, row)
+		} else {
+			p.Refused.Rows = append(p.Refused.Rows, row)
+		}
 	}
 }

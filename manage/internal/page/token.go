@@ -34,8 +34,9 @@ type tokenData struct {
 	MadeBy                     string // the name of the token by which it was made, or its ID
 	MadeByLink                 string // "" if the user may not see that token
 
-	Calls     []callRow
-	CanCall   int
+	Calls     callTable // that are let through
+	Refused   callTable
+	AllCalls  int
 	CallsLeft bool   // they are shown when the user asks for them
 	CallsNot  string // why they cannot be shown
 

@@ -9,14 +9,16 @@ document.addEventListener("DOMContentLoaded", () => {
 	const say = (text) => { one("#said").textContent = text; };
 	const wordsOf = (input) => input.value.toLowerCase().split(/\s+/).filter(Boolean);
 
-	// A long table is filtered by text.
+	// Long tables are filtered by text.
 	for (const box of all("[data-filter]")) {
-		const rows = all("tbody tr", document.getElementById(box.dataset.filter));
+		const section = box.closest("section");
+		const rows = all("tbody tr", section);
 		const find = one("input", box);
 		box.hidden = rows.length <= 10;
 		find.addEventListener("input", () => {
 			const words = wordsOf(find);
 			for (const r of rows) r.hidden = !words.every((w) => r.textContent.toLowerCase().includes(w));
+			for (const d of all("details", section)) d.open = words.length > 0;
 			say(fill(find.dataset.shown, rows.filter((r) => !r.hidden).length));
 		});
 	}
