@@ -13,6 +13,7 @@ import (
 	"github.com/apitoken-go/apitoken/manage/internal/api"
 	"github.com/apitoken-go/apitoken/manage/internal/page"
 	"github.com/apitoken-go/apitoken/manage/internal/signin"
+	"github.com/apitoken-go/apitoken/manage/internal/words"
 )
 
 // Config is the configuration of NewAPI and NewUI. Authority and Identify are
@@ -47,6 +48,10 @@ type Config struct {
 	// it links. Both are optional.
 	Service string
 	Home    string
+
+	// Page is how the web page looks, and in which language it is. The zero Page is
+	// English and stands alone.
+	Page Page
 
 	// TrustedOrigins are further origins, such as "https://acme.example", whose web pages
 	// may make changes with the session of a user. Add the public origin of this service
@@ -101,19 +106,27 @@ func NewAPI(c Config) (http.Handler, error) {
 // Only one answer has a secret: that to the form that generated, rotated or
 // showed it. To send the same form again, as reloading that answer does, neither
 // makes a second token nor shows a secret. Each form has a ticket for that, and the
-// process remembers the last tickets of each user. Another process of the same
-// service recognizes the token that was generated with the form by its name,
-// permissions and age, and rotates with the ticket as the idempotency key.
+// process remembers the last tickets of each user. Tokens are generated and rotated
+// with an idempotency key that comes from the ticket, so that other processes of the
+// same service recognize the form, too.
+//
+// No form is lost: where a user is no longer signed in, or the store is unavailable, the
+// answer to a form has what was entered and can be sent again. SignIn does not get forms.
 func NewUI(c Config) (http.Handler, error) {
 	protection, err := c.check()
-	if err != nil {
+	if err = errors.Join(err, c.Page.check()); err != nil {
 		return nil, err
 	}
-	return page.New(page.Config{
+	config := page.Config{
 		Authority: c.Authority, Identify: c.Identify, SignIn: c.SignIn, Routes: c.Routes,
 		Service: c.Service, Home: c.Home, Failed: c.Failed,
 		CrossOrigin: protection,
-	}), nil
+		Words:       (*words.Words)(c.Page.Words), Location: c.Page.Location, Users: c.Page.Users,
+	}
+	for _, crumb := range c.Page.Path {
+		config.Path = append(config.Path, page.Crumb(crumb))
+	}
+	return page.New(config), nil
 }
 
 // check returns the mistakes in c; without any, it returns the detector of requests

@@ -36,7 +36,7 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 	}
 	ungrantable := ""
 	if lacking != nil {
-		ungrantable = "you do not have " + joinAnd(lacking[:min(3, len(lacking))]) + " yourself"
+		ungrantable = "you do not have " + h.joinAnd(lacking[:min(3, len(lacking))]) + " yourself"
 	}
 	var list []tokenAction
 	add := func(name, label, not string, danger bool) {

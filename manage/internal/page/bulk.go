@@ -70,7 +70,7 @@ func (h *handler) askBulk(rq *request, status int, action string, ids []string, 
 			return
 		}
 		owners[in.Owner] = true
-		p.Tokens = append(p.Tokens, row{TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now), LastUsed: lastUsed(in, rq.now)})
+		p.Tokens = append(p.Tokens, row{TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now), LastUsed: h.lastUsed(in, rq.now)})
 	}
 	p.Owners = len(owners)
 	if len(p.Tokens) == 0 {
@@ -105,7 +105,7 @@ func (h *handler) bulk(rq *request) {
 		seeOther(rq.w, rq.at.base+back.done(action+"d", len(done)))
 		return
 	}
-	problem, ok := problemOf(err)
+	problem, ok := h.problemOf(err)
 	if !ok {
 		if len(done) > 0 {
 			h.failed(rq, err)

@@ -170,7 +170,7 @@ func (h *handler) edit(rq *request) {
 	}
 	u.IfVersion = in.Version
 	_, err := h.manager(rq).Update(rq.Context(), in.ID, u)
-	switch problems := problemsOf(err); {
+	switch problems := h.problemsOf(err); {
 	case err == nil:
 		seeOther(rq.w, rq.at.base+"tokens/"+in.ID+"?done=edited")
 	case errors.Is(err, apitoken.ErrConflict):
@@ -216,7 +216,7 @@ func (h *handler) changedMeanwhile(rq *request, in *apitoken.TokenInfo) string {
 	}
 	last := in.History[0]
 	return h.words.Text("{1} changed the token {2}: {3}. Your entries are kept: check the change again before you save it.",
-		"\u2068"+last.By+"\u2069", relativeTime(rq.now, last.At).Text, h.describeEntry(last))
+		"\u2068"+h.user(last.By)+"\u2069", h.relativeTime(rq.now, last.At).Text, h.describeEntry(last))
 }
 
 // asksFor returns what a form changes of a token.
@@ -291,7 +291,7 @@ func momentText(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format("2006-01-02 15:04") + " UTC"
+	return t.Format("2006-01-02 15:04 MST")
 }
 
 // chosenExpiry returns the words for the expiry that a form chooses.

@@ -41,7 +41,7 @@ func (h *handler) explain(rq *request, p *tokenData) {
 		x, err = h.manager(rq).Explain(rq.Context(), p.Token.ID, requirement, from)
 	}
 	if err != nil {
-		problem, _ := problemOf(err)
+		problem, _ := h.problemOf(err)
 		if problem.Text == "" {
 			problem.Text = h.words.Text("This can’t be told just now.")
 		}
@@ -67,9 +67,9 @@ func (h *handler) route(name string) (rt apitoken.Route, ok bool) {
 
 // reasons returns what stands against a request for a route, in words.
 func (h *handler) reasons(x *apitoken.Explanation, rt apitoken.Route) (texts []string) {
-	which := joinAnd
+	which := h.joinAnd
 	if rt.Match == "any" {
-		which = joinOr
+		which = h.joinOr
 	}
 	for _, r := range x.Reasons {
 		if r != apitoken.ErrMissingPermission {

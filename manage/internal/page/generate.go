@@ -61,7 +61,7 @@ func (h *handler) generate(rq *request) {
 	case errors.Is(err, apitoken.ErrNotFound): // somebody else’s token, or none
 		h.refuse(rq, err)
 	default:
-		if problems := problemsOf(err); problems != nil {
+		if problems := h.problemsOf(err); problems != nil {
 			again(statusOf(err), problems)
 			return
 		}

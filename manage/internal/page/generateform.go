@@ -94,10 +94,10 @@ func (h *handler) fillForm(rq *request, q url.Values, may func(apitoken.Permissi
 		// The last day that ends before the longest lifetime.
 		p.DateMax = rq.now.UTC().Add(policy.MaxLifetime - oneDay).Format(dateLayout)
 		p.Policy = append(p.Policy, h.words.Text("This service allows tokens to live for at most {1}, until {2}.",
-			formatTerm(policy.MaxLifetime), formatDate(rq.now.Add(policy.MaxLifetime))))
+			h.formatTerm(policy.MaxLifetime), h.formatDate(rq.now.Add(policy.MaxLifetime))))
 	}
 	if policy.MaxIdle > 0 {
-		p.Policy = append(p.Policy, h.words.Text("A token that is not used for {1} expires.", formatTerm(policy.MaxIdle)))
+		p.Policy = append(p.Policy, h.words.Text("A token that is not used for {1} expires.", h.formatTerm(policy.MaxIdle)))
 	}
 	h.fillExpiry(rq, p, q.Get("expires"), policy.MaxLifetime)
 
@@ -131,7 +131,7 @@ func (h *handler) fillExpiry(rq *request, p *tokenForm, chosen string, longest t
 	fallback := ""
 	for _, n := range expiryPresets {
 		d := time.Duration(n) * oneDay
-		x := expiryOption{Value: strconv.Itoa(n) + "d", Label: h.words.Text("{1} day|{1} days", n), Date: rq.now.Add(d).UTC().Format(dateLayout)}
+		x := expiryOption{Value: strconv.Itoa(n) + "d", Label: h.words.Text("{1} day|{1} days", n), Date: rq.now.Add(d).Format(dateLayout)}
 		if n == 365 {
 			x.Label = h.words.Text("{1} year|{1} years", 1)
 		}
@@ -172,9 +172,9 @@ func (h *handler) newForm(rq *request, q url.Values) *tokenForm {
 	p := h.fillForm(rq, q, func(perm apitoken.Permission) bool { return mayGrant(rq.actor, perm) })
 	if len(rq.actor.ActsFor) > 0 && rq.actor.Token.IsZero() {
 		for _, owner := range slices.Compact(append([]string{rq.actor.User}, rq.actor.ActsFor...)) {
-			p.Owners = append(p.Owners, option{owner, owner, owner == q.Get("owner")})
+			p.Owners = append(p.Owners, option{owner, h.user(owner), owner == q.Get("owner")})
 		}
-		p.Owners[0].Value, p.Owners[0].Label = "", h.words.Text("You, {1}", rq.actor.User)
+		p.Owners[0].Value, p.Owners[0].Label = "", h.words.Text("You, {1}", h.user(rq.actor.User))
 	}
 	return p
 }

@@ -5,6 +5,7 @@ package page
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"html/template"
@@ -27,6 +28,9 @@ type Config struct {
 	Service   string
 	Home      string
 	Words     *words.Words // nil is English
+	Location  func(*http.Request) *time.Location
+	Users     func(context.Context, []string) (map[string]string, error)
+	Path      []Crumb
 	Failed    func(*http.Request, error)
 
 	// CrossOrigin detects requests that pages of other sites make. New sets its
@@ -34,10 +38,18 @@ type Config struct {
 	CrossOrigin *http.CrossOriginProtection
 }
 
+// A Crumb is a link to a page of the service. Link may be "".
+type Crumb struct{ Label, Link string }
+
 // New returns the handler of the page. It may get paths with or without the prefix
 // under which the page is mounted.
 func New(c Config) http.Handler {
 	h := &handler{config: c, now: time.Now, tickets: newTickets(), words: cmp.Or(c.Words, new(words.Words))}
+	h.said = h.words.Translator(lines(libraryTexts))
+	h.path = c.Path
+	if h.path == nil {
+		h.path = []Crumb{{Label: h.words.Text("Environment settings")}, {Label: h.words.Text("Access management")}}
+	}
 	h.templates = h.parseTemplates()
 	c.CrossOrigin.SetDenyHandler(http.HandlerFunc(h.crossOrigin))
 	guarded := c.CrossOrigin.Handler(http.HandlerFunc(h.serve))
@@ -52,6 +64,8 @@ type handler struct {
 	now       func() time.Time
 	tickets   *tickets
 	words     *words.Words
+	said      func(string) string // translates a text of the library, which has its values already
+	path      []Crumb
 	templates map[string]*template.Template
 }
 
@@ -96,7 +110,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		seeOther(w, to)
 		return
 	}
-	rq := &request{Request: r, w: w, at: at, now: h.now()}
+	rq := &request{Request: r, w: w, at: at, now: h.clock(r)}
 	posted := r.Method == http.MethodPost
 	if posted {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -161,7 +175,7 @@ func (h *handler) dispatch(rq *request) {
 	case "activate", "deactivate", "delete":
 		get, post = h.changeForm, h.change
 	default:
-		h.fail(rq, http.StatusNotFound, "There is nothing here", "The address may be mistyped, or what it named is gone.")
+		h.fail(rq, http.StatusNotFound, h.words.Text("There is nothing here"), h.words.Text("The address may be mistyped, or what it named is gone."))
 		return
 	}
 	switch rq.Method {
@@ -179,7 +193,19 @@ func (h *handler) dispatch(rq *request) {
 		allow += ", POST"
 	}
 	rq.w.Header().Set("Allow", allow)
-	h.fail(rq, http.StatusMethodNotAllowed, "That can’t be done here", "This page is for looking at only.")
+	h.fail(rq, http.StatusMethodNotAllowed, h.words.Text("That can’t be done here"), h.words.Text("This page is for looking at only."))
+}
+
+// clock returns the time, in the time zone of the reader.
+func (h *handler) clock(r *http.Request) time.Time {
+	now := h.now().UTC()
+	if h.config.Location == nil {
+		return now
+	}
+	if at := h.config.Location(r); at != nil {
+		return now.In(at)
+	}
+	return now
 }
 
 // manager returns the Manager that acts for the user.
@@ -189,9 +215,9 @@ func (h *handler) manager(rq *request) *apitoken.Manager {
 
 // crossOrigin refuses a request that a page of another site made.
 func (h *handler) crossOrigin(w http.ResponseWriter, r *http.Request) {
-	rq := &request{Request: r, w: w, at: locate(r.URL.Path), now: h.now()}
-	h.fail(rq, http.StatusForbidden, "This came from another site",
-		"Another site has sent this form in your name. Nothing was changed. If it was you, open the page itself and try again.")
+	rq := &request{Request: r, w: w, at: locate(r.URL.Path), now: h.clock(r)}
+	h.fail(rq, http.StatusForbidden, h.words.Text("This came from another site"),
+		h.words.Text("Another site has sent this form in your name. Nothing was changed. If it was you, open the page itself and try again."))
 }
 
 // seeOther redirects to a relative address. http.Redirect would resolve the address

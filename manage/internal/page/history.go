@@ -34,7 +34,7 @@ func (h *handler) describeEntry(c apitoken.HistoryEntry) string {
 			for _, f := range c.Fields {
 				changed = append(changed, h.changedField(f))
 			}
-			return h.words.Text("Changed {1}", joinAnd(changed))
+			return h.words.Text("Changed {1}", h.joinAnd(changed))
 		}
 	}
 	return string(c.Action)
@@ -103,7 +103,7 @@ func (h *handler) history(rq *request) {
 			kind = h.words.Text("Changed")
 		}
 		add(&p.Actions, string(e.Action), kind, action)
-		add(&p.People, e.By, e.By, by)
+		add(&p.People, e.By, h.user(e.By), by)
 		if (action == "" || action == string(e.Action)) && (by == "" || by == e.By) {
 			p.Entries = append(p.Entries, e)
 		}

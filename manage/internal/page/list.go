@@ -139,7 +139,7 @@ func (h *handler) list(rq *request) {
 	for _, in := range tokens.Tokens {
 		p.Rows = append(p.Rows, row{
 			TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now),
-			Created: relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: lastUsed(in, rq.now),
+			Created: h.relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
 			Does: h.actions(rq, in, p.Back),
 		})
 	}

@@ -32,7 +32,7 @@ func (h *handler) describeOverlap(p *confirmData) {
 		}
 	}
 	if used := p.Token.OldLastUsedAt; !used.IsZero() {
-		p.Effects = append(p.Effects, h.words.Text("The old secret was last used {1}.", relativeTime(p.Now, used).Text))
+		p.Effects = append(p.Effects, h.words.Text("The old secret was last used {1}.", h.relativeTime(p.Now, used).Text))
 	}
 	p.Heading = p.Title
 }
@@ -46,7 +46,7 @@ func (h *handler) endOverlap(rq *request) {
 	case "old":
 		_, err = m.UndoRotation(rq.Context(), rq.at.id)
 	default:
-		err = &apitoken.FieldError{Field: "keep", Problem: `is neither "new" nor "old"`}
+		err = &apitoken.FieldError{Field: "keep", Problem: h.words.Text(`is neither "new" nor "old"`)}
 	}
 	if err != nil {
 		h.refuseChange(rq, err, h.describeOverlap)

@@ -2,11 +2,11 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"html/template"
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
@@ -24,6 +24,10 @@ type layout struct {
 	Notice   string         // what the last form has done
 	Problems []formProblem
 	Now      time.Time
+	Lang     string
+	Dir      string
+	Path     []Crumb // the pages of the service above this one
+	Tab      string
 }
 
 // SignedIn reports whether the request has a user.
@@ -43,32 +47,35 @@ func (p *layout) page() *layout { return p }
 func (h *handler) newPage(rq *request, here, title string) layout {
 	return layout{
 		Title: title, Base: rq.at.base, Here: here, Actor: rq.actor, Now: rq.now,
-		Service: h.config.Service, Home: h.config.Home,
+		Service: h.config.Service, Home: h.config.Home, Path: h.path,
+		Lang: cmp.Or(h.words.Lang, "en"), Dir: cmp.Or(h.words.Dir, "ltr"), Tab: h.words.Text("API token"),
 	}
 }
 
-var templateFuncs = template.FuncMap{
-	"asset":  func(name string) string { return assetNames[name] },
-	"count":  plural,
-	"number": formatNumber,
-	"date":   formatDate,
-	"moment": relativeTime,
-	"source": sourceLabel,
-	// A title can have no markup such as <bdi> around a name in a right-to-left
-	// script, so these are the characters for it (Unicode UAX 9).
-	"isolate": func(s string) string { return "\u2068" + s + "\u2069" },
-	"initial": func(s string) string {
-		for _, c := range s {
-			return strings.ToUpper(string(c))
-		}
-		return ""
-	},
+// funcs returns the functions of the templates.
+func (h *handler) funcs() template.FuncMap {
+	return template.FuncMap{
+		"t":      h.words.HTML,
+		"name":   words.Isolate,
+		"user":   h.userHTML,
+		"link":   link,
+		"asset":  func(name string) string { return assetNames[name] },
+		"count":  plural,
+		"number": h.words.Number,
+		"date":   h.formatDate,
+		"moment": h.relativeTime,
+		"change": h.describeEntry,
+		"source": h.sourceLabel,
+		// A title can have no markup such as <bdi> around a name in a right-to-left
+		// script, so these are the characters for it (Unicode UAX 9).
+		"isolate": func(s string) string { return "\u2068" + s + "\u2069" },
+		"initial": h.initial,
+	}
 }
 
-// parseTemplates returns the templates of the pages with their texts in h.words.
+// parseTemplates returns the templates of the pages.
 func (h *handler) parseTemplates() map[string]*template.Template {
-	shared := template.Must(template.New("").Funcs(templateFuncs).Funcs(template.FuncMap{"t": h.words.HTML, "name": words.Isolate, "link": link, "change": h.describeEntry}).
-		ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/forms.html"))
+	shared := template.Must(template.New("").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/forms.html"))
 	all := make(map[string]*template.Template)
 	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message", "edit", "editcheck", "history", "whocan", "resend"} {
 		all[name] = template.Must(template.Must(shared.Clone()).ParseFS(files, "templates/"+name+".html"))
@@ -90,9 +97,10 @@ func (h *handler) render(rq *request, status int, name string, data interface{ p
 		http.Error(rq.w, "the page could not be made", http.StatusInternalServerError)
 		return
 	}
+	text := h.nameUsers(rq, out.Bytes())
 	rq.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	rq.w.WriteHeader(status)
 	if rq.Method != http.MethodHead {
-		rq.w.Write(out.Bytes())
+		rq.w.Write(text)
 	}
 }

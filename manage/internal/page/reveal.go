@@ -21,7 +21,7 @@ func (h *handler) reveal(rq *request) {
 		var err error
 		if secret, err = h.manager(rq).Reveal(rq.Context(), rq.at.id); err != nil {
 			h.tickets.came(rq.actor, ticket, "")
-			text, ok := problemOf(err)
+			text, ok := h.problemOf(err)
 			if !ok {
 				h.refuse(rq, err)
 				return

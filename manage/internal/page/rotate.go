@@ -106,7 +106,7 @@ func (h *handler) rotate(rq *request) {
 	}
 	if err != nil {
 		h.tickets.came(rq.actor, ticket, "")
-		if problem, ok := problemOf(err); ok {
+		if problem, ok := h.problemOf(err); ok {
 			problem.Field = ""
 			h.askRotate(rq, statusOf(err), []formProblem{problem})
 			return
@@ -118,7 +118,7 @@ func (h *handler) rotate(rq *request) {
 	p := h.secretPage(rq, in, secret)
 	p.Title, p.Rotated = h.words.Text("API token rotated"), true
 	if in.Rotating() {
-		p.Old = relativeTime(rq.now, in.OldValidUntil)
+		p.Old = h.relativeTime(rq.now, in.OldValidUntil)
 	}
 	h.render(rq, http.StatusOK, "secret", p)
 }

@@ -69,15 +69,15 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 		Token:  in, Mine: owns(rq.actor, in), State: h.state(in, rq.now), Does: h.actions(rq, in, ""), Edit: mayEdit(in),
 		Texts:  h.textFields(func(f fields.Field) string { return f.Text.Value(in) }),
 		Groups: assignedGroups(in), Ticket: newTicket(),
-		Created: relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: lastUsed(in, rq.now),
+		Created: h.relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
 		Entries: in.History[:min(newestEntries, len(in.History))],
 	}
 	_, p.ByPolicy = h.end(in)
 	if idle := h.config.Authority.Policy().MaxIdle; idle > 0 {
-		p.Idle = formatTerm(idle)
+		p.Idle = h.formatTerm(idle)
 	}
 	if in.Rotating() {
-		p.Old, p.OldUsed = relativeTime(rq.now, in.OldValidUntil), relativeTime(rq.now, in.OldLastUsedAt)
+		p.Old, p.OldUsed = h.relativeTime(rq.now, in.OldValidUntil), h.relativeTime(rq.now, in.OldLastUsedAt)
 	}
 	if rq.actor.ManageOthers {
 		p.OwnerLink = rq.at.base + listView{All: true, Owner: in.Owner, Sort: defaultSort}.link()

@@ -1,7 +1,6 @@
 package page
 
 import (
-	"fmt"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -52,7 +51,7 @@ func (h *handler) asked(q url.Values) (g apitoken.GenerateParams, problems []for
 	if len(q["permission"]) == 0 {
 		wrong("permissions", h.words.Text("Select at least one permission."))
 	} else if perms, err := h.config.Authority.Catalog().Lookup(slices.Compact(slices.Sorted(slices.Values(q["permission"])))...); err != nil {
-		problem, _ := problemOf(err)
+		problem, _ := h.problemOf(err)
 		problems = append(problems, problem)
 	} else {
 		g.Permissions = perms
@@ -65,8 +64,8 @@ func (h *handler) asked(q url.Values) (g apitoken.GenerateParams, problems []for
 		g.NotBefore = t
 	}
 	var err error
-	if g.Networks, err = parseNetworks(q.Get("networks")); err != nil {
-		problem, _ := problemOf(err)
+	if g.Networks, err = h.parseNetworks(q.Get("networks")); err != nil {
+		problem, _ := h.problemOf(err)
 		problems = append(problems, problem)
 	}
 	return g, problems
@@ -98,7 +97,7 @@ func parseDays(s string) (time.Duration, bool) {
 
 // parseNetworks parses networks and single addresses, separated by lines, spaces or
 // commas. The networks are as a store returns them.
-func parseNetworks(text string) ([]netip.Prefix, error) {
+func (h *handler) parseNetworks(text string) ([]netip.Prefix, error) {
 	var list []netip.Prefix
 	for _, s := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ';' || c <= ' ' }) {
 		p, err := netip.ParsePrefix(s)
@@ -109,7 +108,8 @@ func parseNetworks(text string) ([]netip.Prefix, error) {
 			}
 		}
 		if err != nil || !p.IsValid() {
-			return nil, &apitoken.FieldError{Field: "allowed_networks", Problem: fmt.Sprintf("contains %.60q, which is no network: write for example 192.0.2.0/24 or 2001:db8::/32", s)}
+			return nil, &apitoken.FieldError{Field: "allowed_networks", Problem: h.words.Text(
+				"contains {1}, which is no network: write for example 192.0.2.0/24 or 2001:db8::/32", strconv.Quote(s[:min(60, len(s))]))}
 		}
 		switch a := p.Addr(); {
 		case !a.Is4In6():

@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
@@ -59,7 +60,7 @@ func (v listView) link() string {
 	}
 	set("cursor", v.Cursor)
 	if v.Cursor != "" && v.Before > 0 {
-		set("before", strings.ReplaceAll(formatNumber(v.Before), ",", ""))
+		set("before", strconv.Itoa(v.Before))
 	}
 	page := ""
 	if v.All {
@@ -91,7 +92,7 @@ func (v listView) done(what string, n int) string {
 	}
 	link += sep + "done=" + what
 	if n > 1 {
-		link += "&n=" + strings.ReplaceAll(formatNumber(n), ",", "")
+		link += "&n=" + strconv.Itoa(n)
 	}
 	return link
 }

@@ -28,7 +28,7 @@ const (
 // whoCan shows the tokens that can make a call.
 func (h *handler) whoCan(rq *request) {
 	if !rq.actor.ManageOthers {
-		h.refuse(rq, &apitoken.ForbiddenError{Rule: "you may not see the tokens of others"})
+		h.refuse(rq, &apitoken.ForbiddenError{Rule: h.words.Text("you may not see the tokens of others")})
 		return
 	}
 	p := &whoCanData{layout: h.newPage(rq, pageAll, h.words.Text("Who can make this call?")), Route: rq.URL.Query().Get("route")}
@@ -66,7 +66,7 @@ func (h *handler) whoCan(rq *request) {
 		}
 		p.Rows = append(p.Rows, row{
 			TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now),
-			Expires: h.expires(in, rq.now), LastUsed: lastUsed(in, rq.now),
+			Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
 		})
 	}
 	h.render(rq, http.StatusOK, "whocan", p)
