@@ -113,9 +113,12 @@ func NewAPI(c Config) (http.Handler, error) {
 // Only one answer has a secret: that to the form that generated, rotated or
 // showed it. To send the same form again, as reloading that answer does, neither
 // makes a second token nor shows a secret. Each form has a ticket for that, and the
-// process remembers the last tickets of each user. Another process of the same
-// service recognizes the token that was generated with the form by its name,
-// permissions and age, and rotates with the ticket as the idempotency key.
+// process remembers the last tickets of each user. Tokens are generated and rotated
+// with an idempotency key that comes from the ticket, so that other processes of the
+// same service recognize the form, too.
+//
+// No form is lost: where a user is no longer signed in, or the store is unavailable, the
+// answer to a form has what was entered and can be sent again. SignIn does not get forms.
 func NewUI(c Config) (http.Handler, error) {
 	protection, err := c.check()
 	p := &c.Page

@@ -48,6 +48,9 @@ func (a assets) add(file string, content []byte) {
 	a.content[name], a.names[file] = content, name
 }
 
+// staticFile returns the content of a file.
+func staticFile(name string) string { return string(staticAssets.content[staticAssets.names[name]]) }
+
 // asset returns the name under which the page serves a file, "" if there is none.
 func (h *handler) asset(file string) string {
 	if name, ok := h.assets.names[file]; ok {

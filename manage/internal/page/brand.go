@@ -13,7 +13,7 @@ import (
 )
 
 // properties are the custom properties of the page's style sheet that a service can set.
-var properties = propertiesOf(string(staticAssets.content[staticAssets.names["page.css"]]))
+var properties = propertiesOf(staticFile("page.css"))
 
 func propertiesOf(css string) (names []string) {
 	_, rest, _ := strings.Cut(css, ":root {")
@@ -144,10 +144,14 @@ func (h *handler) brand() {
 	c := &h.config
 	h.assets = newAssets()
 	selector := ":root"
-	css := string(staticAssets.content[staticAssets.names["page.css"]])
-	if dark := darkWhen[c.Style[colorScheme]]; dark != "" {
-		css = strings.ReplaceAll(css, "(prefers-color-scheme: dark)", dark)
-		h.assets.add("page.css", []byte(css))
+	css := ""
+	for _, file := range []string{"page.css", "forms.css"} {
+		sheet := staticFile(file)
+		if dark := darkWhen[c.Style[colorScheme]]; dark != "" {
+			sheet = strings.ReplaceAll(sheet, "(prefers-color-scheme: dark)", dark)
+			h.assets.add(file, []byte(sheet))
+		}
+		css += sheet
 	}
 	if c.Layout != nil {
 		selector = scope

@@ -12,7 +12,7 @@ import (
 )
 
 func TestTheStyleSheetWithinALayoutReachesNothingElse(t *testing.T) {
-	css := string(within(string(staticAssets.content[staticAssets.names["page.css"]])))
+	css := string(within(staticFile("page.css") + staticFile("forms.css")))
 	assert.True(t, strings.HasPrefix(css, ".apitoken {\n"))
 	assert.Equal(t, strings.Count(css, "{"), strings.Count(css, "}"), "one rule is around all others")
 	bare := regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAllString(css, "")

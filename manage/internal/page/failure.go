@@ -39,11 +39,13 @@ func (h *handler) refuse(rq *request, err error) {
 		return
 	}
 	h.failed(rq, err)
-	text := h.words.Text("API tokens can’t be read at the moment. Try again in a minute.")
+	title := h.words.Text("API tokens are unavailable just now")
 	if rq.Method == http.MethodPost {
-		text = h.words.Text("It is not known whether the change was made: a token that you wanted to stop may still be accepted. Look before you try again.")
+		h.resend(rq, http.StatusServiceUnavailable, title, h.words.Text(
+			"It is not known whether the change was made: a token that you wanted to stop may still be accepted. Send the form again in a minute."))
+		return
 	}
-	h.fail(rq, http.StatusServiceUnavailable, h.words.Text("API tokens are unavailable just now"), text)
+	h.fail(rq, http.StatusServiceUnavailable, title, h.words.Text("API tokens can’t be read at the moment. Try again in a minute."))
 }
 
 // statusOf returns the HTTP status for an error that problemOf knows.

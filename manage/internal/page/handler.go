@@ -121,14 +121,30 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rq := &request{Request: r, w: w, at: at, now: h.clock(r)}
+	posted := r.Method == http.MethodPost
+	if posted {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if err := r.ParseForm(); err != nil {
+			h.fail(rq, http.StatusBadRequest, h.words.Text("The form could not be read"), h.words.Text("It was incomplete or too long. Nothing was changed."))
+			return
+		}
+	}
 	actor, err := signin.Ask("Config.Identify", func() (apitoken.Actor, error) { return h.config.Identify(r) })
-	rq.actor = actor
 	switch {
+	case errors.Is(err, signin.ErrNotSignedIn) && posted:
+		h.resend(rq, http.StatusUnauthorized, h.words.Text("You are not signed in any more"),
+			h.words.Text("You were signed out, and nothing was changed. Open the sign-in page in another tab, then send this form again."))
+		return
 	case errors.Is(err, signin.ErrNotSignedIn) && h.config.SignIn != nil:
 		h.signIn(rq)
 		return
 	case errors.Is(err, signin.ErrNotSignedIn):
 		h.fail(rq, http.StatusUnauthorized, h.words.Text("You are not signed in"), h.words.Text("Sign in to manage your API tokens."))
+		return
+	case err != nil && posted:
+		h.failed(rq, fmt.Errorf("Config.Identify: %w", err))
+		h.resend(rq, http.StatusServiceUnavailable, h.words.Text("We can’t tell who you are just now"),
+			h.words.Text("Signing in does not work at the moment, and nothing was changed. Send this form again in a minute."))
 		return
 	case err != nil:
 		h.failed(rq, fmt.Errorf("Config.Identify: %w", err))
@@ -138,13 +154,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		h.fail(rq, http.StatusForbidden, h.words.Text("You can’t manage API tokens"), h.words.Text("You are signed in, but do not belong to an environment."))
 		return
 	}
-	if r.Method == http.MethodPost {
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := r.ParseForm(); err != nil {
-			h.fail(rq, http.StatusBadRequest, h.words.Text("The form could not be read"), h.words.Text("It was incomplete or too long. Nothing was changed."))
-			return
-		}
-	}
+	rq.actor = actor
 	h.dispatch(rq)
 }
 
@@ -164,6 +174,12 @@ func (h *handler) dispatch(rq *request) {
 		get, post = h.backToToken, h.reveal
 	case "rotate":
 		get, post = h.rotateForm, h.rotate
+	case "edit":
+		get, post = h.editForm, h.edit
+	case "history":
+		get = h.history
+	case pageWhoCan:
+		get = h.whoCan
 	case "end-overlap":
 		get, post = h.endOverlapForm, h.endOverlap
 	case "activate", "deactivate", "delete":

@@ -25,7 +25,8 @@ type listData struct {
 	Sorts       []option
 	Statuses    []option
 	Permissions []option
-	Self        string // the address to which the form is sent
+	Self        string     // the address to which the form is sent
+	Generate    *tokenForm // nil where the user cannot generate a token
 }
 
 // A row is one token in a list.
@@ -130,6 +131,9 @@ func (h *handler) list(rq *request) {
 	}
 	if p.Back == "" {
 		p.Back = "."
+	}
+	if !all && v.Cursor == "" && !v.filtered() && len(rq.actor.Grants) > 0 {
+		p.Generate = h.newForm(rq, nil)
 	}
 	p.Notice = noticeOf(rq.URL.Query())
 	for _, in := range tokens.Tokens {

@@ -11,6 +11,7 @@ var notices = map[string]string{
 	"activated":   "activated",
 	"deactivated": "deactivated",
 	"deleted":     "deleted",
+	"edited":      "The change is saved.",
 	"kept-new":    "The rotation is over. Only the new secret is valid.",
 	"kept-old":    "The rotation was taken back. Only the old secret is valid.",
 }

@@ -86,6 +86,7 @@ func (h *handler) funcs() template.FuncMap {
 		"t":      h.words.HTML,
 		"name":   words.Isolate,
 		"user":   h.userHTML,
+		"link":   link,
 		"asset":  h.asset,
 		"count":  plural,
 		"number": h.words.Number,
@@ -102,12 +103,17 @@ func (h *handler) funcs() template.FuncMap {
 
 // parseTemplates returns the templates of the pages.
 func (h *handler) parseTemplates() map[string]*template.Template {
-	shared := template.Must(template.New("").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/within.html"))
+	shared := template.Must(template.New("").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/within.html", "templates/forms.html"))
 	all := make(map[string]*template.Template)
-	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message"} {
+	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message", "edit", "editcheck", "history", "whocan", "resend"} {
 		all[name] = template.Must(template.Must(shared.Clone()).ParseFS(files, "templates/"+name+".html"))
 	}
 	return all
+}
+
+// link returns a link with a name as its text, for a place in a text.
+func link(href, name string) template.HTML {
+	return template.HTML(`<a href="`+template.HTMLEscapeString(href)+`">`) + words.Isolate(name) + "</a>"
 }
 
 // render answers with a page. It writes nothing before the template was executed, so

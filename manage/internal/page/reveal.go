@@ -11,7 +11,7 @@ import (
 func (h *handler) reveal(rq *request) {
 	ticket := rq.PostForm.Get("ticket")
 	first := false
-	if _, ok := ticketTime(ticket); ok {
+	if isTicket(ticket) {
 		_, first = h.tickets.use(rq.actor, ticket)
 	}
 	var secret apitoken.Secret
@@ -36,7 +36,7 @@ func (h *handler) reveal(rq *request) {
 	h.explain(rq, p)
 	p.Problems, p.Secret = problem, secret.Reveal()
 	if !first {
-		p.Notice = "Reloading the page does not show the secret again. Use “Show” if you need it."
+		p.Notice = h.words.Text("Reloading the page does not show the secret again. Use “Show” if you need it.")
 	}
 	h.render(rq, status, "token", p)
 }
