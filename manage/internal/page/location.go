@@ -18,6 +18,7 @@ const (
 	pageAll      = "all"
 	pageGenerate = "generate"
 	pageBulk     = "bulk"
+	pageRevoke   = "revoke"
 	pageAsset    = "asset"
 	pageToken    = "token"
 )
@@ -40,7 +41,7 @@ func locate(p string) location {
 		return location{pageToken, last, "../"}
 	case last == "":
 		return location{pageMine, "", "./"}
-	case last == pageAll || last == pageGenerate || last == pageBulk:
+	case last == pageAll || last == pageGenerate || last == pageBulk || last == pageRevoke:
 		return location{last, "", "./"}
 	case n >= 2 && s[n-2] == "tokens": // not an ID
 		return location{"", "", "../"}

@@ -20,8 +20,11 @@ type layout struct {
 	Here     string // the page that the navigation marks
 	Service  string
 	Home     string
+	Path     []crumb        // the pages above, the outermost first
+	Tab      string         // the label of the tab of all these pages
 	Actor    apitoken.Actor // zero if nobody is signed in
 	Notice   string         // what the last form has done
+	Undo     *undo          // what takes it back, nil for nothing
 	Problems []formProblem
 	Now      time.Time
 }
@@ -42,6 +45,7 @@ func (p *layout) page() *layout { return p }
 // newPage returns a layout.
 func (h *handler) newPage(rq *request, here, title string) layout {
 	return layout{
+		Path: h.path(rq), Tab: h.words.Text("API token"),
 		Title: title, Base: rq.at.base, Here: here, Actor: rq.actor, Now: rq.now,
 		Service: h.config.Service, Home: h.config.Home,
 	}
