@@ -87,6 +87,17 @@ func called(call *ast.CallExpr) string {
 	return ""
 }
 
+// typeName is the name of the type of a literal, without its package.
+func typeName(lit *ast.CompositeLit) string {
+	switch t := lit.Type.(type) {
+	case *ast.Ident:
+		return t.Name
+	case *ast.SelectorExpr:
+		return t.Sel.Name
+	}
+	return ""
+}
+
 // takesText reports whether a call puts a text of the table on the page.
 func takesText(call *ast.CallExpr) bool {
 	return slices.Contains([]string{"Text", "HTML", "Key", "Date", "t"}, called(call)) && len(call.Args) > 0
@@ -156,16 +167,21 @@ func textsOfLibrary(t *testing.T) map[string]bool {
 		}
 	}
 	root := goFiles(t, "../../..")
-	for name, f := range root {
+	all := maps.Clone(root)
+	for name, f := range goFiles(t, ".") {
+		all["page/"+name] = f
+	}
+	for name, f := range all {
 		if name == "secret.go" { // about keys in the configuration
 			continue
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CompositeLit:
-				if id, ok := n.Type.(*ast.Ident); ok && id.Name == "FieldError" {
+				switch name := typeName(n); name {
+				case "FieldError":
 					literal(n, "Problem", 1)
-				} else if ok && id.Name == "ForbiddenError" {
+				case "ForbiddenError":
 					literal(n, "Rule", 0)
 				}
 			case *ast.CallExpr:
@@ -270,5 +286,22 @@ func TestNoTextOfTheCodeStandsOutsideOfTheTable(t *testing.T) {
 			return true
 		})
 		assert.Empty(t, english, name)
+	}
+}
+
+func TestNoTextOfAScriptStandsOutsideOfTheTable(t *testing.T) {
+	names, err := filepath.Glob("static/*.js")
+	require.NoError(t, err)
+	require.NotEmpty(t, names)
+	comment, literal := regexp.MustCompile(`(?m)//.*$`), regexp.MustCompile("\"([^\"\n]*)\"|'([^'\n]*)'|`([^`]*)`")
+	place, sentence := regexp.MustCompile(`\$\{[^}]*\}`), regexp.MustCompile(`^[^.#\[<]*\p{Ll}[.,]? \p{L}|^[A-Z][a-z]+ `)
+	for _, name := range names {
+		source, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, m := range literal.FindAllStringSubmatch(comment.ReplaceAllString(string(source), ""), -1) {
+			if s := place.ReplaceAllString(m[1]+m[2]+m[3], ""); s != "use strict" {
+				assert.NotRegexp(t, sentence, s, name)
+			}
+		}
 	}
 }
