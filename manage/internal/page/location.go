@@ -24,7 +24,7 @@ const (
 )
 
 // tokenActions are the pages below that of a token.
-var tokenActions = []string{"edit", "history", "reveal", "rotate", "end-overlap", "activate", "deactivate", "delete"}
+var tokenActions = []string{"edit", "history", "revoke-made", "reveal", "rotate", "end-overlap", "activate", "deactivate", "delete"}
 
 // locate returns the location of a path. It looks at the last segments only, so that
 // the page can be mounted anywhere.
