@@ -7,7 +7,10 @@ package manage
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage/internal/api"
@@ -53,10 +56,14 @@ type Config struct {
 	// English and stands alone.
 	Page Page
 
-	// TrustedOrigins are further origins, such as "https://acme.example", whose web pages
-	// may make changes with the session of a user. Add the public origin of this service
-	// if a proxy in front of it does not pass the Host on. Pages of any other origin
-	// in this list can do all that the user can.
+	// PublicURL is the address of the service for its clients, such as
+	// "https://acme.example". Set it if a proxy in front of the service changes the Host or
+	// the path: the examples on the web page use it, and its origin is trusted.
+	PublicURL string
+
+	// TrustedOrigins are further origins, such as "https://app.acme.example", whose web
+	// pages may make changes with the session of a user. Such a page can do all that the
+	// user can.
 	TrustedOrigins []string
 
 	// Failed gets the error of each request that is answered with 503. Clients do not
@@ -114,17 +121,21 @@ func NewAPI(c Config) (http.Handler, error) {
 // answer to a form has what was entered and can be sent again. SignIn does not get forms.
 func NewUI(c Config) (http.Handler, error) {
 	protection, err := c.check()
-	if err = errors.Join(err, c.Page.check()); err != nil {
-		return nil, err
-	}
+	p := &c.Page
 	config := page.Config{
-		Authority: c.Authority, Identify: c.Identify, SignIn: c.SignIn, Routes: c.Routes,
-		Service: c.Service, Home: c.Home, Failed: c.Failed,
-		CrossOrigin: protection,
-		Words:       (*words.Words)(c.Page.Words), Location: c.Page.Location, Users: c.Page.Users,
+		Authority: c.Authority, Identify: c.Identify, SignIn: c.SignIn, Routes: c.Routes, Failed: c.Failed, CrossOrigin: protection,
+		Service: c.Service, Home: c.Home, PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
+		Words: (*words.Words)(p.Words), Location: p.Location, Users: p.Users,
+		Style: p.Style, Logo: p.Logo, LogoURL: p.LogoURL, Sources: p.Sources, FrameAncestors: p.FrameAncestors,
 	}
-	for _, crumb := range c.Page.Path {
+	for _, crumb := range p.Path {
 		config.Path = append(config.Path, page.Crumb(crumb))
+	}
+	if p.Layout != nil {
+		config.Layout = func(w io.Writer, f page.Frame) error { return p.Layout.Execute(w, Frame(f)) }
+	}
+	if err := errors.Join(err, p.checkLayout(), config.Check()); err != nil {
+		return nil, err
 	}
 	return page.New(config), nil
 }
@@ -143,6 +154,18 @@ func (c *Config) check() (*http.CrossOriginProtection, error) {
 		mistakes = append(mistakes, errors.New("manage: Config.Identify is missing: without it nobody is signed in"))
 	}
 	protection := http.NewCrossOriginProtection()
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err == nil && (u.RawQuery != "" || u.Fragment != "") {
+			err = errors.New("has a query or a fragment")
+		}
+		if err == nil {
+			err = protection.AddTrustedOrigin(u.Scheme + "://" + u.Host)
+		}
+		if err != nil {
+			mistakes = append(mistakes, fmt.Errorf("manage: Config.PublicURL %q is no address such as https://acme.example: %w", c.PublicURL, err))
+		}
+	}
 	for i, origin := range c.TrustedOrigins {
 		if err := protection.AddTrustedOrigin(origin); err != nil {
 			mistakes = append(mistakes, fmt.Errorf("manage: Config.TrustedOrigins[%d]: %w", i, err))

@@ -2,18 +2,41 @@ package manage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage/internal/page"
-	"github.com/apitoken-go/apitoken/manage/internal/words"
 )
 
 // A Page is how the web page looks, and in which language it is. All fields are
 // optional. docs/page.md shows a page in the layout of a service.
 type Page struct {
 	_ [0]func() // keyed literals only; no ==
+
+	// Layout is the document of the service around the page. It is executed with a
+	// [Frame], and must contain {{.Head}} in its head and {{.Body}} in its body. Without
+	// it, the page is a document of its own, with a navigation at its side.
+	Layout *template.Template
+
+	// Sources are the origins from which Layout loads styles, scripts, images and fonts,
+	// besides that of the service, such as "https://cdn.acme.example". The page's
+	// Content-Security-Policy allows no others, and nothing inline.
+	Sources []string
+
+	// Style sets custom properties of the page's style sheet, such as "accent": "#0b6e4f"
+	// and "radius": "4px". A color for light and dark is light-dark(#0b6e4f, #35c08f).
+	// docs/page.md lists the properties.
+	Style map[string]string
+
+	// Logo is an image (PNG, JPEG, GIF, WebP or SVG), and LogoURL the address of one, that
+	// stands beside the name of the service. One of them at most.
+	Logo    []byte
+	LogoURL string
 
 	// Words are the texts of the page in the language of its readers; nil is English.
 	// A service with several languages makes a page for each, and chooses by request.
@@ -30,8 +53,25 @@ type Page struct {
 	Users func(ctx context.Context, users []string) (map[string]string, error)
 
 	// Path are the pages of the service above this one. Without it they are
-	// "Environment settings" and "Access management", and no links.
+	// "Environment settings", which leads to Config.Home, and "Access management".
 	Path []Crumb
+
+	// FrameAncestors are the origins whose pages may show the page in a frame, such as
+	// "https://portal.acme.example", or "'self'". Without it, no page may. Such a page can
+	// trick users into clicks. In a frame of another site the session of the user needs a
+	// cookie with SameSite=None.
+	FrameAncestors []string
+}
+
+// A Frame is what Page.Layout is executed with.
+type Frame struct {
+	Title   string         // of the document
+	Lang    string         // of html, such as "en"
+	Dir     string         // of html, "ltr" or "rtl"
+	Head    template.HTML  // links to the style sheets and the script of the page
+	Body    template.HTML  // the page
+	Actor   apitoken.Actor // who is signed in, the zero Actor for nobody
+	Request *http.Request  // for what the layout shows besides
 }
 
 // A Crumb is a page of the service, by its label and its address. Without a Link it is
@@ -71,13 +111,22 @@ type Words struct {
 // that looks for each of them in Words.Texts finds what remains to be translated.
 func Texts() []string { return page.Texts() }
 
-// check returns all mistakes in p.
-func (p *Page) check() error {
-	if p.Words == nil {
+// checkLayout returns an error if the layout leaves the page out.
+func (p *Page) checkLayout() error {
+	if p.Layout == nil {
 		return nil
 	}
-	if err := (*words.Words)(p.Words).Check(Texts()); err != nil {
-		return fmt.Errorf("manage: Config.Page.Words: %w", err)
+	all := ""
+	for _, t := range p.Layout.Templates() {
+		if t.Tree != nil {
+			all += t.Tree.Root.String()
+		}
 	}
-	return nil
+	var missing []error
+	for _, part := range []string{".Head", ".Body"} {
+		if !strings.Contains(all, part) {
+			missing = append(missing, fmt.Errorf("manage: Config.Page.Layout lacks {{%s}}", part))
+		}
+	}
+	return errors.Join(missing...)
 }

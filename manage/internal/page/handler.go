@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"path"
 	"strings"
@@ -31,7 +32,15 @@ type Config struct {
 	Location  func(*http.Request) *time.Location
 	Users     func(context.Context, []string) (map[string]string, error)
 	Path      []Crumb
-	Failed    func(*http.Request, error)
+
+	Style          map[string]string
+	Logo           []byte
+	LogoURL        string
+	Layout         func(io.Writer, Frame) error // nil: the page is a whole document
+	Sources        []string
+	FrameAncestors []string
+	PublicURL      string
+	Failed         func(*http.Request, error)
 
 	// CrossOrigin detects requests that pages of other sites make. New sets its
 	// DenyHandler.
@@ -46,15 +55,12 @@ type Crumb struct{ Label, Link string }
 func New(c Config) http.Handler {
 	h := &handler{config: c, now: time.Now, tickets: newTickets(), words: cmp.Or(c.Words, new(words.Words))}
 	h.said = h.words.Translator(lines(libraryTexts))
-	h.path = c.Path
-	if h.path == nil {
-		h.path = []Crumb{{Label: h.words.Text("Environment settings")}, {Label: h.words.Text("Access management")}}
-	}
+	h.brand()
 	h.templates = h.parseTemplates()
 	c.CrossOrigin.SetDenyHandler(http.HandlerFunc(h.crossOrigin))
 	guarded := c.CrossOrigin.Handler(http.HandlerFunc(h.serve))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		setHeaders(w.Header())
+		h.setHeaders(w.Header())
 		guarded.ServeHTTP(w, r)
 	})
 }
@@ -65,7 +71,9 @@ type handler struct {
 	tickets   *tickets
 	words     *words.Words
 	said      func(string) string // translates a text of the library, which has its values already
-	path      []Crumb
+	assets    assets              // of this service
+	logo      string              // the file, "" for none
+	policy    string              // Content-Security-Policy
 	templates map[string]*template.Template
 }
 
@@ -80,14 +88,16 @@ type request struct {
 
 // setHeaders sets the header fields of every answer. The page has no inline style or
 // script, and the policy forbids them: a text that was not escaped could do nothing.
-func setHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
-		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
+func (h *handler) setHeaders(header http.Header) {
+	header.Set("Content-Security-Policy", h.policy)
+	if h.config.FrameAncestors != nil {
+		header.Del("X-Frame-Options") // of the service; it would forbid what the policy allows
+	}
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "same-origin")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Cache-Control", "no-store")
 }
 
 // maxForm is the length of the longest form, in bytes. It has room for a thousand
@@ -98,7 +108,7 @@ const maxForm = 256 << 10
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	at := locate(r.URL.Path)
 	if at.page == pageAsset {
-		serveAsset(w, r, at.id)
+		h.serveAsset(w, r, at.id)
 		return
 	}
 	if r.URL.Path == "" { // http.StripPrefix has removed a prefix without the slash at its end
@@ -126,7 +136,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 			h.words.Text("You were signed out, and nothing was changed. Open the sign-in page in another tab, then send this form again."))
 		return
 	case errors.Is(err, signin.ErrNotSignedIn) && h.config.SignIn != nil:
-		h.config.SignIn.ServeHTTP(w, r)
+		h.signIn(rq)
 		return
 	case errors.Is(err, signin.ErrNotSignedIn):
 		h.fail(rq, http.StatusUnauthorized, h.words.Text("You are not signed in"), h.words.Text("Sign in to manage your API tokens."))

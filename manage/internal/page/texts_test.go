@@ -243,6 +243,9 @@ func TestNoTextOfATemplateStandsOutsideOfTheTable(t *testing.T) {
 func TestNoTextOfTheCodeStandsOutsideOfTheTable(t *testing.T) {
 	sentence := regexp.MustCompile(`^[^<]*\p{Ll}[.,:]? \p{L}|^[A-Z][a-z’]+`)
 	for name, f := range goFiles(t, ".") {
+		if name == "brand.go" { // mistakes in a configuration
+			continue
+		}
 		var english []string
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
@@ -251,7 +254,7 @@ func TestNoTextOfTheCodeStandsOutsideOfTheTable(t *testing.T) {
 			case *ast.CallExpr:
 				switch called(n) {
 				// What is logged, panics, is a header field or a pattern, is not on the page.
-				case "Errorf", "Error", "ErrorContext", "WarnContext", "panic", "Set", "Get", "MustCompile", "Format", "Parse", "Ask", "EqualFold":
+				case "Errorf", "Error", "ErrorContext", "WarnContext", "panic", "Set", "Get", "Del", "MustCompile", "Format", "Parse", "Ask", "EqualFold":
 					return false
 				}
 				if takesText(n) {
