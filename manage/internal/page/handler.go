@@ -168,6 +168,8 @@ func (h *handler) dispatch(rq *request) {
 		get, post = h.generateForm, h.generate
 	case pageBulk:
 		get, post = h.bulkForm, h.bulk
+	case pageRevoke:
+		get, post = h.revokeForm, h.revoke
 	case pageToken:
 		get = h.token
 	case "reveal":

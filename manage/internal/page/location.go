@@ -19,6 +19,7 @@ const (
 	pageGenerate = "generate"
 	pageBulk     = "bulk"
 	pageWhoCan   = "who-can"
+	pageRevoke   = "revoke"
 	pageAsset    = "asset"
 	pageToken    = "token"
 )
@@ -41,7 +42,7 @@ func locate(p string) location {
 		return location{pageToken, last, "../"}
 	case last == "":
 		return location{pageMine, "", "./"}
-	case last == pageAll || last == pageGenerate || last == pageBulk || last == pageWhoCan:
+	case slices.Contains([]string{pageAll, pageGenerate, pageBulk, pageWhoCan, pageRevoke}, last):
 		return location{last, "", "./"}
 	case n >= 2 && s[n-2] == "tokens": // not an ID
 		return location{"", "", "../"}

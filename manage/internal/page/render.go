@@ -23,6 +23,7 @@ type layout struct {
 	Home     string
 	Actor    apitoken.Actor // zero if nobody is signed in
 	Notice   string         // what the last form has done
+	Undo     *undo          // what takes it back, nil for nothing
 	Problems []formProblem
 	Now      time.Time
 	Lang     string

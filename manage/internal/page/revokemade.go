@@ -51,6 +51,6 @@ func (h *handler) revokeMade(rq *request) {
 	case err != nil:
 		h.refuse(rq, err)
 	default:
-		seeOther(rq.w, rq.at.base+"tokens/"+rq.at.id+listView{Sort: defaultSort}.done("deactivated", len(done)))
+		seeOther(rq.w, rq.at.base+"tokens/"+rq.at.id+"?"+outcome{done: "deactivated", changed: len(done)}.query().Encode())
 	}
 }

@@ -50,7 +50,7 @@ type tokenData struct {
 // token shows the page about a token.
 func (h *handler) token(rq *request) {
 	if p, ok := h.tokenPage(rq); ok {
-		p.Notice = noticeOf(rq.URL.Query())
+		h.notice(rq, &p.layout, "")
 		h.explain(rq, p)
 		h.render(rq, http.StatusOK, "token", p)
 	}

@@ -5,21 +5,28 @@ document.addEventListener("DOMContentLoaded", () => {
 	const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 	const one = (selector, root = document) => root.querySelector(selector);
 	const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+	const texts = one("#said").dataset; // in the language of the page
 	const say = (text) => { one("#said").textContent = text; };
 
 	// A notice comes from the address; once it is shown, reloading or going back
 	// should not say it again.
 	const here = new URL(location.href);
 	if (here.searchParams.has("done")) {
-		here.searchParams.delete("done");
-		here.searchParams.delete("n");
+		for (const name of ["done", "n", "same", "left", "id", "version"]) here.searchParams.delete(name);
 		history.replaceState(null, "", here);
+		// The keyboard goes on at the row that was changed, and the notice is read.
+		const row = here.hash.startsWith("#t-") && document.getElementById(here.hash.slice(1));
+		if (row) {
+			one("a.name", row).focus({ preventScroll: true });
+			const notice = one(".flash p")?.textContent ?? "";
+			setTimeout(() => say(notice), 200);
+		}
 	}
 
 	// Browsers may keep a page for the Back button in spite of no-store. What
 	// was secret on it is not kept.
 	addEventListener("pagehide", () => {
-		for (const e of all("[data-secret]")) e.textContent = "No longer shown";
+		for (const e of all("[data-secret]")) e.textContent = texts.hidden;
 		for (const e of all("[data-copy]")) e.hidden = true;
 	});
 
@@ -40,9 +47,9 @@ document.addEventListener("DOMContentLoaded", () => {
 				getSelection().selectAllChildren(from);
 				copied = document.execCommand("copy");
 			}
-			label.textContent = copied ? "Copied" : "Press Ctrl+C";
+			label.textContent = copied ? texts.copied : texts.press;
 			button.classList.toggle("copied", copied);
-			say(copied ? "Copied" : "Selected. Copy it with Control and C.");
+			say(copied ? texts.copied : texts.selected);
 			clearTimeout(timer);
 			timer = setTimeout(() => {
 				label.textContent = before;
@@ -66,19 +73,33 @@ document.addEventListener("DOMContentLoaded", () => {
 		});
 	}
 
-	// Menus close on Escape, and when one turns to something else.
-	for (const menu of all("details.menu")) {
+	// A change of many tokens goes on by itself.
+	for (const form of all("form[data-continues]")) form.requestSubmit();
+
+	// Menus close on Escape, and when one turns to something else. The arrow keys lead
+	// through them.
+	for (const menu of all("details[name=menu]")) {
+		const summary = one("summary", menu);
 		menu.addEventListener("keydown", (event) => {
-			if (event.key !== "Escape" || !menu.open) return;
-			menu.open = false;
-			one("summary", menu).focus();
+			if (event.key === "Escape" && menu.open) {
+				menu.open = false;
+				summary.focus();
+				return;
+			}
+			const items = all("a, button", menu);
+			const at = items.indexOf(document.activeElement);
+			const next = { ArrowDown: at + 1, ArrowUp: at < 0 ? items.length - 1 : at - 1, Home: 0, End: items.length - 1 }[event.key];
+			if (next === undefined || items.length === 0) return;
+			event.preventDefault();
+			menu.open = true;
+			items[(next + items.length) % items.length].focus();
 		});
 		menu.addEventListener("focusout", (event) => {
 			if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
 		});
 	}
 	document.addEventListener("click", (event) => {
-		for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+		for (const menu of all("details[name=menu][open]")) if (!menu.contains(event.target)) menu.open = false;
 	});
 
 	// Lists: what is selected
@@ -87,13 +108,19 @@ document.addEventListener("DOMContentLoaded", () => {
 		const boxes = all('input[name="id"]');
 		const every = one("[data-all]");
 		const text = one("[data-count]", bulk);
+		const matching = one("[data-matching]", bulk); // all, on all pages
 		const update = () => {
 			const n = boxes.filter((b) => b.checked).length;
 			bulk.classList.toggle("idle", n === 0);
-			text.textContent = n === 0 ? "Select tokens to change several at once" : `${n} selected`;
+			text.textContent = n === 0 ? bulk.dataset.none : bulk.dataset.some.replace("{n}", n);
 			for (const b of all("button", bulk)) b.disabled = n === 0;
 			every.checked = n === boxes.length;
 			every.indeterminate = n > 0 && n < boxes.length;
+			if (matching) {
+				matching.hidden = n < boxes.length;
+				if (matching.hidden) one("input", matching).checked = false;
+				text.hidden = one("input", matching).checked;
+			}
 			for (const b of boxes) b.closest("tr").classList.toggle("picked", b.checked);
 		};
 		every.hidden = false;
@@ -103,6 +130,7 @@ document.addEventListener("DOMContentLoaded", () => {
 			update();
 		});
 		for (const b of boxes) b.addEventListener("change", update);
+		matching?.addEventListener("change", update);
 		addEventListener("pageshow", update); // browsers restore what was checked
 		update();
 	}
