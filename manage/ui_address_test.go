@@ -22,7 +22,7 @@ func TestUIAssetsAreKeptByTheirContent(t *testing.T) {
 	s := newUISite(t, nil)
 	page := s.do("ada", "", nil).body
 	links := regexp.MustCompile(`(?:href|src)="\./(assets/[a-z]+\.[0-9a-f]{12}\.[a-z]+)"`).FindAllStringSubmatch(page, -1)
-	require.Len(t, links, 3)
+	require.Len(t, links, 5)
 	for _, link := range links {
 		a := s.do("", link[1], nil)
 		require.Equal(t, 200, a.StatusCode, "nobody needs to be signed in")

@@ -42,7 +42,7 @@ func TestUIALinkThatAsksForMuchGetsLittle(t *testing.T) {
 		assert.Contains(t, a.body, `value="devices:read" checked`)
 		assert.Less(t, len(a.body), small+5000)
 	}
-	s.do("ada", "generate?permission="+names.String(), nil).says(200, "99990 more that this service does not know")
+	s.do("ada", "generate?permission="+names.String(), nil).says(200, "99,990 more that this service does not know")
 }
 
 func TestUIABulkFormReadsNoMoreThanAPageOfTheList(t *testing.T) {

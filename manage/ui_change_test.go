@@ -21,7 +21,7 @@ func TestUIRotating(t *testing.T) {
 	s.do("ada", at+"/rotate", url.Values{"overlap": {"1h"}}).says(422, "incomplete")
 	form := url.Values{"overlap": {"24h"}, "ticket": {s.do("ada", at+"/rotate", nil).hidden("ticket")}}
 	a := s.do("ada", at+"/rotate", form)
-	a.says(200, "API token rotated", "The old secret stays valid too, until ", "UTC, which is in 1 day.")
+	a.says(200, "API token rotated", "The old secret stays valid, too, until ", "UTC, which is in 1 day.")
 	require.NotEmpty(t, a.secret())
 	a = s.do("ada", at+"/rotate", form)
 	a.says(200, "was rotated already")

@@ -66,6 +66,13 @@ func (s *uiBrokenStore) Get(ctx context.Context, id string) (apitoken.Record, er
 	return s.Store.Get(ctx, id)
 }
 
+func (s *uiBrokenStore) Create(ctx context.Context, rec apitoken.Record) error {
+	if s.broken {
+		return errors.New("disk on fire")
+	}
+	return s.Store.Create(ctx, rec)
+}
+
 func (s *uiBrokenStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
 	if s.broken {
 		return apitoken.Page{}, errors.New("disk on fire")

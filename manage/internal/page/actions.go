@@ -38,7 +38,7 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 	}
 	ungrantable := ""
 	if lacking != nil {
-		ungrantable = h.words.Text("you do not have {1} yourself", joinAnd(lacking[:min(3, len(lacking))]))
+		ungrantable = h.words.Text("you do not have {1} yourself", h.joinAnd(lacking[:min(3, len(lacking))]))
 	}
 	var list []tokenAction
 	add := func(name, label, not string, danger bool) {

@@ -184,7 +184,7 @@ const maxChosen = maxBulk
 // addChosen adds the rows of the tokens that are to be changed.
 func (h *handler) addChosen(rq *request, p *bulkData, tokens []*apitoken.TokenInfo, n int) {
 	for _, in := range tokens[:min(len(tokens), maxChosen)] {
-		p.Tokens = append(p.Tokens, row{TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now), LastUsed: lastUsed(in, rq.now)})
+		p.Tokens = append(p.Tokens, row{TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now), LastUsed: h.lastUsed(in, rq.now)})
 	}
 	p.Others = n - len(p.Tokens)
 }
@@ -253,7 +253,7 @@ func (h *handler) numberNotTyped() formProblem {
 
 // refuseBulk answers with the reason why a selection was not changed, or not all of it.
 func (h *handler) refuseBulk(rq *request, err error, action string, ids []string, done int) {
-	problem, ok := problemOf(err)
+	problem, ok := h.problemOf(err)
 	if !ok && done > 0 {
 		h.failed(rq, err)
 		h.fail(rq, http.StatusServiceUnavailable, h.words.Text("This stopped halfway"),

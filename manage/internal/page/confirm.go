@@ -42,7 +42,7 @@ func (h *handler) confirmation(rq *request) (*confirmData, bool) {
 	}
 	p := &confirmData{
 		layout: h.newPage(rq, listOf(rq.actor, in), ""), Token: in, State: h.state(in, rq.now),
-		LastUsed: lastUsed(in, rq.now), Uses: in.LastUsed(), Action: rq.at.page,
+		LastUsed: h.lastUsed(in, rq.now), Uses: in.LastUsed(), Action: rq.at.page,
 		Cancel: rq.at.base + "tokens/" + in.ID,
 	}
 	if p.Action == "activate" || p.Action == "deactivate" {
@@ -73,7 +73,7 @@ func listOf(a apitoken.Actor, in *apitoken.TokenInfo) string {
 
 // refuseChange shows the confirmation again, with the reason why the change was refused.
 func (h *handler) refuseChange(rq *request, err error, describe func(*confirmData)) {
-	problem, ok := problemOf(err)
+	problem, ok := h.problemOf(err)
 	if err == errNotTyped {
 		problem, ok = formProblem{"typed", h.words.Text("Type the name of the token as it is shown. Nothing was deleted.")}, true
 	}

@@ -29,7 +29,8 @@ type listData struct {
 	Sorts       []option
 	Statuses    []option
 	Permissions []option
-	Self        string // the address to which the form is sent
+	Self        string     // the address to which the form is sent
+	Generate    *tokenForm // nil where the user cannot generate a token
 }
 
 // A row is one token in a list.
@@ -141,6 +142,9 @@ func (h *handler) list(rq *request) {
 			p.Revoke = rq.at.base + pageRevoke + v.revokeQuery()
 		}
 	}
+	if !v.All && v.Cursor == "" && !v.filtered() && len(rq.actor.Grants) > 0 {
+		p.Generate = h.newForm(rq, nil)
+	}
 	h.notice(rq, &p.layout, p.Back)
 	h.addRows(rq, p, tokens.Tokens)
 	h.addPages(rq, p, tokens)
@@ -169,7 +173,7 @@ func (h *handler) addRows(rq *request, p *listData, tokens []*apitoken.TokenInfo
 		}
 		r := row{
 			TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now),
-			Created: relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: lastUsed(in, rq.now),
+			Created: h.relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
 			Does: h.actions(rq, in, back.back()),
 		}
 		if p.View.All {

@@ -120,7 +120,7 @@ func (h *handler) changeMatching(rq *request) {
 	}
 	p := h.newBulk(rq, back)
 	status := http.StatusOK
-	if problem, ours := problemOf(err); ours {
+	if problem, ours := h.problemOf(err); ours {
 		status, p.Problems = statusOf(err), []formProblem{problem}
 	} else if err != nil {
 		h.failed(rq, err)
@@ -151,7 +151,7 @@ func (h *handler) changeOne(rq *request, action string, in *apitoken.TokenInfo, 
 		"delete":     func(ctx context.Context) error { return h.manager(rq).Delete(ctx, in.ID) },
 	}[action]
 	err := change(rq.Context())
-	switch _, ours := problemOf(err); {
+	switch _, ours := h.problemOf(err); {
 	case err == nil:
 		out.changed++
 	case err == apitoken.ErrNotFound:
