@@ -95,6 +95,7 @@ func (s *uiSite) page() http.Handler {
 // do sends a request like the browser of a user. With a form it is a POST.
 func (s *uiSite) do(user, path string, form url.Values, header ...string) *uiAnswer {
 	s.t.Helper()
+	path, _, _ = strings.Cut(path, "#") // which browsers keep to themselves
 	r := httptest.NewRequest(http.MethodGet, "https://acme.example"+s.mount+path, nil)
 	if form != nil {
 		r = httptest.NewRequest(http.MethodPost, "https://acme.example"+s.mount+path, strings.NewReader(form.Encode()))

@@ -74,7 +74,14 @@ async function open(page, name, list = "") {
 
 async function menu(page, name, action) {
 	await page.locator("summary", { hasText: `Actions for ${name}` }).click();
-	await page.locator("details.menu[open]").getByRole("link", { name: action }).click();
+	await page.locator("details.menu[open]").locator("a, button").filter({ hasText: action }).first().click();
+}
+
+// remove answers the question whether to delete: what was used of late is asked for.
+async function remove(page, button, answer) {
+	await page.getByRole("button", { name: button }).waitFor();
+	if (await page.locator("#typed").count() > 0) await page.locator("#typed").fill(answer);
+	await page.getByRole("button", { name: button }).click();
 }
 
 const status = async (secret, path = "/api/devices") =>
@@ -260,26 +267,28 @@ describe("a user", of("use"), () => {
 		const secret = await generate(page, name);
 		await page.goto(`${manage}?q=${encodeURIComponent(name)}`);
 		await menu(page, name, "Deactivate");
-		await page.getByText("Requests with this token are refused from now on.").waitFor();
-		await page.getByRole("button", { name: "Deactivate" }).click();
-		const notice = page.getByRole("status").filter({ hasText: "API token deactivated." });
+		const notice = page.locator(".flash", { hasText: `${name}\u2069” deactivated.` });
 		await notice.waitFor();
-		assert.equal(await notice.evaluate((e) => e === document.activeElement), true, "focus is on the notice");
+		assert.equal(await page.evaluate(() => document.activeElement.textContent), name, "focus is on the row");
+		await page.locator("#said", { hasText: "deactivated." }).waitFor();
 		assert.equal(new URL(page.url()).searchParams.get("q"), name, "the list is the one before");
 		assert.equal(await status(secret), 401);
 		await page.reload();
 		assert.equal(await notice.count(), 0, "it is not said twice");
 		await menu(page, name, "Activate");
-		await page.getByRole("button", { name: "Activate" }).click();
-		await page.getByText("API token activated.").waitFor();
+		await page.locator(".flash", { hasText: "” activated." }).waitFor();
+		assert.equal(await status(secret), 200);
+		await menu(page, name, "Deactivate");
+		await page.getByRole("button", { name: "Undo" }).click();
+		await page.locator(".flash", { hasText: "” activated." }).waitFor();
 		assert.equal(await status(secret), 200);
 		await menu(page, name, "Delete");
 		await page.getByRole("heading", { name: "Delete this API token?" }).waitFor();
-		assert.match(await page.locator(".about").textContent(), new RegExp(`${name}.*(last used|never used)`, "s"));
+		assert.match(await page.locator(".about").textContent(), new RegExp(`${name}.*(Last used|Never used)`, "s"));
 		await page.getByRole("link", { name: "Cancel" }).click();
 		await menu(page, name, "Delete");
-		await page.getByRole("button", { name: "Delete" }).click();
-		await page.getByText("API token deleted.").waitFor();
+		await remove(page, "Delete", name);
+		await page.locator(".flash", { hasText: "” deleted." }).waitFor();
 		await page.getByRole("heading", { name: "No API token matches" }).waitFor();
 		await page.getByRole("link", { name: "Clear filters" }).click();
 		assert.equal(await status(secret), 401);
@@ -359,6 +368,14 @@ describe("a user", of("use"), () => {
 		await page.keyboard.press("Escape");
 		assert.equal(await page.locator("details.menu[open]").count(), 0);
 		assert.equal(await actions.evaluate((e) => e === document.activeElement), true, "focus is back on the button");
+		const focused = () => page.evaluate(() => document.activeElement.textContent.trim());
+		await page.keyboard.press("ArrowDown");
+		assert.equal(await focused(), "Open", "the arrow opens the menu");
+		await page.keyboard.press("ArrowUp");
+		assert.equal(await focused(), "Delete…");
+		await page.keyboard.press("ArrowUp");
+		await page.keyboard.press("Enter");
+		await page.locator(".flash", { hasText: "” deactivated." }).waitFor();
 		await calm();
 	});
 
@@ -384,19 +401,18 @@ describe("a user", of("use"), () => {
 		await page.getByText("Only the new secret is valid").waitFor();
 		await page.goto(`${manage}?q=${encodeURIComponent(name)}`);
 		await menu(page, name, "Deactivate");
-		await page.getByRole("button", { name: "Deactivate" }).click();
-		await page.getByText("API token deactivated.").waitFor();
+		await page.locator(".flash", { hasText: "” deactivated." }).waitFor();
 		await page.getByRole("checkbox", { name: `Select ${name}` }).check();
 		await page.getByRole("button", { name: "Activate", exact: true }).click();
 		await page.getByRole("button", { name: "Activate 1 API token" }).click();
-		await page.getByText("API token activated.").waitFor();
+		await page.getByText("1 API token activated.").waitFor();
 		await page.getByLabel("Status").selectOption("inactive");
 		await page.getByRole("button", { name: "Filter" }).click();
 		await page.getByRole("heading", { name: "No API token matches" }).waitFor();
 		await page.getByRole("link", { name: "Clear filters" }).click();
 		await menu(page, name, "Delete");
-		await page.getByRole("button", { name: "Delete" }).click();
-		await page.getByText("API token deleted.").waitFor();
+		await remove(page, "Delete", name);
+		await page.locator(".flash", { hasText: "” deleted." }).waitFor();
 		assert.equal(await count(page, name), 0);
 		await calm();
 	});
@@ -419,7 +435,7 @@ describe("an administrator", of("use"), () => {
 			await page.getByLabel("Permission").selectOption("devices:read");
 			await page.getByLabel("Status").selectOption("active");
 			await page.getByRole("button", { name: "Filter" }).click();
-			await page.getByText("Showing 3 of 3").waitFor();
+			await page.getByText("3 API tokens").waitFor();
 			await page.getByRole("link", { name: "Name", exact: true }).click();
 			assert.deepEqual(await page.locator("a.name").allTextContents(), names);
 			assert.equal(await page.locator("th[aria-sort=ascending]").count(), 1);
@@ -451,13 +467,13 @@ describe("an administrator", of("use"), () => {
 			assert.equal(await page.getByRole("link", { name: "Rotate" }).count(), 0);
 			await page.getByRole("link", { name: "Activate" }).click();
 			await page.getByRole("button", { name: "Activate" }).click();
-			await page.getByText("API token activated.").waitFor();
+			await page.locator(".flash", { hasText: "” activated." }).waitFor();
 			assert.equal(await status(secrets[0]), 200);
 
 			await page.goto(`${manage}all?q=${encodeURIComponent(group)}`);
 			for (const name of names) await page.getByRole("checkbox", { name: `Select ${name}` }).check();
 			await page.getByRole("button", { name: "Delete" }).click();
-			await page.getByRole("button", { name: "Delete 3 API tokens" }).click();
+			await remove(page, "Delete 3 API tokens", "3");
 			await page.getByText("3 API tokens deleted.").waitFor();
 			assert.deepEqual(await Promise.all(secrets.map((s) => status(s))), [401, 401, 401]);
 			await calm();

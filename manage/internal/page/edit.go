@@ -106,8 +106,7 @@ func (h *handler) askEdit(rq *request, status int, in *apitoken.TokenInfo, q url
 		return has(perm) || !p.Foreign && mayGrant(rq.actor, perm)
 	})
 	if p.Foreign {
-		f.Texts = nil
-		f.WhyDenied = h.words.Text("You manage this token for its owner: you can remove permissions, and add none.")
+		f.Texts, f.Denied, f.NotYours = nil, nil, 0 // the page says so
 	}
 	for _, name := range in.Unknown {
 		f.Unknown = append(f.Unknown, option{name, name, slices.Contains(q["unknown"], name)})
@@ -116,7 +115,8 @@ func (h *handler) askEdit(rq *request, status int, in *apitoken.TokenInfo, q url
 	if !in.ExpiresAt.IsZero() {
 		keep.Date = in.ExpiresAt.UTC().Format(dateLayout)
 	}
-	f.Expiries = append([]expiryOption{keep}, f.Expiries...)
+	shortest := func(x expiryOption) bool { return x.Value == "7d" } // gives room to keep
+	f.Expiries = append([]expiryOption{keep}, slices.DeleteFunc(f.Expiries, shortest)...)
 	f.More = true
 	f.addProblems(problems)
 	p.Form, p.Problems = f, problems
@@ -215,8 +215,8 @@ func (h *handler) changedMeanwhile(rq *request, in *apitoken.TokenInfo) string {
 		return h.words.Text("The token was changed meanwhile. Your entries are kept: check the change again before you save it.")
 	}
 	last := in.History[0]
-	return h.words.Text("{1} changed the token {2}: {3}. Your entries are kept: check the change again before you save it.",
-		"\u2068"+h.user(last.By)+"\u2069", h.relativeTime(rq.now, last.At).Text, h.describeEntry(last))
+	return h.words.Text("The token was changed {1}: {2} by {3}. Your entries are kept: check the change again before you save it.",
+		h.relativeTime(rq.now, last.At).Text, h.describeEntry(last), "\u2068"+h.user(last.By)+"\u2069")
 }
 
 // asksFor returns what a form changes of a token.

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -24,8 +25,7 @@ type tokenForm struct {
 	Denied    []*permissionGroup // what they may not
 	Selected  int
 	Grantable int
-	NotYours  int // the number of permissions in Denied
-	WhyDenied string
+	NotYours  int      // the number of permissions in Denied
 	Unknown   []option // permissions of the token that the catalog does not know
 	Expiries  []expiryOption
 	Date      string // the last day, for the expiry "date"
@@ -70,7 +70,6 @@ type expiryOption struct {
 	Value, Label string
 	Date         string // spelled out
 	Selected     bool
-	Not          string // why it cannot be chosen, "" if it can
 }
 
 var expiryPresets = []int{7, 30, 90, 365} // days
@@ -86,7 +85,7 @@ func (h *handler) fillForm(rq *request, q url.Values, may func(apitoken.Permissi
 		layout: h.newPage(rq, pageGenerate, h.words.Text("Generate an API token")),
 		Ticket: newTicket(), Name: q.Get("name"), Texts: h.textFields(func(f fields.Field) string { return q.Get(f.Name) }),
 		NotBefore: q.Get("not_before"), Networks: q.Get("networks"), Date: q.Get("date"),
-		DateMin: rq.now.UTC().Format(dateLayout), WhyDenied: h.words.Text("You can only assign what you have yourself."),
+		DateMin: rq.now.UTC().Format(dateLayout),
 	}
 	p.More = p.NotBefore != "" || p.Networks != "" || slices.ContainsFunc(p.Texts, func(t textField) bool { return t.Value != "" })
 	policy := h.config.Authority.Policy()
@@ -121,37 +120,37 @@ const fewPermissions = 12
 // Unfolded reports whether all groups of permissions are unfolded.
 func (p *tokenForm) Unfolded() bool { return p.Grantable <= fewPermissions }
 
-// fillExpiry sets the choices of an expiry.
+// fillExpiry sets the choices of an expiry, without those that the service does not allow.
 func (h *handler) fillExpiry(rq *request, p *tokenForm, chosen string, longest time.Duration) {
-	if days, ok := parseDays(chosen); ok && !slices.ContainsFunc(expiryPresets, func(n int) bool { return strconv.Itoa(n)+"d" == chosen }) {
-		chosen, p.Date = "date", rq.now.UTC().Add(days-oneDay).Format(dateLayout)
-	} else if _, err := time.Parse(dateLayout, chosen); err == nil {
-		chosen, p.Date = "date", chosen
-	}
-	fallback := ""
+	fallback := "" // of up to 30 days
 	for _, n := range expiryPresets {
 		d := time.Duration(n) * oneDay
+		if longest > 0 && d > longest {
+			break
+		}
 		x := expiryOption{Value: strconv.Itoa(n) + "d", Label: h.words.Text("{1} day|{1} days", n), Date: rq.now.Add(d).Format(dateLayout)}
 		if n == 365 {
 			x.Label = h.words.Text("{1} year|{1} years", 1)
 		}
-		if longest > 0 && d > longest {
-			x.Not = h.words.Text("Longer than this service allows")
-		} else if n <= 30 {
+		if n <= 30 {
 			fallback = x.Value
 		}
 		p.Expiries = append(p.Expiries, x)
 	}
-	never := expiryOption{Value: "never", Label: h.words.Text("Never")}
-	if longest > 0 {
-		never.Not = h.words.Text("This service does not allow it")
+	if longest == 0 {
+		p.Expiries = append(p.Expiries, expiryOption{Value: "never", Label: h.words.Text("Never")})
 	}
-	p.Expiries = append(p.Expiries, never, expiryOption{Value: "date", Label: h.words.Text("On a date")})
-	if chosen == "" {
-		chosen = fallback
+	p.Expiries = append(p.Expiries, expiryOption{Value: "date", Label: h.words.Text("On a date")})
+
+	chosen = cmp.Or(chosen, fallback)
+	offered := slices.ContainsFunc(p.Expiries, func(x expiryOption) bool { return x.Value == chosen })
+	if days, ok := parseDays(chosen); ok && !offered {
+		chosen, p.Date = "date", rq.now.UTC().Add(days-oneDay).Format(dateLayout)
+	} else if _, err := time.Parse(dateLayout, chosen); err == nil {
+		chosen, p.Date = "date", chosen
 	}
-	for i, e := range p.Expiries {
-		p.Expiries[i].Selected = e.Value == chosen && e.Not == ""
+	for i, x := range p.Expiries {
+		p.Expiries[i].Selected = x.Value == chosen
 	}
 }
 

@@ -180,6 +180,8 @@ func (h *handler) dispatch(rq *request) {
 		get, post = h.editForm, h.edit
 	case "history":
 		get = h.history
+	case "revoke-made":
+		get, post = h.revokeMadeForm, h.revokeMade
 	case pageWhoCan:
 		get = h.whoCan
 	case "end-overlap":

@@ -48,6 +48,8 @@ func (h *handler) notice(rq *request, p *layout, back string) {
 	done, id := q.Get("done"), q.Get("id")
 	same := smallNumber(q.Get("same"))
 	switch {
+	case done == "edited":
+		p.Notice = h.words.Text("The change is saved.")
 	case done == "kept-new":
 		p.Notice = h.words.Text("The rotation is over. Only the new secret is valid.")
 	case done == "kept-old":

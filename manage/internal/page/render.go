@@ -105,7 +105,7 @@ func (h *handler) funcs() template.FuncMap {
 func (h *handler) parseTemplates() map[string]*template.Template {
 	shared := template.Must(template.New("").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/within.html", "templates/forms.html"))
 	all := make(map[string]*template.Template)
-	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message", "edit", "editcheck", "history", "whocan", "resend"} {
+	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message", "edit", "editcheck", "history", "whocan", "resend", "revokemade"} {
 		all[name] = template.Must(template.Must(shared.Clone()).ParseFS(files, "templates/"+name+".html"))
 	}
 	return all
