@@ -61,7 +61,7 @@ func TestTheApplicationKeepsItsCSRFProtection(t *testing.T) {
 func TestTheGermanTableHasOnlyTextsOfThePage(t *testing.T) {
 	texts := manage.Texts()
 	for english, own := range german.Texts {
-		assert.Contains(t, texts, english)
+		assert.Contains(t, texts, english, "the page has it no more: change its line in german.txt")
 		assert.NotEmpty(t, own, english)
 	}
 	assert.Greater(t, len(german.Texts), len(texts)*3/4)
