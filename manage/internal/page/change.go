@@ -67,7 +67,7 @@ func sameName(typed, name string) bool {
 }
 
 // errNotTyped means that the user has not typed what the form asked for.
-var errNotTyped error = &apitoken.FieldError{Field: "typed", Problem: "differs"}
+var errNotTyped error = &apitoken.FieldError{Field: "typed", Problem: "mistyped"}
 
 // change activates, deactivates or deletes a token. To deactivate, it reads nothing first:
 // a revocation does not wait for what may be busy.

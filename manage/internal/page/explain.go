@@ -73,7 +73,7 @@ func (h *handler) reasons(x *apitoken.Explanation, rt apitoken.Route) (texts []s
 	}
 	for _, r := range x.Reasons {
 		if r != apitoken.ErrMissingPermission {
-			texts = append(texts, r.Sentence())
+			texts = append(texts, h.words.Text(r.Sentence()))
 			continue
 		}
 		if x.MissingFromToken != nil {

@@ -30,7 +30,7 @@ type layout struct {
 	Dir      string
 	Logo     string  // an address
 	Path     []Crumb // the pages of the service above this one
-	Tab      string
+	Tab      string  // the label of the tab of all these pages
 }
 
 // FullTitle returns the title of the document: problems first, so that screen readers say
@@ -89,7 +89,6 @@ func (h *handler) funcs() template.FuncMap {
 		"user":   h.userHTML,
 		"link":   link,
 		"asset":  h.asset,
-		"count":  plural,
 		"number": h.words.Number,
 		"date":   h.formatDate,
 		"moment": h.relativeTime,
@@ -97,7 +96,7 @@ func (h *handler) funcs() template.FuncMap {
 		"source": h.sourceLabel,
 		// A title can have no markup such as <bdi> around a name in a right-to-left
 		// script, so these are the characters for it (Unicode UAX 9).
-		"isolate": func(s string) string { return "\u2068" + s + "\u2069" },
+		"isolate": isolate,
 		"initial": h.initial,
 	}
 }

@@ -25,9 +25,6 @@ import (
 
 var update = flag.Bool("update", false, "write the tables of texts anew")
 
-// unconverted are the files whose texts do not pass through words yet.
-var unconverted = []string{}
-
 func TestTextsAreInTheTable(t *testing.T) {
 	for file, texts := range map[string]map[string]bool{"texts/page.txt": textsOfPage(t), "texts/library.txt": textsOfLibrary(t)} {
 		content := strings.Join(slices.Sorted(maps.Keys(texts)), "\n") + "\n"
@@ -86,6 +83,17 @@ func called(call *ast.CallExpr) string {
 		return f.Name
 	case *ast.SelectorExpr:
 		return f.Sel.Name
+	}
+	return ""
+}
+
+// typeName is the name of the type of a literal, without its package.
+func typeName(lit *ast.CompositeLit) string {
+	switch t := lit.Type.(type) {
+	case *ast.Ident:
+		return t.Name
+	case *ast.SelectorExpr:
+		return t.Sel.Name
 	}
 	return ""
 }
@@ -159,16 +167,21 @@ func textsOfLibrary(t *testing.T) map[string]bool {
 		}
 	}
 	root := goFiles(t, "../../..")
-	for name, f := range root {
+	all := maps.Clone(root)
+	for name, f := range goFiles(t, ".") {
+		all["page/"+name] = f
+	}
+	for name, f := range all {
 		if name == "secret.go" { // about keys in the configuration
 			continue
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.CompositeLit:
-				if id, ok := n.Type.(*ast.Ident); ok && id.Name == "FieldError" {
+				switch name := typeName(n); name {
+				case "FieldError":
 					literal(n, "Problem", 1)
-				} else if ok && id.Name == "ForbiddenError" {
+				case "ForbiddenError":
 					literal(n, "Rule", 0)
 				}
 			case *ast.CallExpr:
@@ -233,7 +246,7 @@ func TestNoTextOfATemplateStandsOutsideOfTheTable(t *testing.T) {
 				english = append(english, line)
 			}
 		}
-		assert.Equal(t, slices.Contains(unconverted, name), english != nil, "%s: %q", name, english)
+		assert.Empty(t, english, name)
 	}
 }
 
@@ -251,7 +264,7 @@ func TestNoTextOfTheCodeStandsOutsideOfTheTable(t *testing.T) {
 			case *ast.CallExpr:
 				switch called(n) {
 				// What is logged, panics, is a header field or a pattern, is not on the page.
-				case "Errorf", "Error", "ErrorContext", "WarnContext", "panic", "Set", "Get", "Del", "MustCompile", "Format", "Parse", "Ask", "EqualFold":
+				case "Errorf", "New", "Error", "ErrorContext", "WarnContext", "panic", "Set", "Get", "Del", "MustCompile", "Format", "Parse", "Ask", "EqualFold":
 					return false
 				}
 				if takesText(n) {
@@ -272,6 +285,23 @@ func TestNoTextOfTheCodeStandsOutsideOfTheTable(t *testing.T) {
 			}
 			return true
 		})
-		assert.Equal(t, slices.Contains(unconverted, name), english != nil, "%s: %q", name, english)
+		assert.Empty(t, english, name)
+	}
+}
+
+func TestNoTextOfAScriptStandsOutsideOfTheTable(t *testing.T) {
+	names, err := filepath.Glob("static/*.js")
+	require.NoError(t, err)
+	require.NotEmpty(t, names)
+	comment, literal := regexp.MustCompile(`(?m)//.*$`), regexp.MustCompile("\"([^\"\n]*)\"|'([^'\n]*)'|`([^`]*)`")
+	place, sentence := regexp.MustCompile(`\$\{[^}]*\}`), regexp.MustCompile(`^[^.#\[<]*\p{Ll}[.,]? \p{L}|^[A-Z][a-z]+ `)
+	for _, name := range names {
+		source, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for _, m := range literal.FindAllStringSubmatch(comment.ReplaceAllString(string(source), ""), -1) {
+			if s := place.ReplaceAllString(m[1]+m[2]+m[3], ""); s != "use strict" {
+				assert.NotRegexp(t, sentence, s, name)
+			}
+		}
 	}
 }

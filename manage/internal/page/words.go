@@ -1,8 +1,6 @@
 package page
 
 import (
-	"strconv"
-
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage/internal/words"
 )
@@ -43,20 +41,4 @@ func (h *handler) sourceLabel(t apitoken.Source) string {
 		return h.words.Text("directly")
 	}
 	return string(t)
-}
-
-// plural returns "1 token", "2 tokens" or "1,000 tokens".
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return formatNumber(n) + " " + noun + "s"
-}
-
-func formatNumber(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
 }

@@ -12,7 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
 	// Long tables are filtered by text.
 	for (const box of all("[data-filter]")) {
 		const section = box.closest("section");
-		const rows = all("tbody tr", section);
+		const rows = all("tbody > tr", section);
 		const find = one("input", box);
 		box.hidden = rows.length <= 10;
 		find.addEventListener("input", () => {

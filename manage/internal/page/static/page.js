@@ -86,7 +86,7 @@ document.addEventListener("DOMContentLoaded", () => {
 				summary.focus();
 				return;
 			}
-			const items = all("a, button", menu);
+			const items = all("a,button", menu);
 			const at = items.indexOf(document.activeElement);
 			const next = { ArrowDown: at + 1, ArrowUp: at < 0 ? items.length - 1 : at - 1, Home: 0, End: items.length - 1 }[event.key];
 			if (next === undefined || items.length === 0) return;
