@@ -36,13 +36,16 @@ type ListParams struct {
 	Descending bool
 
 	Limit  int    // per page, 1 to 200; 0 means 50
-	Cursor string // TokenPage.Next of the page before, with the same ListParams otherwise
+	Cursor string // TokenPage.Next or Previous of another page, with the same ListParams otherwise
 }
 
 // TokenPage is one page of a list.
 type TokenPage struct {
 	Tokens []*TokenInfo
 	Next   string // the Cursor of the next page, "" at the end
+
+	// Previous is the Cursor of the page before, "" for the first page and for an empty one.
+	Previous string
 
 	// Partial says that the store stopped early, after it had read many tokens of which few
 	// match. The page is short or empty, and the list continues at Next.
@@ -65,21 +68,34 @@ func (m *Manager) List(ctx context.Context, l ListParams) (*TokenPage, error) {
 		return nil, err
 	}
 	l.Text = m.searchText(ctx, l.Text)
-	q, err := m.query(l)
+	q, backwards, err := m.query(l)
 	if err != nil {
 		return nil, err
 	}
+	next, previous := q.identity(), q.backwards()
+	q.Descending = q.Descending != backwards
 	rows, page, err := m.page(ctx, q)
 	if err != nil {
 		return nil, err
 	}
 	out := &TokenPage{Partial: page.Partial, Count: page.Count, More: page.More}
+	before, after := (*Position)(nil), page.Next
+	if l.Cursor != "" && len(rows) > 0 {
+		before = new(rows[0].rec.Position(q.Order))
+	}
+	if backwards {
+		slices.Reverse(rows)
+		before, after = after, before
+	}
 	for _, e := range rows {
 		out.Tokens = append(out.Tokens, m.info(e))
 	}
 	m.askOwners(ctx, out.Tokens...)
-	if page.Next != nil {
-		out.Next = m.a.cursors.Write(q.identity(), cursor.Position(*page.Next))
+	if after != nil {
+		out.Next = m.a.cursors.Write(next, cursor.Position(*after))
+	}
+	if before != nil {
+		out.Previous = m.a.cursors.Write(previous, cursor.Position(*before))
 	}
 	if l.Status == StatusNoAccess {
 		return out.withoutAccess()
@@ -196,36 +212,36 @@ func (m *Manager) searchText(ctx context.Context, text string) string {
 	return cmp.Or(grammar.TrimEllipsis(text), text)
 }
 
-func (m *Manager) query(l ListParams) (Query, error) {
+func (m *Manager) query(l ListParams) (q Query, backwards bool, err error) {
 	owner := cmp.Or(l.Owner, m.actor.User)
 	if l.AllOwners {
 		if l.Owner != "" {
-			return Query{}, &FieldError{"owner", "does not go with all owners"}
+			return Query{}, false, &FieldError{"owner", "does not go with all owners"}
 		}
 		owner = ""
 	}
 	if !m.actsFor(owner) && !m.actor.ManageOthers {
-		return Query{}, &ForbiddenError{Rule: "you may not see the tokens of others"}
+		return Query{}, false, &ForbiddenError{Rule: "you may not see the tokens of others"}
 	}
 	for field, value := range map[string]string{"owner": owner, "q": l.Text, "permission": l.Permission} {
 		if err := text.Check(value, 0, maxName); err != nil {
-			return Query{}, &FieldError{field, err.Error()}
+			return Query{}, false, &FieldError{field, err.Error()}
 		}
 	}
 	if !slices.Contains([]Status{"", StatusActive, StatusInactive, StatusExpired, StatusPending, StatusDeleted, StatusNoAccess}, l.Status) {
-		return Query{}, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired, pending, deleted or no_access", l.Status)}
+		return Query{}, false, &FieldError{"status", fmt.Sprintf("%.40q is not active, inactive, expired, pending, deleted or no_access", l.Status)}
 	}
 	if l.Status == StatusNoAccess {
 		l.Status = StatusActive
 	}
 	order := cmp.Or(l.Order, ByName)
 	if !slices.Contains([]Order{ByName, ByCreated, ByExpires, ByLastUsed}, order) {
-		return Query{}, &FieldError{"sort", fmt.Sprintf("%.40q is not name, created, expires or last_used", l.Order)}
+		return Query{}, false, &FieldError{"sort", fmt.Sprintf("%.40q is not name, created, expires or last_used", l.Order)}
 	}
 	if l.Limit < 0 || l.Limit > maxLimit {
-		return Query{}, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
+		return Query{}, false, &FieldError{"limit", fmt.Sprintf("%d is not 1 to %d", l.Limit, maxLimit)}
 	}
-	q := Query{
+	q = Query{
 		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.decider.policy, At: m.judged(),
 		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
 		Limit: cmp.Or(l.Limit, defaultLimit),
@@ -233,11 +249,15 @@ func (m *Manager) query(l ListParams) (Query, error) {
 	if l.Cursor != "" {
 		after, ok := m.a.cursors.Read(q.identity(), l.Cursor)
 		if !ok {
-			return Query{}, &FieldError{"cursor", "does not belong to this list"}
+			backwards = true
+			after, ok = m.a.cursors.Read(q.backwards(), l.Cursor)
+		}
+		if !ok {
+			return Query{}, false, &FieldError{"cursor", "does not belong to this list"}
 		}
 		q.After = (*Position)(&after)
 	}
-	return q, nil
+	return q, backwards, nil
 }
 
 // identity is the list that a cursor belongs to.
@@ -247,6 +267,9 @@ func (q *Query) identity() (b []byte) {
 	}
 	return tagged.AppendFlag(b, q.Descending)
 }
+
+// backwards identifies the list of a cursor that goes to the previous page.
+func (q *Query) backwards() []byte { return tagged.AppendFlag(q.identity(), true) }
 
 // A TokenInfo describes a token to people. It is a copy: changes to it have no effect.
 type TokenInfo struct {

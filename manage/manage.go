@@ -7,12 +7,16 @@ package manage
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage/internal/api"
 	"github.com/apitoken-go/apitoken/manage/internal/page"
 	"github.com/apitoken-go/apitoken/manage/internal/signin"
+	"github.com/apitoken-go/apitoken/manage/internal/words"
 )
 
 // Config is the configuration of NewAPI and NewUI. Authority and Identify are
@@ -48,10 +52,18 @@ type Config struct {
 	Service string
 	Home    string
 
-	// TrustedOrigins are further origins, such as "https://acme.example", whose web pages
-	// may make changes with the session of a user. Add the public origin of this service
-	// if a proxy in front of it does not pass the Host on. Pages of any other origin
-	// in this list can do all that the user can.
+	// Page is how the web page looks, and in which language it is. The zero Page is
+	// English and stands alone.
+	Page Page
+
+	// PublicURL is the address of the service for its clients, such as
+	// "https://acme.example". Set it if a proxy in front of the service changes the Host or
+	// the path: the examples on the web page use it, and its origin is trusted.
+	PublicURL string
+
+	// TrustedOrigins are further origins, such as "https://app.acme.example", whose web
+	// pages may make changes with the session of a user. Such a page can do all that the
+	// user can.
 	TrustedOrigins []string
 
 	// Failed gets the error of each request that is answered with 503. Clients do not
@@ -101,19 +113,31 @@ func NewAPI(c Config) (http.Handler, error) {
 // Only one answer has a secret: that to the form that generated, rotated or
 // showed it. To send the same form again, as reloading that answer does, neither
 // makes a second token nor shows a secret. Each form has a ticket for that, and the
-// process remembers the last tickets of each user. Another process of the same
-// service recognizes the token that was generated with the form by its name,
-// permissions and age, and rotates with the ticket as the idempotency key.
+// process remembers the last tickets of each user. Tokens are generated and rotated
+// with an idempotency key that comes from the ticket, so that other processes of the
+// same service recognize the form, too.
+//
+// No form is lost: where a user is no longer signed in, or the store is unavailable, the
+// answer to a form has what was entered and can be sent again. SignIn does not get forms.
 func NewUI(c Config) (http.Handler, error) {
 	protection, err := c.check()
-	if err != nil {
+	p := &c.Page
+	config := page.Config{
+		Authority: c.Authority, Identify: c.Identify, SignIn: c.SignIn, Routes: c.Routes, Failed: c.Failed, CrossOrigin: protection,
+		Service: c.Service, Home: c.Home, PublicURL: strings.TrimSuffix(c.PublicURL, "/"),
+		Words: (*words.Words)(p.Words), Location: p.Location, Users: p.Users,
+		Style: p.Style, Logo: p.Logo, LogoURL: p.LogoURL, Sources: p.Sources, FrameAncestors: p.FrameAncestors,
+	}
+	for _, crumb := range p.Path {
+		config.Path = append(config.Path, page.Crumb(crumb))
+	}
+	if p.Layout != nil {
+		config.Layout = func(w io.Writer, f page.Frame) error { return p.Layout.Execute(w, Frame(f)) }
+	}
+	if err := errors.Join(err, p.checkLayout(), config.Check()); err != nil {
 		return nil, err
 	}
-	return page.New(page.Config{
-		Authority: c.Authority, Identify: c.Identify, SignIn: c.SignIn, Routes: c.Routes,
-		Service: c.Service, Home: c.Home, Failed: c.Failed,
-		CrossOrigin: protection,
-	}), nil
+	return page.New(config), nil
 }
 
 // check returns the mistakes in c; without any, it returns the detector of requests
@@ -130,6 +154,18 @@ func (c *Config) check() (*http.CrossOriginProtection, error) {
 		mistakes = append(mistakes, errors.New("manage: Config.Identify is missing: without it nobody is signed in"))
 	}
 	protection := http.NewCrossOriginProtection()
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err == nil && (u.RawQuery != "" || u.Fragment != "") {
+			err = errors.New("has a query or a fragment")
+		}
+		if err == nil {
+			err = protection.AddTrustedOrigin(u.Scheme + "://" + u.Host)
+		}
+		if err != nil {
+			mistakes = append(mistakes, fmt.Errorf("manage: Config.PublicURL %q is no address such as https://acme.example: %w", c.PublicURL, err))
+		}
+	}
 	for i, origin := range c.TrustedOrigins {
 		if err := protection.AddTrustedOrigin(origin); err != nil {
 			mistakes = append(mistakes, fmt.Errorf("manage: Config.TrustedOrigins[%d]: %w", i, err))

@@ -152,7 +152,7 @@ func TestUIWhoMaySeeAndDoWhat(t *testing.T) {
 
 	// The owner can't activate what someone else deactivated; the page does not offer it.
 	s.do("admin", at+"/deactivate", url.Values{}).goesTo(s, at+"/deactivate")
-	s.do("ada", at, nil).says(200, "You can’t activate this token: someone else than its owner deactivated it")
+	s.do("ada", at, nil).says(200, "You can’t activate this token: someone other than its owner deactivated it")
 	s.do("ada", at+"/activate", nil).says(200, "This can’t be done")
 	s.do("ada", at+"/activate", url.Values{}).says(403, "The token was deactivated by someone else")
 	assert.NotContains(t, s.do("admin", at+"/activate", nil).text(), "This can’t be done", "the administrator can")

@@ -42,7 +42,7 @@ func TestUIALinkThatAsksForMuchGetsLittle(t *testing.T) {
 		assert.Contains(t, a.body, `value="devices:read" checked`)
 		assert.Less(t, len(a.body), small+5000)
 	}
-	s.do("ada", "generate?permission="+names.String(), nil).says(200, "99990 more that this service does not know")
+	s.do("ada", "generate?permission="+names.String(), nil).says(200, "99,990 more that this service does not know")
 }
 
 func TestUIABulkFormReadsNoMoreThanAPageOfTheList(t *testing.T) {
@@ -50,19 +50,19 @@ func TestUIABulkFormReadsNoMoreThanAPageOfTheList(t *testing.T) {
 	s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.Store = store })
 	form := url.Values{"action": {"delete"}}
 	var ids []string
-	for i := range 51 {
+	for i := range 151 {
 		ids = append(ids, s.generate("ada", fmt.Sprint(i)).ID)
 	}
 	store.n = 0
 	form["id"] = ids
-	s.do("ada", "bulk?"+form.Encode(), nil).says(422, "At most 50 can be changed at once")
+	s.do("ada", "bulk?"+form.Encode(), nil).says(422, "You can change 150 at once")
 	form.Set("action", "paint")
-	form["id"] = ids[:50]
-	s.do("ada", "bulk?"+form.Encode(), nil).says(422, "activated, deactivated and deleted")
+	form["id"] = ids[:150]
+	s.do("ada", "bulk?"+form.Encode(), nil).says(422, "activated, deactivated or deleted")
 	assert.Zero(t, store.n)
 	form.Set("action", "delete")
-	s.do("ada", "bulk?"+form.Encode(), nil).says(200, "Delete 50 API tokens?")
-	assert.Equal(t, 50, store.n)
+	s.do("ada", "bulk?"+form.Encode(), nil).says(200, "Delete 150 API tokens?")
+	assert.Equal(t, 150, store.n)
 }
 
 func TestUIFormsAreBounded(t *testing.T) {

@@ -21,7 +21,7 @@ func TestUIRotating(t *testing.T) {
 	s.do("ada", at+"/rotate", url.Values{"overlap": {"1h"}}).says(422, "incomplete")
 	form := url.Values{"overlap": {"24h"}, "ticket": {s.do("ada", at+"/rotate", nil).hidden("ticket")}}
 	a := s.do("ada", at+"/rotate", form)
-	a.says(200, "API token rotated", "The old secret stays valid too, until ", "UTC, which is in 1 day.")
+	a.says(200, "API token rotated", "The old secret stays valid, too, until ", "UTC, which is in 1 day.")
 	require.NotEmpty(t, a.secret())
 	a = s.do("ada", at+"/rotate", form)
 	a.says(200, "was rotated already")
@@ -53,13 +53,13 @@ func TestUIChangesAreAskedForAndLeadBack(t *testing.T) {
 	s := newUISite(t, nil)
 	in := s.generate("ada", "Laptop")
 	at := "tokens/" + in.ID
-	s.do("ada", at+"/delete", nil).says(200, "Delete this API token?", "Laptop", "never used", "can’t be undone")
+	s.do("ada", at+"/delete", nil).says(200, "Delete this API token?", "Laptop", "Never used", "can’t be undone")
 	assert.Equal(t, in, s.get("ada", in.ID), "asking changes nothing")
 
 	to := s.do("ada", at+"/deactivate", url.Values{}).goesTo(s, at+"/deactivate")
-	s.do("ada", to, nil).says(200, "API token deactivated.", "Deactivated", "by ada")
+	s.do("ada", to, nil).says(200, "“Laptop” deactivated.", "Deactivated", "by ada")
 	to = s.do("ada", at+"/activate", url.Values{"back": {"?status=inactive"}}).goesTo(s, at+"/activate")
-	assert.Equal(t, "?status=inactive&done=activated", to)
+	assert.Equal(t, "?status=inactive&done=activated&id="+in.ID+"#t-"+in.ID, to)
 	for _, back := range []string{"https://evil.example/", "//evil.example", "../../x", "all/../../x", "javascript:alert(1)", "\\evil"} {
 		form := s.do("ada", at+"/deactivate?back="+url.QueryEscape(back), nil)
 		form.says(200)
@@ -67,7 +67,7 @@ func TestUIChangesAreAskedForAndLeadBack(t *testing.T) {
 		s.do("ada", at+"/deactivate", url.Values{"back": {back}}).goesTo(s, at+"/deactivate")
 	}
 	to = s.do("ada", at+"/delete", url.Values{}).goesTo(s, at+"/delete")
-	s.do("ada", to, nil).says(200, "API token deleted.", "no API tokens yet")
+	s.do("ada", to, nil).says(200, "“Laptop” deleted.", "no API tokens yet")
 	s.do("ada", "?done=%3Cscript%3E&n=99", nil).says(200)
 	s.do("ada", at+"/delete", url.Values{}).says(404)
 }
@@ -81,7 +81,10 @@ func TestUIActivatingFromAnOldListDoesNotEndANewerDeactivation(t *testing.T) {
 	require.NoError(t, err)
 	seen := s.get("ada", in.ID).Version
 	link := regexp.MustCompile(`href="[^"]*(tokens/[^"]*/activate\?[^"]*)"`)
-	old := link.FindStringSubmatch(s.do("ada", "", nil).body)
+	if old := s.do("ada", "", nil).button(at + "/activate"); assert.NotNil(t, old) {
+		assert.Equal(t, fmt.Sprint(seen), old.Get("version"), "the list activates at once")
+	}
+	old := link.FindStringSubmatch(s.do("ada", at, nil).body)
 	require.NotNil(t, old)
 
 	// Meanwhile it was activated, and deactivated again.
@@ -99,17 +102,18 @@ func TestUIActivatingFromAnOldListDoesNotEndANewerDeactivation(t *testing.T) {
 		form = again
 	}
 	to := s.do("ada", at+"/activate", url.Values{"version": {form.hidden("version")}}).goesTo(s, at+"/activate")
-	s.do("ada", to, nil).says(200, "API token activated.")
+	s.do("ada", to, nil).says(200, "“Laptop” activated.")
 	assert.True(t, s.get("ada", in.ID).DeactivatedAt.IsZero(), "the form that was shown again has the version of now")
 }
 
 func TestUIADeletionLeadsBackToAListThatItsUserMaySee(t *testing.T) {
 	s := newUISite(t, nil)
-	for user, want := range map[string]string{"admin": "all?done=deleted", "ada": "?done=deleted"} {
-		at := "tokens/" + s.generate("ada", "Laptop").ID
+	for user, want := range map[string]string{"admin": "all?done=deleted&id=", "ada": "?done=deleted&id="} {
+		in := s.generate("ada", "Laptop")
+		at := "tokens/" + in.ID
 		to := s.do(user, at+"/delete", url.Values{"of": {"all"}}).goesTo(s, at+"/delete")
-		assert.Equal(t, want, to, user)
-		s.do(user, to, nil).says(200, "API token deleted.")
+		assert.Equal(t, want+in.ID, to, user)
+		s.do(user, to, nil).says(200, "“Laptop” deleted.")
 	}
 }
 

@@ -48,7 +48,7 @@ func TestUIASelectionThatWasChangedInPartIsNotSaidToBeUnchanged(t *testing.T) {
 	})
 	one, two := s.generate("ada", "one"), s.generate("ada", "two")
 	answer := s.do("ada", "bulk", url.Values{"action": {"deactivate"}, "id": {one.ID, two.ID}})
-	answer.says(403, "Change freeze", "1 token before it changed.")
+	answer.says(403, "Change freeze", "1 token was changed. Then it stopped at “two”")
 	assert.NotContains(t, answer.text(), "Nothing was changed")
 	assert.Equal(t, apitoken.StatusInactive, s.get("ada", one.ID).Status)
 }
@@ -64,6 +64,13 @@ func (s *uiBrokenStore) Get(ctx context.Context, id string) (apitoken.Record, er
 		return apitoken.Record{}, errors.New("disk on fire")
 	}
 	return s.Store.Get(ctx, id)
+}
+
+func (s *uiBrokenStore) Create(ctx context.Context, rec apitoken.Record) error {
+	if s.broken {
+		return errors.New("disk on fire")
+	}
+	return s.Store.Create(ctx, rec)
 }
 
 func (s *uiBrokenStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {

@@ -95,6 +95,7 @@ func (s *uiSite) page() http.Handler {
 // do sends a request like the browser of a user. With a form it is a POST.
 func (s *uiSite) do(user, path string, form url.Values, header ...string) *uiAnswer {
 	s.t.Helper()
+	path, _, _ = strings.Cut(path, "#") // which browsers keep to themselves
 	r := httptest.NewRequest(http.MethodGet, "https://acme.example"+s.mount+path, nil)
 	if form != nil {
 		r = httptest.NewRequest(http.MethodPost, "https://acme.example"+s.mount+path, strings.NewReader(form.Encode()))
@@ -151,11 +152,12 @@ type uiAnswer struct {
 	body string
 }
 
-// text returns the text of the page, without markup.
+// text returns the text of the page, without markup and marks of direction.
 func (a *uiAnswer) text() string {
 	text := regexp.MustCompile(`(?s)<(style|script|svg).*?</(style|script|svg)>`).ReplaceAllString(a.body, "")
 	text = regexp.MustCompile(`<[^>]*>`).ReplaceAllString(text, "")
-	return strings.Join(strings.Fields(html.UnescapeString(text)), " ")
+	text = strings.NewReplacer("\u2068", "", "\u2069", "").Replace(html.UnescapeString(text))
+	return strings.Join(strings.Fields(text), " ")
 }
 
 func (a *uiAnswer) hidden(name string) string {
@@ -163,6 +165,15 @@ func (a *uiAnswer) hidden(name string) string {
 	m := regexp.MustCompile(`<input type="hidden" name="` + name + `" value="([^"]*)"`).FindStringSubmatch(a.body)
 	require.NotNil(a.t, m, "no hidden field %s in %s", name, a.text())
 	return html.UnescapeString(m[1])
+}
+
+// button returns the form of the button in a list that sends it to a path, nil if there is none.
+func (a *uiAnswer) button(path string) url.Values {
+	m := regexp.MustCompile(`formaction="[^"]*` + path + `" name="version" value="(\d+)"`).FindStringSubmatch(a.body)
+	if m == nil {
+		return nil
+	}
+	return url.Values{"version": {m[1]}, "back": {a.hidden("back")}}
 }
 
 // secret returns the secret that a page shows, "" for none.

@@ -41,7 +41,7 @@ func text(name, label, usage string, most int, value func(*apitoken.TokenInfo) s
 		Name: name, Label: label,
 		JSON: func(in *apitoken.TokenInfo) any { return value(in) },
 		Row:  func(in *apitoken.TokenInfo) Rows { return row(value(in)) },
-		Cell: func(in *apitoken.TokenInfo) string { return formula(value(in)) },
+		Cell: func(in *apitoken.TokenInfo) string { return Formula(value(in)) },
 		Text: &Text{most, usage, value, generate, update},
 	}
 }
@@ -57,7 +57,7 @@ var All = []Field{
 		Name: "name", Label: "name",
 		JSON: func(in *apitoken.TokenInfo) any { return in.Name },
 		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.Name) },
-		Cell: func(in *apitoken.TokenInfo) string { return formula(in.Name) },
+		Cell: func(in *apitoken.TokenInfo) string { return Formula(in.Name) },
 	},
 	text("description", "description", "more about it", 1000,
 		func(in *apitoken.TokenInfo) string { return in.Description },
@@ -67,12 +67,12 @@ var All = []Field{
 		Name: "owner", Label: "owner",
 		JSON: func(in *apitoken.TokenInfo) any { return in.Owner },
 		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.Owner) },
-		Cell: func(in *apitoken.TokenInfo) string { return formula(in.Owner) },
+		Cell: func(in *apitoken.TokenInfo) string { return Formula(in.Owner) },
 	}, {
 		Name: "environment", Label: "environment",
 		JSON: func(in *apitoken.TokenInfo) any { return in.Environment },
 		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.Environment) },
-		Cell: func(in *apitoken.TokenInfo) string { return formula(in.Environment) },
+		Cell: func(in *apitoken.TokenInfo) string { return Formula(in.Environment) },
 	}, {
 		Name: "status", Label: "status",
 		JSON: func(in *apitoken.TokenInfo) any { return in.Status },
@@ -283,9 +283,9 @@ func Moment(t time.Time, none string) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// formula returns a text for a spreadsheet, which would take some for formulas: they
+// Formula returns a text for a spreadsheet, which would take some for formulas: they
 // get an apostrophe in front. JSON has them as they are.
-func formula(s string) string {
+func Formula(s string) string {
 	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
 		return "'" + s
 	}

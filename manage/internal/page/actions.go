@@ -11,7 +11,9 @@ import (
 // A tokenAction is a link or button for a change of a token.
 type tokenAction struct {
 	Name, Label string
-	Link        string
+	Link        string // of the page that asks before it makes the change
+	Post        string // the address of a form that makes the change at once, "" if a page asks first
+	Version     string // of the token that the user sees, for the form
 	Danger      bool
 	Not         string // why the change would be refused; "" if it is offered
 }
@@ -36,21 +38,25 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 	}
 	ungrantable := ""
 	if lacking != nil {
-		ungrantable = "you do not have " + joinAnd(lacking[:min(3, len(lacking))]) + " yourself"
+		ungrantable = h.words.Text("you do not have {1} yourself", h.joinAnd(lacking[:min(3, len(lacking))]))
 	}
 	var list []tokenAction
 	add := func(name, label, not string, danger bool) {
-		link, query := rq.at.base+"tokens/"+in.ID+"/"+name, url.Values{}
+		a := tokenAction{Name: name, Label: label, Link: rq.at.base + "tokens/" + in.ID + "/" + name, Danger: danger, Not: not}
+		query := url.Values{}
+		if name == "activate" || name == "deactivate" && in.DeactivatedAt.IsZero() { // can be undone
+			a.Post, a.Version = a.Link, strconv.FormatInt(in.Version, 10)
+		}
 		if back != "" {
 			query.Set("back", back)
 		}
 		if name == "activate" { // what the user has seen, and nothing that came after it, is undone
-			query.Set("version", strconv.FormatInt(in.Version, 10))
+			query.Set("version", a.Version)
 		}
 		if len(query) > 0 {
-			link += "?" + query.Encode()
+			a.Link += "?" + query.Encode()
 		}
-		list = append(list, tokenAction{name, label, link, danger, not})
+		list = append(list, a)
 	}
 	switch in.Status {
 	case apitoken.StatusNewer, apitoken.StatusDeleted:
@@ -58,32 +64,32 @@ func (h *handler) actions(rq *request, in *apitoken.TokenInfo, back string) []to
 	case apitoken.StatusDamaged:
 		not := ""
 		if !rq.actor.ManageOthers {
-			not = "only those who manage the tokens of others can delete a damaged one"
+			not = h.words.Text("only people who manage the tokens of others can delete a damaged one")
 		}
-		add("delete", "Delete", not, true)
+		add("delete", h.words.Text("Delete"), not, true)
 		return list
 	}
 	if mine {
 		not := ungrantable
 		switch {
 		case in.Rotating():
-			not = "a rotation is not over yet"
+			not = h.words.Text("a rotation is not over yet")
 		case in.Status != apitoken.StatusActive:
-			not = "only an active token can be rotated"
+			not = h.words.Text("only an active token can be rotated")
 		}
-		add("rotate", "Rotate", not, false)
+		add("rotate", h.words.Text("Rotate"), not, false)
 	}
 	switch {
 	case in.DeactivatedAt.IsZero():
-		add("deactivate", "Deactivate", "", false)
+		add("deactivate", h.words.Text("Deactivate"), "", false)
 	case mine && in.DeactivatedAs != asOwner:
-		add("activate", "Activate", "someone else than its owner deactivated it", false)
+		add("activate", h.words.Text("Activate"), h.words.Text("someone other than its owner deactivated it"), false)
 	default:
-		add("activate", "Activate", ungrantable, false)
+		add("activate", h.words.Text("Activate"), ungrantable, false)
 		if !mine && in.DeactivatedAs == asOwner {
-			add("deactivate", "Deactivate too", "", false)
+			add("deactivate", h.words.Text("Deactivate too"), "", false)
 		}
 	}
-	add("delete", "Delete", "", true)
+	add("delete", h.words.Text("Delete"), "", true)
 	return list
 }

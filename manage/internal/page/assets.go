@@ -13,13 +13,18 @@ import (
 //go:embed static templates
 var files embed.FS
 
-// assets are the files of the page by the name under which serveAsset serves them. The
-// name contains a hash of the content, so that browsers may cache the file forever.
-// assetNames has these names by the name of the file.
-var assets, assetNames = loadAssets()
+// assets are files by the names under which the page serves them. A name contains a hash
+// of the content, so that browsers may cache the file forever.
+type assets struct {
+	content map[string][]byte
+	names   map[string]string // by the name of the file
+}
 
-func loadAssets() (map[string][]byte, map[string]string) {
-	assets, names := make(map[string][]byte), make(map[string]string)
+// staticAssets are the files that are the same for all services.
+var staticAssets = loadAssets()
+
+func loadAssets() assets {
+	a := newAssets()
 	entries, err := fs.ReadDir(files, "static")
 	if err != nil {
 		panic(err) // cannot happen: the files are compiled in
@@ -29,17 +34,37 @@ func loadAssets() (map[string][]byte, map[string]string) {
 		if err != nil {
 			panic(err)
 		}
-		sum := sha256.Sum256(content)
-		ext := path.Ext(e.Name())
-		name := strings.TrimSuffix(e.Name(), ext) + "." + hex.EncodeToString(sum[:6]) + ext
-		assets[name], names[e.Name()] = content, name
+		a.add(e.Name(), content)
 	}
-	return assets, names
+	return a
+}
+
+func newAssets() assets { return assets{make(map[string][]byte), make(map[string]string)} }
+
+func (a assets) add(file string, content []byte) {
+	sum := sha256.Sum256(content)
+	ext := path.Ext(file)
+	name := strings.TrimSuffix(file, ext) + "." + hex.EncodeToString(sum[:6]) + ext
+	a.content[name], a.names[file] = content, name
+}
+
+// staticFile returns the content of a file.
+func staticFile(name string) string { return string(staticAssets.content[staticAssets.names[name]]) }
+
+// asset returns the name under which the page serves a file, "" if there is none.
+func (h *handler) asset(file string) string {
+	if name, ok := h.assets.names[file]; ok {
+		return name
+	}
+	return staticAssets.names[file]
 }
 
 // serveAsset answers with a file, to anyone: the files are the same for all users.
-func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
-	content, ok := assets[name]
+func (h *handler) serveAsset(w http.ResponseWriter, r *http.Request, name string) {
+	content, ok := h.assets.content[name]
+	if !ok {
+		content, ok = staticAssets.content[name]
+	}
 	if !ok {
 		http.Error(w, "not found", http.StatusNotFound)
 		return
@@ -49,15 +74,18 @@ func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", contentTypes[path.Ext(name)])
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Header().Set("Content-Type", contentTypes[path.Ext(name)])
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	w.Write(content)
 }
 
 // contentTypes replaces package mime, whose answers depend on the machine.
 var contentTypes = map[string]string{
-	".css": "text/css; charset=utf-8",
-	".js":  "text/javascript; charset=utf-8",
-	".svg": "image/svg+xml",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+	".png":  "image/png",
+	".jpg":  "image/jpeg",
+	".gif":  "image/gif",
+	".webp": "image/webp",
 }

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -15,7 +16,7 @@ type commandLines struct{ Header, Variable string }
 
 // commands returns commandLines for a route that the token can use.
 func (h *handler) commands(rq *request, in *apitoken.TokenInfo, secret string) commandLines {
-	address := originOf(rq.Request) + h.sample(in)
+	address := cmp.Or(h.config.PublicURL, originOf(rq.Request)) + h.sample(in)
 	variable := strings.ToUpper(strings.TrimSuffix(in.DisplayID, "_"+in.ID)) + "_TOKEN"
 	if in.DisplayID == "" {
 		variable = "API_TOKEN"

@@ -23,8 +23,10 @@ type confirmData struct {
 	Back     string // the list from which the user came, "" for none
 	Cancel   string // the address of the link "Cancel"
 	Keep     string // the secret that end-overlap keeps
-	Version  string // of the token that the user saw deactivated, "" if it is not to be activated
+	Version  string // of the token that the user sees
 	Not      string // why the change would be refused
+	Type     bool   // the user has to type the name of the token
+	Typed    string
 }
 
 // confirmation returns a confirmData for the token of the request. If there is none, it
@@ -40,17 +42,17 @@ func (h *handler) confirmation(rq *request) (*confirmData, bool) {
 	}
 	p := &confirmData{
 		layout: h.newPage(rq, listOf(rq.actor, in), ""), Token: in, State: h.state(in, rq.now),
-		LastUsed: lastUsed(in, rq.now), Uses: in.LastUsed(), Action: rq.at.page,
+		LastUsed: h.lastUsed(in, rq.now), Uses: in.LastUsed(), Action: rq.at.page,
 		Cancel: rq.at.base + "tokens/" + in.ID,
 	}
-	if p.Action == "activate" {
+	if p.Action == "activate" || p.Action == "deactivate" {
 		p.Version = strconv.FormatInt(in.Version, 10)
 		if rq.Method != http.MethodPost { // else the user sees the token anew
 			p.Version = cmp.Or(rq.FormValue("version"), p.Version)
 		}
 	}
 	if back, ok := parseBack(rq.FormValue("back")); ok {
-		p.Back = rq.FormValue("back")
+		p.Back = back.back()
 		p.Cancel = rq.at.base + back.link()
 	}
 	for _, a := range h.actions(rq, in, "") {
@@ -71,7 +73,10 @@ func listOf(a apitoken.Actor, in *apitoken.TokenInfo) string {
 
 // refuseChange shows the confirmation again, with the reason why the change was refused.
 func (h *handler) refuseChange(rq *request, err error, describe func(*confirmData)) {
-	problem, ok := problemOf(err)
+	problem, ok := h.problemOf(err)
+	if err == errNotTyped {
+		problem, ok = formProblem{"typed", h.words.Text("Type the name of the token as it is shown. Nothing was deleted.")}, true
+	}
 	if !ok {
 		h.refuse(rq, err)
 		return
@@ -80,8 +85,10 @@ func (h *handler) refuseChange(rq *request, err error, describe func(*confirmDat
 	if !ok {
 		return
 	}
-	problem.Field = ""
-	p.Problems, p.Not = []formProblem{problem}, ""
+	if err != errNotTyped {
+		problem.Field = ""
+	}
+	p.Problems, p.Not, p.Typed = []formProblem{problem}, "", rq.FormValue("typed")
 	p.Keep = rq.FormValue("keep")
 	describe(p)
 	h.render(rq, statusOf(err), "confirm", p)

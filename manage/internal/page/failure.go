@@ -15,14 +15,15 @@ type messageData struct {
 	Link, Label   string // the link below the message
 }
 
-// fail answers with a page that says what is wrong.
+// fail answers with a page that says what is wrong. Heading and text are texts of the
+// words of the page.
 func (h *handler) fail(rq *request, status int, heading, text string) {
 	m := &messageData{layout: h.newPage(rq, "", heading), Heading: heading, Text: text}
 	if status == http.StatusServiceUnavailable {
 		rq.w.Header().Set("Retry-After", "1")
 	}
 	if m.SignedIn() {
-		m.Link, m.Label = rq.at.base, "My API tokens"
+		m.Link, m.Label = rq.at.base, h.words.Text("My API tokens")
 	}
 	h.render(rq, status, "message", m)
 }
@@ -30,19 +31,21 @@ func (h *handler) fail(rq *request, status int, heading, text string) {
 // refuse answers with the error of a request that no form belongs to.
 func (h *handler) refuse(rq *request, err error) {
 	if errors.Is(err, apitoken.ErrNotFound) {
-		h.fail(rq, http.StatusNotFound, "This API token does not exist", "It was deleted, or it is not one that you can see.")
+		h.fail(rq, http.StatusNotFound, h.words.Text("This API token does not exist"), h.words.Text("It was deleted, or it is not one that you can see."))
 		return
 	}
-	if p, ok := problemOf(err); ok {
-		h.fail(rq, statusOf(err), "This is not possible", p.Text)
+	if p, ok := h.problemOf(err); ok {
+		h.fail(rq, statusOf(err), h.words.Text("This is not possible"), p.Text)
 		return
 	}
 	h.failed(rq, err)
-	text := "API tokens can’t be read at the moment. Try again in a minute."
+	title := h.words.Text("API tokens are unavailable just now")
 	if rq.Method == http.MethodPost {
-		text = "It is not known whether the change was made: a token that you wanted to stop may still be accepted. Look before you try again."
+		h.resend(rq, http.StatusServiceUnavailable, title, h.words.Text(
+			"It is not known whether the change was made: a token that you wanted to stop may still be accepted. Send the form again in a minute."))
+		return
 	}
-	h.fail(rq, http.StatusServiceUnavailable, "API tokens are unavailable just now", text)
+	h.fail(rq, http.StatusServiceUnavailable, title, h.words.Text("API tokens can’t be read at the moment. Try again in a minute."))
 }
 
 // statusOf returns the HTTP status for an error that problemOf knows.

@@ -1,103 +1,92 @@
 package page
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
 )
 
+// generateForm shows the form that generates a token.
+func (h *handler) generateForm(rq *request) {
+	h.render(rq, http.StatusOK, "generate", h.linkedForm(rq, rq.URL.Query()))
+}
+
 // generate generates a token and shows its secret.
 func (h *handler) generate(rq *request) {
 	q := rq.PostForm
 	again := func(status int, problems []formProblem) {
-		p := h.generatePage(rq, q)
-		p.Problems, p.Refused = problems, nil
-		if slices.ContainsFunc(problems, func(pr formProblem) bool { return pr.Field == "not_before" || pr.Field == "networks" }) {
-			p.More = true
+		p := h.newForm(rq, q)
+		p.addProblems(problems)
+		if status == http.StatusServiceUnavailable {
+			p.Ticket = q.Get("ticket") // the same form again makes no second token
 		}
 		h.render(rq, status, "generate", p)
 	}
-	asked, problems := h.asked(q)
-	ticket := q.Get("ticket")
-	made, ok := ticketTime(ticket)
-	if !ok {
-		problems = append(problems, formProblem{"", "The form was incomplete. Check it and try again."})
+	g, problems := h.asked(q)
+	if !isTicket(q.Get("ticket")) {
+		problems = append(problems, formProblem{"", h.words.Text("The form was incomplete. Check it and try again.")})
 	}
 	if problems != nil {
 		again(http.StatusUnprocessableEntity, problems)
 		return
 	}
-	id, first := h.tickets.use(rq.actor, ticket)
+	// The key is of the form with its content: a user who goes back to a form and changes
+	// it wants another token.
+	digest := sha256.Sum256([]byte(q.Encode()))
+	key := hex.EncodeToString(digest[:])
+	id, first := h.tickets.use(rq.actor, key)
 	if !first {
-		// A user who went back to the form and changed it wants another token.
-		if in, err := h.manager(rq).Get(rq.Context(), id); err == nil && !asked.same(in) {
-			again(http.StatusConflict, []formProblem{{"", "A token was generated with this form before. Generate once more if you want another one."}})
-			return
-		}
 		h.already(rq, id)
 		return
 	}
-	came := "" // the ID of the token; "" makes the ticket valid again
-	defer func() { h.tickets.came(rq.actor, ticket, came) }()
+	came := "" // the ID of the token; "" makes the key valid again
+	defer func() { h.tickets.came(rq.actor, key, came) }()
 
-	id, err := h.generatedSince(rq, asked, made)
-	if err != nil {
+	g.IdempotencyKey = key
+	in, secret, err := h.manager(rq).Generate(rq.Context(), g)
+	earlier := err == nil && in.CreatedAt.Before(rq.now.Truncate(time.Microsecond))
+	switch {
+	case earlier || err == apitoken.ErrExists: // by another process
+		came = in.ID
+		h.already(rq, in.ID)
+	case err == nil:
+		came = in.ID
+		p := h.secretPage(rq, in, secret)
+		p.Title = h.words.Text("API token generated")
+		h.render(rq, http.StatusOK, "secret", p)
+	case errors.Is(err, apitoken.ErrNotFound): // somebody else’s token, or none
 		h.refuse(rq, err)
-		return
-	}
-	if id != "" {
-		came = id
-		h.already(rq, id)
-		return
-	}
-	in, secret, err := h.manager(rq).Generate(rq.Context(), asked.GenerateParams)
-	if err != nil {
-		if problems := problemsOf(err); problems != nil {
+	default:
+		if problems := h.problemsOf(err); problems != nil {
 			again(statusOf(err), problems)
 			return
 		}
-		h.refuse(rq, err)
-		return
+		h.failed(rq, err)
+		rq.w.Header().Set("Retry-After", "1")
+		again(http.StatusServiceUnavailable, []formProblem{{"", h.words.Text(
+			"API tokens are unavailable just now, and it is not known whether the token was generated. Send the form again in a minute: it makes no second token.")}})
 	}
-	came = in.ID
-	p := h.secretPage(rq, in, secret)
-	p.Title = "API token generated"
-	h.render(rq, http.StatusOK, "secret", p)
-}
-
-// generatedSince returns the ID of the token that another process has generated from
-// the same form, "" if there is none. A token has no trace of its form, but one with
-// the same content that is younger than the form hardly comes from anything else.
-func (h *handler) generatedSince(rq *request, asked tokenForm, made time.Time) (id string, err error) {
-	tokens, err := h.manager(rq).List(rq.Context(), apitoken.ListParams{Order: apitoken.ByCreated, Descending: true, Limit: 10})
-	if err != nil {
-		return "", err
-	}
-	for _, in := range tokens.Tokens {
-		if asked.same(in) && in.CreatedAt.After(made) {
-			return in.ID, nil
-		}
-	}
-	return "", nil
 }
 
 // already answers a form that was sent before. The ID may be "".
 func (h *handler) already(rq *request, id string) {
 	m := &messageData{
-		layout:  h.newPage(rq, pageMine, "This API token was generated already"),
-		Heading: "This API token was generated already",
-		Text:    "The same form was sent twice, for instance by reloading the page. No second token was made, and the secret is not shown again here.",
-		Link:    rq.at.base, Label: "My API tokens",
+		layout: h.newPage(rq, pageMine, h.words.Text("This API token was generated already")),
+		Text:   h.words.Text("The same form was sent twice, for instance by reloading the page. No second token was made, and the secret is not shown again here."),
+		Link:   rq.at.base, Label: h.words.Text("My API tokens"),
 	}
+	m.Heading = m.Title
 	if id != "" {
 		if in, err := h.manager(rq).Get(rq.Context(), id); err == nil {
-			m.Link, m.Label = rq.at.base+"tokens/"+id, "Open the token"
+			m.Link, m.Label = rq.at.base+"tokens/"+id, h.words.Text("Open the token")
 			if in.Revealable {
-				m.Text += " If you did not copy it, open the token and show it."
+				m.Text += " " + h.words.Text("If you did not copy it, open the token and show it.")
 			} else {
-				m.Text += " If you did not copy it, open the token and rotate it to get a new one."
+				m.Text += " " + h.words.Text("If you did not copy it, open the token and rotate it to get a new one.")
 			}
 		}
 	}

@@ -1,9 +1,8 @@
 package page
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -14,25 +13,38 @@ import (
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
-// A generateData is the data of the form that generates a token.
-type generateData struct {
+// A tokenForm is the form that generates a token, or that changes one. The template
+// "generate-form" shows it on any page that has a *tokenForm.
+type tokenForm struct {
 	layout
 	Ticket    string
+	Owners    []option // for whom the user may generate tokens, if there is a choice
 	Name      string
 	Texts     []textField
+	Groups    []*permissionGroup // what the user may select
+	Denied    []*permissionGroup // what they may not
+	Selected  int
+	Grantable int
+	NotYours  int      // the number of permissions in Denied
+	Unknown   []option // permissions of the token that the catalog does not know
 	Expiries  []expiryOption
 	Date      string // the last day, for the expiry "date"
 	DateMin   string
 	DateMax   string
 	NotBefore string
 	Networks  string
-	Groups    []*permissionGroup
-	Selected  int
-	Grantable int
 	Policy    []string // sentences about the policy of the service
 	Prefilled bool     // by the address
 	Refused   []string // permissions in the address that the user cannot assign
 	More      bool     // the fields that few users need are open
+}
+
+// addProblems adds problems to the form. It unfolds the fields that have some.
+func (p *tokenForm) addProblems(problems []formProblem) {
+	p.Problems = append(p.Problems, problems...)
+	for _, pr := range problems {
+		p.More = p.More || pr.Field == "not_before" || pr.Field == "networks" || slices.ContainsFunc(p.Texts, func(t textField) bool { return t.Name == pr.Field })
+	}
 }
 
 // A textField is a plain text of a token in a form or on a page.
@@ -42,9 +54,12 @@ type textField struct {
 }
 
 // textFields returns the plain texts. Value returns the value of each.
-func textFields(value func(fields.Field) string) (texts []textField) {
+func (h *handler) textFields(value func(fields.Field) string) (texts []textField) {
 	for _, f := range fields.Texts {
 		label := strings.ToUpper(f.Label[:1]) + f.Label[1:]
+		if f.Name == "description" {
+			label = h.words.Text("Description")
+		}
 		texts = append(texts, textField{f.Name, label, value(f), f.Text.Max})
 	}
 	return texts
@@ -55,114 +70,144 @@ type expiryOption struct {
 	Value, Label string
 	Date         string // spelled out
 	Selected     bool
-	Not          string // why it cannot be chosen, "" if it can
 }
 
-var expiryPresets = []struct {
-	days  int
-	label string
-}{{7, "7 days"}, {30, "30 days"}, {60, "60 days"}, {90, "90 days"}, {365, "1 year"}}
+var expiryPresets = []int{7, 30, 90, 365} // days
 
 // maxUnknown is the number of unknown permissions of an address that the page names: an
 // address may have a megabyte of them.
 const maxUnknown = 10
 
-// generatePage returns the form, filled in with q: an address or a form that was sent.
-func (h *handler) generatePage(rq *request, q url.Values) *generateData {
-	p := &generateData{
-		layout: h.newPage(rq, pageGenerate, "Generate an API token"),
-		Ticket: newTicket(rq.now), Name: q.Get("name"), Texts: textFields(func(f fields.Field) string { return q.Get(f.Name) }),
+// fillForm returns a form filled in with q. The user may select the permissions for
+// which may returns true.
+func (h *handler) fillForm(rq *request, q url.Values, may func(apitoken.Permission) bool) *tokenForm {
+	p := &tokenForm{
+		layout: h.newPage(rq, pageGenerate, h.words.Text("Generate an API token")),
+		Ticket: newTicket(), Name: q.Get("name"), Texts: h.textFields(func(f fields.Field) string { return q.Get(f.Name) }),
 		NotBefore: q.Get("not_before"), Networks: q.Get("networks"), Date: q.Get("date"),
 		DateMin: rq.now.UTC().Format(dateLayout),
 	}
-	p.More = p.NotBefore != "" || p.Networks != ""
+	p.More = p.NotBefore != "" || p.Networks != "" || slices.ContainsFunc(p.Texts, func(t textField) bool { return t.Value != "" })
 	policy := h.config.Authority.Policy()
-	longest := policy.MaxLifetime
-	if longest > 0 {
+	if policy.MaxLifetime > 0 {
 		// The last day that ends before the longest lifetime.
-		p.DateMax = rq.now.UTC().Add(longest - oneDay).Format(dateLayout)
-		p.Policy = append(p.Policy, "This service allows tokens to live for at most "+formatTerm(longest)+", until "+formatDate(rq.now.Add(longest))+".")
+		p.DateMax = rq.now.UTC().Add(policy.MaxLifetime - oneDay).Format(dateLayout)
+		p.Policy = append(p.Policy, h.words.Text("This service allows tokens to live for at most {1}, until {2}.",
+			h.formatTerm(policy.MaxLifetime), h.formatDate(rq.now.Add(policy.MaxLifetime))))
 	}
 	if policy.MaxIdle > 0 {
-		p.Policy = append(p.Policy, "A token that is not used for "+formatTerm(policy.MaxIdle)+" expires.")
+		p.Policy = append(p.Policy, h.words.Text("A token that is not used for {1} expires.", h.formatTerm(policy.MaxIdle)))
 	}
+	h.fillExpiry(rq, p, q.Get("expires"), policy.MaxLifetime)
 
-	chosen := q.Get("expires")
-	if days, ok := parseDays(chosen); ok && !slices.ContainsFunc(expiryPresets, func(e struct {
-		days  int
-		label string
-	}) bool {
-		return strconv.Itoa(e.days)+"d" == chosen
-	}) {
-		chosen, p.Date = "date", rq.now.UTC().Add(days-oneDay).Format(dateLayout)
-	} else if _, err := time.Parse(dateLayout, chosen); err == nil {
-		chosen, p.Date = "date", chosen
-	}
-	fallback := ""
-	for _, e := range expiryPresets {
-		d := time.Duration(e.days) * oneDay
-		x := expiryOption{Value: strconv.Itoa(e.days) + "d", Label: e.label, Date: formatDate(rq.now.Add(d))}
-		if longest > 0 && d > longest {
-			x.Not = "longer than this service allows"
-		} else if e.days <= 30 {
-			fallback = x.Value
-		}
-		p.Expiries = append(p.Expiries, x)
-	}
-	never := expiryOption{Value: "never", Label: "Never", Date: "Until it is deactivated or deleted"}
-	if longest > 0 {
-		never.Not = "this service does not allow it"
-	}
-	p.Expiries = append(p.Expiries, never, expiryOption{Value: "date", Label: "On a date"})
-	if chosen == "" {
-		chosen = fallback
-	}
-	for i, e := range p.Expiries {
-		p.Expiries[i].Selected = e.Value == chosen && e.Not == ""
-	}
-
-	wanted := map[string]bool{} // permissions of q that are not in the catalog, after the loop below
-	for _, list := range q["permission"] {
-		for name := range strings.FieldsFuncSeq(list, func(c rune) bool { return c == ',' || c == ' ' }) {
-			wanted[name] = true
-		}
-	}
-	known := h.config.Authority.Catalog().All()
-	p.Groups = groupPermissions(known, func(perm apitoken.Permission) permissionItem {
-		e := permissionItem{Name: perm.Name(), Description: perm.Description(), Denied: !mayGrant(rq.actor, perm)}
-		asked := wanted[perm.Name()]
-		delete(wanted, perm.Name())
-		e.Selected = asked && !e.Denied
-		if asked && e.Denied {
-			p.Refused = append(p.Refused, perm.Name()+", which you do not have yourself")
-		}
-		if e.Selected {
-			p.Selected++
-		}
-		if !e.Denied {
-			p.Grantable++
-		}
-		return e
+	asked := permissionNames(q)
+	p.Groups, p.Denied = groupPermissions(h.config.Authority.Catalog().All(), func(perm apitoken.Permission) permissionItem {
+		return permissionItem{Name: perm.Name(), Description: perm.Description(), Selected: asked[perm.Name()], Denied: !may(perm)}
 	})
-	unknown := slices.Sorted(maps.Keys(wanted))
-	for _, name := range unknown[:min(maxUnknown, len(unknown))] {
-		p.Refused = append(p.Refused, fmt.Sprintf("%.128s, which this service does not know", name))
+	for _, g := range p.Groups {
+		p.Selected += g.Selected
+		p.Grantable += len(g.Permissions)
 	}
-	if more := len(unknown) - maxUnknown; more > 0 {
-		p.Refused = append(p.Refused, fmt.Sprintf("%d more that this service does not know", more))
+	for _, g := range p.Denied {
+		p.NotYours += len(g.Permissions)
 	}
 	return p
 }
 
-// generateForm shows the form that generates a token.
-func (h *handler) generateForm(rq *request) {
-	q := rq.URL.Query()
-	p := h.generatePage(rq, q)
+// fewPermissions is the number of permissions up to which their groups are unfolded.
+const fewPermissions = 12
+
+// Unfolded reports whether all groups of permissions are unfolded.
+func (p *tokenForm) Unfolded() bool { return p.Grantable <= fewPermissions }
+
+// fillExpiry sets the choices of an expiry, without those that the service does not allow.
+func (h *handler) fillExpiry(rq *request, p *tokenForm, chosen string, longest time.Duration) {
+	fallback := "" // of up to 30 days
+	for _, n := range expiryPresets {
+		d := time.Duration(n) * oneDay
+		if longest > 0 && d > longest {
+			break
+		}
+		x := expiryOption{Value: strconv.Itoa(n) + "d", Label: h.words.Text("{1} day|{1} days", n), Date: rq.now.Add(d).Format(dateLayout)}
+		if n == 365 {
+			x.Label = h.words.Text("{1} year|{1} years", 1)
+		}
+		if n <= 30 {
+			fallback = x.Value
+		}
+		p.Expiries = append(p.Expiries, x)
+	}
+	if longest == 0 {
+		p.Expiries = append(p.Expiries, expiryOption{Value: "never", Label: h.words.Text("Never")})
+	}
+	p.Expiries = append(p.Expiries, expiryOption{Value: "date", Label: h.words.Text("On a date")})
+
+	chosen = cmp.Or(chosen, fallback)
+	offered := slices.ContainsFunc(p.Expiries, func(x expiryOption) bool { return x.Value == chosen })
+	if days, ok := parseDays(chosen); ok && !offered {
+		chosen, p.Date = "date", rq.now.UTC().Add(days-oneDay).Format(dateLayout)
+	} else if _, err := time.Parse(dateLayout, chosen); err == nil {
+		chosen, p.Date = "date", chosen
+	}
+	for i, x := range p.Expiries {
+		p.Expiries[i].Selected = x.Value == chosen
+	}
+}
+
+// permissionNames returns the permissions that an address or a form names. An address
+// may have several in one value.
+func permissionNames(q url.Values) map[string]bool {
+	names := map[string]bool{}
+	for _, list := range q["permission"] {
+		for name := range strings.FieldsFuncSeq(list, func(c rune) bool { return c == ',' || c == ' ' }) {
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// newForm returns the form that generates a token, filled in with q.
+func (h *handler) newForm(rq *request, q url.Values) *tokenForm {
+	p := h.fillForm(rq, q, func(perm apitoken.Permission) bool { return mayGrant(rq.actor, perm) })
+	if len(rq.actor.ActsFor) > 0 && rq.actor.Token.IsZero() {
+		for _, owner := range slices.Compact(append([]string{rq.actor.User}, rq.actor.ActsFor...)) {
+			p.Owners = append(p.Owners, option{owner, h.user(owner), owner == q.Get("owner")})
+		}
+		p.Owners[0].Value, p.Owners[0].Label = "", h.words.Text("You, {1}", h.user(rq.actor.User))
+	}
+	return p
+}
+
+// linkedForm returns the form that generates a token, as the address of a link fills it
+// in.
+func (h *handler) linkedForm(rq *request, q url.Values) *tokenForm {
+	p := h.newForm(rq, q)
 	for _, field := range []string{"name", "permission", "expires", "not_before", "networks"} {
 		p.Prefilled = p.Prefilled || q.Has(field)
 	}
 	for _, text := range p.Texts {
 		p.Prefilled = p.Prefilled || text.Value != ""
 	}
-	h.render(rq, http.StatusOK, "generate", p)
+	unknown := permissionNames(q)
+	for _, g := range p.Groups {
+		for _, perm := range g.Permissions {
+			delete(unknown, perm.Name)
+		}
+	}
+	for _, g := range p.Denied {
+		for _, perm := range g.Permissions {
+			if unknown[perm.Name] {
+				delete(unknown, perm.Name)
+				p.Refused = append(p.Refused, h.words.Text("{1}, which you do not have yourself", perm.Name))
+			}
+		}
+	}
+	names := slices.Sorted(maps.Keys(unknown))
+	for _, name := range names[:min(maxUnknown, len(names))] {
+		p.Refused = append(p.Refused, h.words.Text("{1}, which this service does not know", name[:min(128, len(name))]))
+	}
+	if more := len(names) - maxUnknown; more > 0 {
+		p.Refused = append(p.Refused, h.words.Text("{1} more that this service does not know", more))
+	}
+	return p
 }

@@ -5,9 +5,11 @@ package page
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"path"
 	"strings"
@@ -27,22 +29,38 @@ type Config struct {
 	Service   string
 	Home      string
 	Words     *words.Words // nil is English
-	Failed    func(*http.Request, error)
+	Location  func(*http.Request) *time.Location
+	Users     func(context.Context, []string) (map[string]string, error)
+	Path      []Crumb
+
+	Style          map[string]string
+	Logo           []byte
+	LogoURL        string
+	Layout         func(io.Writer, Frame) error // nil: the page is a whole document
+	Sources        []string
+	FrameAncestors []string
+	PublicURL      string
+	Failed         func(*http.Request, error)
 
 	// CrossOrigin detects requests that pages of other sites make. New sets its
 	// DenyHandler.
 	CrossOrigin *http.CrossOriginProtection
 }
 
+// A Crumb is a link to a page of the service. Link may be "".
+type Crumb struct{ Label, Link string }
+
 // New returns the handler of the page. It may get paths with or without the prefix
 // under which the page is mounted.
 func New(c Config) http.Handler {
 	h := &handler{config: c, now: time.Now, tickets: newTickets(), words: cmp.Or(c.Words, new(words.Words))}
-	h.templates = parseTemplates(h.words)
+	h.said = h.words.Translator(lines(libraryTexts))
+	h.brand()
+	h.templates = h.parseTemplates()
 	c.CrossOrigin.SetDenyHandler(http.HandlerFunc(h.crossOrigin))
 	guarded := c.CrossOrigin.Handler(http.HandlerFunc(h.serve))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		setHeaders(w.Header())
+		h.setHeaders(w.Header())
 		guarded.ServeHTTP(w, r)
 	})
 }
@@ -52,6 +70,10 @@ type handler struct {
 	now       func() time.Time
 	tickets   *tickets
 	words     *words.Words
+	said      func(string) string // translates a text of the library, which has its values already
+	assets    assets              // of this service
+	logo      string              // the file, "" for none
+	policy    string              // Content-Security-Policy
 	templates map[string]*template.Template
 }
 
@@ -66,14 +88,16 @@ type request struct {
 
 // setHeaders sets the header fields of every answer. The page has no inline style or
 // script, and the policy forbids them: a text that was not escaped could do nothing.
-func setHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "+
-		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
+func (h *handler) setHeaders(header http.Header) {
+	header.Set("Content-Security-Policy", h.policy)
+	if h.config.FrameAncestors != nil {
+		header.Del("X-Frame-Options") // of the service; it would forbid what the policy allows
+	}
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "same-origin")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
+	header.Set("Cache-Control", "no-store")
 }
 
 // maxForm is the length of the longest form, in bytes. It has room for a thousand
@@ -84,7 +108,7 @@ const maxForm = 256 << 10
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	at := locate(r.URL.Path)
 	if at.page == pageAsset {
-		serveAsset(w, r, at.id)
+		h.serveAsset(w, r, at.id)
 		return
 	}
 	if r.URL.Path == "" { // http.StripPrefix has removed a prefix without the slash at its end
@@ -96,31 +120,41 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		seeOther(w, to)
 		return
 	}
-	rq := &request{Request: r, w: w, at: at, now: h.now()}
-	actor, err := signin.Ask("Config.Identify", func() (apitoken.Actor, error) { return h.config.Identify(r) })
-	rq.actor = actor
-	switch {
-	case errors.Is(err, signin.ErrNotSignedIn) && h.config.SignIn != nil:
-		h.config.SignIn.ServeHTTP(w, r)
-		return
-	case errors.Is(err, signin.ErrNotSignedIn):
-		h.fail(rq, http.StatusUnauthorized, "You are not signed in", "Sign in to manage your API tokens.")
-		return
-	case err != nil:
-		h.failed(rq, fmt.Errorf("Config.Identify: %w", err))
-		h.fail(rq, http.StatusServiceUnavailable, "We can’t tell who you are just now", "Signing in does not work at the moment. Try again in a minute.")
-		return
-	case signin.Incomplete("", actor) != "":
-		h.fail(rq, http.StatusForbidden, "You can’t manage API tokens", "You are signed in, but do not belong to an environment.")
-		return
-	}
-	if r.Method == http.MethodPost {
+	rq := &request{Request: r, w: w, at: at, now: h.clock(r)}
+	posted := r.Method == http.MethodPost
+	if posted {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
-			h.fail(rq, http.StatusBadRequest, "The form could not be read", "It was incomplete or too long. Nothing was changed.")
+			h.fail(rq, http.StatusBadRequest, h.words.Text("The form could not be read"), h.words.Text("It was incomplete or too long. Nothing was changed."))
 			return
 		}
 	}
+	actor, err := signin.Ask("Config.Identify", func() (apitoken.Actor, error) { return h.config.Identify(r) })
+	switch {
+	case errors.Is(err, signin.ErrNotSignedIn) && posted:
+		h.resend(rq, http.StatusUnauthorized, h.words.Text("You are not signed in any more"),
+			h.words.Text("You were signed out, and nothing was changed. Open the sign-in page in another tab, then send this form again."))
+		return
+	case errors.Is(err, signin.ErrNotSignedIn) && h.config.SignIn != nil:
+		h.signIn(rq)
+		return
+	case errors.Is(err, signin.ErrNotSignedIn):
+		h.fail(rq, http.StatusUnauthorized, h.words.Text("You are not signed in"), h.words.Text("Sign in to manage your API tokens."))
+		return
+	case err != nil && posted:
+		h.failed(rq, fmt.Errorf("Config.Identify: %w", err))
+		h.resend(rq, http.StatusServiceUnavailable, h.words.Text("We can’t tell who you are just now"),
+			h.words.Text("Signing in does not work at the moment, and nothing was changed. Send this form again in a minute."))
+		return
+	case err != nil:
+		h.failed(rq, fmt.Errorf("Config.Identify: %w", err))
+		h.fail(rq, http.StatusServiceUnavailable, h.words.Text("We can’t tell who you are just now"), h.words.Text("Signing in does not work at the moment. Try again in a minute."))
+		return
+	case signin.Incomplete("", actor) != "":
+		h.fail(rq, http.StatusForbidden, h.words.Text("You can’t manage API tokens"), h.words.Text("You are signed in, but do not belong to an environment."))
+		return
+	}
+	rq.actor = actor
 	h.dispatch(rq)
 }
 
@@ -134,18 +168,28 @@ func (h *handler) dispatch(rq *request) {
 		get, post = h.generateForm, h.generate
 	case pageBulk:
 		get, post = h.bulkForm, h.bulk
+	case pageRevoke:
+		get, post = h.revokeForm, h.revoke
 	case pageToken:
 		get = h.token
 	case "reveal":
 		get, post = h.backToToken, h.reveal
 	case "rotate":
 		get, post = h.rotateForm, h.rotate
+	case "edit":
+		get, post = h.editForm, h.edit
+	case "history":
+		get = h.history
+	case "revoke-made":
+		get, post = h.revokeMadeForm, h.revokeMade
+	case pageWhoCan:
+		get = h.whoCan
 	case "end-overlap":
 		get, post = h.endOverlapForm, h.endOverlap
 	case "activate", "deactivate", "delete":
 		get, post = h.changeForm, h.change
 	default:
-		h.fail(rq, http.StatusNotFound, "There is nothing here", "The address may be mistyped, or what it named is gone.")
+		h.fail(rq, http.StatusNotFound, h.words.Text("There is nothing here"), h.words.Text("The address may be mistyped, or what it named is gone."))
 		return
 	}
 	switch rq.Method {
@@ -163,7 +207,19 @@ func (h *handler) dispatch(rq *request) {
 		allow += ", POST"
 	}
 	rq.w.Header().Set("Allow", allow)
-	h.fail(rq, http.StatusMethodNotAllowed, "That can’t be done here", "This page is for looking at only.")
+	h.fail(rq, http.StatusMethodNotAllowed, h.words.Text("That can’t be done here"), h.words.Text("This page is for looking at only."))
+}
+
+// clock returns the time, in the time zone of the reader.
+func (h *handler) clock(r *http.Request) time.Time {
+	now := h.now().UTC()
+	if h.config.Location == nil {
+		return now
+	}
+	if at := h.config.Location(r); at != nil {
+		return now.In(at)
+	}
+	return now
 }
 
 // manager returns the Manager that acts for the user.
@@ -173,9 +229,9 @@ func (h *handler) manager(rq *request) *apitoken.Manager {
 
 // crossOrigin refuses a request that a page of another site made.
 func (h *handler) crossOrigin(w http.ResponseWriter, r *http.Request) {
-	rq := &request{Request: r, w: w, at: locate(r.URL.Path), now: h.now()}
-	h.fail(rq, http.StatusForbidden, "This came from another site",
-		"Another site has sent this form in your name. Nothing was changed. If it was you, open the page itself and try again.")
+	rq := &request{Request: r, w: w, at: locate(r.URL.Path), now: h.clock(r)}
+	h.fail(rq, http.StatusForbidden, h.words.Text("This came from another site"),
+		h.words.Text("Another site has sent this form in your name. Nothing was changed. If it was you, open the page itself and try again."))
 }
 
 // seeOther redirects to a relative address. http.Redirect would resolve the address

@@ -18,12 +18,14 @@ const (
 	pageAll      = "all"
 	pageGenerate = "generate"
 	pageBulk     = "bulk"
+	pageWhoCan   = "who-can"
+	pageRevoke   = "revoke"
 	pageAsset    = "asset"
 	pageToken    = "token"
 )
 
 // tokenActions are the pages below that of a token.
-var tokenActions = []string{"reveal", "rotate", "end-overlap", "activate", "deactivate", "delete"}
+var tokenActions = []string{"edit", "history", "revoke-made", "reveal", "rotate", "end-overlap", "activate", "deactivate", "delete"}
 
 // locate returns the location of a path. It looks at the last segments only, so that
 // the page can be mounted anywhere.
@@ -40,7 +42,7 @@ func locate(p string) location {
 		return location{pageToken, last, "../"}
 	case last == "":
 		return location{pageMine, "", "./"}
-	case last == pageAll || last == pageGenerate || last == pageBulk:
+	case slices.Contains([]string{pageAll, pageGenerate, pageBulk, pageWhoCan, pageRevoke}, last):
 		return location{last, "", "./"}
 	case n >= 2 && s[n-2] == "tokens": // not an ID
 		return location{"", "", "../"}

@@ -13,7 +13,7 @@ func (h *handler) endOverlapForm(rq *request) {
 	}
 	p.Keep = rq.FormValue("keep")
 	if !p.Token.Rotating() {
-		p.Not = "the rotation is over already, and only one secret is valid"
+		p.Not = h.words.Text("the rotation is over already, and only one secret is valid")
 	}
 	h.describeOverlap(p)
 	h.render(rq, http.StatusOK, "confirm", p)
@@ -22,15 +22,17 @@ func (h *handler) endOverlapForm(rq *request) {
 func (h *handler) describeOverlap(p *confirmData) {
 	if p.Keep != "old" {
 		p.Keep = "new"
-		p.Title, p.Button = "End the old secret now?", "End the old secret"
-		p.Effects = []string{"Requests with the old secret are refused from now on. The new one stays valid."}
+		p.Title, p.Button = h.words.Text("End the old secret now?"), h.words.Text("End the old secret")
+		p.Effects = []string{h.words.Text("Requests with the old secret are refused from now on. The new one stays valid.")}
 	} else {
-		p.Title, p.Button, p.Danger = "Take the rotation back?", "Take it back", true
-		p.Effects = []string{"Requests with the new secret are refused from now on. The old one stays valid, for as long as the token.",
-			"Do this if the new secret was lost, or something can’t be changed over to it."}
+		p.Title, p.Button, p.Danger = h.words.Text("Take the rotation back?"), h.words.Text("Take it back"), true
+		p.Effects = []string{
+			h.words.Text("Requests with the new secret are refused from now on. The old one stays valid, for as long as the token."),
+			h.words.Text("Do this if the new secret was lost, or something can’t be changed over to it."),
+		}
 	}
 	if used := p.Token.OldLastUsedAt; !used.IsZero() {
-		p.Effects = append(p.Effects, "The old secret was last used "+relativeTime(p.Now, used).Text+".")
+		p.Effects = append(p.Effects, h.words.Text("The old secret was last used {1}.", h.relativeTime(p.Now, used).Text))
 	}
 	p.Heading = p.Title
 }
@@ -44,7 +46,7 @@ func (h *handler) endOverlap(rq *request) {
 	case "old":
 		_, err = m.UndoRotation(rq.Context(), rq.at.id)
 	default:
-		err = &apitoken.FieldError{Field: "keep", Problem: `is neither "new" nor "old"`}
+		err = &apitoken.FieldError{Field: "keep", Problem: h.words.Text(`is neither "new" nor "old"`)}
 	}
 	if err != nil {
 		h.refuseChange(rq, err, h.describeOverlap)

@@ -2,8 +2,6 @@ package page
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/apitoken-go/apitoken"
 )
@@ -11,54 +9,44 @@ import (
 // A permissionGroup is a group of permissions in a form or on a page.
 type permissionGroup struct {
 	Name        string
-	ID          string
 	Permissions []permissionItem
 	Selected    int
-	Grantable   int
 }
 
 type permissionItem struct {
 	Name, Description string
 	Selected          bool
-	Denied            bool // the actor cannot grant it
+	Denied            bool // the user cannot assign it
 }
 
-// Tail returns the name after its first colon.
-func (p permissionItem) Tail() string {
-	if _, tail, found := strings.Cut(p.Name, ":"); found {
-		return tail
-	}
-	return p.Name
-}
-
-// groupPermissions groups permissions by Permission.Group, in the order of perms. Fill
-// returns the item for each.
-func groupPermissions(perms []apitoken.Permission, fill func(apitoken.Permission) permissionItem) []*permissionGroup {
-	var groups []*permissionGroup
+// groupPermissions groups permissions by Permission.Group, in the order of perms, those
+// that are denied apart from the others. Fill returns the item for each.
+func groupPermissions(perms []apitoken.Permission, fill func(apitoken.Permission) permissionItem) (groups, denied []*permissionGroup) {
 	for _, p := range perms {
-		name := p.Group()
-		i := slices.IndexFunc(groups, func(g *permissionGroup) bool { return g.Name == name })
-		if i < 0 {
-			i = len(groups)
-			groups = append(groups, &permissionGroup{Name: name, ID: "group-" + strconv.Itoa(i)})
+		item, list := fill(p), &groups
+		if item.Denied {
+			item.Selected, list = false, &denied
 		}
-		g, entry := groups[i], fill(p)
-		g.Permissions = append(g.Permissions, entry)
-		if entry.Selected {
+		i := slices.IndexFunc(*list, func(g *permissionGroup) bool { return g.Name == p.Group() })
+		if i < 0 {
+			i = len(*list)
+			*list = append(*list, &permissionGroup{Name: p.Group()})
+		}
+		g := (*list)[i]
+		g.Permissions = append(g.Permissions, item)
+		if item.Selected {
 			g.Selected++
 		}
-		if !entry.Denied {
-			g.Grantable++
-		}
 	}
-	return groups
+	return groups, denied
 }
 
 // assignedGroups groups the permissions of a token.
 func assignedGroups(in *apitoken.TokenInfo) []*permissionGroup {
-	return groupPermissions(in.Permissions, func(p apitoken.Permission) permissionItem {
+	groups, _ := groupPermissions(in.Permissions, func(p apitoken.Permission) permissionItem {
 		return permissionItem{Name: p.Name(), Description: p.Description()}
 	})
+	return groups
 }
 
 // mayGrant reports whether apitoken.Manager lets an actor grant p.

@@ -2,11 +2,11 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"html/template"
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
@@ -15,6 +15,7 @@ import (
 
 // A layout is the data that every page has.
 type layout struct {
+	h        *handler
 	Title    string
 	Base     string // the relative address of the path under which the page is mounted
 	Here     string // the page that the navigation marks
@@ -22,8 +23,28 @@ type layout struct {
 	Home     string
 	Actor    apitoken.Actor // zero if nobody is signed in
 	Notice   string         // what the last form has done
+	Undo     *undo          // what takes it back, nil for nothing
 	Problems []formProblem
 	Now      time.Time
+	Lang     string
+	Dir      string
+	Logo     string  // an address
+	Path     []Crumb // the pages of the service above this one
+	Tab      string  // the label of the tab of all these pages
+}
+
+// FullTitle returns the title of the document: problems first, so that screen readers say
+// them first.
+func (p *layout) FullTitle() string {
+	title := p.Title
+	if p.Problems != nil {
+		title = p.h.words.Text("Error: {1}", title)
+	}
+	title += " – " + p.h.words.Text("API tokens")
+	if p.Service != "" {
+		title += " – " + p.Service
+	}
+	return title
 }
 
 // SignedIn reports whether the request has a user.
@@ -41,47 +62,65 @@ func (p *layout) page() *layout { return p }
 
 // newPage returns a layout.
 func (h *handler) newPage(rq *request, here, title string) layout {
-	return layout{
-		Title: title, Base: rq.at.base, Here: here, Actor: rq.actor, Now: rq.now,
-		Service: h.config.Service, Home: h.config.Home,
+	p := layout{
+		h: h, Title: title, Base: rq.at.base, Here: here, Actor: rq.actor, Now: rq.now,
+		Service: h.config.Service, Home: h.config.Home, Path: h.path(rq), Logo: h.config.LogoURL,
+		Lang: cmp.Or(h.words.Lang, "en"), Dir: cmp.Or(h.words.Dir, "ltr"), Tab: h.words.Text("API token"),
+	}
+	if h.logo != "" {
+		p.Logo = rq.at.base + "assets/" + h.asset(h.logo)
+	}
+	return p
+}
+
+// path returns the pages of the service above this one.
+func (h *handler) path(rq *request) []Crumb {
+	if h.config.Path != nil {
+		return h.config.Path
+	}
+	return []Crumb{{h.words.Text("Environment settings"), h.config.Home}, {h.words.Text("Access management"), rq.at.base}}
+}
+
+// funcs returns the functions of the templates.
+func (h *handler) funcs() template.FuncMap {
+	return template.FuncMap{
+		"t":      h.words.HTML,
+		"name":   words.Isolate,
+		"user":   h.userHTML,
+		"link":   link,
+		"asset":  h.asset,
+		"number": h.words.Number,
+		"date":   h.formatDate,
+		"moment": h.relativeTime,
+		"change": h.describeEntry,
+		"source": h.sourceLabel,
+		// A title can have no markup such as <bdi> around a name in a right-to-left
+		// script, so these are the characters for it (Unicode UAX 9).
+		"isolate": isolate,
+		"initial": h.initial,
 	}
 }
 
-var templateFuncs = template.FuncMap{
-	"asset":  func(name string) string { return assetNames[name] },
-	"count":  plural,
-	"number": formatNumber,
-	"date":   formatDate,
-	"moment": relativeTime,
-	"change": describeEntry,
-	"source": sourceLabel,
-	// A title can have no markup such as <bdi> around a name in a right-to-left
-	// script, so these are the characters for it (Unicode UAX 9).
-	"isolate": func(s string) string { return "\u2068" + s + "\u2069" },
-	"initial": func(s string) string {
-		for _, c := range s {
-			return strings.ToUpper(string(c))
-		}
-		return ""
-	},
-}
-
-// parseTemplates returns the templates of the pages with their texts in w.
-func parseTemplates(w *words.Words) map[string]*template.Template {
-	shared := template.Must(template.New("").Funcs(templateFuncs).Funcs(template.FuncMap{"t": w.HTML, "name": words.Isolate}).
-		ParseFS(files, "templates/layout.html", "templates/parts.html"))
+// parseTemplates returns the templates of the pages.
+func (h *handler) parseTemplates() map[string]*template.Template {
+	shared := template.Must(template.New("").Funcs(h.funcs()).ParseFS(files, "templates/layout.html", "templates/parts.html", "templates/within.html", "templates/forms.html"))
 	all := make(map[string]*template.Template)
-	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message"} {
+	for _, name := range []string{"list", "token", "generate", "secret", "rotate", "confirm", "bulk", "message", "edit", "editcheck", "history", "whocan", "resend", "revokemade"} {
 		all[name] = template.Must(template.Must(shared.Clone()).ParseFS(files, "templates/"+name+".html"))
 	}
 	return all
 }
 
+// link returns a link with a name as its text, for a place in a text.
+func link(href, name string) template.HTML {
+	return template.HTML(`<a href="`+template.HTMLEscapeString(href)+`">`) + words.Isolate(name) + "</a>"
+}
+
 // render answers with a page. It writes nothing before the template was executed, so
 // that an error leaves no half of a page.
 func (h *handler) render(rq *request, status int, name string, data interface{ page() *layout }) {
-	var out bytes.Buffer
-	if err := h.templates[name].ExecuteTemplate(&out, "layout", data); err != nil {
+	text, err := h.document(rq, name, data)
+	if err != nil {
 		slog.ErrorContext(rq.Context(), "apitoken: page "+name, "error", err)
 		http.Error(rq.w, "the page could not be made", http.StatusInternalServerError)
 		return
@@ -89,6 +128,16 @@ func (h *handler) render(rq *request, status int, name string, data interface{ p
 	rq.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	rq.w.WriteHeader(status)
 	if rq.Method != http.MethodHead {
-		rq.w.Write(out.Bytes())
+		rq.w.Write(text)
 	}
+}
+
+// document makes a page.
+func (h *handler) document(rq *request, name string, data interface{ page() *layout }) ([]byte, error) {
+	if h.config.Layout != nil {
+		return h.frame(rq, name, data)
+	}
+	var out bytes.Buffer
+	err := h.templates[name].ExecuteTemplate(&out, "layout", data)
+	return h.nameUsers(rq, out.Bytes()), err
 }

@@ -11,7 +11,7 @@ import (
 func (h *handler) reveal(rq *request) {
 	ticket := rq.PostForm.Get("ticket")
 	first := false
-	if _, ok := ticketTime(ticket); ok {
+	if isTicket(ticket) {
 		_, first = h.tickets.use(rq.actor, ticket)
 	}
 	var secret apitoken.Secret
@@ -21,7 +21,7 @@ func (h *handler) reveal(rq *request) {
 		var err error
 		if secret, err = h.manager(rq).Reveal(rq.Context(), rq.at.id); err != nil {
 			h.tickets.came(rq.actor, ticket, "")
-			text, ok := problemOf(err)
+			text, ok := h.problemOf(err)
 			if !ok {
 				h.refuse(rq, err)
 				return
@@ -36,7 +36,7 @@ func (h *handler) reveal(rq *request) {
 	h.explain(rq, p)
 	p.Problems, p.Secret = problem, secret.Reveal()
 	if !first {
-		p.Notice = "Reloading the page does not show the secret again. Use “Show” if you need it."
+		p.Notice = h.words.Text("Reloading the page does not show the secret again. Use “Show” if you need it.")
 	}
 	h.render(rq, status, "token", p)
 }

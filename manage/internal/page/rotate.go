@@ -20,14 +20,21 @@ type rotateData struct {
 	Not      string
 }
 
+// overlapChoices are the choices of a form, in the words of overlapLabel.
 var overlapChoices = []struct {
-	value, label, what string
-	d                  time.Duration
-}{
-	{"0", "End it at once", "If the secret may be known to others", 0},
-	{"1h", "1 hour", "", time.Hour},
-	{"24h", "24 hours", "", 24 * time.Hour},
-	{"168h", "7 days", "", 7 * 24 * time.Hour},
+	value string
+	d     time.Duration
+}{{"0", 0}, {"1h", time.Hour}, {"24h", oneDay}, {"168h", 7 * oneDay}}
+
+// overlapLabel returns the words for an overlap.
+func (h *handler) overlapLabel(d time.Duration) string {
+	switch {
+	case d == 0:
+		return h.words.Text("End it at once")
+	case d > oneDay:
+		return h.words.Text("{1} day|{1} days", int(d/oneDay))
+	}
+	return h.words.Text("{1} hour|{1} hours", int(d/time.Hour))
 }
 
 // rotateForm shows the form that rotates a token.
@@ -40,23 +47,23 @@ func (h *handler) askRotate(rq *request, status int, problems []formProblem) {
 		return
 	}
 	p := &rotateData{
-		layout: c.layout, Token: c.Token, Ticket: newTicket(rq.now), LastUsed: c.LastUsed, Uses: c.Uses,
+		layout: c.layout, Token: c.Token, Ticket: newTicket(), LastUsed: c.LastUsed, Uses: c.Uses,
 		Back: c.Back, Cancel: c.Cancel, Not: c.Not,
 	}
 	if !owns(rq.actor, c.Token) {
-		p.Not = "only its owner may rotate a token"
+		p.Not = h.words.Text("only its owner may rotate a token")
 	}
-	p.Title, p.Problems = "Rotate this API token", problems
+	p.Title, p.Problems = h.words.Text("Rotate this API token"), problems
 	end, _ := h.end(c.Token)
 	for _, o := range overlapChoices {
-		x := expiryOption{Value: o.value, Label: o.label, Date: o.what, Selected: rq.PostFormValue("overlap") == o.value}
-		if o.d > 0 {
-			until := rq.now.Add(o.d)
-			if !end.IsZero() && until.After(end) {
-				x.Date = "Until it expires, sooner than that"
-			} else {
-				x.Date = "Until " + until.UTC().Format("Mon, 2 January, 15:04") + " UTC"
-			}
+		x := expiryOption{Value: o.value, Label: h.overlapLabel(o.d), Selected: rq.PostFormValue("overlap") == o.value}
+		switch until := rq.now.Add(o.d); {
+		case o.d == 0:
+			x.Date = h.words.Text("If the secret may be known to others")
+		case !end.IsZero() && until.After(end):
+			x.Date = h.words.Text("Until it expires, sooner than that")
+		default:
+			x.Date = h.words.Text("Until {1}", momentText(until))
 		}
 		p.Overlaps = append(p.Overlaps, x)
 	}
@@ -73,13 +80,12 @@ func (h *handler) rotate(rq *request) {
 		}
 	}
 	ticket := rq.PostForm.Get("ticket")
-	_, ok := ticketTime(ticket)
 	switch {
 	case !chosen:
-		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"overlap", "Choose how long the old secret stays valid."}})
+		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"overlap", h.words.Text("Choose how long the old secret stays valid.")}})
 		return
-	case !ok:
-		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"", "The form was incomplete. Check it and try again."}})
+	case !isTicket(ticket):
+		h.askRotate(rq, http.StatusUnprocessableEntity, []formProblem{{"", h.words.Text("The form was incomplete. Check it and try again.")}})
 		return
 	}
 	if _, first := h.tickets.use(rq.actor, ticket); !first {
@@ -100,7 +106,7 @@ func (h *handler) rotate(rq *request) {
 	}
 	if err != nil {
 		h.tickets.came(rq.actor, ticket, "")
-		if problem, ok := problemOf(err); ok {
+		if problem, ok := h.problemOf(err); ok {
 			problem.Field = ""
 			h.askRotate(rq, statusOf(err), []formProblem{problem})
 			return
@@ -110,9 +116,9 @@ func (h *handler) rotate(rq *request) {
 	}
 	h.tickets.came(rq.actor, ticket, in.ID)
 	p := h.secretPage(rq, in, secret)
-	p.Title, p.Rotated = "API token rotated", true
+	p.Title, p.Rotated = h.words.Text("API token rotated"), true
 	if in.Rotating() {
-		p.Old = relativeTime(rq.now, in.OldValidUntil)
+		p.Old = h.relativeTime(rq.now, in.OldValidUntil)
 	}
 	h.render(rq, http.StatusOK, "secret", p)
 }
@@ -120,11 +126,11 @@ func (h *handler) rotate(rq *request) {
 // alreadyRotated answers a form that was sent before.
 func (h *handler) alreadyRotated(rq *request) {
 	m := &messageData{
-		layout:  h.newPage(rq, pageMine, "This API token was rotated already"),
-		Heading: "This API token was rotated already",
-		Text: "The same form was sent twice, for instance by reloading the page. It was not rotated again, and the new secret is not shown again here. " +
-			"If you did not copy it, open the token: there you can show it, if this service keeps secrets, or else take the rotation back while the old secret is valid, or rotate again.",
-		Link: rq.at.base + "tokens/" + rq.at.id, Label: "Open the token",
+		layout: h.newPage(rq, pageMine, h.words.Text("This API token was rotated already")),
+		Text: h.words.Text("The same form was sent twice, for instance by reloading the page. It was not rotated again, and the new secret is not shown again here. " +
+			"If you did not copy it, open the token: there you can show it, if this service keeps secrets, or else take the rotation back while the old secret is valid, or rotate again."),
+		Link: rq.at.base + "tokens/" + rq.at.id, Label: h.words.Text("Open the token"),
 	}
+	m.Heading = m.Title
 	h.render(rq, http.StatusOK, "message", m)
 }

@@ -10,7 +10,6 @@ type secretData struct {
 	Token    *apitoken.TokenInfo
 	Secret   string
 	Expires  when
-	Groups   []*permissionGroup
 	Commands commandLines
 	Rotated  bool
 	Old      when // the end of the overlap, if the old secret is still valid
@@ -20,6 +19,6 @@ func (h *handler) secretPage(rq *request, in *apitoken.TokenInfo, secret apitoke
 	text := secret.Reveal()
 	return &secretData{
 		layout: h.newPage(rq, pageMine, ""), Token: in, Secret: text,
-		Expires: h.expires(in, rq.now), Groups: assignedGroups(in), Commands: h.commands(rq, in, text),
+		Expires: h.expires(in, rq.now), Commands: h.commands(rq, in, text),
 	}
 }

@@ -14,9 +14,9 @@ const warnBefore = 7 * 24 * time.Hour
 func (h *handler) expires(in *apitoken.TokenInfo, now time.Time) when {
 	end, _ := h.end(in)
 	if end.IsZero() {
-		return when{Text: "Never expires"}
+		return when{Text: h.words.Text("Never expires")}
 	}
-	w := relativeTime(now, end)
+	w := h.relativeTime(now, end)
 	switch {
 	case !now.Before(end):
 		w.Level = "bad"
@@ -39,43 +39,42 @@ func (h *handler) end(in *apitoken.TokenInfo) (end time.Time, byPolicy bool) {
 	return in.ExpiresAt, false
 }
 
-func lastUsed(in *apitoken.TokenInfo, now time.Time) when {
+func (h *handler) lastUsed(in *apitoken.TokenInfo, now time.Time) when {
 	switch {
 	case !in.LastUsed().At.IsZero():
-		return relativeTime(now, in.LastUsed().At)
+		return h.relativeTime(now, in.LastUsed().At)
 	case !in.UseRecorded:
-		return when{Text: "Not recorded"}
+		return when{Text: h.words.Text("Not recorded")}
 	}
-	return when{Text: "Never used"}
+	return when{Text: h.words.Text("Never used")}
 }
 
 // A tokenState is a status: its label, its color and the reason for it.
 type tokenState struct{ Label, Level, Why string }
 
 func (h *handler) state(in *apitoken.TokenInfo, now time.Time) tokenState {
+	t := h.words.Text
 	switch in.Status {
 	case apitoken.StatusActive:
 		if fields.OwnerAccess(in) == "none" {
-			return tokenState{"Owner has no access", "bad", fields.OwnerWhy(in)}
+			return tokenState{t("Owner has no access"), "bad", t(fields.OwnerWhy(in))}
 		}
-		return tokenState{"Active", "good", fields.OwnerWhy(in)}
+		return tokenState{t("Active"), "good", t(fields.OwnerWhy(in))}
 	case apitoken.StatusInactive:
-		return tokenState{"Deactivated", "off", "by " + in.DeactivatedBy}
+		return tokenState{t("Deactivated"), "off", t("by {1}", h.user(in.DeactivatedBy))}
 	case apitoken.StatusDeleted:
-		return tokenState{"Deleted", "off", "by " + in.DeletedBy}
+		return tokenState{t("Deleted"), "off", t("by {1}", h.user(in.DeletedBy))}
 	case apitoken.StatusPending:
-		return tokenState{"Not yet valid", "info", "valid " + relativeTime(now, in.NotBefore).Text}
+		return tokenState{t("Not yet valid"), "info", t("valid {1}", h.relativeTime(now, in.NotBefore).Text)}
 	case apitoken.StatusExpired:
 		if end, _ := h.end(in); end.IsZero() || now.Before(end) {
-			return tokenState{"Expired", "bad", "not used for too long"}
+			return tokenState{t("Expired"), "bad", t("not used for too long")}
 		}
-		return tokenState{"Expired", "bad", ""}
-	}
-	switch in.Status {
+		return tokenState{t("Expired"), "bad", ""}
 	case apitoken.StatusDamaged:
-		return tokenState{"Damaged", "bad", "somebody changed it in the database, and it is refused"}
+		return tokenState{t("Damaged"), "bad", t("somebody changed it in the database, and it is refused")}
 	case apitoken.StatusNewer:
-		return tokenState{"Of a newer version", "bad", "a later version of this service changed it; until this one is brought up to date, it is refused"}
+		return tokenState{t("Of a newer version"), "bad", t("a later version of this service changed it; until this one is brought up to date, it is refused")}
 	}
 	return tokenState{string(in.Status), "off", ""}
 }

@@ -2,18 +2,15 @@ package page
 
 import (
 	"crypto/rand"
-	"strconv"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/apitoken-go/apitoken"
 )
 
 // tickets remembers the forms that were sent, so that a form that is sent again, as by
-// reloading its answer, has no further effect. Each form has a ticket with the time at
-// which it was made. The bounds below only limit memory: a forgotten ticket is treated
-// like one of another process.
+// reloading its answer, has no further effect. Each form has a ticket of its own. The
+// bounds below only limit memory: a forgotten ticket is treated like one of another
+// process.
 type tickets struct {
 	mu     sync.Mutex
 	actors map[actorKey]*usedTickets
@@ -36,18 +33,11 @@ const (
 
 func newTickets() *tickets { return &tickets{actors: make(map[actorKey]*usedTickets)} }
 
-// newTicket returns a ticket for a form that is made now.
-func newTicket(now time.Time) string {
-	return strconv.FormatInt(now.UnixMicro(), 36) + "-" + rand.Text()
-}
+// newTicket returns a ticket for a new form.
+func newTicket() string { return rand.Text() }
 
-// ticketTime returns the time at which the form with this ticket was made. It reports
-// false if the text is no ticket.
-func ticketTime(ticket string) (time.Time, bool) {
-	stamp, random, found := strings.Cut(ticket, "-")
-	us, err := strconv.ParseInt(stamp, 36, 64)
-	return time.UnixMicro(us), found && err == nil && len(random) >= 20 && len(ticket) <= 64
-}
+// isTicket reports whether a text looks like a ticket.
+func isTicket(s string) bool { return len(s) >= 20 && len(s) <= 64 }
 
 // use marks a ticket as used and reports whether this is the first time. If not, it
 // returns the ID of the token, "" while that is not known.

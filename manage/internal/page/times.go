@@ -2,6 +2,8 @@ package page
 
 import (
 	"time"
+
+	"github.com/apitoken-go/apitoken/manage/internal/words"
 )
 
 // A when is a time in words, with the exact time.
@@ -15,61 +17,76 @@ func (w when) Set() bool { return !w.At.IsZero() }
 
 func (w when) ISO() string { return w.At.UTC().Format(time.RFC3339) }
 
-func (w when) Exact() string { return w.At.UTC().Format("2006-01-02 15:04:05") + " UTC" }
+// Exact returns the time with its zone, as ISO 8601 has it but for the blanks.
+func (w when) Exact() string { return w.At.Format("2006-01-02 15:04:05 MST") }
 
 const oneDay = 24 * time.Hour
 
-// relativeTime returns the words for t as seen from now, such as "in 2 days".
-func relativeTime(now, t time.Time) when {
+// relativeTime returns the words for t as seen from now, such as "in 2 days". The exact
+// time is in the time zone of now, which is that of the reader.
+func (h *handler) relativeTime(now, t time.Time) when {
 	if t.IsZero() {
 		return when{}
 	}
 	d := t.Sub(now)
-	text := formatSpan(d.Abs())
+	n, unit := rounded(d.Abs())
+	w := when{At: t.In(now.Location())}
 	switch {
-	case text == "":
-		text = "just now"
-		if d > 0 {
-			text = "in a moment"
-		}
+	case n == 0 && d > 0:
+		w.Text = h.words.Text("in a moment")
+	case n == 0:
+		w.Text = h.words.Text("just now")
 	case d > 0:
-		text = "in " + text
+		w.Text = h.words.Text(unit.ahead, n)
 	default:
-		text += " ago"
+		w.Text = h.words.Text(unit.ago, n)
 	}
-	return when{Text: text, At: t}
+	return w
 }
 
-// formatSpan rounds a duration to one unit. It returns "" for less than 45 seconds.
-func formatSpan(d time.Duration) string {
-	const day = 24 * time.Hour
-	rounded := func(unit time.Duration) int { return int((d + unit/2) / unit) }
+// A timeUnit has the texts for a number of minutes, hours, days, months or years.
+type timeUnit struct{ span, ahead, ago string }
+
+var (
+	minutes = timeUnit{words.Key("{1} minute|{1} minutes"), words.Key("in {1} minute|in {1} minutes"), words.Key("{1} minute ago|{1} minutes ago")}
+	hours   = timeUnit{words.Key("{1} hour|{1} hours"), words.Key("in {1} hour|in {1} hours"), words.Key("{1} hour ago|{1} hours ago")}
+	days    = timeUnit{words.Key("{1} day|{1} days"), words.Key("in {1} day|in {1} days"), words.Key("{1} day ago|{1} days ago")}
+	months  = timeUnit{words.Key("{1} month|{1} months"), words.Key("in {1} month|in {1} months"), words.Key("{1} month ago|{1} months ago")}
+	years   = timeUnit{words.Key("{1} year|{1} years"), words.Key("in {1} year|in {1} years"), words.Key("{1} year ago|{1} years ago")}
+)
+
+// rounded rounds a duration to one unit. It returns 0 for less than 45 seconds.
+func rounded(d time.Duration) (int, timeUnit) {
+	in := func(unit time.Duration) int { return max(1, int((d+unit/2)/unit)) }
 	switch {
 	case d < 45*time.Second:
-		return ""
+		return 0, minutes
 	case d < 59*time.Minute+30*time.Second:
-		return plural(max(1, rounded(time.Minute)), "minute")
+		return in(time.Minute), minutes
 	case d < 23*time.Hour+30*time.Minute:
-		return plural(max(1, rounded(time.Hour)), "hour")
-	case d < 90*day:
-		return plural(max(1, rounded(day)), "day")
-	case d < 350*day:
-		return plural(rounded(365*day/12), "month")
+		return in(time.Hour), hours
+	case d < 90*oneDay:
+		return in(oneDay), days
+	case d < 350*oneDay:
+		return in(365 * oneDay / 12), months
 	}
-	return plural(max(1, rounded(365*day)), "year")
+	return in(365 * oneDay), years
 }
 
 // formatTerm returns the words for a duration of a policy, in days or hours if it is a
 // whole number of them.
-func formatTerm(d time.Duration) string {
+func (h *handler) formatTerm(d time.Duration) string {
+	n, unit := rounded(d)
 	switch {
 	case d%oneDay == 0:
-		return plural(int(d/oneDay), "day")
+		n, unit = int(d/oneDay), days
 	case d%time.Hour == 0:
-		return plural(int(d/time.Hour), "hour")
+		n, unit = int(d/time.Hour), hours
 	}
-	return formatSpan(d)
+	return h.words.Text(unit.span, n)
 }
 
-// formatDate returns a date such as "Monday, 2 January 2006".
-func formatDate(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006") }
+// formatDate returns a date such as "Monday, 2 January 2006", in the time zone of t.
+func (h *handler) formatDate(t time.Time) string {
+	return h.words.Date("Monday, 2 January 2006", t)
+}

@@ -1,7 +1,9 @@
 package page
 
 import (
+	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/fields"
@@ -16,6 +18,7 @@ type tokenData struct {
 	Mine   bool
 	State  tokenState
 	Does   []tokenAction
+	Edit   bool // the user may change it
 	Groups []*permissionGroup
 
 	Secret   string // "" unless the user has just asked for it
@@ -27,16 +30,27 @@ type tokenData struct {
 	Idle                       string
 	Old                        when
 	OldUsed                    when
+	OwnerLink                  string // the list of the owner’s tokens, "" if the user may not see it
+	MadeBy                     string // the name of the token by which it was made, or its ID
+	MadeByLink                 string // "" if the user may not see that token
+
+	Calls     callTable // that are let through
+	Refused   callTable
+	AllCalls  int
+	CallsLeft bool   // they are shown when the user asks for them
+	CallsNot  string // why they cannot be shown
 
 	Routes  []option // the choices for Explain
 	From    string
 	Explain *explanation
+
+	Entries []apitoken.HistoryEntry // the newest of the history
 }
 
 // token shows the page about a token.
 func (h *handler) token(rq *request) {
 	if p, ok := h.tokenPage(rq); ok {
-		p.Notice = noticeOf(rq.URL.Query())
+		h.notice(rq, &p.layout, "")
 		h.explain(rq, p)
 		h.render(rq, http.StatusOK, "token", p)
 	}
@@ -52,35 +66,58 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	}
 	p := &tokenData{
 		layout: h.newPage(rq, listOf(rq.actor, in), "\u2068"+in.Name+"\u2069"),
-		Token:  in, Mine: owns(rq.actor, in), State: h.state(in, rq.now), Does: h.actions(rq, in, ""),
-		Texts:  textFields(func(f fields.Field) string { return f.Text.Value(in) }),
-		Groups: assignedGroups(in), Ticket: newTicket(rq.now),
-		Created: relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: lastUsed(in, rq.now),
+		Token:  in, Mine: owns(rq.actor, in), State: h.state(in, rq.now), Does: h.actions(rq, in, ""), Edit: mayEdit(in),
+		Texts:  h.textFields(func(f fields.Field) string { return f.Text.Value(in) }),
+		Groups: assignedGroups(in), Ticket: newTicket(),
+		Created: h.relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
+		Entries: in.History[:min(newestEntries, len(in.History))],
 	}
 	_, p.ByPolicy = h.end(in)
 	if idle := h.config.Authority.Policy().MaxIdle; idle > 0 {
-		p.Idle = formatTerm(idle)
+		p.Idle = h.formatTerm(idle)
 	}
 	if in.Rotating() {
-		p.Old, p.OldUsed = relativeTime(rq.now, in.OldValidUntil), relativeTime(rq.now, in.OldLastUsedAt)
+		p.Old, p.OldUsed = h.relativeTime(rq.now, in.OldValidUntil), h.relativeTime(rq.now, in.OldLastUsedAt)
+	}
+	if rq.actor.ManageOthers {
+		p.OwnerLink = rq.at.base + listView{All: true, Owner: in.Owner, Sort: defaultSort}.link()
+	}
+	if p.MadeBy = in.CreatedWith; p.MadeBy != "" {
+		maker, err := h.manager(rq).Get(rq.Context(), in.CreatedWith)
+		if err == nil {
+			p.MadeBy, p.MadeByLink = maker.Name, rq.at.base+"tokens/"+maker.ID
+		} else if !errors.Is(err, apitoken.ErrNotFound) {
+			h.failed(rq, err) // the page has the ID
+		}
 	}
 	if in.Status == apitoken.StatusDeleted {
-		p.NotShown = "The token is deleted, and its secret with it."
+		p.NotShown = h.words.Text("The token is deleted, and its secret with it.")
 		return p, true
 	}
 	switch {
 	case !p.Mine:
-		p.NotShown = "Only its owner can see the secret of a token."
+		p.NotShown = h.words.Text("Only its owner can see the secret of a token.")
 	case !in.Revealable:
-		p.NotShown = "The secret of this token was shown once, when it was made, and is not kept. If it is lost, rotate the token to get a new one."
+		p.NotShown = h.words.Text("The secret of this token was shown once, when it was made, and is not kept. If it is lost, rotate the token to get a new one.")
 	}
 	for _, rt := range h.config.Routes {
 		if rt.Match != "open" {
 			p.Routes = append(p.Routes, option{reports.NameOf(rt), reports.NameOf(rt), false})
 		}
 	}
+	if p.Edit {
+		h.reach(rq, p)
+	}
 	return p, true
 }
+
+// PermissionLink returns the address of the list of tokens with a permission.
+func (p *tokenData) PermissionLink(name string) string {
+	return p.Base + listView{All: p.Actor.ManageOthers, Permission: name, Sort: defaultSort}.link()
+}
+
+// TokenLink returns the address of the page about a token.
+func (p *layout) TokenLink(id string) string { return p.Base + "tokens/" + url.PathEscape(id) }
 
 // backToToken redirects a user who opens the address of a form to the token.
 func (h *handler) backToToken(rq *request) { seeOther(rq.w, rq.at.base+"tokens/"+rq.at.id) }

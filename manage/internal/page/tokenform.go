@@ -1,7 +1,6 @@
 package page
 
 import (
-	"fmt"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -14,76 +13,69 @@ import (
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
-// A tokenForm is the token that a form asks for.
-type tokenForm struct {
-	apitoken.GenerateParams
-	end func(created time.Time) time.Time // the expiry of the token; zero: never
-}
-
-// same reports whether a token is what the form asks for.
-func (a tokenForm) same(in *apitoken.TokenInfo) bool {
-	lacks := func(p apitoken.Permission) bool { return !slices.Contains(in.Permissions, p) }
-	differs := func(f fields.Field) bool { return f.Text.Value(in) != *f.Text.Generate(&a.GenerateParams) }
-	return in.Name == a.Name && !slices.ContainsFunc(fields.Texts, differs) &&
-		len(in.Permissions) == len(a.Permissions) && !slices.ContainsFunc(a.Permissions, lacks) &&
-		in.ExpiresAt.Equal(a.end(in.CreatedAt)) && in.NotBefore.Equal(a.NotBefore) && slices.Equal(in.Networks, a.Networks)
-}
+// keepExpiry is the choice of a form that does not change the expiry.
+const keepExpiry = "keep"
 
 // asked reads a form. Problems are missing values and values that cannot be parsed. It
 // does not check the rules of apitoken.Manager.
-func (h *handler) asked(q url.Values) (g tokenForm, problems []formProblem) {
+func (h *handler) asked(q url.Values) (g apitoken.GenerateParams, problems []formProblem) {
 	wrong := func(field, text string) { problems = append(problems, formProblem{field, text}) }
-	g.Name = strings.TrimSpace(q.Get("name"))
+	g.Owner, g.Name = q.Get("owner"), strings.TrimSpace(q.Get("name"))
 	for _, f := range fields.Texts {
-		*f.Text.Generate(&g.GenerateParams) = strings.TrimSpace(q.Get(f.Name))
+		*f.Text.Generate(&g) = strings.TrimSpace(q.Get(f.Name))
 	}
 	if g.Name == "" {
-		wrong("name", "Enter a name that says what the token is for.")
+		wrong("name", h.words.Text("Enter a name that says what the token is for."))
 	}
 	switch chosen := q.Get("expires"); chosen {
 	case "":
-		wrong("expires", "Choose when the token expires.")
+		wrong("expires", h.words.Text("Choose when the token expires."))
+	case keepExpiry:
 	case "never":
-		g.Expiry, g.end = apitoken.Never(), func(time.Time) time.Time { return time.Time{} }
+		g.Expiry = apitoken.Never()
 	case "date":
 		end, err := endOfDay(q.Get("date"))
 		if err != nil {
-			wrong("date", "Enter the date on which the token expires.")
+			wrong("date", h.words.Text("Enter the date on which the token expires."))
 			break
 		}
-		g.Expiry, g.end = apitoken.At(end), func(time.Time) time.Time { return end }
+		g.Expiry = apitoken.At(end)
 	default:
 		d, ok := parseDays(chosen)
 		if !ok {
-			wrong("expires", "Choose one of the expiries.")
+			wrong("expires", h.words.Text("Choose one of the expiries."))
 			break
 		}
-		g.Expiry, g.end = apitoken.In(d), func(created time.Time) time.Time { return created.Add(d) }
+		g.Expiry = apitoken.In(d)
 	}
 	if len(q["permission"]) == 0 {
-		wrong("permissions", "Select at least one permission.")
+		wrong("permissions", h.words.Text("Select at least one permission."))
 	} else if perms, err := h.config.Authority.Catalog().Lookup(slices.Compact(slices.Sorted(slices.Values(q["permission"])))...); err != nil {
-		problem, _ := problemOf(err)
+		problem, _ := h.problemOf(err)
 		problems = append(problems, problem)
 	} else {
 		g.Permissions = perms
 	}
 	if s := q.Get("not_before"); s != "" {
-		t, err := time.Parse("2006-01-02T15:04", s)
+		t, err := time.Parse(minuteLayout, s)
 		if err != nil {
-			wrong("not_before", "Enter a date and a time, or nothing.")
+			wrong("not_before", h.words.Text("Enter a date and a time, or nothing."))
 		}
 		g.NotBefore = t
 	}
 	var err error
-	if g.Networks, err = parseNetworks(q.Get("networks")); err != nil {
-		problem, _ := problemOf(err)
+	if g.Networks, err = h.parseNetworks(q.Get("networks")); err != nil {
+		problem, _ := h.problemOf(err)
 		problems = append(problems, problem)
 	}
 	return g, problems
 }
 
-const dateLayout = "2006-01-02"
+// The layouts of <input type="date"> and <input type="datetime-local">.
+const (
+	dateLayout   = "2006-01-02"
+	minuteLayout = "2006-01-02T15:04"
+)
 
 // endOfDay returns the end of a day: a token that expires on a day can be used all that
 // day.
@@ -105,7 +97,7 @@ func parseDays(s string) (time.Duration, bool) {
 
 // parseNetworks parses networks and single addresses, separated by lines, spaces or
 // commas. The networks are as a store returns them.
-func parseNetworks(text string) ([]netip.Prefix, error) {
+func (h *handler) parseNetworks(text string) ([]netip.Prefix, error) {
 	var list []netip.Prefix
 	for _, s := range strings.FieldsFunc(text, func(c rune) bool { return c == ',' || c == ';' || c <= ' ' }) {
 		p, err := netip.ParsePrefix(s)
@@ -116,7 +108,8 @@ func parseNetworks(text string) ([]netip.Prefix, error) {
 			}
 		}
 		if err != nil || !p.IsValid() {
-			return nil, &apitoken.FieldError{Field: "allowed_networks", Problem: fmt.Sprintf("contains %.60q, which is no network: write for example 192.0.2.0/24 or 2001:db8::/32", s)}
+			return nil, &apitoken.FieldError{Field: "allowed_networks", Problem: h.words.Text(
+				"contains {1}, which is no network: write for example 192.0.2.0/24 or 2001:db8::/32", strconv.Quote(s[:min(60, len(s))]))}
 		}
 		switch a := p.Addr(); {
 		case !a.Is4In6():

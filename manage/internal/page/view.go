@@ -1,7 +1,9 @@
 package page
 
 import (
+	"cmp"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/apitoken-go/apitoken"
@@ -14,9 +16,12 @@ type listView struct {
 	Status     string
 	Permission string
 	Text       string
+	Saved      string // the name of a saved filter
+	With       string // the ID of the token with which the tokens were made
 	Sort       string // an order, with "-" before it if descending
 	Cursor     string
-	Before     int // the number of tokens on the pages before, if the address has it
+	Before     int    // the number of tokens on the pages before, 0 if that is not known
+	Row        string // the ID of the token whose row the address leads to
 }
 
 const defaultSort = "-created"
@@ -28,13 +33,16 @@ const perPage = 50
 func viewOf(all bool, q url.Values) listView {
 	v := listView{
 		All: all, Owner: q.Get("owner"), Status: q.Get("status"), Permission: q.Get("permission"),
-		Text: q.Get("q"), Sort: q.Get("sort"), Cursor: q.Get("cursor"),
-	}
-	if v.Sort == "" {
-		v.Sort = defaultSort
+		Text: q.Get("q"), Saved: q.Get("show"), With: q.Get("with"),
+		Sort: cmp.Or(q.Get("sort"), defaultSort), Cursor: q.Get("cursor"),
 	}
 	if !all {
 		v.Owner = ""
+	}
+	if f := savedFilterNamed(v.Saved); f == nil {
+		v.Saved = ""
+	} else if f.sort != "" {
+		v.Sort = f.sort
 	}
 	if v.Cursor != "" {
 		v.Before = smallNumber(q.Get("before"))
@@ -42,8 +50,17 @@ func viewOf(all bool, q url.Values) listView {
 	return v
 }
 
+// first returns the view with the first page of its list.
+func (v listView) first() listView {
+	v.Cursor, v.Before, v.Row = "", 0, ""
+	return v
+}
+
 // link returns the address of a view, relative to the mounted page.
-func (v listView) link() string {
+func (v listView) link() string { return v.linkWith(nil) }
+
+// linkWith returns the address of a view with more parameters.
+func (v listView) linkWith(more url.Values) string {
 	q := url.Values{}
 	set := func(key, value string) {
 		if value != "" {
@@ -54,19 +71,28 @@ func (v listView) link() string {
 	set("status", v.Status)
 	set("permission", v.Permission)
 	set("q", v.Text)
-	if v.Sort != defaultSort {
+	set("show", v.Saved)
+	set("with", v.With)
+	if f := savedFilterNamed(v.Saved); v.Sort != defaultSort && (f == nil || f.sort == "") {
 		set("sort", v.Sort)
 	}
 	set("cursor", v.Cursor)
 	if v.Cursor != "" && v.Before > 0 {
-		set("before", strings.ReplaceAll(formatNumber(v.Before), ",", ""))
+		set("before", strconv.Itoa(v.Before))
 	}
 	page := ""
 	if v.All {
 		page = pageAll
 	}
-	if len(q) > 0 {
-		return page + "?" + q.Encode()
+	if query := q.Encode(); query != "" || len(more) > 0 {
+		page += "?" + query
+		if query != "" && len(more) > 0 {
+			page += "&"
+		}
+		page += more.Encode()
+	}
+	if v.Row != "" {
+		page += "#t-" + v.Row
 	}
 	return page
 }
@@ -74,31 +100,25 @@ func (v listView) link() string {
 // parseBack parses the address of the list from which the user came. The address cannot
 // lead to another site: it is built anew from the listView.
 func parseBack(text string) (back listView, ok bool) {
-	page, query, _ := strings.Cut(text, "?")
+	address, fragment, _ := strings.Cut(text, "#")
+	page, query, _ := strings.Cut(address, "?")
 	q, err := url.ParseQuery(query)
 	if err != nil || page != "" && page != "." && page != pageAll {
 		return listView{}, false
 	}
-	return viewOf(page == pageAll, q), text != ""
+	back = viewOf(page == pageAll, q)
+	if id := strings.TrimPrefix(fragment, "t-"); isID(id) {
+		back.Row = id
+	}
+	return back, text != ""
 }
 
-// done returns the address of a view with a notice: what was done to n tokens.
-func (v listView) done(what string, n int) string {
-	link := v.link()
-	sep := "?"
-	if strings.Contains(link, "?") {
-		sep = "&"
-	}
-	link += sep + "done=" + what
-	if n > 1 {
-		link += "&n=" + strings.ReplaceAll(formatNumber(n), ",", "")
-	}
-	return link
-}
+// back returns the address of a view as a form sends it.
+func (v listView) back() string { return cmp.Or(v.link(), ".") }
 
 // filtered reports whether the view leaves tokens out.
 func (v listView) filtered() bool {
-	return v.Owner != "" || v.Status != "" || v.Permission != "" || v.Text != ""
+	return v.Owner != "" || v.Status != "" || v.Permission != "" || v.Text != "" || v.Saved != "" || v.With != ""
 }
 
 // query returns the parameters for Manager.List.
@@ -107,6 +127,9 @@ func (v listView) query() apitoken.ListParams {
 	l := apitoken.ListParams{
 		Owner: v.Owner, Status: apitoken.Status(v.Status), Permission: v.Permission, Text: v.Text,
 		Order: apitoken.Order(sort), Descending: descending, Limit: perPage, Cursor: v.Cursor,
+	}
+	if f := savedFilterNamed(v.Saved); f != nil && f.sort != "" {
+		l.Status = cmp.Or(l.Status, apitoken.StatusActive)
 	}
 	l.AllOwners = v.All && v.Owner == ""
 	return l

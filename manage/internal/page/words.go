@@ -1,56 +1,44 @@
 package page
 
 import (
-	"strconv"
-	"strings"
-
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/manage/internal/words"
 )
 
-// plural returns "1 token", "2 tokens" or "1,000 tokens".
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return formatNumber(n) + " " + noun + "s"
-}
-
-func formatNumber(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
 // joinAnd returns "a", "a and b", "a, b and c".
-func joinAnd(words []string) string {
-	if n := len(words); n > 1 {
-		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
-	}
-	return strings.Join(words, "")
-}
+func (h *handler) joinAnd(list []string) string { return h.join(list, words.Key("{1} and {2}")) }
 
 // joinOr returns "a", "a or b", "a, b or c".
-func joinOr(words []string) string {
-	if n := len(words); n > 1 {
-		return strings.Join(words[:n-1], ", ") + " or " + words[n-1]
+func (h *handler) joinOr(list []string) string { return h.join(list, words.Key("{1} or {2}")) }
+
+// join joins the last item of a list with the text last, and the others with commas.
+func (h *handler) join(list []string, last string) string {
+	if len(list) == 0 {
+		return ""
 	}
-	return strings.Join(words, "")
+	joined := list[0]
+	for i, item := range list[1:] {
+		between := words.Key("{1}, {2}")
+		if i == len(list)-2 {
+			between = last
+		}
+		joined = h.words.Text(between, joined, item)
+	}
+	return joined
 }
 
 // sourceLabel returns the words for the part of a request that had the token.
-func sourceLabel(t apitoken.Source) string {
+func (h *handler) sourceLabel(t apitoken.Source) string {
 	in, name, scheme := t.Place()
 	switch {
 	case scheme != "":
-		return "in the header, as " + scheme
+		return h.words.Text("in the header, as {1}", scheme)
 	case in == "header":
-		return "in the header " + name
+		return h.words.Text("in the header {1}", name)
 	case in == "query":
-		return "in the query"
+		return h.words.Text("in the query")
 	case t == apitoken.Direct:
-		return "directly"
+		return h.words.Text("directly")
 	}
 	return string(t)
 }

@@ -2,26 +2,30 @@
 package words
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Words are the texts of the page in one language. The zero Words are English.
 //
 // A text is named by its English, which stands where the page uses it. In a text, {1}
 // is the first value that is put in, {2} the second. A text that counts has a form
-// for each kind of number, with | between them; its first value is the number.
+// for each kind of number, with | between them; its first value is the number. The
+// fields are those of manage.Words, which describes them.
 type Words struct {
-	// Texts has the text of this language for each English text. What it does not have
-	// remains English.
-	Texts map[string]string
-
-	// Plural returns which form of a text is used with n, counted from 0. Without it,
-	// the first form is for 1 and the second for all other numbers.
-	Plural func(n int) int
+	Lang      string
+	Dir       string
+	Texts     map[string]string
+	Plural    func(n int) int
+	Thousands string
 }
+
+// Key returns a text that is put on the page later, by another call of Text or HTML.
+func Key(english string) string { return english }
 
 // Text returns the text with its values, as plain text.
 func (w *Words) Text(english string, values ...any) string {
@@ -77,9 +81,22 @@ func (w *Words) fill(text string, values []any, show func(any) string) string {
 func (w *Words) Number(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
+		s = s[:i] + cmp.Or(w.Thousands, ",") + s[i:]
 	}
 	return s
+}
+
+// Date returns t in a layout of package time, which is a text. So are the names of
+// months and days, which the layout must have in full.
+func (w *Words) Date(layout string, t time.Time) string {
+	var names []string
+	for m := time.January; m <= time.December; m++ {
+		names = append(names, m.String(), w.Text(m.String()))
+	}
+	for d := time.Sunday; d <= time.Saturday; d++ {
+		names = append(names, d.String(), w.Text(d.String()))
+	}
+	return strings.NewReplacer(names...).Replace(t.Format(w.Text(layout)))
 }
 
 // Isolate returns a name in an element that keeps its direction apart from that of

@@ -4,22 +4,33 @@
 document.addEventListener("DOMContentLoaded", () => {
 	const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 	const one = (selector, root = document) => root.querySelector(selector);
-	const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+	const texts = one("#said").dataset; // in the language of the page
 	const say = (text) => { one("#said").textContent = text; };
 
 	// A notice comes from the address; once it is shown, reloading or going back
 	// should not say it again.
 	const here = new URL(location.href);
 	if (here.searchParams.has("done")) {
-		here.searchParams.delete("done");
-		here.searchParams.delete("n");
+		for (const name of ["done", "n", "same", "left", "id", "version"]) here.searchParams.delete(name);
 		history.replaceState(null, "", here);
+		// The keyboard goes on at the row that was changed, and the notice is read.
+		const row = here.hash.startsWith("#t-") && document.getElementById(here.hash.slice(1));
+		if (row) {
+			one("a.name", row).focus({ preventScroll: true });
+			const notice = one(".flash p")?.textContent ?? "";
+			setTimeout(() => say(notice), 200);
+		}
 	}
+
+	// Exact times are in the time zone of the browser, where the server does not know it.
+	const { lang } = one(".apitoken") ?? document.documentElement;
+	const exact = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "long" });
+	for (const time of all("time[datetime]")) time.title = exact.format(new Date(time.dateTime));
 
 	// Browsers may keep a page for the Back button in spite of no-store. What
 	// was secret on it is not kept.
 	addEventListener("pagehide", () => {
-		for (const e of all("[data-secret]")) e.textContent = "No longer shown";
+		for (const e of all("[data-secret]")) e.textContent = texts.hidden;
 		for (const e of all("[data-copy]")) e.hidden = true;
 	});
 
@@ -40,9 +51,9 @@ document.addEventListener("DOMContentLoaded", () => {
 				getSelection().selectAllChildren(from);
 				copied = document.execCommand("copy");
 			}
-			label.textContent = copied ? "Copied" : "Press Ctrl+C";
+			label.textContent = copied ? texts.copied : texts.press;
 			button.classList.toggle("copied", copied);
-			say(copied ? "Copied" : "Selected. Copy it with Control and C.");
+			say(copied ? texts.copied : texts.selected);
 			clearTimeout(timer);
 			timer = setTimeout(() => {
 				label.textContent = before;
@@ -66,19 +77,33 @@ document.addEventListener("DOMContentLoaded", () => {
 		});
 	}
 
-	// Menus close on Escape, and when one turns to something else.
-	for (const menu of all("details.menu")) {
+	// A change of many tokens goes on by itself.
+	for (const form of all("form[data-continues]")) form.requestSubmit();
+
+	// Menus close on Escape, and when one turns to something else. The arrow keys lead
+	// through them.
+	for (const menu of all("details[name=menu]")) {
+		const summary = one("summary", menu);
 		menu.addEventListener("keydown", (event) => {
-			if (event.key !== "Escape" || !menu.open) return;
-			menu.open = false;
-			one("summary", menu).focus();
+			if (event.key === "Escape" && menu.open) {
+				menu.open = false;
+				summary.focus();
+				return;
+			}
+			const items = all("a,button", menu);
+			const at = items.indexOf(document.activeElement);
+			const next = { ArrowDown: at + 1, ArrowUp: at < 0 ? items.length - 1 : at - 1, Home: 0, End: items.length - 1 }[event.key];
+			if (next === undefined || items.length === 0) return;
+			event.preventDefault();
+			menu.open = true;
+			items[(next + items.length) % items.length].focus();
 		});
 		menu.addEventListener("focusout", (event) => {
 			if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
 		});
 	}
 	document.addEventListener("click", (event) => {
-		for (const menu of all("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+		for (const menu of all("details[name=menu][open]")) if (!menu.contains(event.target)) menu.open = false;
 	});
 
 	// Lists: what is selected
@@ -87,13 +112,19 @@ document.addEventListener("DOMContentLoaded", () => {
 		const boxes = all('input[name="id"]');
 		const every = one("[data-all]");
 		const text = one("[data-count]", bulk);
+		const matching = one("[data-matching]", bulk); // all, on all pages
 		const update = () => {
 			const n = boxes.filter((b) => b.checked).length;
 			bulk.classList.toggle("idle", n === 0);
-			text.textContent = n === 0 ? "Select tokens to change several at once" : `${n} selected`;
+			text.textContent = n === 0 ? bulk.dataset.none : bulk.dataset.some.replace("{n}", n);
 			for (const b of all("button", bulk)) b.disabled = n === 0;
 			every.checked = n === boxes.length;
 			every.indeterminate = n > 0 && n < boxes.length;
+			if (matching) {
+				matching.hidden = n < boxes.length;
+				if (matching.hidden) one("input", matching).checked = false;
+				text.hidden = one("input", matching).checked;
+			}
 			for (const b of boxes) b.closest("tr").classList.toggle("picked", b.checked);
 		};
 		every.hidden = false;
@@ -103,6 +134,7 @@ document.addEventListener("DOMContentLoaded", () => {
 			update();
 		});
 		for (const b of boxes) b.addEventListener("change", update);
+		matching?.addEventListener("change", update);
 		addEventListener("pageshow", update); // browsers restore what was checked
 		update();
 	}
@@ -113,106 +145,11 @@ document.addEventListener("DOMContentLoaded", () => {
 		const most = Number(field.dataset.length);
 		const update = () => {
 			const n = [...field.value].length;
-			out.textContent = `${n} of ${most} characters`;
+			out.textContent = out.dataset.text.replace("{1}", n).replace("{2}", most);
 			out.classList.toggle("over", n > most);
 		};
 		out.hidden = false;
 		field.addEventListener("input", update);
 		update();
 	}
-
-	const form = one("[data-generate]");
-	if (!form) return;
-
-	// Permissions: groups and search
-	const groups = all("[data-group]", form).map((node) => ({
-		node,
-		every: one("[data-group-all]", node),
-		boxes: all('input[name="permission"]:not(:disabled)', node),
-		items: all("[data-permission]", node),
-	}));
-	for (const g of groups) {
-		if (!g.every) continue;
-		g.every.closest("label").hidden = false;
-		g.every.addEventListener("change", () => {
-			// Only what the search shows: nobody selects what they do not see.
-			for (const b of g.boxes) if (!b.closest("li").hidden) b.checked = g.every.checked;
-			update();
-		});
-	}
-	const search = one("[data-search]", form);
-	search.hidden = groups.reduce((n, g) => n + g.items.length, 0) < 6;
-	const find = one("input", search);
-	find.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
-	find.addEventListener("input", () => {
-		const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
-		let shown = 0;
-		for (const g of groups) {
-			let visible = 0;
-			for (const item of g.items) {
-				const text = item.dataset.permission.toLowerCase();
-				item.hidden = !words.every((w) => text.includes(w));
-				if (!item.hidden) visible++;
-			}
-			g.node.hidden = visible === 0;
-			shown += visible;
-		}
-		one("[data-no-match]", form).hidden = shown > 0;
-		say(`${count(shown, "permission")} shown`);
-		update();
-	});
-
-	// The summary
-	one("[data-summary]", form).hidden = false;
-	const sum = (name) => one(`[data-sum="${name}"]`, form);
-	const date = one("#date", form);
-	const spelled = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeZone: "UTC" });
-	const expires = () => { // in words, and with what is to be added
-		const chosen = one('input[name="expires"]:checked', form);
-		if (chosen?.value === "never") return ["Never", ""];
-		if (chosen?.value === "date" && date.valueAsDate) return [spelled.format(date.valueAsDate), "at the end of that day, UTC"];
-		if (!chosen || chosen.value === "date") return ["", ""];
-		return [one("[data-date]", chosen.closest("label")).textContent, `in ${chosen.dataset.label}`];
-	};
-	function update() {
-		const name = one("#name", form).value.trim();
-		const chosen = all('input[name="permission"]:checked', form);
-		sum("name").textContent = name || "Not entered yet";
-		sum("name").classList.toggle("muted", !name);
-		const [end, how] = expires();
-		const small = document.createElement("small");
-		small.textContent = how;
-		sum("expires").textContent = end || "Not chosen yet";
-		sum("expires").classList.toggle("muted", !end);
-		if (how) sum("expires").append(small);
-		const list = sum("permissions");
-		list.replaceChildren();
-		list.classList.toggle("muted", chosen.length === 0);
-		if (chosen.length === 0) list.textContent = "None selected yet";
-		for (const box of chosen.slice(0, 12)) {
-			const code = document.createElement("code");
-			code.textContent = box.value;
-			list.append(code);
-		}
-		if (chosen.length > 12) list.append(`and ${chosen.length - 12} more`);
-		for (const g of groups) {
-			if (!g.every) continue;
-			const boxes = g.boxes.filter((b) => !b.closest("li").hidden);
-			const n = boxes.filter((b) => b.checked).length;
-			g.every.checked = n > 0 && n === boxes.length;
-			g.every.indeterminate = n > 0 && n < boxes.length;
-			g.every.disabled = boxes.length === 0;
-		}
-	}
-	date.addEventListener("input", () => {
-		one("#expires-date", form).checked = true;
-		const text = one("[data-date-text]", form);
-		text.textContent = date.valueAsDate ? `At the end of ${spelled.format(date.valueAsDate)}, UTC` : "At the end of that day, UTC";
-	});
-	form.addEventListener("input", (event) => {
-		// That of a group has not changed the others yet; its own listener updates.
-		if (!event.target.hasAttribute("data-group-all")) update();
-	});
-	addEventListener("pageshow", update);
-	update();
 });
