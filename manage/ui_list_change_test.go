@@ -62,12 +62,12 @@ func TestUIUndoDoesNotEndANewerDeactivation(t *testing.T) {
 
 func TestUIANoticeShowsNoTextOfItsAddress(t *testing.T) {
 	s := newUISite(t, nil)
-	in := s.generate("ada", "Deploy")
+	in := s.generate("ada", "Zebra")
 	for _, query := range []string{"done=hacked", "done=hacked&id=" + in.ID, "done=hacked&n=3", "id=" + in.ID} {
 		assert.NotContains(t, s.do("ada", "?"+query, nil).body, "flash", query)
 	}
 	s.do("bob", "?done=deleted&id="+in.ID, nil).says(200, "1 API token deleted.")
-	assert.NotContains(t, s.do("bob", "?done=deleted&id="+in.ID, nil).body, "Deploy", "bob may not see it")
+	assert.NotContains(t, s.do("bob", "?done=deleted&id="+in.ID, nil).body, "Zebra", "bob may not see it")
 }
 
 // used records a use of a token some time ago.

@@ -105,7 +105,7 @@ test("after a change, the list is at the row that was changed", async () => {
 	await row.locator(".menu summary").click();
 	await row.locator("details.menu button").click();
 	await page.locator(".flash").waitFor();
-	assert.equal(await page.evaluate(() => document.activeElement.closest("tr")?.id), id, "focus is on the row");
+	await page.waitForFunction((id) => document.activeElement.closest("tr")?.id === id, id); // focus is on the row
 	for (const what of [`#${id}`, ".flash"]) {
 		const seen = await page.locator(what).evaluate((e) => { const r = e.getBoundingClientRect(); return r.top >= 0 && r.bottom <= innerHeight; });
 		assert.ok(seen, `${what} can be seen`);
