@@ -1,8 +1,24 @@
 package main
 
-import "github.com/apitoken-go/apitoken/manage"
+import (
+	_ "embed"
+	"strings"
 
-// german has the texts of the page by their English ones, which manage.Texts lists.
-var german = manage.Words{Lang: "de", Thousands: ".", Texts: map[string]string{
-	"My API tokens": "Meine API-Tokens",
-}}
+	"github.com/apitoken-go/apitoken/manage"
+)
+
+// german has the texts of the page in German. germanTexts has one a line, after the
+// English one, which manage.Texts lists, and "=".
+var german = manage.Words{Lang: "de", Thousands: ".", Texts: table(germanTexts)}
+
+//go:embed german.txt
+var germanTexts string
+
+func table(lines string) map[string]string {
+	texts := map[string]string{}
+	for line := range strings.Lines(lines) {
+		english, own, _ := strings.Cut(strings.TrimSpace(line), "=")
+		texts[english] = own
+	}
+	return texts
+}

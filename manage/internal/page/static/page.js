@@ -4,7 +4,6 @@
 document.addEventListener("DOMContentLoaded", () => {
 	const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 	const one = (selector, root = document) => root.querySelector(selector);
-	const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
 	const texts = one("#said").dataset; // in the language of the page
 	const say = (text) => { one("#said").textContent = text; };
 
@@ -18,6 +17,11 @@ document.addEventListener("DOMContentLoaded", () => {
 		const notice = one(".flash p");
 		if (notice && here.hash.startsWith("#t-")) setTimeout(() => say(notice.textContent), 200);
 	}
+
+	// Exact times are in the time zone of the browser, where the server does not know it.
+	const { lang } = one(".apitoken") ?? document.documentElement;
+	const exact = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "long" });
+	for (const time of all("time[datetime]")) time.title = exact.format(new Date(time.dateTime));
 
 	// Browsers may keep a page for the Back button in spite of no-store. What
 	// was secret on it is not kept.
@@ -137,7 +141,7 @@ document.addEventListener("DOMContentLoaded", () => {
 		const most = Number(field.dataset.length);
 		const update = () => {
 			const n = [...field.value].length;
-			out.textContent = `${n} of ${most} characters`;
+			out.textContent = out.dataset.text.replace("{1}", n).replace("{2}", most);
 			out.classList.toggle("over", n > most);
 		};
 		out.hidden = false;
