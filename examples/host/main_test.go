@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,7 +62,7 @@ func TestTheApplicationKeepsItsCSRFProtection(t *testing.T) {
 func TestTheGermanTableHasOnlyTextsOfThePage(t *testing.T) {
 	texts := manage.Texts()
 	for english, own := range german.Texts {
-		assert.Contains(t, texts, english, "the page has it no more: change its line in german.txt")
+		assert.True(t, slices.Contains(texts, english), "the page has no text %q: change its line in german.txt", english)
 		assert.NotEmpty(t, own, english)
 	}
 	assert.Greater(t, len(german.Texts), len(texts)*3/4)
