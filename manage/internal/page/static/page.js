@@ -13,13 +13,9 @@ document.addEventListener("DOMContentLoaded", () => {
 	if (here.searchParams.has("done")) {
 		for (const name of ["done", "n", "same", "left", "id", "version"]) here.searchParams.delete(name);
 		history.replaceState(null, "", here);
-		// The keyboard goes on at the row that was changed, and the notice is read.
-		const row = here.hash.startsWith("#t-") && document.getElementById(here.hash.slice(1));
-		if (row) {
-			one("a.name", row).focus({ preventScroll: true });
-			const notice = one(".flash p")?.textContent ?? "";
-			setTimeout(() => say(notice), 200);
-		}
+		// The address leads the keyboard to the row that was changed; the notice is read all the same.
+		const notice = one(".flash p");
+		if (notice && here.hash.startsWith("#t-")) setTimeout(() => say(notice.textContent), 200);
 	}
 
 	// Exact times are in the time zone of the browser, where the server does not know it.
