@@ -52,6 +52,9 @@ type signIn struct {
 	nobody    password
 	front     *front
 	turns     *turns // to have a password checked
+
+	// failed answers a sign-in that failed.
+	failed func(w http.ResponseWriter, r *http.Request, status int, problem string)
 }
 
 func newSignIn(passwords map[string]password, front *front) *signIn {
@@ -60,7 +63,7 @@ func newSignIn(passwords map[string]password, front *front) *signIn {
 	sessions.Cookie.HttpOnly = true
 	sessions.Cookie.SameSite = http.SameSiteLaxMode
 	sessions.HashTokenInStore = true
-	return &signIn{sessions, passwords, newPassword(""), front, newTurns(maxChecks)}
+	return &signIn{sessions: sessions, passwords: passwords, nobody: newPassword(""), front: front, turns: newTurns(maxChecks)}
 }
 
 // page prepares a handler for sessions. Requests of other sites that change
@@ -107,7 +110,7 @@ func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	case !good:
-		http.Error(w, "wrong user or password", http.StatusUnauthorized)
+		s.failed(w, r, http.StatusUnauthorized, "Wrong user or password.")
 		return
 	}
 	// A new session ID, lest somebody who knew the old one is signed in too.
@@ -116,7 +119,7 @@ func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.sessions.Put(r.Context(), "user", name)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, "/manage/", http.StatusSeeOther)
 }
 
 func (s *signIn) logout(w http.ResponseWriter, r *http.Request) {
