@@ -21,13 +21,21 @@ var users = []apitoken.Actor{
 	{User: "eve", Environment: "other", Grants: everything, ManageOthers: true},
 }
 
+// colleagues own tokens, too, and do not sign in here.
+var colleagues = []apitoken.Actor{
+	{User: "maria.lindqvist@example.com", Environment: "demo", Grants: []apitoken.Permission{readDevices, readReports}},
+	{User: "b4c1f1de-5f1a-4f0e-9a3e-0d0f2c7c4a11", Environment: "demo", Grants: []apitoken.Permission{readDevices, writeDevices}}, // a service account
+}
+
 var everything = []apitoken.Permission{readDevices, writeDevices, readReports, adminReports, manageTokens}
 
 // userNamed returns a user, and the zero Actor, who may do nothing, if there is
 // none of this name.
 func userNamed(name string) apitoken.Actor {
-	if i := slices.IndexFunc(users, func(a apitoken.Actor) bool { return a.User == name }); i >= 0 {
-		return users[i]
+	for _, list := range [][]apitoken.Actor{users, colleagues} {
+		if i := slices.IndexFunc(list, func(a apitoken.Actor) bool { return a.User == name }); i >= 0 {
+			return list[i]
+		}
 	}
 	return apitoken.Actor{}
 }

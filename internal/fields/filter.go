@@ -15,8 +15,9 @@ import (
 // zero Filter leaves none out.
 type Filter struct {
 	Expires, Created, Used Range
-	CreatedWith            string          // the ID of a token
-	Status                 apitoken.Status // StatusDamaged or StatusNewer
+	CreatedWith            string // the ID of a token
+
+	status apitoken.Status // that no Query asks for
 }
 
 // A Range has the moments from After on, up to Before, which it does not have. A zero
@@ -49,7 +50,7 @@ func (r Range) ended(t time.Time, descending, neverLast bool) bool {
 // lets reports whether a token is in the list.
 func (f Filter) lets(in *apitoken.TokenInfo) bool {
 	claimed := in.Status == apitoken.StatusDamaged || in.Status == apitoken.StatusNewer
-	return (f.Status == "" || f.Status == in.Status) &&
+	return (f.status == "" || f.status == in.Status) &&
 		(f.CreatedWith == "" || f.CreatedWith == in.CreatedWith) &&
 		f.Created.has(in.CreatedAt) &&
 		(f.Expires == Range{} || !claimed && f.Expires.has(in.ExpiresAt)) &&
@@ -73,8 +74,12 @@ func (f Filter) ended(l apitoken.ListParams, in *apitoken.TokenInfo) bool {
 }
 
 // List returns what f lets through of one page of tokens: the page may be short, or empty,
-// and have a next one. A list in the order of a range ends where the range does.
+// and have a next one. A list in the order of a range ends where the range does. Its
+// status may also be StatusDamaged and StatusNewer.
 func (f Filter) List(ctx context.Context, m *apitoken.Manager, l apitoken.ListParams) (*apitoken.TokenPage, error) {
+	if l.Status == apitoken.StatusDamaged || l.Status == apitoken.StatusNewer {
+		l.Status, f.status = "", l.Status
+	}
 	if f == (Filter{}) {
 		return m.List(ctx, l)
 	}

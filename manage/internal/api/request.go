@@ -218,9 +218,6 @@ func (c *call) listParams() (l apitoken.ListParams, f fields.Filter) {
 		Created: c.moments("created", ""), Expires: c.moments("expires", "never_expires"), Used: c.moments("last_used", "never_used"),
 		CreatedWith: get("created_with"),
 	}
-	if l.Status == apitoken.StatusDamaged || l.Status == apitoken.StatusNewer {
-		l.Status, f.Status = "", l.Status
-	}
 	return l, f
 }
 
