@@ -116,36 +116,6 @@ func TestHostileBodiesAreRefusedWithAClearProblem(t *testing.T) {
 	}
 }
 
-func TestATokenThatNobodyHasChangedIsNotSentAgain(t *testing.T) {
-	w := newAPIWorld(t)
-	info, secret := w.generate("ada")
-	current, stale := fmt.Sprintf(`"%d"`, info.Version), fmt.Sprintf(`"%d"`, info.Version-1)
-	for value, want := range map[string]int{
-		current: 304, "W/" + current: 304, strings.TrimSuffix(current, `"`) + `-gzip"`: 304, "*": 304,
-		stale: 200, "W/" + stale: 200,
-		"": 400, "x": 400, current + ", " + stale: 400, "W/*": 400, strings.Trim(current, `"`): 400,
-	} {
-		for path, edit := range map[string]func(*http.Request){"tokens/" + info.ID: apiAs("ada"), "self": apiWith(secret.Reveal())} {
-			for _, method := range []string{"GET", "HEAD"} {
-				a := w.do(method, path, "", edit, apiHeader("If-None-Match", value))
-				assert.Equal(t, want, a.status, "%s %s %s", method, path, value)
-				if want < 400 {
-					assert.Equal(t, current, a.header.Get("ETag"))
-				}
-				if want == 304 {
-					assert.Empty(t, a.header.Get("Content-Type"))
-				}
-			}
-		}
-	}
-	assert.Equal(t, 404, w.do("GET", "tokens/00000000000000000", "", apiAs("ada"), apiHeader("If-None-Match", "*")).status)
-	for path, method := range map[string]string{"tokens": "GET", "tokens/" + info.ID: "PATCH", "permissions": "GET"} {
-		body := map[string]string{"PATCH": "{}"}[method]
-		a := w.do(method, path, body, apiAs("ada"), apiHeader("If-None-Match", "*"))
-		assert.Equal(t, []string{"If-None-Match"}, a.fieldsOf(t))
-	}
-}
-
 func TestAnExpiryCanBeGivenAsATimeFromNowOnInAChange(t *testing.T) {
 	w := newAPIWorld(t)
 	info, _ := w.generate("ada")

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -56,4 +57,62 @@ func TestAListIsNarrowedAsInTheAPI(t *testing.T) {
 		}
 		d.auth.Close()
 	})
+}
+
+func TestAListThatBreaksOffSaysSoIfAnythingWasWritten(t *testing.T) {
+	d := newDesk(t)
+	for i := range 201 {
+		d.generate(fmt.Sprint(i))
+	}
+	for _, c := range []struct {
+		args         string
+		pages, lines int
+	}{
+		{"list", 1, 201}, // with the header
+		{"list -q", 1, 200},
+		{"export", 1, 200},
+		{"list", 0, 0},
+		{"list -q", 0, 0},
+		{"list -json", 1, 0},
+		{"export", 0, 0},
+	} {
+		d.store.mayList = c.pages
+		r := d.run("", strings.Fields(c.args)...)
+		assert.Equal(t, 5, r.code, "%v", c)
+		assert.Equal(t, c.lines, strings.Count(r.stdout, "\n"), "%v", c)
+		assert.Equal(t, c.lines > 0, strings.Contains(r.stderr, "broken off after 200 tokens"), "%v: %s", c, r.stderr)
+		assert.NotContains(t, r.stderr, "after 0", "%v", c)
+	}
+	assert.Regexp(t, `^token list: status "bogus" is not`, d.run("", "list", "-status", "bogus").stderr)
+}
+
+func TestDeletedTokensAreListedUntilTheyArePurged(t *testing.T) {
+	d := newDesk(t)
+	d.config.KeepDeleted = time.Nanosecond
+	d.open()
+	_, id := d.generate("a")
+	d.must("delete", id)
+	assert.Empty(t, d.must("list", "-q"))
+	assert.Equal(t, id, d.must("list", "-q", "-status", "deleted"))
+	assert.Contains(t, d.must("show", id), "operator")
+	assert.Equal(t, 4, d.run("", "purge", "-user", "bob").code)
+	assert.Equal(t, `{"purged":1}`, d.must("purge", "-json"))
+	assert.Equal(t, "purged 0 deleted tokens", d.must("purge"))
+	assert.Empty(t, d.must("list", "-q", "-status", "deleted"))
+}
+
+func TestListsAreCompleteAndMayBeRestricted(t *testing.T) {
+	d := newDesk(t)
+	for i := range 205 {
+		d.generate(fmt.Sprintf("mine %03d", i))
+	}
+	_, theirs := d.generate("theirs", "-user", "bob")
+	assert.Len(t, strings.Fields(d.must("list", "-q")), 206)
+	assert.Len(t, strings.Fields(d.must("list", "-q", "-limit", "203")), 203)
+	assert.Equal(t, theirs, d.must("list", "-q", "-owner", "bob"))
+	assert.Equal(t, theirs, d.must("list", "-q", "-text", "theirs"))
+	assert.Equal(t, theirs, d.must("list", "-q", "-user", "bob"), "users without the right to manage others see their own")
+	assert.Empty(t, d.must("list", "-q", "-environment", "other"))
+	assert.Empty(t, d.must("list", "-q", "-permission", "reports:read"))
+	assert.Len(t, strings.Split(d.must("export"), "\n"), 206)
 }
