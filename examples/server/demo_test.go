@@ -19,7 +19,9 @@ func TestALargeDemoHasTheTokensOfALargeService(t *testing.T) {
 		require.Equal(t, 200, a.StatusCode, a.body)
 		require.NoError(t, json.Unmarshal([]byte(a.body), into))
 	}
-	var known struct{ Permissions []struct{ Name, Group string } }
+	var known struct {
+		Permissions []struct{ Name, Group string }
+	}
 	get("permissions", &known)
 	assert.Len(t, known.Permissions, 120)
 	groups := map[string]bool{}
