@@ -44,8 +44,8 @@ type GenerateParams struct {
 // If the actor has already made a token with this idempotency key, Generate makes no
 // other. It returns that token, and its secret if Config.EncryptionKeys are set. It
 // returns that token and ErrExists if the keys are not set, if the actor came by an API
-// token, or if owner, name or permissions differ. The ID of the token is derived from
-// the actor, the acting token and the key: a deleted token blocks its key until it is
+// token, or if anything else of g differs. The ID of the token is derived from the
+// actor, the acting token and the key: a deleted token blocks its key until it is
 // purged.
 func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, Secret, error) {
 	if err := m.authorize(); err != nil {
@@ -64,22 +64,24 @@ func (m *Manager) Generate(ctx context.Context, g GenerateParams) (*TokenInfo, S
 	m.create(ctx, c)
 	switch {
 	case c.err == ErrExists && g.IdempotencyKey != "":
-		return m.generated(ctx, id, g)
+		return m.generated(ctx, &c.after.rec)
 	case c.err != nil:
 		return nil, Secret{}, c.err
 	}
 	return m.info(c.after), NewSecret(m.a.decider.grammar.Text(id, secret)), nil
 }
 
-// generated returns a token that was made with the idempotency key of g, with its secret
-// if the token is what g asks for.
-func (m *Manager) generated(ctx context.Context, id string, g GenerateParams) (*TokenInfo, Secret, error) {
-	r, err := m.visible(ctx, id)
+// generated returns the token that was made with the idempotency key of asked, with its
+// secret if it is the same otherwise.
+func (m *Manager) generated(ctx context.Context, asked *Record) (*TokenInfo, Secret, error) {
+	r, err := m.visible(ctx, asked.ID)
 	if err != nil {
 		return nil, Secret{}, err
 	}
-	names, _ := m.storedNames(g.Permissions, nil, nil) // create has checked them
-	if !m.actor.Token.IsZero() || r.rec.Owner != g.Owner || r.rec.Name != g.Name || !slices.Equal(r.rec.Permissions, names) {
+	rec := &r.rec
+	sameExpiry := rec.ExpiresAt.Equal(asked.ExpiresAt) || !rec.ExpiresAt.IsZero() && rec.ExpiresAt.Sub(rec.CreatedAt) == asked.ExpiresAt.Sub(asked.CreatedAt)
+	if !m.actor.Token.IsZero() || !sameExpiry || rec.Owner != asked.Owner || rec.Name != asked.Name || rec.Description != asked.Description ||
+		!slices.Equal(rec.Permissions, asked.Permissions) || !rec.NotBefore.Equal(asked.NotBefore) || !slices.Equal(rec.Networks, asked.Networks) {
 		return m.info(r), Secret{}, ErrExists
 	}
 	return m.revealAgain(ctx, m.info(r), ErrExists)

@@ -2,9 +2,12 @@ package apitoken_test
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -52,6 +55,10 @@ func TestGenerateDoesNotReturnATokenThatIsNotWhatWasAskedFor(t *testing.T) {
 	for what, edit := range map[string]func(*apitoken.GenerateParams){
 		"name":        func(p *apitoken.GenerateParams) { p.Name = "other" },
 		"permissions": func(p *apitoken.GenerateParams) { p.Permissions = p.Permissions[1:] },
+		"description": func(p *apitoken.GenerateParams) { p.Description = "more" },
+		"an expiry":   func(p *apitoken.GenerateParams) { p.Expiry = apitoken.In(time.Hour) },
+		"not before":  func(p *apitoken.GenerateParams) { p.NotBefore = time.Now().Add(time.Hour) },
+		"networks":    func(p *apitoken.GenerateParams) { p.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} },
 	} {
 		asked := askWithKey("k")
 		edit(&asked)
@@ -60,6 +67,31 @@ func TestGenerateDoesNotReturnATokenThatIsNotWhatWasAskedFor(t *testing.T) {
 		assert.Equal(t, in.ID, again.ID, what)
 		assert.Empty(t, shown.Reveal(), what)
 	}
+}
+
+func TestAKeyIsRepeatedWithTheSameExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(t, keepsSecrets(t))
+		at := time.Now().Add(time.Hour)
+		for key, same := range map[string][2]apitoken.Expiry{
+			"in": {apitoken.In(time.Hour), apitoken.In(2 * time.Hour)},
+			"at": {apitoken.At(at), apitoken.At(at.Add(time.Second))},
+			"no": {apitoken.In(time.Hour), apitoken.Never()},
+		} {
+			asked := askWithKey(key)
+			asked.Expiry = same[0]
+			in, _, err := g.As(ada).Generate(t.Context(), asked)
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			again, _, err := g.As(ada).Generate(t.Context(), asked)
+			require.NoError(t, err, key)
+			assert.Equal(t, in.ExpiresAt, again.ExpiresAt)
+			asked.Expiry = same[1]
+			_, _, err = g.As(ada).Generate(t.Context(), asked)
+			assert.ErrorIs(t, err, apitoken.ErrExists, key)
+		}
+		g.Close()
+	})
 }
 
 func TestGenerateAgainSaysWhichTokenExistsWhereSecretsAreNotKept(t *testing.T) {

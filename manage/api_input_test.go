@@ -26,7 +26,8 @@ func mustNetworks(texts ...string) (list []netip.Prefix) {
 }
 
 // apiBadBodies are bodies that the API refuses, and the field that the answer names. $
-// stands for the members that a new token requires.
+// stands for the members that a new token requires, # for those without an expiry, & for
+// those without a name, {id} for a token.
 var apiBadBodies = []struct{ why, method, path, body, field string }{
 	{"not JSON", "POST", "tokens", `name=x`, "body"},
 	{"half of an object", "POST", "tokens", `{$`, "body"},
@@ -46,7 +47,7 @@ var apiBadBodies = []struct{ why, method, path, body, field string }{
 
 	{"an empty object", "POST", "tokens", `{}`, "name"},
 	{"no permissions", "POST", "tokens", `{"name":"x","never":true}`, "permissions"},
-	{"no expiry", "POST", "tokens", `{"name":"x","permissions":["devices:read"]}`, "expires_in"},
+	{"no expiry", "POST", "tokens", `{#}`, "expires_in"},
 	{"an unknown member", "POST", "tokens", `{$,"scope":"all"}`, "scope"},
 	{"an empty name of a member", "POST", "tokens", `{$,"":1}`, ""},
 	{"an empty owner", "POST", "tokens", `{$,"owner":""}`, "owner"},
@@ -62,16 +63,16 @@ var apiBadBodies = []struct{ why, method, path, body, field string }{
 	{"unknown_permissions", "POST", "tokens", `{$,"unknown_permissions":[]}`, "unknown_permissions"},
 	{"active when generating", "POST", "tokens", `{$,"active":true}`, "active"},
 	{"another case", "POST", "tokens", `{$,"Description":"x"}`, "Description"},
-	{"another case of a required member", "POST", "tokens", `{"Name":"x","permissions":["devices:read"],"never":true}`, "Name"},
+	{"another case of a required member", "POST", "tokens", `{"Name":"x",&}`, "Name"},
 	{"letters that fold", "POST", "tokens", `{$,"de\u017fcription":"x"}`, "deſcription"},
 	{"the same twice", "POST", "tokens", `{$,"name":"y"}`, "name"},
 	{"the same twice in another spelling", "POST", "tokens", `{$,"n\u0061me":"y"}`, "name"},
-	{"a name that is a number", "POST", "tokens", `{"name":1,"permissions":["devices:read"],"never":true}`, "name"},
-	{"a name that is null", "POST", "tokens", `{"name":null,"permissions":["devices:read"],"never":true}`, "name"},
-	{"a name that is empty", "POST", "tokens", `{"name":"","permissions":["devices:read"],"never":true}`, "name"},
-	{"a name that is blank", "POST", "tokens", `{"name":" ","permissions":["devices:read"],"never":true}`, "name"},
-	{"a name that is too long", "POST", "tokens", `{"name":"` + strings.Repeat("ä", 201) + `","permissions":["devices:read"],"never":true}`, "name"},
-	{"a name with a line break", "POST", "tokens", `{"name":"a\nb","permissions":["devices:read"],"never":true}`, "name"},
+	{"a name that is a number", "POST", "tokens", `{"name":1,&}`, "name"},
+	{"a name that is null", "POST", "tokens", `{"name":null,&}`, "name"},
+	{"a name that is empty", "POST", "tokens", `{"name":"",&}`, "name"},
+	{"a name that is blank", "POST", "tokens", `{"name":" ",&}`, "name"},
+	{"a name that is too long", "POST", "tokens", `{"name":"` + strings.Repeat("ä", 201) + `",&}`, "name"},
+	{"a name with a line break", "POST", "tokens", `{"name":"a\nb",&}`, "name"},
 	{"a description that is null", "POST", "tokens", `{$,"description":null}`, "description"},
 	{"a description that is a list", "POST", "tokens", `{$,"description":["x"]}`, "description"},
 	{"a description that is too long", "POST", "tokens", `{$,"description":"` + strings.Repeat("x", 1001) + `"}`, "description"},
@@ -84,23 +85,23 @@ var apiBadBodies = []struct{ why, method, path, body, field string }{
 	{"a permission that is not known", "POST", "tokens", `{"name":"x","permissions":["devices:raed"],"never":true}`, "permissions"},
 	{"a wildcard", "POST", "tokens", `{"name":"x","permissions":["*"],"never":true}`, "permissions"},
 	{"two expiries", "POST", "tokens", `{$,"expires_in":"30d"}`, "never"},
-	{"two others", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_in":"30d","expires_at":"2999-01-01T00:00:00Z"}`, "expires_at"},
-	{"never that is false", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":false}`, "never"},
-	{"never that is false beside an expiry", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":false,"expires_in":"30d"}`, "never"},
-	{"never that is null", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":null}`, "never"},
-	{"never that is a text", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":"true"}`, "never"},
-	{"an expiry that is null", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":null}`, "expires_at"},
-	{"an expiry that is past", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":"2020-01-01T00:00:00Z"}`, "expires_at"},
-	{"an expiry without time", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":"2999-01-01"}`, "expires_at"},
-	{"an expiry without zone", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":"2999-01-01T00:00:00"}`, "expires_at"},
-	{"an hour of one digit", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":"2130-01-01T1:00:00Z"}`, "expires_at"},
-	{"a comma in a time", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":"2130-01-01T00:00:00,5Z"}`, "expires_at"},
-	{"a zone of 24 hours", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":"2130-01-01T01:00:00+24:00"}`, "expires_at"},
-	{"the zero time", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":true,"not_before":"0001-01-01T00:00:00Z"}`, "not_before"},
-	{"1969 in its zone", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":true,"not_before":"1970-01-01T00:00:00+05:00"}`, "not_before"},
-	{"an expiry that is a number", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":32472144000}`, "expires_at"},
-	{"an expiry after the year 9999", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_at":"9999-12-31T23:59:59-01:00"}`, "expires_at"},
-	{"not_before after the expiry", "POST", "tokens", `{"name":"x","permissions":["devices:read"],"expires_in":"1h","not_before":"2999-01-01T00:00:00Z"}`, "not_before"},
+	{"two others", "POST", "tokens", `{#,"expires_in":"30d","expires_at":"2999-01-01T00:00:00Z"}`, "expires_at"},
+	{"never that is false", "POST", "tokens", `{#,"never":false}`, "never"},
+	{"never that is false beside an expiry", "POST", "tokens", `{#,"never":false,"expires_in":"30d"}`, "never"},
+	{"never that is null", "POST", "tokens", `{#,"never":null}`, "never"},
+	{"never that is a text", "POST", "tokens", `{#,"never":"true"}`, "never"},
+	{"an expiry that is null", "POST", "tokens", `{#,"expires_at":null}`, "expires_at"},
+	{"an expiry that is past", "POST", "tokens", `{#,"expires_at":"2020-01-01T00:00:00Z"}`, "expires_at"},
+	{"an expiry without time", "POST", "tokens", `{#,"expires_at":"2999-01-01"}`, "expires_at"},
+	{"an expiry without zone", "POST", "tokens", `{#,"expires_at":"2999-01-01T00:00:00"}`, "expires_at"},
+	{"an hour of one digit", "POST", "tokens", `{#,"expires_at":"2130-01-01T1:00:00Z"}`, "expires_at"},
+	{"a comma in a time", "POST", "tokens", `{#,"expires_at":"2130-01-01T00:00:00,5Z"}`, "expires_at"},
+	{"a zone of 24 hours", "POST", "tokens", `{#,"expires_at":"2130-01-01T01:00:00+24:00"}`, "expires_at"},
+	{"the zero time", "POST", "tokens", `{#,"never":true,"not_before":"0001-01-01T00:00:00Z"}`, "not_before"},
+	{"1969 in its zone", "POST", "tokens", `{#,"never":true,"not_before":"1970-01-01T00:00:00+05:00"}`, "not_before"},
+	{"an expiry that is a number", "POST", "tokens", `{#,"expires_at":32472144000}`, "expires_at"},
+	{"an expiry after the year 9999", "POST", "tokens", `{#,"expires_at":"9999-12-31T23:59:59-01:00"}`, "expires_at"},
+	{"not_before after the expiry", "POST", "tokens", `{#,"expires_in":"1h","not_before":"2999-01-01T00:00:00Z"}`, "not_before"},
 	{"not_before that is no time", "POST", "tokens", `{$,"not_before":"soon"}`, "not_before"},
 	{"not_before before 1970", "POST", "tokens", `{$,"not_before":"1969-01-01T00:00:00Z"}`, "not_before"},
 	{"networks that are null", "POST", "tokens", `{$,"allowed_networks":null}`, "allowed_networks"},
@@ -117,8 +118,9 @@ var apiBadBodies = []struct{ why, method, path, body, field string }{
 	{"created_at", "PATCH", "tokens/{id}", `{"created_at":"2020-01-01T00:00:00Z"}`, "created_at"},
 	{"deactivated_by", "PATCH", "tokens/{id}", `{"deactivated_by":null}`, "deactivated_by"},
 	{"version", "PATCH", "tokens/{id}", `{"version":1}`, "version"},
-	{"expires_in", "PATCH", "tokens/{id}", `{"expires_in":"30d"}`, "expires_in"},
+	{"an expiry in no time", "PATCH", "tokens/{id}", `{"expires_in":"0s"}`, "expires_in"},
 	{"two expiries", "PATCH", "tokens/{id}", `{"expires_at":"2999-01-01T00:00:00Z","never":true}`, "never"},
+	{"two others", "PATCH", "tokens/{id}", `{"expires_at":"2999-01-01T00:00:00Z","expires_in":"1h"}`, "expires_at"},
 	{"an expiry that is past", "PATCH", "tokens/{id}", `{"expires_at":"2020-01-01T00:00:00Z"}`, "expires_at"},
 	{"an expiry that is null", "PATCH", "tokens/{id}", `{"expires_at":null}`, "expires_at"},
 	{"active that is a text", "PATCH", "tokens/{id}", `{"active":"false"}`, "active"},
@@ -150,10 +152,14 @@ var apiBadBodies = []struct{ why, method, path, body, field string }{
 	{"too many IDs", "POST", "tokens/bulk", `{"action":"delete","ids":[` + strings.Repeat(`"{id}",`, 200) + `"{id}"]}`, "ids"},
 }
 
+// apiFill replaces $, # and & in a body.
+var apiFill = strings.NewReplacer("$", `"name":"x","permissions":["devices:read"],"never":true`,
+	"#", `"name":"x","permissions":["devices:read"]`, "&", `"permissions":["devices:read"],"never":true`).Replace
+
 func TestABodyThatIsNotExactlyWhatItShouldBeChangesNothing(t *testing.T) {
 	w := newAPIWorld(t)
 	target, _ := w.generate("ada")
-	fill := strings.NewReplacer("{id}", target.ID, "$", `"name":"x","permissions":["devices:read"],"never":true`).Replace
+	fill := func(text string) string { return strings.ReplaceAll(apiFill(text), "{id}", target.ID) }
 	for _, test := range apiBadBodies {
 		t.Run(fmt.Sprintf("%s %s with %s", test.method, test.path, test.why), func(t *testing.T) {
 			w.t = t
@@ -347,58 +353,61 @@ func TestParametersOfAListAreTakenExactly(t *testing.T) {
 
 func TestHeadersThatClientsRelyOnAreHeededOrRefused(t *testing.T) {
 	w := newAPIWorld(t)
-	info, _ := w.generate("ada")
-	encoded := func(tag, with string) string { return strings.TrimSuffix(tag, `"`) + "-" + with + `"` }
+	info, secret := w.generate("ada")
 	current, stale := fmt.Sprintf(`"%d"`, info.Version), fmt.Sprintf(`"%d"`, info.Version-1)
-	for _, test := range []struct {
-		method, path, body string
-		edit               func(*http.Request)
-		status             int
-	}{
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", current), 200},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "*"), 200},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", stale), 412},
-		{"PATCH", "tokens/{id}", `{"name":"x"}`, apiHeader("If-Match", stale), 412},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", strings.Trim(current, `"`)), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/"+current), 200}, // nginx makes the tag weak when it compresses
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/"+stale), 412},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "gzip")), 200}, // Apache appends the coding
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "br")), 200},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "deflate")), 200},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/"+encoded(current, "zstd")), 200},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(stale, "gzip")), 412},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "x")), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(current, "")), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", encoded(encoded(current, "gzip"), "gzip")), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "w/"+current), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/W/"+current), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/ "+current), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", "W/*"), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", current+", "+stale), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", current, stale), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", `"abc"`), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", `"0"`), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", `"-1"`), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", `""`+current+`""`), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", `"99999999999999999999"`), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("If-Match", ""), 400},
-		{"PATCH", "tokens/{id}", `{}`, apiHeader("Idempotency-Key", "x"), 400},
-		{"DELETE", "tokens/{id}", ``, apiHeader("If-Match", current), 400},
-		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, apiHeader("If-Match", current), 400},
-		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, apiHeader("Idempotency-Key", ""), 400},
-		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, apiHeader("Idempotency-Key", "a", "b"), 400},
-		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, apiHeader("Idempotency-Key", strings.Repeat("x", 256)), 400},
-		{"POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":true}`, apiHeader("Idempotency-Key", "x"), 201},
-		{"POST", "tokens", `{"name":"x","permissions":["devices:read"],"never":true}`, apiHeader("If-Match", current), 400},
-		{"POST", "tokens/import", `{"sha256":"x","name":"x","permissions":["devices:read"],"never":true}`, apiHeader("Idempotency-Key", "x"), 400},
+	encoded := func(tag, with string) string { return strings.TrimSuffix(tag, `"`) + "-" + with + `"` }
+	const (
+		good = iota
+		other
+		bad
+	)
+	for tag, is := range map[string]int{
+		current: good, "*": good, stale: other,
+		"W/" + current: good, "W/" + stale: other, // nginx makes the tag weak when it compresses
+		encoded(current, "gzip"): good, encoded(current, "br"): good, encoded(current, "deflate"): good, encoded(stale, "gzip"): other, // Apache appends the coding
+		"W/" + encoded(current, "zstd"): good,
+		encoded(current, "x"):           bad, encoded(current, ""): bad, encoded(encoded(current, "gzip"), "gzip"): bad,
+		"": bad, strings.Trim(current, `"`): bad, "w/" + current: bad, "W/W/" + current: bad, "W/ " + current: bad, "W/*": bad,
+		current + ", " + stale: bad, current + "," + current: bad, "*, " + current: bad,
+		`"abc"`: bad, `"0"`: bad, `"-1"`: bad, `""` + current + `""`: bad, `"99999999999999999999"`: bad,
 	} {
-		a := w.do(test.method, strings.ReplaceAll(test.path, "{id}", info.ID), test.body, apiAs("ada"), test.edit)
+		for _, body := range []string{`{}`, `{"name":"ci"}`} {
+			a := w.do("PATCH", "tokens/"+info.ID, body, apiAs("ada"), apiHeader("If-Match", tag))
+			assert.Equal(t, []int{200, 412, 400}[is], a.status, "If-Match %s: %s", tag, a.body)
+			assert.Equal(t, []string{"", "stale_version", "invalid_field"}[is], a.text("code"))
+		}
+		for path, edit := range map[string]func(*http.Request){"tokens/" + info.ID: apiAs("ada"), "self": apiWith(secret.Reveal())} {
+			for _, method := range []string{"GET", "HEAD"} {
+				a := w.do(method, path, "", edit, apiHeader("If-None-Match", tag))
+				assert.Equal(t, []int{304, 200, 400}[is], a.status, "%s %s If-None-Match %s", method, path, tag)
+				assert.Equal(t, []string{current, current, ""}[is], a.header.Get("ETag"))
+			}
+		}
+	}
+	const generate = `{"name":"x","permissions":["devices:read"],"never":true}`
+	for _, test := range []struct {
+		method, path, body, name string
+		values                   []string
+		status                   int
+	}{
+		{"PATCH", "tokens/{id}", `{}`, "If-Match", []string{current, stale}, 400},
+		{"PATCH", "tokens/{id}", `{}`, "If-None-Match", []string{"*"}, 400},
+		{"PATCH", "tokens/{id}", `{}`, "Idempotency-Key", []string{"x"}, 400},
+		{"GET", "tokens/00000000000000000", ``, "If-None-Match", []string{"*"}, 404},
+		{"GET", "tokens", ``, "If-None-Match", []string{"*"}, 400},
+		{"DELETE", "tokens/{id}", ``, "If-Match", []string{current}, 400},
+		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, "If-Match", []string{current}, 400},
+		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, "Idempotency-Key", []string{""}, 400},
+		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, "Idempotency-Key", []string{"a", "b"}, 400},
+		{"POST", "tokens/{id}/rotate", `{"overlap":"1h"}`, "Idempotency-Key", []string{strings.Repeat("x", 256)}, 400},
+		{"POST", "tokens", generate, "Idempotency-Key", []string{"x"}, 201},
+		{"POST", "tokens", generate, "If-Match", []string{current}, 400},
+		{"POST", "tokens/import", `{"sha256":"x","name":"x","permissions":["devices:read"],"never":true}`, "Idempotency-Key", []string{"x"}, 400},
+	} {
+		a := w.do(test.method, strings.ReplaceAll(test.path, "{id}", info.ID), test.body, apiAs("ada"), apiHeader(test.name, test.values...))
 		assert.Equal(t, test.status, a.status, "%v: %s", test, a.body)
-		switch test.status {
-		case 400:
-			assert.Contains(t, []string{"If-Match", "Idempotency-Key"}, a.text("field"), a.body)
-		case 412:
-			assert.Equal(t, "stale_version", a.text("code"))
+		if test.status == 400 {
+			assert.Equal(t, test.name, a.text("field"), a.body)
 		}
 	}
 }
@@ -407,7 +416,7 @@ func TestHeadersThatClientsRelyOnAreHeededOrRefused(t *testing.T) {
 // something though it is not correct.
 func FuzzJSONBodies(f *testing.F) {
 	for _, test := range apiBadBodies {
-		f.Add(strings.ReplaceAll(test.body, "$", `"name":"x","permissions":["devices:read"],"never":true`))
+		f.Add(apiFill(test.body))
 	}
 	f.Add(`{"name":"x","permissions":["devices:read"],"never":true}`)
 	f.Add(`{"name":"x","permissions":["devices:read"],"expires_in":"30d","not_before":null,"allowed_networks":["::1"]}`)

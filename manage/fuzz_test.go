@@ -43,7 +43,7 @@ func FuzzBody(f *testing.F) {
 		members      []string
 	}{
 		{"POST", "/tokens", []string{"name", "description", "permissions", "expires_in", "expires_at", "never", "not_before", "allowed_networks"}},
-		{"PATCH", "/tokens/" + in.ID, []string{"active", "name", "description", "permissions", "expires_at", "never", "not_before", "allowed_networks"}},
+		{"PATCH", "/tokens/" + in.ID, []string{"active", "name", "description", "permissions", "expires_in", "expires_at", "never", "not_before", "allowed_networks"}},
 		{"POST", "/tokens/bulk", []string{"action", "ids"}},
 		{"POST", "/tokens/" + in.ID + "/rotate", []string{"overlap"}},
 		{"POST", "/tokens/" + in.ID + "/end-overlap", []string{"keep"}},

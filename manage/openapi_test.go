@@ -110,7 +110,7 @@ func (d *apiDocument) check(t testing.TB, r *http.Request, path, body string, a 
 		if assert.True(t, ok, "%s: content type %s", what, a.header.Get("Content-Type")) {
 			assert.Empty(t, d.faults(t, media["schema"], a.object, what))
 		}
-	} else if a.status == http.StatusNoContent {
+	} else if a.body == "" && r.Method != http.MethodHead {
 		assert.Empty(t, content, what)
 	}
 	if a.status < 300 {
@@ -130,13 +130,16 @@ func (d *apiDocument) checkRequest(t testing.TB, r *http.Request, path string, o
 		schema, ok := parameters["query "+name]
 		if assert.True(t, ok, "%s: parameter %s", what, name) {
 			var value any = values[0]
-			if d.at(schema, "type") == "integer" {
+			switch d.at(schema, "type") {
+			case "integer":
 				value = json.Number(values[0])
+			case "boolean":
+				value = values[0] == "true"
 			}
 			assert.Empty(t, d.faults(t, schema, value, what+" "+name))
 		}
 	}
-	for _, name := range []string{"If-Match", "Idempotency-Key"} {
+	for _, name := range []string{"If-Match", "If-None-Match", "Idempotency-Key"} {
 		if r.Header.Get(name) != "" {
 			assert.Contains(t, parameters, "header "+name, what)
 		}
@@ -180,8 +183,8 @@ func (d *apiDocument) faults(t testing.TB, schema, value any, at string) (faults
 			if !slices.ContainsFunc(types, func(name any) bool { return apiHasType(value, name.(string)) }) {
 				fault("is not %v", arg)
 			}
-		case "enum":
-			if !slices.Contains(arg.([]any), value) {
+		case "enum", "x-extensible-enum": // of the latter, this version knows only these
+			if value != nil && !slices.Contains(arg.([]any), value) {
 				fault("is not one of %v", arg)
 			}
 		case "const":
@@ -201,10 +204,9 @@ func (d *apiDocument) faults(t testing.TB, schema, value any, at string) (faults
 				}
 			}
 		case "additionalProperties":
-			require.Equal(t, false, arg, at)
 			properties, _ := s["properties"].(map[string]any)
 			for name := range object {
-				if _, known := properties[name]; !known {
+				if _, known := properties[name]; !known { // also of an open answer, this version has no others
 					fault("has %s", name)
 				}
 			}
@@ -231,20 +233,6 @@ func (d *apiDocument) faults(t testing.TB, schema, value any, at string) (faults
 		case "format":
 			if isText && !apiHasFormat(t, text, arg.(string)) {
 				fault("is no %v", arg)
-			}
-		case "oneOf", "anyOf":
-			matches := 0
-			for _, alternative := range arg.([]any) {
-				if len(d.faults(t, alternative, value, at)) == 0 {
-					matches++
-				}
-			}
-			if matches == 0 || keyword == "oneOf" && matches > 1 {
-				fault("matches %d of %s", matches, keyword)
-			}
-		case "not":
-			if len(d.faults(t, arg, value, at)) == 0 {
-				fault("matches what it must not")
 			}
 		case "description", "examples", "default":
 		default:
@@ -292,10 +280,20 @@ func apiBeyond(keyword string, n int64, bound any) bool {
 	return strings.HasPrefix(keyword, "min") && n < limit || strings.HasPrefix(keyword, "max") && n > limit
 }
 
+// The rules of the linters of OpenAPI documents that could be broken here: docs/api.md has
+// the commands that run all of them.
 func TestTheOpenAPIDocumentHoldsTogether(t *testing.T) {
 	w := newAPIWorld(t)
 	assert.Equal(t, "3.1.1", w.document.all["openapi"])
-	ids := map[any]bool{}
+	for _, member := range []string{"title", "version", "description", "license", "contact"} {
+		assert.NotEmpty(t, w.document.at(w.document.all, "info", member), member)
+	}
+	tags := map[any]bool{}
+	for _, tag := range w.document.at(w.document.all, "tags").([]any) {
+		assert.NotEmpty(t, w.document.at(tag, "description"))
+		tags[w.document.at(tag, "name")] = true
+	}
+	ids, used := map[any]bool{}, map[string]bool{}
 	var walk func(v any, at string)
 	walk = func(v any, at string) {
 		switch v := v.(type) {
@@ -308,11 +306,21 @@ func TestTheOpenAPIDocumentHoldsTogether(t *testing.T) {
 				assert.True(t, strings.HasPrefix(ref, "#/components/"), at)
 				assert.NotNil(t, w.document.at(v), "%s: %s", at, ref)
 				assert.Len(t, v, 1, "%s: nothing is beside a reference", at)
+				used[ref] = true
 			}
 			if id, ok := v["operationId"]; ok {
 				assert.False(t, ids[id], "%s: %s", at, id)
 				assert.NotEmpty(t, v["summary"], at)
+				assert.NotEmpty(t, v["description"], at)
+				for _, tag := range v["tags"].([]any) {
+					assert.True(t, tags[tag], "%s: %s", at, tag)
+				}
 				ids[id] = true
+			}
+			if properties, ok := v["properties"].(map[string]any); ok && v["required"] != nil {
+				for _, name := range v["required"].([]any) {
+					assert.Contains(t, properties, name, at)
+				}
 			}
 			for name, e := range v {
 				if name == "schema" { // faults knows all of its keywords
@@ -324,9 +332,41 @@ func TestTheOpenAPIDocumentHoldsTogether(t *testing.T) {
 	}
 	walk(w.document.all, "")
 	assert.Len(t, ids, 24)
-	for name, schema := range w.document.at(w.document.all, "components", "schemas").(map[string]any) {
-		w.document.faults(t, schema, map[string]any{}, name)
+	components := w.document.all["components"].(map[string]any)
+	delete(components, "securitySchemes")
+	for kind, named := range components {
+		for name, component := range named.(map[string]any) {
+			assert.True(t, used["#/components/"+kind+"/"+name], "%s is used", name)
+			if kind == "schemas" {
+				w.document.faults(t, component, map[string]any{}, name)
+			}
+		}
 	}
+}
+
+// A new member, and a new value where there are several, must break no client: answers
+// are open, and requests are closed.
+func TestTheDocumentPromisesThatAnswersStayReadable(t *testing.T) {
+	w := newAPIWorld(t)
+	var walk func(v any, request bool, at string)
+	walk = func(v any, request bool, at string) {
+		switch v := v.(type) {
+		case []any:
+			for i, e := range v {
+				walk(e, request, fmt.Sprintf("%s/%d", at, i))
+			}
+		case map[string]any:
+			if v["properties"] != nil {
+				assert.Equal(t, !request, v["additionalProperties"], at)
+			}
+			assert.True(t, request || v["enum"] == nil, "%s: a closed list of values", at)
+			for name, e := range v {
+				asks := name == "requestBody" || name == "parameters" || name == "NewToken" || name == "TokenUpdate" || name == "ImportedToken"
+				walk(e, request || asks, at+"/"+name)
+			}
+		}
+	}
+	walk(w.document.all, false, "")
 }
 
 func TestTheDocumentNamesTheSchemeThatGeneratorsUnderstand(t *testing.T) {

@@ -41,7 +41,16 @@ func generateDemoTokens(ctx context.Context, auth *apitoken.Authority) (t demoTo
 	_, t.Full, err = admin.Generate(ctx, apitoken.GenerateParams{
 		Name: "Maintenance", Permissions: everything, Expiry: expiry,
 	})
-	return t, err
+	if err != nil {
+		return t, err
+	}
+	for i, name := range []string{"Monthly report", "Door controller, warehouse"} { // nobody is told their secrets
+		owner := colleagues[i]
+		if _, _, err := auth.As(owner).Generate(ctx, apitoken.GenerateParams{Name: name, Permissions: owner.Grants, Expiry: expiry}); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
 }
 
 // laterStart returns what is printed at every other start: secrets were shown at
@@ -70,7 +79,7 @@ shown again.
 Users, their passwords, and what they may give to API tokens:
 {{range .Users}}
   {{printf "%-5s" .User}}  {{or (index $.Passwords .User) "(as before)"}}  in {{.Environment}}:
-  {{- range .Grants}} {{.}}{{end}}{{if .ManageOthers}}; manages the tokens of others{{end}}
+  {{- if gt (len .Grants) 5}} all {{len .Grants}} permissions{{else}}{{range .Grants}} {{.}}{{end}}{{end}}{{if .ManageOthers}}; manages the tokens of others{{end}}
 {{- end}}
 
 They sign in at {{.URL}}/ and manage API tokens at {{.URL}}/manage/

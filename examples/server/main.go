@@ -15,9 +15,11 @@
 // They share the users and the keys too if they have the same
 // apitoken-demo.json, or the same DEMO_PASSWORD in their environment.
 //
-// Whoever operates it manages tokens at a terminal too (token.go):
+// Who operates it manages tokens at a terminal too (token.go):
 //
 //	go run ./examples/server token help
+//
+// With -demo 100000 there are as many tokens as in a large service (demo_large.go).
 package main
 
 import (
@@ -58,6 +60,9 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if flags.demo > 0 {
+		enlarge()
 	}
 	if flags.command != nil {
 		return tokenCommand(ctx, flags.store, flags.command[1:])
@@ -118,6 +123,9 @@ func run(ctx context.Context, args []string) (err error) {
 		if err != nil {
 			return err
 		}
+		if err := generateLargeDemo(ctx, store, kept, flags.demo); err != nil {
+			return err
+		}
 		greeting += introduction(url, kept, tokens)
 	} else {
 		greeting += laterStart(url)
@@ -155,6 +163,7 @@ func newAuthority(store database, kept *secrets, clientAddr func(*http.Request) 
 // to serve.
 type commandLine struct {
 	addr, store, proxies, origins string
+	demo                          int
 	metrics                       bool
 	command                       []string
 }
@@ -163,6 +172,7 @@ func parseFlags(args []string) (c commandLine, err error) {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
 	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; with port 0 on a free one")
 	flags.StringVar(&c.store, "store", "sqlite:apitoken.db", "keep tokens in `STORE`: "+storeKinds)
+	flags.IntVar(&c.demo, "demo", 0, "at a first start make `N` tokens of 300 owners, with 120 permissions, such as 100000; give it at later starts and to token as well")
 	flags.BoolVar(&c.metrics, "metrics", false, "serve /metrics to everyone; without it only if the address is of loopback")
 	flags.StringVar(&c.proxies, "proxy", "", "believe the X-Forwarded-For and X-Forwarded-Proto of proxies in `NETWORKS`, with commas between")
 	flags.StringVar(&c.origins, "origin", "", "take `ORIGINS`, such as https://acme.example, for this server's, if a proxy does not pass the Host on")
@@ -179,6 +189,8 @@ func parseFlags(args []string) (c commandLine, err error) {
 		c.command = flags.Args()
 	case err == nil && flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	case err == nil && c.demo < 0:
+		err = errors.New("-demo is negative")
 	case err == nil && c.addr == "":
 		err = errors.New("-addr is empty")
 	}

@@ -30,7 +30,9 @@ func newHandler(auth *apitoken.Authority, signIn *signIn, metrics *metrics) (htt
 	if metrics != nil {
 		routes.Open("GET /metrics", "Show metrics for Prometheus", metrics.page(auth))
 	}
-	routes.Open("GET /{$}", "Show the start page", signIn.page(home(routes, signIn)))
+	home := newHome(routes, signIn)
+	signIn.failed = home.show
+	routes.Open("GET /{$}", "Show the start page", signIn.page(home))
 	routes.Open("POST /login", "Sign in: user=...&password=...", signIn.page(http.HandlerFunc(signIn.login)))
 	routes.Open("POST /logout", "Sign out", signIn.page(http.HandlerFunc(signIn.logout)))
 

@@ -21,13 +21,21 @@ var users = []apitoken.Actor{
 	{User: "eve", Environment: "other", Grants: everything, ManageOthers: true},
 }
 
+// colleagues own tokens, too, and do not sign in here.
+var colleagues = []apitoken.Actor{
+	{User: "maria.lindqvist@example.com", Environment: "demo", Grants: []apitoken.Permission{readDevices, readReports}},
+	{User: "b4c1f1de-5f1a-4f0e-9a3e-0d0f2c7c4a11", Environment: "demo", Grants: []apitoken.Permission{readDevices, writeDevices}}, // a service account
+}
+
 var everything = []apitoken.Permission{readDevices, writeDevices, readReports, adminReports, manageTokens}
 
 // userNamed returns a user, and the zero Actor, who may do nothing, if there is
 // none of this name.
 func userNamed(name string) apitoken.Actor {
-	if i := slices.IndexFunc(users, func(a apitoken.Actor) bool { return a.User == name }); i >= 0 {
-		return users[i]
+	for _, list := range [][]apitoken.Actor{users, colleagues} {
+		if i := slices.IndexFunc(list, func(a apitoken.Actor) bool { return a.User == name }); i >= 0 {
+			return list[i]
+		}
 	}
 	return apitoken.Actor{}
 }
@@ -52,6 +60,9 @@ type signIn struct {
 	nobody    password
 	front     *front
 	turns     *turns // to have a password checked
+
+	// failed answers a sign-in that failed.
+	failed func(w http.ResponseWriter, r *http.Request, status int, problem string)
 }
 
 func newSignIn(passwords map[string]password, front *front) *signIn {
@@ -60,7 +71,7 @@ func newSignIn(passwords map[string]password, front *front) *signIn {
 	sessions.Cookie.HttpOnly = true
 	sessions.Cookie.SameSite = http.SameSiteLaxMode
 	sessions.HashTokenInStore = true
-	return &signIn{sessions, passwords, newPassword(""), front, newTurns(maxChecks)}
+	return &signIn{sessions: sessions, passwords: passwords, nobody: newPassword(""), front: front, turns: newTurns(maxChecks)}
 }
 
 // page prepares a handler for sessions. Requests of other sites that change
@@ -107,7 +118,7 @@ func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	case !good:
-		http.Error(w, "wrong user or password", http.StatusUnauthorized)
+		s.failed(w, r, http.StatusUnauthorized, "Wrong user or password.")
 		return
 	}
 	// A new session ID, lest somebody who knew the old one is signed in too.
@@ -116,7 +127,7 @@ func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.sessions.Put(r.Context(), "user", name)
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, "/manage/", http.StatusSeeOther)
 }
 
 func (s *signIn) logout(w http.ResponseWriter, r *http.Request) {

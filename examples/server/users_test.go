@@ -41,7 +41,7 @@ func TestUsersSignInAndOut(t *testing.T) {
 	n := start(t, t.TempDir(), nil, "-store", "memory:")
 	in := n.login("ada", n.password)
 	assert.Equal(t, 303, in.StatusCode)
-	assert.Equal(t, "/", in.Header.Get("Location"))
+	assert.Equal(t, "/manage/", in.Header.Get("Location"))
 	require.Len(t, in.Cookies(), 1)
 	cookie := in.Cookies()[0]
 	assert.True(t, cookie.HttpOnly)
@@ -85,7 +85,7 @@ func TestAWrongPasswordDoesNotSignIn(t *testing.T) {
 	} {
 		a := n.do("POST", "/login", c.body, form)
 		assert.Equal(t, 401, a.StatusCode, c.name)
-		assert.Equal(t, "wrong user or password\n", a.body, c.name)
+		assert.Contains(t, a.body, "Wrong user or password.", c.name)
 		assert.Empty(t, a.Cookies(), c.name)
 	}
 	inQuery := n.do("POST", "/login?user=ada&password="+n.password, "", form)

@@ -378,11 +378,11 @@ func (k *call) export() error {
 	var err error
 	switch k.format {
 	case "jsonl":
-		n, err = k.each(l, 0, func(in *apitoken.TokenInfo) { k.out.line(fields.Token{TokenInfo: in}) })
+		n, err = k.each(fields.Filter{}, l, 0, func(in *apitoken.TokenInfo) { k.out.line(fields.Token{TokenInfo: in}) })
 	case "csv":
 		w := csv.NewWriter(k.out)
 		_ = w.Write(cells(func(f fields.Field) string { return cmp.Or(f.Column, f.Name) }))
-		n, err = k.each(l, 0, func(in *apitoken.TokenInfo) {
+		n, err = k.each(fields.Filter{}, l, 0, func(in *apitoken.TokenInfo) {
 			_ = w.Write(cells(func(f fields.Field) string { return f.Cell(in) }))
 		})
 		w.Flush() // k.out keeps the error

@@ -76,13 +76,31 @@ type listValues struct {
 	owner, status, permission, text, sort string
 	descending, quiet                     bool
 	limit                                 int
+
+	createdWith string
+	moments     [3][2]string // of created, expires and last-used: after, before
+	never       [3]bool
 }
+
+// momentNames begin the names of the flags for listValues.moments.
+var momentNames = [3]string{"created", "expires", "last-used"}
 
 func listFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.page.owner, "owner", "", "only tokens of this `USER`; without, everybody's whom the actor may see")
-	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired, pending, deleted or no_access (of owners who have no access now); without, all but deleted ones")
+	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired, pending, deleted, no_access (of owners who have no access now), damaged or newer; without, all but deleted ones")
 	fs.StringVar(&k.page.permission, "permission", "", "only those with the permission of this `NAME`")
 	fs.StringVar(&k.page.text, "text", "", "only those whose ID, owner or a word of whose name begins with `TEXT`")
+	fs.StringVar(&k.page.createdWith, "created-with", "", "only those that the token with this `ID` has made")
+	for i, name := range momentNames {
+		when := "before now, such as 30d"
+		if name == "expires" {
+			when = "from now on, such as 30d"
+		}
+		fs.StringVar(&k.page.moments[i][0], name+"-after", "", "only those with this time at `WHEN` or later: a time such as 2030-01-31T12:00:00Z, or a duration "+when)
+		fs.StringVar(&k.page.moments[i][1], name+"-before", "", "only those with this time before `WHEN`")
+	}
+	fs.BoolVar(&k.page.never[1], "never-expires", false, "only those without expiry")
+	fs.BoolVar(&k.page.never[2], "never-used", false, "only those that were never used")
 	fs.StringVar(&k.page.sort, "sort", "", "`ORDER`: name, created, expires or last_used; without, by name, and with -q as created")
 	fs.BoolVar(&k.page.descending, "descending", false, "the other way round")
 	fs.BoolVar(&k.page.quiet, "q", false, "write IDs only")
@@ -102,7 +120,36 @@ func (k *call) list() error {
 		Owner: v.owner, AllOwners: v.owner == "" && k.actor.ManageOthers, Status: apitoken.Status(v.status), Permission: v.permission,
 		Text: v.text, Order: apitoken.Order(v.sort), Descending: v.descending,
 	}
-	return k.writeTokens(func(f func(*apitoken.TokenInfo)) (int, error) { return k.each(l, v.limit, f) })
+	filter, err := v.filter()
+	if err != nil {
+		return err
+	}
+	return k.writeTokens(func(f func(*apitoken.TokenInfo)) (int, error) { return k.each(filter, l, v.limit, f) })
+}
+
+// filter returns what the flags leave out that ListParams cannot.
+func (v *listValues) filter() (f fields.Filter, err error) {
+	f.CreatedWith = v.createdWith
+	for i, r := range []*fields.Range{&f.Created, &f.Expires, &f.Used} {
+		r.Never = v.never[i]
+		for end, at := range []*time.Time{&r.After, &r.Before} {
+			text := v.moments[i][end]
+			if *at, err = parseMoment(text); err != nil {
+				d, noDuration := parseDuration(text)
+				if noDuration != nil {
+					return f, &usageError{"-" + momentNames[i] + []string{"-after", "-before"}[end] + " is neither a time such as 2030-01-31T12:00:00Z nor a duration such as 30d"}
+				}
+				if momentNames[i] != "expires" {
+					d = -d
+				}
+				*at = time.Now().Add(d)
+			}
+			if text != "" && r.Never {
+				return f, &usageError{"-" + momentNames[i] + []string{"-after", "-before"}[end] + " does not go with -never-" + strings.TrimPrefix(momentNames[i], "last-")}
+			}
+		}
+	}
+	return f, nil
 }
 
 // writeTokens writes the tokens that each calls its argument with; each returns their
@@ -144,22 +191,24 @@ func (k *call) writeTokens(each func(func(*apitoken.TokenInfo)) (int, error)) er
 
 // each calls f for the tokens of a list, up to limit of them unless that is 0, and
 // returns their number.
-func (k *call) each(l apitoken.ListParams, limit int, f func(*apitoken.TokenInfo)) (n int, err error) {
-	const most = 200 // per page
+func (k *call) each(filter fields.Filter, l apitoken.ListParams, limit int, f func(*apitoken.TokenInfo)) (n int, err error) {
+	const most, few = 200, 50 // per page
 	for {
 		l.Limit = most
 		if limit > 0 {
-			l.Limit = min(most, limit-n)
+			l.Limit = min(most, max(few, limit-n)) // a filter may let none of them through
 		}
-		page, err := k.m.List(k.ctx, l)
+		page, err := filter.List(k.ctx, k.m, l)
 		if err != nil {
 			return n, err
 		}
 		for _, in := range page.Tokens {
-			f(in)
+			if f(in); limit > 0 && n+1 == limit {
+				return limit, nil
+			}
 			n++
 		}
-		if l.Cursor = page.Next; l.Cursor == "" || n == limit || k.out.err != nil {
+		if l.Cursor = page.Next; l.Cursor == "" || k.out.err != nil {
 			return n, nil
 		}
 	}

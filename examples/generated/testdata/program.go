@@ -18,7 +18,7 @@ func main() {
 	api, err := NewClientWithResponses(os.Getenv("API_URL"), WithRequestEditorFn(withToken))
 	check(err)
 
-	self, err := api.GetSelfWithResponse(ctx)
+	self, err := api.GetSelfWithResponse(ctx, nil)
 	check(err)
 	fmt.Println("self:", self.JSON200.Owner, self.JSON200.Permissions)
 
@@ -44,7 +44,7 @@ func main() {
 	deleted, err := api.DeleteTokenWithResponse(ctx, id)
 	check(err)
 	fmt.Println("deleted:", deleted.StatusCode())
-	kept, err := api.GetTokenWithResponse(ctx, id)
+	kept, err := api.GetTokenWithResponse(ctx, id, nil)
 	check(err)
 	fmt.Println("kept:", kept.StatusCode(), kept.JSON200.Status)
 	again, err := api.DeleteTokenWithResponse(ctx, id)
@@ -53,7 +53,7 @@ func main() {
 
 	none, err := NewClientWithResponses(os.Getenv("API_URL"))
 	check(err)
-	refused, err := none.GetSelfWithResponse(ctx)
+	refused, err := none.GetSelfWithResponse(ctx, nil)
 	check(err)
 	fmt.Println("refused:", refused.StatusCode(), refused.ApplicationproblemJSON401.Title)
 }

@@ -49,10 +49,10 @@ var operations = []operation{
 	{method: "GET", path: "tokens", query: listParameters, do: withoutBody((*call).list)},
 	{method: "POST", path: "tokens", header: "Idempotency-Key", do: withBody((*call).generate), allMistakes: true},
 	{method: "POST", path: "tokens/bulk", header: "Idempotency-Key", do: withBody((*call).bulk)}, // it is idempotent without a key
-	{method: "POST", path: "tokens/import", do: withBody((*call).importToken)},
+	{method: "POST", path: "tokens/import", do: withBody((*call).importToken), allMistakes: true},
 	{method: "POST", path: "tokens/revoke-all", do: withBody((*call).revokeAll)},
-	{method: "GET", path: "tokens/{id}", do: withoutBody((*call).get)},
-	{method: "PATCH", path: "tokens/{id}", header: "If-Match", do: withBody((*call).update)},
+	{method: "GET", path: "tokens/{id}", header: "If-None-Match", do: withoutBody((*call).get)},
+	{method: "PATCH", path: "tokens/{id}", header: "If-Match", do: withBody((*call).update), allMistakes: true},
 	{method: "DELETE", path: "tokens/{id}", do: withoutBody((*call).delete)},
 	{method: "POST", path: "tokens/{id}/rotate", header: "Idempotency-Key", do: withBody((*call).rotate)},
 	{method: "POST", path: "tokens/{id}/end-overlap", do: withBody((*call).endOverlap)},
@@ -62,8 +62,8 @@ var operations = []operation{
 	{method: "GET", path: "reports/who-can", query: append([]string{"cursor"}, requirementParameters...), do: withoutBody((*call).whoCan)},
 	{method: "GET", path: "reports/policy", query: []string{"max_lifetime", "max_idle", "cursor"}, do: withoutBody((*call).previewPolicy)},
 	{method: "GET", path: "reports/catalog", query: []string{"without", "cursor"}, do: withoutBody((*call).previewCatalog)},
-	{method: "GET", path: "self", who: bearer, do: withoutBody((*call).get)},
-	{method: "PATCH", path: "self", who: bearer, header: "If-Match", do: withBody((*call).update)},
+	{method: "GET", path: "self", who: bearer, header: "If-None-Match", do: withoutBody((*call).get)},
+	{method: "PATCH", path: "self", who: bearer, header: "If-Match", do: withBody((*call).update), allMistakes: true},
 	{method: "DELETE", path: "self", who: bearer, do: withoutBody((*call).delete)},
 	{method: "POST", path: "self/rotate", who: bearer, do: withBody((*call).rotate)},
 	{method: "POST", path: "self/deactivate", who: bearer, do: withoutBody((*call).deactivate)},
@@ -100,9 +100,9 @@ type call struct {
 	r      *http.Request
 	id     string // of the token
 	actor  apitoken.Actor
-	query  url.Values // has each of op.query at most once
-	status int        // of the answer, if that has a body
-	wrong  error      // the mistakes of the body, if op.allMistakes
+	query  url.Values             // has each of op.query at most once
+	status int                    // of the answer
+	wrong  []*apitoken.FieldError // the mistakes that were found so far
 }
 
 // manager returns the Manager that acts for the actor of the request.
@@ -113,8 +113,12 @@ func (c *call) manager() *apitoken.Manager { return c.config.Authority.As(c.acto
 func withBody[B any](f func(*call, *B) (any, error)) func(*call) (any, error) {
 	return func(c *call) (any, error) {
 		b := new(B)
-		if c.wrong = jsonbody.Read(c.w, c.r, b); c.wrong != nil && !c.op.allMistakes {
-			return nil, c.wrong
+		if err := c.note(jsonbody.Read(c.w, c.r, b)); err != nil {
+			return nil, err
+		}
+		unread := slices.ContainsFunc(c.wrong, func(f *apitoken.FieldError) bool { return f.Field == "body" })
+		if unread || c.wrong != nil && !c.op.allMistakes {
+			return nil, c.mistakes(nil)
 		}
 		return f(c, b)
 	}
@@ -123,8 +127,8 @@ func withBody[B any](f func(*call, *B) (any, error)) func(*call) (any, error) {
 // withoutBody is like withBody for requests without a body.
 func withoutBody(f func(*call) (any, error)) func(*call) (any, error) {
 	return func(c *call) (any, error) {
-		if err := jsonbody.ReadNone(c.r); err != nil {
-			return nil, err
+		if _ = c.note(jsonbody.ReadNone(c.r)); c.wrong != nil {
+			return nil, c.mistakes(nil)
 		}
 		return f(c)
 	}
@@ -150,7 +154,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(w, r, err)
 	case answer == nil:
 		setHeaders(w.Header())
-		w.WriteHeader(http.StatusNoContent)
+		w.WriteHeader(c.status)
 	default:
 		a.write(w, r, c.status, "application/json", answer)
 	}
@@ -193,12 +197,8 @@ func (c *call) answer() (any, error) {
 	if c.op.who == bearer {
 		c.id = c.actor.Token.ID()
 	}
-	if err := c.readHeaders(); err != nil {
-		return nil, err
-	}
-	if err := c.readQuery(); err != nil {
-		return nil, err
-	}
+	c.readHeaders()
+	c.readQuery()
 	return c.op.do(c)
 }
 

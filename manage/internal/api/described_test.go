@@ -45,7 +45,10 @@ func TestTheBodiesThatAreReadAreThoseOfTheDocument(t *testing.T) {
 	} {
 		schema := described(t, test.at...).(map[string]any)
 		var members, required []string
-		for f := range reflect.TypeOf(test.body).Fields() {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(test.body)) {
+			if f.Anonymous {
+				continue
+			}
 			if f.Type == reflect.TypeFor[jsonbody.Texts]() {
 				for _, text := range fields.Texts {
 					members = append(members, text.Name)
@@ -77,7 +80,7 @@ func TestTheDocumentPromisesEveryMemberOfAnAnswer(t *testing.T) {
 			}
 		case map[string]any:
 			if properties, ok := v["properties"].(map[string]any); ok && v["type"] == "object" {
-				assert.Equal(t, false, v["additionalProperties"], at)
+				assert.Equal(t, true, v["additionalProperties"], at)
 				for name := range properties {
 					assert.Contains(t, v["required"], name, at)
 				}
@@ -120,7 +123,7 @@ func TestEveryProblemIsDescribed(t *testing.T) {
 		codes = append(codes, string(m[1]))
 	}
 	require.NotEmpty(t, codes)
-	assert.ElementsMatch(t, codes, described(t, "components", "schemas", "Problem", "properties", "code", "enum"))
+	assert.ElementsMatch(t, codes, described(t, "components", "schemas", "Problem", "properties", "code", "x-extensible-enum"))
 
 	anchors := []string{"no-token", "invalid-request", "insufficient-scope", "invalid-token"} // of the root package
 	for _, code := range codes {

@@ -20,7 +20,7 @@ type problem struct {
 	Code   string `json:"code"` // for programs
 
 	Field       string         `json:"field,omitempty"`       // the member, parameter or header field that is wrong
-	Errors      []fieldProblem `json:"errors,omitempty"`      // every mistake, if there are several
+	Errors      []fieldProblem `json:"errors,omitempty"`      // every mistake
 	Permissions []string       `json:"permissions,omitempty"` // that may not be granted
 
 	// Of a bulk change: the token at which it stopped, the changed ones, the others.
@@ -102,9 +102,6 @@ func problemOf(err error) *problem {
 			p.Errors = append(p.Errors, fieldProblem{f.Field, detail})
 		}
 		p.Detail, p.Field = strings.Join(details, " "), wrong[0].Field
-		if len(wrong) == 1 {
-			p.Errors = nil
-		}
 		return p
 	}
 	if f, ok := errors.AsType[*apitoken.ForbiddenError](err); ok {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/fields"
-	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 	"github.com/apitoken-go/apitoken/reports"
 )
 
@@ -38,9 +37,6 @@ var requirementParameters = []string{"route", "permissions", "match"}
 // requirement returns what the call that the query is about requires.
 func (c *call) requirement() (apitoken.Requirement, error) {
 	rt := apitoken.Route{Match: c.query.Get("match"), Permissions: namesIn(c.query.Get("permissions"))}
-	if !slices.Contains([]string{"", "all", "any"}, rt.Match) {
-		return apitoken.Requirement{}, &apitoken.FieldError{Field: "match", Problem: "is neither all nor any"}
-	}
 	if name := c.query.Get("route"); name != "" {
 		if rt.Match != "" || len(rt.Permissions) > 0 {
 			return apitoken.Requirement{}, &apitoken.FieldError{Field: "route", Problem: "does not go with permissions and match"}
@@ -66,12 +62,7 @@ func (c *call) explain() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var from netip.Addr
-	if text := c.query.Get("from"); text != "" {
-		if from, err = netip.ParseAddr(text); err != nil {
-			return nil, &apitoken.FieldError{Field: "from", Problem: "is no IP address"}
-		}
-	}
+	from, _ := netip.ParseAddr(c.query.Get("from")) // readQuery has looked at it
 	x, err := c.manager().Explain(c.r.Context(), c.id, requirement, from)
 	if err != nil {
 		return nil, err
@@ -123,18 +114,7 @@ func (c *call) whoCan() (any, error) {
 }
 
 func (c *call) previewPolicy() (any, error) {
-	var p apitoken.Policy
-	for name, bound := range map[string]*time.Duration{"max_lifetime": &p.MaxLifetime, "max_idle": &p.MaxIdle} {
-		text := c.query.Get(name)
-		if text == "" {
-			continue
-		}
-		var d jsonbody.Duration
-		if err := d.UnmarshalJSON([]byte(`"` + text + `"`)); err != nil || d <= 0 {
-			return nil, &apitoken.FieldError{Field: name, Problem: `is not a duration such as "720h" or "30d"`}
-		}
-		*bound = time.Duration(d)
-	}
+	p := apitoken.Policy{MaxLifetime: durationIn(c.query.Get("max_lifetime")), MaxIdle: durationIn(c.query.Get("max_idle"))}
 	now := time.Now()
 	return report(c, apitoken.ListParams{AllOwners: true}, func(in *apitoken.TokenInfo) (any, error) {
 		if !reports.Stops(p, in, now) {

@@ -12,9 +12,24 @@ import (
 	"github.com/apitoken-go/apitoken/manage/internal/jsonbody"
 )
 
-func (c *call) get() (any, error) { return c.token(c.manager().Get(c.r.Context(), c.id)) }
+func (c *call) get() (any, error) {
+	known, given, err := c.version("If-None-Match")
+	if err != nil {
+		return nil, err
+	}
+	in, err := c.manager().Get(c.r.Context(), c.id)
+	answer, err := c.token(in, err)
+	if err == nil && given && (known == 0 || known == in.Version) {
+		c.status = http.StatusNotModified
+		return nil, nil
+	}
+	return answer, err
+}
 
-func (c *call) delete() (any, error) { return nil, c.manager().Delete(c.r.Context(), c.id) }
+func (c *call) delete() (any, error) {
+	c.status = http.StatusNoContent
+	return nil, c.manager().Delete(c.r.Context(), c.id)
+}
 
 func (c *call) deactivate() (any, error) {
 	return c.token(c.manager().Deactivate(c.r.Context(), c.id))
@@ -67,11 +82,11 @@ func (c *call) permissions() (any, error) {
 }
 
 func (c *call) list() (any, error) {
-	l, err := listParams(c.query)
-	if err != nil {
-		return nil, err
+	l, f := c.listParams()
+	if c.wrong != nil {
+		return nil, c.mistakes(nil)
 	}
-	page, err := c.manager().List(c.r.Context(), l)
+	page, err := f.List(c.r.Context(), c.manager(), l)
 	if err != nil {
 		return nil, err
 	}
@@ -105,35 +120,41 @@ type newToken struct {
 	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
 }
 
-func (c *call) generate(b *newToken) (any, error) {
-	g := apitoken.GenerateParams{
+// params returns what b says of a new token, and the name of the member with its expiry.
+// It notes the mistakes. After one, no Manager makes a token of what it returns: the
+// expiry is in the past.
+func (c *call) params(b *newToken) (g apitoken.GenerateParams, member string, err error) {
+	g = apitoken.GenerateParams{
 		Name: b.Name, Owner: jsonbody.Or(b.Owner),
 		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
 	}
 	b.Texts.Each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
-	wrong := fields.Errors(c.wrong)
-	if c.wrong != nil && wrong == nil || slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return f.Field == "body" }) {
-		return nil, c.wrong // the body could not be read at all
-	}
-	expiry, member, err := expiryOf(b.ExpiresIn, b.ExpiresAt, b.Never)
-	wrong = append(wrong, fields.Errors(err)...)
+	mistaken := slices.ContainsFunc(c.wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] })
+	g.Expiry, member = c.expiry(b.ExpiresIn, b.ExpiresAt, b.Never)
 	inherits := !c.actor.Token.ExpiresAt().IsZero() // the token that makes the request gives its own
-	if member == "" && !inherits && !slices.ContainsFunc(wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] }) {
-		wrong = append(wrong, &apitoken.FieldError{Field: "expires_in", Problem: "is missing: give it, or expires_at, or never"})
+	if member == "" && !inherits && !mistaken {
+		c.wrongIn("expires_in", "is missing: give it, or expires_at, or never")
 	}
 	if b.Owner != nil && *b.Owner == "" {
-		wrong = append(wrong, &apitoken.FieldError{Field: "owner", Problem: "is empty: leave it out for yourself"})
+		c.wrongIn("owner", "is empty: leave it out for yourself")
 	}
 	g.Permissions, _, err = c.lookUp(b.Permissions, nil)
-	wrong = append(wrong, fields.Errors(err)...)
-	if wrong == nil {
-		g.Expiry = expiry
-	} // else Generate refuses g, which has no expiry, and reports further mistakes
+	if err = c.note(err); c.wrong != nil {
+		g.Expiry = apitoken.In(0)
+	}
+	return g, member, err
+}
+
+func (c *call) generate(b *newToken) (any, error) {
+	g, member, err := c.params(b)
+	if err != nil {
+		return nil, err
+	}
 	g.IdempotencyKey = c.r.Header.Get("Idempotency-Key")
 	in, secret, err := c.manager().Generate(c.r.Context(), g)
 	err = renameField(err, "idempotency_key", "Idempotency-Key")
-	if wrong != nil {
-		return nil, joinMistakes(wrong, fields.Errors(err))
+	if c.wrong != nil {
+		return nil, c.mistakes(err)
 	}
 	if errors.Is(err, apitoken.ErrExists) && in != nil {
 		p := kindExists.problem("The token " + in.ID + " was generated with this Idempotency-Key before, and its secret cannot be shown here.")
@@ -159,6 +180,7 @@ type tokenUpdate struct {
 	Name            *string `json:"name"`
 	Texts           jsonbody.Texts
 	Permissions     *jsonbody.Strings    `json:"permissions"`
+	ExpiresIn       *jsonbody.Duration   `json:"expires_in"`
 	ExpiresAt       *jsonbody.Time       `json:"expires_at"`
 	Never           *jsonbody.True       `json:"never"`
 	NotBefore       *jsonbody.TimeOrNull `json:"not_before"`
@@ -173,19 +195,20 @@ func (c *call) update(b *tokenUpdate) (any, error) {
 	b.Texts.Each(func(f *fields.Text, text *string) { *f.Update(&u) = text })
 	var member string
 	var err error
-	if u.IfVersion, err = c.ifVersion(); err != nil {
+	if u.IfVersion, _, err = c.version("If-Match"); c.note(err) != nil {
 		return nil, err
 	}
-	if u.Expiry, member, err = expiryOf(nil, b.ExpiresAt, b.Never); err != nil {
-		return nil, err
-	}
+	u.Expiry, member = c.expiry(b.ExpiresIn, b.ExpiresAt, b.Never)
 	if b.Permissions != nil {
 		before := func() (*apitoken.TokenInfo, error) { return c.manager().Get(c.r.Context(), c.id) }
 		known, unknown, err := c.lookUp(*b.Permissions, before)
-		if err != nil {
+		if err = c.note(err); err != nil {
 			return nil, err
 		}
 		u.Permissions, u.Unknown = &known, unknown
+	}
+	if c.wrong != nil {
+		return nil, c.mistakes(nil)
 	}
 	in, err := c.manager().Update(c.r.Context(), c.id, u)
 	if u.IfVersion != 0 && errors.Is(err, apitoken.ErrConflict) {
@@ -194,12 +217,12 @@ func (c *call) update(b *tokenUpdate) (any, error) {
 	return c.token(in, renameField(err, "expiry", member))
 }
 
-// expiryOf returns the expiry of a body and the name of its member, "" if the body
-// has none. Two expiries are an error.
-func expiryOf(in *jsonbody.Duration, at *jsonbody.Time, never *jsonbody.True) (e apitoken.Expiry, member string, err error) {
+// expiry returns the expiry of a body and the name of its member, "" if the body has
+// none. Two expiries are a mistake.
+func (c *call) expiry(in *jsonbody.Duration, at *jsonbody.Time, never *jsonbody.True) (e apitoken.Expiry, member string) {
 	say := func(m string, expiry apitoken.Expiry) {
 		if member != "" {
-			err = &apitoken.FieldError{Field: m, Problem: "does not go with " + member}
+			c.wrongIn(m, "does not go with "+member)
 			return
 		}
 		e, member = expiry, m
@@ -213,44 +236,11 @@ func expiryOf(in *jsonbody.Duration, at *jsonbody.Time, never *jsonbody.True) (e
 	if never != nil {
 		say("never", apitoken.Never())
 	}
-	return e, member, err
+	return e, member
 }
 
 // expiryMembers are the names of the members with an expiry.
 var expiryMembers = map[string]bool{"expires_in": true, "expires_at": true, "never": true}
-
-// joinMistakes joins the mistakes of a body and those that Generate has found: the
-// first of each field.
-func joinMistakes(wrong, core []*apitoken.FieldError) error {
-	known := map[string]bool{"expiry": true} // generate has left it out
-	var all []error
-	for _, f := range append(wrong, core...) {
-		if !known[f.Field] {
-			known[f.Field] = true
-			all = append(all, f)
-		}
-	}
-	return errors.Join(all...)
-}
-
-// renameField replaces the name of a field in err by that of its member or header
-// field, which clients know.
-func renameField(err error, field, member string) error {
-	if errors.Is(err, apitoken.ErrUnavailable) {
-		return err
-	}
-	var said []error
-	for _, f := range fields.Errors(err) {
-		if f.Field == field {
-			f = &apitoken.FieldError{Field: member, Problem: f.Problem}
-		}
-		said = append(said, f)
-	}
-	if said == nil {
-		return err
-	}
-	return errors.Join(said...)
-}
 
 // lookUp returns the permissions with these names. A name that the catalog does not
 // know is an error, unless the token that before returns has it already: then it is

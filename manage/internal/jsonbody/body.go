@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"reflect"
@@ -26,8 +27,8 @@ var ErrMediaType = errors.New("manage: the Content-Type of the body is not appli
 const maxBody = 64 << 10
 
 // Read reads the body of a request into the struct that into points to. The
-// names of members are those in the "json" tags of its fields; a field of type
-// [Texts] stands for the plain texts of a token. Read is stricter than
+// names of members are those in the "json" tags of its fields, also of a struct that it
+// embeds; a field of type [Texts] stands for the plain texts of a token. Read is stricter than
 // encoding/json:
 //   - the names of members are compared exactly;
 //   - an unknown member and a member that comes twice are mistakes;
@@ -93,7 +94,7 @@ func decode(body []byte, into any) error {
 	}
 	var wrong []error
 	given := make(map[string]json.RawMessage)
-	members := membersOf(into)
+	members := membersOf(reflect.ValueOf(into).Elem())
 	for object.More() {
 		token, _ := object.Token()
 		name, _ := token.(string)
@@ -115,7 +116,7 @@ func decode(body []byte, into any) error {
 			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: err.Error()})
 		}
 	}
-	for f := range reflect.TypeOf(into).Elem().Fields() {
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(into).Elem()) {
 		name := f.Tag.Get("json")
 		if _, ok := given[name]; !ok && name != "" && f.Type.Kind() != reflect.Pointer {
 			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: "is missing"})
@@ -132,11 +133,15 @@ func bodyError(problem string) error {
 	return &apitoken.FieldError{Field: "body", Problem: problem}
 }
 
-// membersOf returns the fields of the struct that into points to, by the names of
+// membersOf returns the fields of a struct, and of those that it embeds, by the names of
 // their members.
-func membersOf(into any) map[string]reflect.Value {
+func membersOf(into reflect.Value) map[string]reflect.Value {
 	members := make(map[string]reflect.Value)
-	for f, v := range reflect.ValueOf(into).Elem().Fields() {
+	for f, v := range into.Fields() {
+		if f.Anonymous {
+			maps.Copy(members, membersOf(v))
+			continue
+		}
 		if texts, ok := v.Addr().Interface().(*Texts); ok {
 			*texts = make(Texts, len(fields.Texts))
 			for i := range *texts {
