@@ -165,7 +165,14 @@ func (s *Store) checkServer(ctx context.Context, c *sql.Conn) error {
 // leastPacket is enough for a statement of CreateAll, and for each record that a Manager writes.
 const leastPacket = 4 << 20
 
+// prepare is the last step. It warns of what can change tokens unnoticed.
 func (s *Store) prepare(ctx context.Context) (err error) {
+	if err := s.lend(ctx, func(c *sql.Conn) error { return checkCascades(ctx, c) }); err != nil {
+		if !errors.Is(err, errCascades) {
+			return err
+		}
+		s.warn(err.Error() + "; Watch does not go on, and nodes read each token anew after Config.MaxStaleness")
+	}
 	s.get, err = s.db.PrepareContext(ctx, `SELECT g.wrong, t.id IS NOT NULL, `+selected+` FROM (SELECT `+s.guard+` AS wrong) g LEFT JOIN apitoken_tokens t ON t.id = ?`)
 	return err
 }

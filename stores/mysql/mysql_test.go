@@ -121,3 +121,9 @@ func TestDescribe(t *testing.T) {
 		f.WriteString(l + "\n")
 	}
 }
+
+var today = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+
+func use(id string, at time.Time) apitoken.Use {
+	return apitoken.Use{ID: id, Digest: record(id).Secrets[0].Digest, Source: apitoken.Scheme("apiToken"), At: at}
+}

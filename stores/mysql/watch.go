@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -90,14 +91,15 @@ func (w *watcher) poll(ctx context.Context) (asked time.Time, err error) {
 				return err
 			}
 		}
-		if err := c.QueryRowContext(ctx, `SELECT `+w.store.server+`, ifnull((SELECT min(id) FROM apitoken_tokens), '')`).Scan(&now.server, &now.first); err != nil {
+		var there bool
+		if err := c.QueryRowContext(ctx, `SELECT `+w.store.server+`, ifnull((SELECT min(id) FROM apitoken_tokens), ''), EXISTS (SELECT 1 FROM apitoken_tokens WHERE id = ?)`, w.first).Scan(&now.server, &now.first, &there); err != nil {
 			return err
 		}
 		if ids, lost, err = follow(ctx, c, &now.last); err != nil {
 			return err
 		}
 		// Without a line about it, the first token can only go by TRUNCATE and the like.
-		gone := w.first != "" && now.first != w.first && !slices.Contains(ids, w.first)
+		gone := w.first != "" && !there && !slices.Contains(ids, w.first)
 		if lost = lost || gone || now.shape != w.shape || now.server != w.server; lost {
 			now.last = line{}
 			err := c.QueryRowContext(ctx, `SELECT `+"`change`"+`, id, mark FROM apitoken_changes ORDER BY `+"`change`"+` DESC LIMIT 1`).Scan(&now.last.change, &now.last.id, &now.last.mark)
@@ -174,10 +176,12 @@ func checkCascades(ctx context.Context, c *sql.Conn) error {
 	}
 	found, err := texts(rows)
 	if err == nil && found != "" {
-		err = errors.New("not all changes of tokens are noticed, as no trigger fires where a foreign key of apitoken_tokens deletes or changes rows: " + strings.TrimSpace(found))
+		err = fmt.Errorf("%w: %s", errCascades, strings.ReplaceAll(strings.TrimSpace(found), "\n", ", "))
 	}
 	return err
 }
+
+var errCascades = errors.New("not all changes of tokens are noticed, as no trigger fires where a foreign key of apitoken_tokens deletes or changes rows")
 
 // texts reads the texts that a query has found, a line each.
 func texts(rows *sql.Rows) (string, error) {

@@ -95,6 +95,40 @@ func (s *MariaDBServer) Do(statements string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
+// Dump returns what mariadb-dump says of a database.
+func (s *MariaDBServer) Dump(database string) (string, error) {
+	out, err := exec.Command("mariadb-dump", "--no-defaults", "--protocol=tcp", "--host=127.0.0.1", "--port="+s.port, "--user=apitoken", database).CombinedOutput()
+	return string(out), err
+}
+
+// Replay has the server do again what stands in one of its binary logs.
+func (s *MariaDBServer) Replay(name string) (string, error) {
+	out, err := exec.Command("mariadb-binlog", "--no-defaults", filepath.Join(s.data(), name)).Output()
+	if err != nil {
+		return string(out), err
+	}
+	return s.Do(string(out))
+}
+
+// Snapshot copies the data folder, and returns what starts the server on the copy.
+func (s *MariaDBServer) Snapshot(t testing.TB) (back func()) {
+	t.Helper()
+	s.Kill()
+	copied := filepath.Join(s.dir, "copy")
+	if out, err := s.command("cp", "-R", s.data(), copied).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.Restart(t)
+	return func() {
+		s.Kill()
+		os.RemoveAll(s.data())
+		if err := os.Rename(copied, s.data()); err != nil {
+			t.Fatal(err)
+		}
+		s.Restart(t)
+	}
+}
+
 // Addr returns the address on which the server listens.
 func (s *MariaDBServer) Addr() string { return net.JoinHostPort("127.0.0.1", s.port) }
 
@@ -233,7 +267,7 @@ func (s *MariaDBServer) start() error {
 	}
 	args := []string{"--no-defaults", "--datadir=" + s.data(), "--port=" + s.port, "--bind-address=127.0.0.1", "--socket=" + filepath.Join(s.dir, "socket"),
 		"--pid-file=" + filepath.Join(s.dir, "pid"), "--max-connections=400", "--performance-schema=off", "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M",
-		"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1"}
+		"--skip-name-resolve", "--secure-file-priv=", "--innodb-flush-log-at-trx-commit=1"}
 	for _, setting := range s.settings {
 		args = append(args, "--"+setting)
 	}
