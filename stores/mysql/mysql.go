@@ -35,6 +35,7 @@ type Store struct {
 	db       *sql.DB
 	get      *sql.Stmt
 	guard    string // an expression: what of the session or the server cannot be used, "" for nothing
+	outside  string // the same where no transaction may be open
 	server   string // an expression: which server it is
 	warnings []string
 	patience time.Duration // for a poll, at least; the tests have more
@@ -64,7 +65,7 @@ var (
 func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 	s := &Store{db: db, patience: minPatience}
 	s.life, s.end = context.WithCancel(context.Background())
-	for _, step := range []func(context.Context) error{s.inspect, s.migrate, s.prepare} {
+	for _, step := range []func(context.Context) error{s.inspect, s.checkRights, s.migrate, s.prepare} {
 		if err := step(ctx); err != nil {
 			s.Close()
 			return nil, wrap(err)
@@ -111,8 +112,11 @@ func (s *Store) inspectWith(ctx context.Context, c *sql.Conn) error {
 	if n := versionNumber(version); n < number {
 		return fmt.Errorf("the server has version %s; %s is the first that can be used", version, oldest)
 	}
-	s.guard, s.server = guardOf(maria, place), `concat_ws(' ', @@server_id, @@hostname, @@port, @@datadir)`
+	within := conditions[:len(conditions)-1]
+	s.guard, s.server = guardOf(within, maria, place), `concat_ws(' ', @@server_id, @@hostname, @@port, @@datadir)`
+	s.outside = guardOf(conditions, maria, place)
 	if !maria {
+		s.outside = s.guard // it does not say whether there is a transaction
 		s.server = `concat_ws(' ', @@server_uuid, @@hostname, @@port, @@datadir)`
 	}
 	if err := s.check(ctx, c); err != nil {
@@ -173,7 +177,7 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 		}
 		s.warn(err.Error() + "; Watch does not go on, and nodes read each token anew after Config.MaxStaleness")
 	}
-	s.get, err = s.db.PrepareContext(ctx, `SELECT g.wrong, t.id IS NOT NULL, `+selected+` FROM (SELECT `+s.guard+` AS wrong) g LEFT JOIN apitoken_tokens t ON t.id = ?`)
+	s.get, err = s.db.PrepareContext(ctx, `SELECT g.wrong, t.id IS NOT NULL, `+selected+` FROM (SELECT `+s.outside+` AS wrong) g LEFT JOIN apitoken_tokens t ON t.id = ?`)
 	return err
 }
 

@@ -5,11 +5,11 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"errors"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/test/managertest"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/storetest"
 )
@@ -74,6 +74,23 @@ func version(t testing.TB, s *Store, id string) int64 {
 	return rec.Version
 }
 
+// isUnknown fails for an error that claims to know the outcome, and for none.
+func isUnknown(t testing.TB, doing string, err error) {
+	t.Helper()
+	if err == nil || errors.Is(err, apitoken.ErrNotFound) || errors.Is(err, apitoken.ErrExists) || errors.Is(err, apitoken.ErrConflict) {
+		t.Errorf("%s: the error is %v", doing, err)
+	}
+}
+
+// answer returns the text that a query finds.
+func answer(t testing.TB, db *sql.DB, query string) (text string) {
+	t.Helper()
+	if err := db.QueryRowContext(t.Context(), query).Scan(&text); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return text
+}
+
 // A closing store closes the database of the application, too, so that nothing stays behind.
 type closing struct {
 	*Store
@@ -92,34 +109,41 @@ func empty(t testing.TB, db *sql.DB) {
 	}
 }
 
-func TestItIsAStore(t *testing.T) {
+func TestADatabaseOfTheApplicationIsAStore(t *testing.T) {
+	t.Parallel()
 	dsn := testserver.MariaDBDatabase(t)
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		testserver.UnwatchedLists(t)
-		db := handle(t, dsn)
-		s := mustUse(t, db)
-		empty(t, db)
-		return closing{s, db}
+		return emptied(t, dsn)
 	})
 }
 
-func TestDescribe(t *testing.T) {
-	if os.Getenv("DESCRIBE") == "" {
-		t.Skip()
-	}
-	db := handle(t, testserver.MariaDBDatabase(t))
-	for _, q := range statements() {
-		mustExec(t, db, q)
-	}
-	c, _ := db.Conn(t.Context())
-	lines, err := describe(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, _ := os.Create("schema.txt")
-	for _, l := range lines {
-		f.WriteString(l + "\n")
-	}
+func TestWithEveryOptionOfTheDriverItIsAStore(t *testing.T) {
+	testserver.Variant(t)
+	t.Parallel()
+	dsn := testserver.MariaDBDatabase(t) + options
+	storetest.Run(t, func(t *testing.T) apitoken.Store { return emptied(t, dsn) })
+}
+
+// options are those of the driver that change how it writes, reads and counts.
+const options = "?interpolateParams=true&clientFoundRows=true&parseTime=true&loc=Asia%2FKathmandu&multiStatements=true&rejectReadOnly=true&columnsWithAlias=true&checkConnLiveness=false"
+
+func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
+	testserver.Unwatched(t)
+	t.Parallel()
+	dsn := testserver.MariaDBDatabase(t)
+	managertest.Run(t, func(t *testing.T) apitoken.Store {
+		s := emptied(t, dsn)
+		t.Cleanup(func() { s.Close() })
+		return s
+	})
+}
+
+func emptied(t *testing.T, dsn string) closing {
+	db := handle(t, dsn)
+	s := mustUse(t, db)
+	empty(t, db)
+	return closing{s, db}
 }
 
 var today = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)

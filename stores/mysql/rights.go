@@ -24,7 +24,16 @@ var trials = []struct{ table, right, statement string }{
 
 // checkRights returns an error with what an administrator has to run, if the user may not use the tables that there are. The
 // user who has made the triggers does what these do.
-func checkRights(ctx context.Context, c *sql.Conn) error {
+func (s *Store) checkRights(ctx context.Context) error {
+	return s.change(ctx, func(c *sql.Conn) error {
+		if there, err := exists(ctx, c); err != nil || !there {
+			return err
+		}
+		return try(ctx, c)
+	})
+}
+
+func try(ctx context.Context, c *sql.Conn) error {
 	var grants strings.Builder
 	for _, t := range trials {
 		_, err := c.ExecContext(ctx, t.statement)
@@ -35,7 +44,7 @@ func checkRights(ctx context.Context, c *sql.Conn) error {
 			}
 		case 1142, 1143: // a table, a column
 			fmt.Fprintf(&grants, " GRANT %s ON %s TO %s;", t.right, strings.TrimSuffix(onAll(ctx, c), "*")+t.table, account(ctx, c))
-		case 1146: // no table: the schema is looked at next
+		case 1146, 1054: // no table, no column: the schema is looked at next
 		default:
 			return err
 		}

@@ -37,9 +37,7 @@ const schemaVersion = 1
 // checkSchema reports whether the tables are there. It refuses those of another version, and
 // those in which something is missing that this program relies on.
 func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
-	var n int
-	err = c.QueryRowContext(ctx, `SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'apitoken_schema'`).Scan(&n)
-	if err != nil || n == 0 {
+	if there, err = exists(ctx, c); err != nil || !there {
 		return false, err
 	}
 	var lines []string
@@ -51,6 +49,11 @@ func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
 		err = fmt.Errorf("%w; if the triggers are there, the user may not see them, and an administrator has to run: GRANT TRIGGER ON %s TO %s", err, onAll(ctx, c), account(ctx, c))
 	}
 	return true, err
+}
+
+func exists(ctx context.Context, c *sql.Conn) (there bool, err error) {
+	err = c.QueryRowContext(ctx, `SELECT count(*) > 0 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'apitoken_schema'`).Scan(&there)
+	return there, err
 }
 
 // describe returns the lines of a fingerprint for what there is.
@@ -78,9 +81,6 @@ const tables = `'apitoken_schema', 'apitoken_tokens', 'apitoken_index', 'apitoke
 // migrate makes the tables if they are not there. Of several nodes that try, one does it; the others wait, and find it done.
 func (s *Store) migrate(ctx context.Context) error {
 	return s.lend(ctx, func(c *sql.Conn) error {
-		if err := checkRights(ctx, c); err != nil {
-			return err
-		}
 		there, err := checkSchema(ctx, c)
 		if err != nil || there {
 			return err

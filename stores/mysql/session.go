@@ -29,10 +29,11 @@ var conditions = []condition{
 	{"sql_select_limit", `@@sql_select_limit > 1000000000`, "lists would be cut; leave it out of the DSN"},
 	{"tx_isolation", `@@tx_isolation <> 'READ-UNCOMMITTED'`, "reads would be of what may never be; take another isolation level than READ UNCOMMITTED"},
 	{"database", `hex(DATABASE()) = 'PLACE'`, "a statement of the application, USE, has selected another database; name it in the DSN"},
+	{"transaction", `@@in_transaction = 0`, "reads would be of the past; a statement of the application has left a transaction open"}, // the last
 }
 
-// guardOf returns an expression: the names of the conditions that do not hold.
-func guardOf(maria bool, place string) string {
+// guardOf returns an expression: the names of those of the conditions that do not hold.
+func guardOf(conditions []condition, maria bool, place string) string {
 	var parts []string
 	for _, c := range conditions {
 		parts = append(parts, `CASE WHEN `+c.holds+` THEN NULL ELSE '`+c.name+`' END`)
@@ -77,10 +78,11 @@ func (s *Store) lend(ctx context.Context, f func(*sql.Conn) error) error {
 	return f(c)
 }
 
-// How transactions begin. Reads have one snapshot.
-var (
-	toRead   = []string{`SET TRANSACTION ISOLATION LEVEL REPEATABLE READ`, `START TRANSACTION READ ONLY`}
-	toChange = []string{`START TRANSACTION`} // also ends what somebody has left open
+// How transactions begin, whatever the session has as its default. Each ends what somebody has left open. Reads have one
+// snapshot at the isolation level that is the default.
+const (
+	toRead   = `START TRANSACTION READ ONLY`
+	toChange = `START TRANSACTION READ WRITE`
 )
 
 // maxTries bounds how often a change gives way to others that hold what it needs, or a call meets dead connections.
@@ -97,7 +99,7 @@ func (s *Store) change(ctx context.Context, f func(*sql.Conn) error) error {
 	return s.repeat(ctx, toChange, f)
 }
 
-func (s *Store) repeat(ctx context.Context, begin []string, f func(*sql.Conn) error) (err error) {
+func (s *Store) repeat(ctx context.Context, begin string, f func(*sql.Conn) error) (err error) {
 	for range maxTries {
 		var again bool
 		if again, err = s.transact(ctx, begin, f); !again || ctx.Err() != nil {
@@ -108,18 +110,13 @@ func (s *Store) repeat(ctx context.Context, begin []string, f func(*sql.Conn) er
 }
 
 // transact calls f in a transaction, and reports whether it can be tried again.
-func (s *Store) transact(ctx context.Context, begin []string, f func(*sql.Conn) error) (again bool, err error) {
+func (s *Store) transact(ctx context.Context, begin string, f func(*sql.Conn) error) (again bool, err error) {
 	c, err := s.db.Conn(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer c.Close()
-	for _, statement := range begin {
-		if _, err = c.ExecContext(ctx, statement); err != nil {
-			break
-		}
-	}
-	if err == nil {
+	if _, err = c.ExecContext(ctx, begin); err == nil {
 		err = s.check(ctx, c)
 	}
 	if err == nil {
