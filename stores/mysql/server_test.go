@@ -157,9 +157,7 @@ func TestAChangeThatTheServerUndoesForADeadlockIsMadeAgain(t *testing.T) {
 			}
 			done <- err
 		}()
-		for waits := ""; waits == "" || waits == "0"; time.Sleep(time.Millisecond) {
-			waits = answer(t, db, `SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'`)
-		}
+		awaitLockWait(t, db)
 		_, err = byHand.ExecContext(t.Context(), `UPDATE apitoken_tokens SET description = concat(description, '.') WHERE id = 'second'`)
 		if err != nil && code(err) != deadlock { // either of them is the victim
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"slices"
 	"strings"
 	"sync"
@@ -147,11 +148,7 @@ func TestChangesStandInTheLogInTheOrderOfTheirCommits(t *testing.T) {
 		_, err := db.ExecContext(t.Context(), edit, "second")
 		done <- err
 	}()
-	for waits := 0; waits == 0; time.Sleep(time.Millisecond) {
-		if err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'`).Scan(&waits); err != nil {
-			t.Fatal(err)
-		}
-	}
+	awaitLockWait(t, db)
 	if told := toldOf(t, w); told != nil {
 		t.Errorf("before the commits the feed was told %q", told)
 	}
@@ -206,5 +203,13 @@ func TestWatchEndsWhenTheStoreIsClosed(t *testing.T) {
 	s.Close()
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "closed") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// awaitLockWait waits until somebody waits for a lock. The table stays as it is for those who look more often.
+func awaitLockWait(t testing.TB, db *sql.DB) {
+	t.Helper()
+	for answer(t, db, `SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'`) == "0" {
+		time.Sleep(150 * time.Millisecond)
 	}
 }
