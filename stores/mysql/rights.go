@@ -18,7 +18,8 @@ var trials = []struct{ table, right, statement string }{
 	{"apitoken_index", "INSERT", `INSERT INTO apitoken_index SELECT * FROM apitoken_index WHERE FALSE`},
 	{"apitoken_index", "UPDATE", `UPDATE apitoken_index SET entry = entry WHERE id = '' AND FALSE`},
 	{"apitoken_index", "DELETE", `DELETE FROM apitoken_index WHERE id = '' AND FALSE`},
-	{"apitoken_changes", "SELECT", "SELECT * FROM apitoken_changes WHERE FALSE"},
+	{"apitoken_counter", "SELECT", `SELECT * FROM apitoken_counter WHERE FALSE`}, // to see that it is there
+	{"apitoken_changes", "SELECT", `SELECT * FROM apitoken_changes WHERE FALSE`},
 	{"apitoken_changes", "DELETE", "DELETE FROM apitoken_changes WHERE `change` = 0 AND FALSE"},
 }
 

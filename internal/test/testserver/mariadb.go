@@ -148,10 +148,9 @@ func (s *MariaDBServer) Kill() {
 	s.reaper.dismiss() // before the process ID can be that of another
 }
 
-// Restart starts a server that was killed, on the same port and data, with more settings. It returns when the server takes connections.
-func (s *MariaDBServer) Restart(t testing.TB, settings ...string) {
+// Restart starts a server that was killed, on the same port and data. It returns when the server takes connections.
+func (s *MariaDBServer) Restart(t testing.TB) {
 	t.Helper()
-	s.settings = append(s.settings, settings...)
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
