@@ -1,8 +1,10 @@
 package databases
 
 import (
+	"database/sql"
 	"testing"
 
+	"github.com/pressly/goose/v3"
 	gormmysql "gorm.io/driver/mysql"
 	"gorm.io/gorm"
 
@@ -22,4 +24,18 @@ func TestGORMAndTheTokensShareADatabaseOfMySQL(t *testing.T) {
 	mustServe(t, store)
 	mustStoreDevices(t, db)
 	mustServe(t, store) // AutoMigrate leaves the tables of the tokens alone
+}
+
+func TestMigrationsMakeTheTablesInMySQL(t *testing.T) {
+	db, err := sql.Open("mysql", testserver.MariaDBDatabase(t)+"?multiStatements=true")
+	must(t, err)
+	defer db.Close()
+	for range 2 { // the second time there is nothing to do
+		must(t, Goose(t.Context(), goose.DialectMySQL, db, own, mysql.Schema()))
+	}
+	mustHaveTables(t, db, `SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ('devices', 'apitoken_tokens', 'rooms')`)
+	store, err := mysql.Use(t.Context(), db)
+	must(t, err)
+	defer store.Close()
+	mustServe(t, store)
 }
