@@ -56,19 +56,19 @@ func exists(ctx context.Context, c *sql.Conn) (there bool, err error) {
 	return there, err
 }
 
-// describe returns the lines of a fingerprint for what there is.
+// describe returns the lines of a fingerprint for what there is. They are binary, as the columns of the server have several collations.
 func describe(ctx context.Context, c *sql.Conn) ([]string, error) {
 	rows, err := c.QueryContext(ctx, `
-		SELECT concat('column ', c.table_name, '.', c.column_name, ' ', c.data_type,
+		SELECT CAST(concat('column ', c.table_name, '.', c.column_name, ' ', c.data_type,
 			CASE WHEN c.data_type = 'varbinary' THEN concat('(', c.character_maximum_length, ')') ELSE '' END,
 			CASE WHEN c.collation_name IS NOT NULL THEN concat(' ', c.collation_name) ELSE '' END,
-			CASE WHEN c.is_nullable = 'NO' THEN ' NOT NULL' ELSE '' END) AS line, '' AS code
+			CASE WHEN c.is_nullable = 'NO' THEN ' NOT NULL' ELSE '' END) AS BINARY) AS line, CAST('' AS BINARY) AS code
 			FROM information_schema.columns c WHERE c.table_schema = DATABASE() AND c.table_name IN (`+tables+`)
-		UNION ALL SELECT concat('table ', t.table_name, ' ', t.engine), ''
+		UNION ALL SELECT CAST(concat('table ', t.table_name, ' ', t.engine) AS BINARY), ''
 			FROM information_schema.tables t WHERE t.table_schema = DATABASE() AND t.table_name IN (`+tables+`)
-		UNION ALL SELECT concat('trigger ', g.trigger_name, ' on ', g.event_object_table, ', ', g.action_timing, ' ', g.event_manipulation), ifnull(g.action_statement, 'hidden')
-			FROM information_schema.triggers g WHERE g.event_object_schema = DATABASE() AND g.event_object_table IN (`+tables+`)
-		LIMIT 10000`)
+		UNION ALL SELECT CAST(concat('trigger ', g.trigger_name, ' on ', g.event_object_table, ', ', g.action_timing, ' ', g.event_manipulation) AS BINARY),
+			CAST(ifnull(g.action_statement, 'hidden') AS BINARY)
+			FROM information_schema.triggers g WHERE g.event_object_schema = DATABASE() AND g.event_object_table IN (`+tables+`)`)
 	if err != nil {
 		return nil, err
 	}

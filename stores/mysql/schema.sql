@@ -58,9 +58,11 @@ CREATE TABLE apitoken_tokens (
 
 	-- What lists are ordered by: with never-expiring last, as the largest integer, and never-used first, as the zero time.
 	name_key      VARBINARY(1200) NOT NULL, -- the name in lower case
-	expires_key   BIGINT NOT NULL CHECK (expires_key = ifnull(expires_at, 9223372036854775807)),
-	last_used_key BIGINT NOT NULL CHECK (last_used_key = ifnull(last_used_at, -62135596800000000)),
+	expires_key   BIGINT NOT NULL,
+	last_used_key BIGINT NOT NULL,
 
+	CHECK (expires_key = ifnull(expires_at, 9223372036854775807)),
+	CHECK (last_used_key = ifnull(last_used_at, -62135596800000000)),
 	CHECK (old_digest IS NOT NULL OR old_foreign = 0 AND old_encryption_key_id = '' AND
 		coalesce(old_created_at, old_valid_until, old_idempotency_key, old_ciphertext) IS NULL),
 

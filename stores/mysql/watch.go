@@ -153,8 +153,8 @@ func follow(ctx context.Context, c *sql.Conn, last *line) (ids []string, lost bo
 // shape returns a text that is another one after tables, triggers or foreign keys were made anew.
 func shape(ctx context.Context, c *sql.Conn) (string, error) {
 	rows, err := c.QueryContext(ctx, `
-		SELECT concat('table ', t.table_name, ' ', ifnull(t.create_time, ''), ' ', t.engine) AS line FROM information_schema.tables t WHERE t.table_schema = DATABASE() AND t.table_name IN (`+tables+`)
-		UNION ALL SELECT concat('trigger ', g.trigger_name, ' ', g.created) FROM information_schema.triggers g
+		SELECT CAST(concat('table ', t.table_name, ' ', ifnull(t.create_time, ''), ' ', t.engine) AS BINARY) AS line FROM information_schema.tables t WHERE t.table_schema = DATABASE() AND t.table_name IN (`+tables+`)
+		UNION ALL SELECT CAST(concat('trigger ', g.trigger_name, ' ', g.created) AS BINARY) FROM information_schema.triggers g
 			WHERE g.event_object_schema = DATABASE() AND g.event_object_table IN (`+tables+`)
 		UNION ALL `+cascades+`
 		ORDER BY line`)
@@ -165,7 +165,7 @@ func shape(ctx context.Context, c *sql.Conn) (string, error) {
 }
 
 // cascades selects foreign keys by which rows of apitoken_tokens change. Triggers do not fire then.
-const cascades = `SELECT concat('foreign key ', k.constraint_name) AS line FROM information_schema.referential_constraints k
+const cascades = `SELECT CAST(concat('foreign key ', k.constraint_name) AS BINARY) AS line FROM information_schema.referential_constraints k
 	WHERE k.constraint_schema = DATABASE() AND k.table_name = 'apitoken_tokens' AND (k.delete_rule IN ('CASCADE', 'SET NULL') OR k.update_rule IN ('CASCADE', 'SET NULL'))`
 
 // checkCascades refuses such foreign keys.

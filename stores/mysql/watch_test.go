@@ -16,9 +16,7 @@ import (
 )
 
 func TestADatabaseIsAWatcher(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes most of a minute")
-	}
+	testserver.Variant(t)
 	t.Parallel() // it waits most of the time
 	storetest.RunWatch(t, func(t *testing.T) storetest.Nodes {
 		direct := testserver.MariaDBDatabase(t)

@@ -25,7 +25,7 @@ type MariaDBServer struct {
 	port     string
 	identity *syscall.SysProcAttr
 	cmd      *exec.Cmd
-	reaper   postgresReaper
+	reaper   reaper
 }
 
 // MariaDB starts a server, which is stopped and removed at the end of the test. The settings are of the form
@@ -181,14 +181,14 @@ var installedMariaDB = sync.OnceValues(func() (s *MariaDBServer, err error) {
 	if s, err = mariaDBFolder(); err != nil {
 		return nil, err
 	}
-	if s.reaper, err = startPostgresReaper("", s.dir); err != nil {
+	if s.reaper, err = startReaper("", s.dir); err != nil {
 		return nil, err
 	}
 	users := filepath.Join(s.dir, "users.sql")
 	if err := os.WriteFile(users, []byte("FLUSH PRIVILEGES;\nCREATE USER apitoken@'%';\nGRANT ALL ON *.* TO apitoken@'%' WITH GRANT OPTION;\n"), 0o644); err != nil {
 		return nil, err
 	}
-	out, err := s.command(install, "--no-defaults", "--datadir="+s.data(), "--skip-test-db", "--auth-root-authentication-method=normal",
+	out, err := s.command(install, "--no-defaults", "--datadir="+s.data(), "--tmpdir="+s.dir, "--skip-test-db", "--auth-root-authentication-method=normal",
 		"--innodb-log-file-size=8M", "--extra-file="+users).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
@@ -266,7 +266,7 @@ func (s *MariaDBServer) start() error {
 	}
 	args := []string{"--no-defaults", "--datadir=" + s.data(), "--port=" + s.port, "--bind-address=127.0.0.1", "--socket=" + filepath.Join(s.dir, "socket"),
 		"--pid-file=" + filepath.Join(s.dir, "pid"), "--max-connections=400", "--performance-schema=off", "--innodb-log-file-size=8M", "--innodb-buffer-pool-size=64M",
-		"--skip-name-resolve", "--secure-file-priv=", "--innodb-flush-log-at-trx-commit=1"}
+		"--skip-name-resolve", "--tmpdir=" + s.dir, "--secure-file-priv=", "--innodb-flush-log-at-trx-commit=1"}
 	for _, setting := range s.settings {
 		args = append(args, "--"+setting)
 	}
@@ -281,7 +281,7 @@ func (s *MariaDBServer) start() error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	if s.reaper, err = startPostgresReaper(strconv.Itoa(s.PID()), s.dir); err != nil {
+	if s.reaper, err = startReaper(strconv.Itoa(s.PID()), s.dir); err != nil {
 		return err
 	}
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
