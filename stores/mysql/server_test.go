@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"strings"
@@ -58,12 +59,16 @@ func TestACallThatMeetsDeadConnectionsGoesOn(t *testing.T) {
 		if name == "Watch" || strings.Contains(name, "not there") {
 			continue
 		}
+		var conns []*sql.Conn
 		for range 5 {
 			c, err := db.Conn(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
+			conns = append(conns, c)
+		}
+		for _, c := range conns {
+			c.Close()
 		}
 		network.Cut()
 		network.Heal()
@@ -118,14 +123,11 @@ func TestAHaltedServerIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	server := testserver.MariaDB(t)
 	s := mustUse(t, handle(t, server.Database(t)))
-	s.patience = minPatience
-	f := &feed{}
-	watched := watch(t, s, f)
-	f.waitFor(t, "reset")
 	server.Stop()
 	defer server.Continue()
+	s.patience = minPatience
 	select {
-	case err := <-watched:
+	case err := <-watch(t, s, &feed{}):
 		isUnknown(t, "Watch", err)
 	case <-time.After(3 * time.Minute):
 		t.Error("Watch still waits for the server")

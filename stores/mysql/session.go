@@ -148,6 +148,7 @@ func isTransient(err error) bool {
 	case deadlock,
 		1205,       // waited for a lock
 		1020,       // changed since it was read
+		1615,       // the tables of a prepared statement are others
 		1053, 1927: // the server ends the session
 		return true
 	}
