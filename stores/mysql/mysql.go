@@ -137,7 +137,7 @@ func versionNumber(version string) (n int) {
 
 // checkServer refuses a server that cannot hold records, and warns of one that may lose changes.
 func (s *Store) checkServer(ctx context.Context, c *sql.Conn) error {
-	var flush, sync, binlog, packet int
+	var flush, sync, binlog, packet int64
 	var doublewrite string
 	err := c.QueryRowContext(ctx, `SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog, @@log_bin, @@max_allowed_packet, @@innodb_doublewrite`).Scan(
 		&flush, &sync, &binlog, &packet, &doublewrite)
