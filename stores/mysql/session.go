@@ -68,14 +68,20 @@ func (s *Store) check(ctx context.Context, c *sql.Conn) error {
 	return sessionError(wrong)
 }
 
-// lend calls f with a connection.
-func (s *Store) lend(ctx context.Context, f func(*sql.Conn) error) error {
-	c, err := s.db.Conn(ctx)
-	if err != nil {
-		return err
+// lend calls f with a connection, and again if that turns out to be dead.
+func (s *Store) lend(ctx context.Context, f func(*sql.Conn) error) (err error) {
+	for range maxTries {
+		var c *sql.Conn
+		if c, err = s.db.Conn(ctx); err != nil {
+			return err
+		}
+		err = f(c)
+		c.Close()
+		if !isTransient(err) || ctx.Err() != nil {
+			break
+		}
 	}
-	defer c.Close()
-	return f(c)
+	return err
 }
 
 // How transactions begin, whatever the session has as its default. Each ends what somebody has left open. Reads have one
