@@ -131,12 +131,7 @@ const options = "?interpolateParams=true&clientFoundRows=true&parseTime=true&loc
 func TestTheStoreKeepsTheRulesOfTheManager(t *testing.T) {
 	testserver.Unwatched(t)
 	t.Parallel()
-	dsn := testserver.MariaDBDatabase(t)
-	managertest.Run(t, func(t *testing.T) apitoken.Store {
-		s := emptied(t, dsn)
-		t.Cleanup(func() { s.Close() })
-		return s
-	})
+	managertest.Run(t, func(t *testing.T) apitoken.Store { return mustUse(t, handle(t, testserver.MariaDBDatabase(t))) })
 }
 
 func emptied(t *testing.T, dsn string) closing {
