@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	entgo.io/ent v0.14.5
 	github.com/apitoken-go/apitoken v0.1.0
+	github.com/apitoken-go/apitoken/stores/mysql v0.1.0
 	github.com/apitoken-go/apitoken/stores/postgres v0.1.0
 	github.com/apitoken-go/apitoken/stores/sqlite v0.1.0
 	github.com/golang-migrate/migrate/v4 v4.20.1
@@ -12,13 +13,16 @@ require (
 	github.com/jmoiron/sqlx v1.4.0
 	github.com/mattn/go-sqlite3 v1.14.53
 	github.com/pressly/goose/v3 v3.29.0
+	gorm.io/driver/mysql v1.6.0
 	gorm.io/driver/postgres v1.6.3
 	gorm.io/driver/sqlite v1.6.0
 	gorm.io/gorm v1.31.2
 )
 
 require (
+	filippo.io/edwards25519 v1.2.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/go-sql-driver/mysql v1.10.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgerrcode v0.0.0-20220416144525-469b46aa5efa // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
@@ -44,6 +48,7 @@ require (
 
 replace (
 	github.com/apitoken-go/apitoken => ../..
+	github.com/apitoken-go/apitoken/stores/mysql => ../../stores/mysql
 	github.com/apitoken-go/apitoken/stores/postgres => ../../stores/postgres
 	github.com/apitoken-go/apitoken/stores/sqlite => ../../stores/sqlite
 )

@@ -40,6 +40,7 @@ type Dialect struct {
 	Token    string // the column that the rows of all tables have of a token
 	Greatest string // the function
 	Begun    string // the condition that not_before of the row $ is NULL or not after ?
+	NoRows   bool   // an index is not entered by a comparison of (column, id) with two values
 }
 
 // A Filter is one restriction of a query.
@@ -112,6 +113,22 @@ func (d *Dialect) StatusIs(row string, q apitoken.Query) Clause {
 // MaxTerm is how long a term of Record.Terms is at most, in bytes: nothing is found by a
 // longer text.
 const MaxTerm = 64
+
+// AfterPrefix returns the least text that follows all that begin with prefix, in
+// byte order, which is that of code points.
+func AfterPrefix(prefix string) string {
+	for {
+		last, size := utf8.DecodeLastRuneInString(prefix)
+		prefix = prefix[:len(prefix)-size]
+		switch last {
+		case utf8.MaxRune: // none follows this one
+		case 0xd7ff:
+			return prefix + "\ue000" // what lies between is no character
+		default:
+			return prefix + string(last+1)
+		}
+	}
+}
 
 // Beginning returns the first three letters of a text, "" if it has fewer.
 func Beginning(text string) string {
@@ -222,7 +239,7 @@ func (l *List) rarest() (least int, exact bool, err error) {
 		if f.Fits.Text != "" {
 			rows, fits = l.Rows, f.Fits
 		}
-		seen, n, err := l.Numbers(Cat(Lit(`SELECT count(*), count(*) FILTER (WHERE d.fits) FROM (SELECT (`), fits, Lit(`) AS fits FROM `), f.Rows, l.Limit(rows), Lit(`) d`)))
+		seen, n, err := l.Numbers(Cat(Lit(`SELECT count(*), count(CASE WHEN d.fits THEN 1 END) FROM (SELECT (`), fits, Lit(`) AS fits FROM `), f.Rows, l.Limit(rows), Lit(`) d`)))
 		if err != nil {
 			return 0, false, err
 		}
@@ -280,7 +297,16 @@ func (l *List) compared(row, operator string, place *apitoken.Position) Clause {
 	if l.Query.Order != apitoken.ByName {
 		key = l.Key(l.Query.Order, place.Time)
 	}
-	return Cat(Lit(` AND (`+row+`.`+l.Column()+`, `+row+`.id) `+operator+` (`), l.Arg(key), Lit(`, `), l.Arg(place.ID), Lit(`)`))
+	return l.Compared(row, l.Column(), operator, l.Arg(key), l.Arg(place.ID))
+}
+
+// Compared restricts a row to those whose column, and then ID, compare like this.
+func (d *Dialect) Compared(row, column, operator string, key, id Clause) Clause {
+	if d.NoRows {
+		column, least := row+`.`+column, Cat(key, Lit(` AND `+row+`.id `+operator+` `), id)
+		return Cat(Lit(` AND (`+column+` `+operator[:1]+` `), key, Lit(` OR `+column+` = `), least, Lit(`)`))
+	}
+	return Cat(Lit(` AND (`+row+`.`+column+`, `+row+`.id) `+operator+` (`), key, Lit(`, `), id, Lit(`)`))
 }
 
 // Follows is how what follows in the order compares.

@@ -194,9 +194,18 @@ func (m *moment) Scan(src any) error {
 	return nil
 }
 
+// asText returns a text of a driver, some of which have bytes for it.
+func asText(src any) (s string, ok bool) {
+	if b, isBytes := src.([]byte); isBytes {
+		return string(b), true
+	}
+	s, ok = src.(string)
+	return s, ok
+}
+
 // scanList scans a list from JSON.
 func scanList(list, src any) error {
-	s, ok := src.(string)
+	s, ok := asText(src)
 	switch {
 	case !ok:
 		return fmt.Errorf("%T is not a list", src)
@@ -218,7 +227,7 @@ func (n *networks) Scan(src any) error {
 type texts []string
 
 func (t *texts) Scan(src any) error {
-	s, _ := src.(string)
+	s, _ := asText(src)
 	inner, begins := strings.CutPrefix(s, `["`)
 	inner, ends := strings.CutSuffix(inner, `"]`)
 	if begins && ends && isPlain(inner) {
@@ -246,7 +255,7 @@ type uses []apitoken.Use
 
 func (u *uses) Scan(src any) (err error) {
 	*u = nil
-	s, ok := src.(string)
+	s, ok := asText(src)
 	switch {
 	case !ok:
 		return fmt.Errorf("%T is not a list", src)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
@@ -67,7 +66,7 @@ func filters(q apitoken.Query) []sqlkit.Filter {
 	if q.Text != "" {
 		list = append(list, sqlkit.Filter{
 			Rows: lit(`apitoken_index d WHERE d.environment = ?::text AND d.entry >= ?::text AND d.entry < ?::text`,
-				q.Environment, "t="+q.Text, afterPrefix("t="+q.Text)),
+				q.Environment, "t="+q.Text, sqlkit.AfterPrefix("t="+q.Text)),
 			Repeats: true,
 			Test:    lit(`EXISTS (SELECT FROM unnest(t.terms) e WHERE starts_with(e, ?::text))`, q.Text),
 		})
@@ -109,20 +108,4 @@ const withLastUse = `(SELECT t.*, coalesce(u.last_used_at, '-infinity') AS last_
 // idle reports whether the status that q asks for depends on the last use.
 func idle(q apitoken.Query) bool {
 	return q.Policy.MaxIdle > 0 && q.Status != "" && q.Status != apitoken.StatusInactive
-}
-
-// afterPrefix returns the least text that follows all that begin with prefix, in
-// byte order, which is that of code points.
-func afterPrefix(prefix string) string {
-	for {
-		last, size := utf8.DecodeLastRuneInString(prefix)
-		prefix = prefix[:len(prefix)-size]
-		switch last {
-		case utf8.MaxRune: // none follows this one
-		case 0xd7ff:
-			return prefix + "\ue000" // what lies between is no character
-		default:
-			return prefix + string(last+1)
-		}
-	}
 }

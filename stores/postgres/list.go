@@ -163,7 +163,7 @@ func (l *lister) begun(steps int) clause {
 func (l *lister) beginnings() clause {
 	same := beginning(l.Query)
 	c := lit(`SELECT i.id, i.entry FROM apitoken_index i WHERE i.environment = ?::text AND i.entry >= ?::text AND i.entry < ?::text`,
-		l.Query.Environment, same, afterPrefix(same))
+		l.Query.Environment, same, sqlkit.AfterPrefix(same))
 	if after := l.Query.After; after != nil {
 		c = cat(c, lit(` AND (i.entry, i.id) `+l.Follows()+` (?::text, ?::text)`, same+after.Name, after.ID))
 	}

@@ -74,7 +74,7 @@ var allTests = stage{"tests of all modules; the race detector watches the root m
 }}
 
 // longest are the packages whose tests take the longest; "" is the root.
-var longest = []string{"", "/stores/postgres", "/examples/server", "/manage"}
+var longest = []string{"", "/stores/postgres", "/stores/mysql", "/examples/server", "/manage"}
 
 // packages lists packages of some modules, the longest tests first.
 func (w *workspace) packages(r *results, of func(module) bool) (list []string) {

@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/apitoken-go/apitoken v0.1.0
+	github.com/apitoken-go/apitoken/stores/mysql v0.1.0
 	github.com/apitoken-go/apitoken/stores/postgres v0.1.0
 	github.com/apitoken-go/apitoken/stores/sqlite v0.1.0
 	github.com/apitoken-go/apitoken/stores/valkey v0.1.0
@@ -14,7 +15,9 @@ require (
 )
 
 require (
+	filippo.io/edwards25519 v1.1.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/go-sql-driver/mysql v1.9.3 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
@@ -33,6 +36,7 @@ require (
 
 replace (
 	github.com/apitoken-go/apitoken => ../../..
+	github.com/apitoken-go/apitoken/stores/mysql => ../../../stores/mysql
 	github.com/apitoken-go/apitoken/stores/postgres => ../../../stores/postgres
 	github.com/apitoken-go/apitoken/stores/sqlite => ../../../stores/sqlite
 	github.com/apitoken-go/apitoken/stores/valkey => ../../../stores/valkey

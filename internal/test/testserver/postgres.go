@@ -34,7 +34,7 @@ type PostgresServer struct {
 	port     string
 	identity *syscall.SysProcAttr
 	cmd      *exec.Cmd // the postmaster
-	reaper   postgresReaper
+	reaper   reaper
 }
 
 // Postgres starts a server, which is stopped and removed at the end of the test.
@@ -247,7 +247,7 @@ var initialized = sync.OnceValues(func() (s *PostgresServer, err error) {
 	if s, err = postgresFolder(); err != nil {
 		return nil, err
 	}
-	if s.reaper, err = startPostgresReaper("", s.dir); err != nil {
+	if s.reaper, err = startReaper("", s.dir); err != nil {
 		return nil, err
 	}
 	out, err := s.run("initdb", "--pgdata="+s.data(), "--username=apitoken", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
@@ -350,7 +350,7 @@ func (s *PostgresServer) start() error {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
-	if s.reaper, err = startPostgresReaper(strconv.Itoa(s.PID()), s.dir); err != nil {
+	if s.reaper, err = startReaper(strconv.Itoa(s.PID()), s.dir); err != nil {
 		return err
 	}
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -367,23 +367,23 @@ func (s *PostgresServer) start() error {
 	return fmt.Errorf("PostgreSQL does not start:\n%s", log)
 }
 
-// A postgresReaper is a process that waits for the end of this one, also if it
+// A reaper is a process that waits for the end of this one, also if it
 // is killed, and then ends the server, if there is one, and removes its files. (A
 // parent death signal would leave the files.)
-type postgresReaper struct{ stdin io.WriteCloser }
+type reaper struct{ stdin io.WriteCloser }
 
-func startPostgresReaper(pid, dir string) (postgresReaper, error) {
+func startReaper(pid, dir string) (reaper, error) {
 	const script = `read line && exit; kill -9 "$1"; while kill -0 "$1"; do sleep 0.1; done; sleep 1; rm -rf "$2"`
 	cmd := exec.Command("sh", "-c", script, "sh", pid, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt of the tests is not for it
 	stdin, err := cmd.StdinPipe()                        // which closes when this process ends
 	if err != nil {
-		return postgresReaper{}, err
+		return reaper{}, err
 	}
-	return postgresReaper{stdin}, cmd.Start()
+	return reaper{stdin}, cmd.Start()
 }
 
-func (r postgresReaper) dismiss() {
+func (r reaper) dismiss() {
 	if r.stdin != nil {
 		io.WriteString(r.stdin, "\n")
 		r.stdin.Close()

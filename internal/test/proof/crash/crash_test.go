@@ -5,6 +5,7 @@ package crash
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -26,6 +27,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
+	"github.com/apitoken-go/apitoken/stores/mysql"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 	"github.com/apitoken-go/apitoken/stores/valkey"
@@ -47,7 +49,14 @@ type store interface {
 }
 
 func open(ctx context.Context, address string) (store, error) {
-	switch scheme, _, _ := strings.Cut(address, ":"); scheme {
+	switch scheme, dsn, _ := strings.Cut(address, ":"); scheme {
+	case "mysql":
+		db, err := sql.Open("mysql", dsn)
+		if err != nil {
+			return nil, err
+		}
+		s, err := mysql.Use(ctx, db)
+		return withDatabase{s, db}, err
 	case "postgres":
 		return postgres.Open(ctx, address)
 	case "redis":
@@ -55,6 +64,14 @@ func open(ctx context.Context, address string) (store, error) {
 	}
 	return sqlite.Open(ctx, address)
 }
+
+// withDatabase is a store whose database Close closes, too.
+type withDatabase struct {
+	*mysql.Store
+	db *sql.DB
+}
+
+func (s withDatabase) Close() error { return errors.Join(s.Store.Close(), s.db.Close()) }
 
 // This test program is also the application that is killed.
 const child = "APITOKEN_CRASH_CHILD"
@@ -147,6 +164,9 @@ func start(t *testing.T, address string, l *ledger, env ...string) (*exec.Cmd, <
 // killed: it may still make the change that came last, which nobody awaits.
 func awaitTheDead(t *testing.T, address string) {
 	t.Helper()
+	if dsn, ok := strings.CutPrefix(address, "mysql:"); ok {
+		awaitTheDeadOfMySQL(t, dsn)
+	}
 	if !strings.HasPrefix(address, "postgres:") {
 		return
 	}
@@ -237,6 +257,27 @@ func (l *ledger) checkList(t *testing.T, s *service) {
 	}
 }
 
+// awaitTheDeadOfMySQL is awaitTheDead of a MySQL or MariaDB server.
+func awaitTheDeadOfMySQL(t *testing.T, dsn string) {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		var others int
+		err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> connection_id()`).Scan(&others)
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("%d connections are open (%v)", others, err)
+		}
+		if others == 0 {
+			return
+		}
+	}
+}
+
 func report(t *testing.T, l *ledger, began time.Time) {
 	t.Helper()
 	t.Logf("%d cycles in %v: %d operations were acknowledged on %d tokens, %d under way; 0 lost, 0 revived",
@@ -250,6 +291,7 @@ func TestAnApplicationThatIsKilledLosesNothing(t *testing.T) {
 	for name, address := range map[string]func(t *testing.T) string{
 		"sqlite":   func(t *testing.T) string { return filepath.Join(t.TempDir(), "tokens.db") },
 		"postgres": func(t *testing.T) string { return testserver.PostgresDatabase(t) },
+		"mysql":    func(t *testing.T) string { return "mysql:" + testserver.MariaDBDatabase(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, began := address(t), time.Now()
@@ -282,6 +324,10 @@ func TestAServerThatIsKilledLosesNothing(t *testing.T) {
 		"postgres": func(t *testing.T) (server, string) {
 			s := testserver.Postgres(t)
 			return s, s.Database(t)
+		},
+		"mysql": func(t *testing.T) (server, string) {
+			s := testserver.MariaDB(t)
+			return s, "mysql:" + s.Database(t)
 		},
 		"redis": func(t *testing.T) (server, string) {
 			s := testserver.Redis(t)

@@ -4,6 +4,7 @@ package histories
 
 import (
 	"context"
+	"database/sql"
 	"flag"
 	"fmt"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/memory"
+	"github.com/apitoken-go/apitoken/stores/mysql"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 	"github.com/apitoken-go/apitoken/stores/valkey"
@@ -43,6 +45,18 @@ var stores = []struct {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { s.Close() })
+		return s
+	}},
+	{"mysql", func(t *testing.T) apitoken.Store {
+		db, err := sql.Open("mysql", testserver.MariaDBDatabase(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := mysql.Use(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close(); db.Close() })
 		return s
 	}},
 	{"redis", func(t *testing.T) apitoken.Store {

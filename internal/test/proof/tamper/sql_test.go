@@ -16,6 +16,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
+	"github.com/apitoken-go/apitoken/stores/mysql"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 )
@@ -30,7 +31,7 @@ type database struct {
 	free    []string // columns that no MAC covers: made of the others, for lists, or when tokens were used
 }
 
-// edits are what is set for each column, the same in both databases unless they
+// edits are what is set for each column, the same in all databases unless they
 // say otherwise.
 func edits(more map[string]string) map[string]string {
 	all := map[string]string{
@@ -67,6 +68,29 @@ var databases = map[string]func(t *testing.T) database{
 		}
 		return database{s, db, path, `SELECT name FROM pragma_table_info('apitoken_tokens')`, e,
 			[]string{"token", "uses", "last_used_at", "name_key", "expires_key", "last_used_key", "history"}}
+	},
+	"mysql": func(t *testing.T) database {
+		dsn := testserver.MariaDBDatabase(t)
+		db, err := sql.Open("mysql", dsn)
+		must(t, err)
+		s, err := mysql.Use(context.Background(), db)
+		must(t, err)
+		t.Cleanup(func() { s.Close(); db.Close() })
+		e := edits(map[string]string{
+			"permissions": `'["devices:read","devices:write"]'`, "networks": `'[]'`, "rest": `x'0d00'`, "name": "concat(name, 'x')",
+			"expires_at": "expires_at + 1, expires_key = expires_key + 1",
+		})
+		for _, c := range []string{"deactivated_at", "created_at", "changed_at", "not_before", "secret_created_at", "secret_valid_until", "old_created_at", "old_valid_until"} {
+			e[c] = "ifnull(" + c + ", 0) + 1"
+		}
+		for _, c := range []string{"digest", "idempotency_key", "old_digest", "old_idempotency_key", "mac", "ciphertext", "old_ciphertext"} {
+			e[c] = "random_bytes(32)"
+		}
+		for _, c := range []string{"secret_foreign", "old_foreign"} {
+			e[c] = "1 - " + c
+		}
+		return database{s, db, dsn, `SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = 'apitoken_tokens'`, e,
+			[]string{"uses", "last_used_at", "name_key", "expires_key", "last_used_key", "history"}}
 	},
 	"postgres": func(t *testing.T) database {
 		url := testserver.PostgresDatabase(t)
