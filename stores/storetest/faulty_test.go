@@ -24,13 +24,14 @@ type faulty struct {
 	touch   func(context.Context, []apitoken.Use) error
 	scan    func(context.Context, string, int) ([]apitoken.Record, error)
 	keys    func(context.Context) (map[string]int, map[string]int, error)
+	count   func(context.Context, map[string]time.Duration) (map[string]time.Duration, error)
 	close   func() error
 }
 
 func newFaulty() *faulty {
 	m := memory.New()
 	return &faulty{
-		m, m.Create, m.CreateAll, m.Get, m.Replace, m.Delete, m.List, m.Touch, m.Scan, m.KeysInUse,
+		m, m.Create, m.CreateAll, m.Get, m.Replace, m.Delete, m.List, m.Touch, m.Scan, m.KeysInUse, m.Count,
 		func() error { return nil },
 	}
 }
@@ -50,6 +51,9 @@ func (f *faulty) List(ctx context.Context, q apitoken.Query) (apitoken.Page, err
 func (f *faulty) Touch(ctx context.Context, uses []apitoken.Use) error { return f.touch(ctx, uses) }
 func (f *faulty) Scan(ctx context.Context, after string, limit int) ([]apitoken.Record, error) {
 	return f.scan(ctx, after, limit)
+}
+func (f *faulty) Count(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+	return f.count(ctx, add)
 }
 func (f *faulty) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	return f.keys(ctx)

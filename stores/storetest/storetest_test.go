@@ -18,7 +18,7 @@ type fault struct {
 	found  []string
 }
 
-var faults = slices.Concat(fieldFaults, changeFaults, createAllFaults, listFaults, forgetful())
+var faults = slices.Concat(fieldFaults, changeFaults, createAllFaults, listFaults, countFaults, forgetful())
 
 func TestEveryFaultIsFound(t *testing.T) {
 	for _, f := range faults {
