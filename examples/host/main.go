@@ -30,10 +30,10 @@ import (
 )
 
 var (
-	catalog      apitoken.Catalog
-	readDevices  = catalog.Define("devices:read", "Geräte und ihren Zustand sehen")
-	writeDevices = catalog.Define("devices:write", "Geräte ändern")
-	readReports  = catalog.Define("reports:read", "Berichte sehen")
+	catalog     apitoken.Catalog
+	readDevices = catalog.Define("devices:read", "Geräte und ihren Zustand sehen")
+	_           = catalog.Define("devices:write", "Geräte ändern")
+	_           = catalog.Define("reports:read", "Berichte sehen")
 )
 
 //go:embed pages static

@@ -55,9 +55,9 @@ func TestOneNodeAdmitsExactlyWhatEveryWindowHasRoomFor(t *testing.T) {
 			switch random.IntN(20) {
 			case 0:
 				now += time.Duration(random.Int64N(int64(2 * time.Second)))
+			case 1, 2, 3:
 			default:
 				now += time.Duration(random.Int64N(int64(m.every)))
-			case 1, 2, 3:
 			}
 			var s limit.Standings
 			want := m.allows(now)

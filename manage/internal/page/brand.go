@@ -30,28 +30,27 @@ const colorScheme = "color-scheme"
 
 var darkWhen = map[string]string{"light": "not all", "dark": "all"}
 
-// checkStyle returns the mistakes in Config.Style. A value that passes cannot end the
+// checkStyle reports the mistakes in Config.Style. A value that passes cannot end the
 // declaration in which it stands, nor load anything.
-func checkStyle(style map[string]string) (mistakes []error) {
+func checkStyle(style map[string]string, wrong func(format string, args ...any)) {
 	for _, name := range slices.Sorted(maps.Keys(style)) {
 		value := style[name]
 		if name == colorScheme {
 			if darkWhen[value] == "" {
-				mistakes = append(mistakes, fmt.Errorf("Style[%q] is %q, neither light nor dark", name, value))
+				wrong("Style[%q] is %q, neither light nor dark", name, value)
 			}
 			continue
 		}
 		switch lower := strings.ToLower(value); {
 		case !slices.Contains(properties, name):
-			mistakes = append(mistakes, fmt.Errorf("Style has %q, which is none of %s", name, strings.Join(properties, ", ")))
+			wrong("Style has %q, which is none of %s", name, strings.Join(properties, ", "))
 		case strings.TrimSpace(value) == "":
-			mistakes = append(mistakes, fmt.Errorf("Style[%q] is empty", name))
+			wrong("Style[%q] is empty", name)
 		case strings.ContainsAny(value, ";{}<>@\\!\n\r") || strings.Contains(value, "/*") || strings.Contains(lower, "url(") ||
 			strings.Count(value, "(") != strings.Count(value, ")") || strings.Count(value, `"`)%2 != 0 || strings.Count(value, "'")%2 != 0:
-			mistakes = append(mistakes, fmt.Errorf("Style[%q] is %q, which is not a single value of CSS without url()", name, value))
+			wrong("Style[%q] is %q, which is not a single value of CSS without url()", name, value)
 		}
 	}
-	return mistakes
 }
 
 // styleSheet returns the style sheet that sets the properties of a service. The colors
@@ -113,7 +112,7 @@ func (c *Config) Check() error {
 			wrong("Words: %w", err)
 		}
 	}
-	mistakes = append(mistakes, checkStyle(c.Style)...)
+	checkStyle(c.Style, wrong)
 	if c.Logo != nil && logoFile(c.Logo) == "" {
 		wrong("Logo is no PNG, JPEG, GIF, WebP or SVG image")
 	}
