@@ -90,7 +90,7 @@ test("what is hovered, busy or copied can be read", async () => {
 	await page.getByLabel("Name", { exact: true }).fill("Contrast");
 	await page.evaluate(() => { document.querySelector('input[name="permission"]').checked = true; });
 	await page.evaluate(() => { const r = document.querySelector('input[name="expires"][value="30d"]'); if (r) r.checked = true; });
-	await page.locator("[data-generate] button:not([type=button])").last().click();
+	await page.locator("[data-token-form] button:not([type=button])").last().click();
 	await page.locator("#secret").waitFor();
 	await page.getByRole("button", { name: "Copy", exact: true }).click();
 	await page.locator(".button.copied").hover();
