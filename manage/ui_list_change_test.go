@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,13 +176,13 @@ func TestUIAChangeOfAllThatMatchGoesOnWhereItStopped(t *testing.T) {
 	for _, name := range []string{"action", "all", "back", "total", "until"} {
 		form.Set(name, ask.hidden(name))
 	}
-	store.writes = 60
+	store.writes.Store(60)
 	a := s.do("bob", "bulk", form)
 	a.says(503, "It stopped", "50 of 70 done", "Continue", "Stop")
 	for _, name := range []string{"cursor", "changed", "same"} {
 		form.Set(name, a.hidden(name))
 	}
-	store.writes = -1
+	store.writes.Store(-1)
 	to := s.do("bob", "bulk", form).goesTo(s, "bulk")
 	s.do("bob", to, nil).says(200, "60 API tokens deactivated. 10 were deactivated already.")
 	s.do("bob", "?status=active", nil).says(200, "No API token matches")
@@ -190,14 +191,14 @@ func TestUIAChangeOfAllThatMatchGoesOnWhereItStopped(t *testing.T) {
 // haltingStore takes some writes and then none; any number if writes is negative.
 type haltingStore struct {
 	*memory.Store
-	writes int
+	writes atomic.Int64
 }
 
 func (s *haltingStore) Replace(ctx context.Context, rec apitoken.Record) error {
-	if s.writes == 0 {
+	if s.writes.Load() == 0 {
 		return errors.New("disk full")
 	}
-	s.writes--
+	s.writes.Add(-1)
 	return s.Store.Replace(ctx, rec)
 }
 

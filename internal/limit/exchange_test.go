@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +25,7 @@ type cluster struct {
 	start    time.Time
 	random   *rand.Rand
 	counter  func(context.Context, map[string]time.Duration) (map[string]time.Duration, error)
-	away     bool
+	away     *atomic.Bool
 	limit    limit.Limit
 	nodes    []*limit.Limiter
 	born     int
@@ -31,7 +33,7 @@ type cluster struct {
 }
 
 func newCluster(t *testing.T, seed uint64, l limit.Limit, nodes int) *cluster {
-	c := &cluster{t: t, start: time.Now(), random: rand.New(rand.NewPCG(seed, 2)), counter: memory.New().Count, limit: l}
+	c := &cluster{t: t, start: time.Now(), random: rand.New(rand.NewPCG(seed, 2)), counter: memory.New().Count, away: new(atomic.Bool), limit: l}
 	for range nodes {
 		c.join()
 	}
@@ -58,7 +60,7 @@ func (c *cluster) join() {
 	random := rand.New(rand.NewPCG(c.random.Uint64(), 3))
 	c.nodes = append(c.nodes, limit.New(func() time.Duration { return time.Since(began) }, counterFunc(func(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
 		time.Sleep(time.Duration(random.Int64N(int64(limit.Interval / 16))))
-		if c.away {
+		if c.away.Load() {
 			return nil, errAway
 		}
 		sums, err := c.counter(ctx, add)
@@ -194,7 +196,7 @@ func TestOneNodeIsExactAlsoWithACounter(t *testing.T) {
 			c := newCluster(t, seed, l, 1)
 			m := model{every: l.Per / time.Duration(l.Requests), burst: l.Burst}
 			for i := range 3000 {
-				c.away = i%1000 > 800 // exact then, too, and when it is back
+				c.away.Store(i%1000 > 800) // exact then, too, and when it is back
 				want := m.allows(time.Since(c.start))
 				require.Equal(t, want, c.try(0), "request %d", i)
 				if want {
@@ -214,7 +216,7 @@ func TestACounterThatIsAwayLeavesEachNodeItsOwnLimit(t *testing.T) {
 		const nodes = 3
 		c := newCluster(t, 1, limit.Limit{Requests: 20, Per: time.Second, Burst: 20}, nodes)
 		c.crowd(50, nil)
-		c.away = true
+		c.away.Store(true)
 		c.admitted = nil
 		began := time.Now()
 		for range 600 {
@@ -227,7 +229,7 @@ func TestACounterThatIsAwayLeavesEachNodeItsOwnLimit(t *testing.T) {
 		assert.LessOrEqual(t, float64(len(c.admitted)), nodes*(20+20*elapsed), "not without a limit")
 		assert.GreaterOrEqual(t, float64(len(c.admitted)), nodes*20*(elapsed-10), "nor refusing more than their own limits do, but for what they have heard before")
 
-		c.away = false
+		c.away.Store(false)
 		time.Sleep(limit.Interval)
 		c.admitted = nil
 		back := time.Now()
@@ -250,7 +252,7 @@ func TestACounterThatComesAndGoesNeverLeavesMoreThanTheLimitsOfAllNodes(t *testi
 		c := newCluster(t, 1, limit.Limit{Requests: 20, Per: time.Second, Burst: 20}, nodes)
 		c.crowd(800, func(int) {
 			if c.random.IntN(10) == 0 {
-				c.away = !c.away
+				c.away.Store(!c.away.Load())
 			}
 		})
 		slices.Sort(c.admitted)
@@ -281,10 +283,10 @@ func TestACounterThatForgetsLeavesEachNodeItsOwnLimit(t *testing.T) {
 func TestACounterThatFailsForAWhileIsAskedAgainWithoutARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memory.New()
-		calls := 0
+		var calls atomic.Int32
 		start := time.Now()
 		l := limit.New(func() time.Duration { return time.Since(start) }, counterFunc(func(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
-			if calls++; calls < 3 {
+			if calls.Add(1) < 3 {
 				return nil, errAway
 			}
 			return store.Count(ctx, add)
@@ -295,23 +297,32 @@ func TestACounterThatFailsForAWhileIsAskedAgainWithoutARequest(t *testing.T) {
 			require.True(t, l.Admit(0, demand("one", many), new(limit.Standings)))
 		}
 		time.Sleep(time.Second)
-		assert.Equal(t, 3, calls)
+		assert.EqualValues(t, 3, calls.Load())
 		sums, err := store.Count(t.Context(), map[string]time.Duration{"one": 0})
 		require.NoError(t, err)
 		assert.InDelta(t, 5-time.Since(start).Seconds(), sums["one"].Seconds(), 1)
 		time.Sleep(time.Hour)
-		assert.Equal(t, 3, calls, "there is nothing to exchange")
+		assert.EqualValues(t, 3, calls.Load(), "there is nothing to exchange")
 	})
 }
 
 func TestManyKeysAreExchangedInBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var sizes []int
+		var mu sync.Mutex
+		var sizes []int // of the batches since the last look
+		var away atomic.Bool
+		batches := func() []int {
+			mu.Lock()
+			defer mu.Unlock()
+			defer func() { sizes = nil }()
+			return sizes
+		}
 		start := time.Now()
-		away := false
 		l := limit.New(func() time.Duration { return time.Since(start) }, counterFunc(func(_ context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			sizes = append(sizes, len(add))
-			if away {
+			if away.Load() {
 				return nil, errAway
 			}
 			return add, nil
@@ -324,14 +335,14 @@ func TestManyKeysAreExchangedInBatches(t *testing.T) {
 		}
 		use()
 		time.Sleep(limit.Interval)
-		assert.Equal(t, []int{500, 500, 200}, sizes)
-		sizes, away = nil, true
+		assert.Equal(t, []int{500, 500, 200}, batches())
+		away.Store(true)
 		use()
 		time.Sleep(300 * time.Millisecond)
-		assert.Equal(t, []int{500}, sizes, "a counter that is away is not asked for each batch")
-		sizes, away = nil, false
+		assert.Equal(t, []int{500}, batches(), "a counter that is away is not asked for each batch")
+		away.Store(false)
 		time.Sleep(300 * time.Millisecond)
-		assert.Equal(t, []int{500, 500, 200}, sizes)
+		assert.Equal(t, []int{500, 500, 200}, batches())
 	})
 }
 
