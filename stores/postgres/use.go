@@ -86,7 +86,7 @@ func (c *sqlConn) exec(ctx context.Context, query string, args ...any) (int64, e
 // in the same way, and no driver has to know the types of its columns.
 func (c *sqlConn) query(ctx context.Context, query string, args ...any) (rows, error) {
 	return call(ctx, c, args, func(args []any) (rows, error) {
-		found, err := c.QueryContext(ctx, `SELECT encode(record_send(r), 'hex') FROM (`+query+`) r`, args...)
+		found, err := c.QueryContext(ctx, `WITH r AS (`+query+`) SELECT encode(record_send(r), 'hex') FROM r`, args...)
 		if err != nil {
 			return nil, err
 		}
