@@ -562,7 +562,6 @@ test("names are text in all places, whatever they contain", of("states"), async 
 		}
 		await page.goto(`${manage}generate?name=${encodeURIComponent(name)}`);
 		assert.equal(await page.locator("#name").inputValue(), name);
-		await page.locator('[data-sum="name"]').getByText(name.trim().slice(0, 20)).waitFor();
 		assert.equal(await page.locator("img").count(), 0);
 	}
 	await calm();
