@@ -119,7 +119,7 @@ func TestADatabaseOfTheApplicationIsAStore(t *testing.T) {
 }
 
 func TestWithEveryOptionOfTheDriverItIsAStore(t *testing.T) {
-	testserver.Variant(t)
+	testserver.LongVariant(t)
 	t.Parallel()
 	dsn := testserver.MariaDBDatabase(t) + options
 	storetest.Run(t, func(t *testing.T) apitoken.Store { return emptied(t, dsn) })

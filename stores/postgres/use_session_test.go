@@ -215,7 +215,7 @@ func TestNodesWithAnyDriverShareAPooler(t *testing.T) {
 }
 
 func TestADatabaseOfTheApplicationBehindAPoolerIsAStore(t *testing.T) {
-	testserver.Variant(t)
+	testserver.LongVariant(t)
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) apitoken.Store {
 		testserver.UnwatchedLists(t)

@@ -62,6 +62,9 @@ func TestADatabaseOfTheApplicationIsAStore(t *testing.T) {
 	testserver.Variant(t)
 	for _, driver := range drivers {
 		t.Run(driver, func(t *testing.T) {
+			if driver != drivers[0] {
+				testserver.LongVariant(t)
+			}
 			t.Parallel()
 			url := testserver.PostgresDatabase(t)
 			storetest.Run(t, func(t *testing.T) apitoken.Store {

@@ -10,7 +10,16 @@ import (
 // and runs every test that calls Variant.
 func Variant(t testing.TB) {
 	t.Helper()
-	if os.Getenv("APITOKEN_VARIANTS") != "1" {
+	if v := os.Getenv("APITOKEN_VARIANTS"); v != "1" && v != "all" {
 		t.Skip("repeats a suite; make check runs it, as APITOKEN_VARIANTS=1 does")
+	}
+}
+
+// LongVariant is Variant for what takes minutes and repeats what another variant shows. It
+// runs only if APITOKEN_VARIANTS is "all", as in "make variants".
+func LongVariant(t testing.TB) {
+	t.Helper()
+	if os.Getenv("APITOKEN_VARIANTS") != "all" {
+		t.Skip("repeats a suite for minutes; make variants runs it")
 	}
 }
