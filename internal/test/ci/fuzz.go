@@ -11,8 +11,8 @@ import (
 )
 
 // fuzz runs every target for FUZZTIME. The default of make check is a number of
-// executions, as a time may be over before the fuzzing begins; a target in which a
-// database does the work, fifty times a second, has its own.
+// executions, as a time may be over before the fuzzing begins; targets that get by
+// fifty times a second, as where a database does the work, have their own.
 func fuzz(budget, ofStores string) stage {
 	return stage{"fuzz", func(w *workspace, r *results) { fuzzAll(w, r, budget, ofStores) }}
 }
@@ -39,7 +39,7 @@ func fuzzAll(w *workspace, r *results, budget, ofStores string) {
 	for _, t := range targets {
 		r.out.begin(r.name(t))
 		budget := budget
-		if strings.HasPrefix(w.name(t.Package), "stores/") {
+		if strings.HasPrefix(w.name(t.Package), "stores/") || t.Test == "FuzzPage" { // which makes whole pages
 			budget = ofStores
 		}
 		budget = cmp.Or(os.Getenv("FUZZTIME"), budget)
