@@ -315,6 +315,8 @@ func (f *fleet) settled(ctx context.Context) (wrong []string) {
 		want := http.StatusOK
 		if acked {
 			want = http.StatusUnauthorized
+			// Nodes may not have heard of it until then.
+			time.Sleep(time.Duration(tok.acked.Load()-f.now()) + f.bound + time.Millisecond)
 		}
 		for n := range nodes {
 			status, _ := f.request(n, tok)
