@@ -1,5 +1,5 @@
-// Package permission holds the permissions that a service knows, and decides whether a set of
-// them is what a route requires.
+// Package permission holds the permissions of a service, and decides whether a set of them
+// meets the requirement of a route.
 package permission
 
 import (
