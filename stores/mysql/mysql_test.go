@@ -104,7 +104,7 @@ func (c closing) Close() error {
 
 // empty removes what tokens have in all tables.
 func empty(t testing.TB, db *sql.DB) {
-	for _, table := range []string{"apitoken_tokens", "apitoken_index", "apitoken_changes"} {
+	for _, table := range []string{"apitoken_tokens", "apitoken_index", "apitoken_changes", "apitoken_limits"} {
 		mustExec(t, db, "DELETE FROM "+table)
 	}
 }

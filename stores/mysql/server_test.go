@@ -220,7 +220,7 @@ func TestRevocationsThatCannotBeWrittenAreWrittenLater(t *testing.T) {
 	mustUse(t, handle(t, dsn))
 	// Rights to a table hold at once, those to a database with the next connection.
 	rights := "INSERT, UPDATE, DELETE ON " + name + ".apitoken_"
-	do("CREATE USER limited@'%'; GRANT SELECT, TRIGGER ON " + name + ".* TO limited@'%'; GRANT " + rights + "tokens TO limited@'%'; GRANT " + rights + "index TO limited@'%'; GRANT DELETE ON " + name + ".apitoken_changes TO limited@'%'")
+	do("CREATE USER limited@'%'; GRANT SELECT, TRIGGER ON " + name + ".* TO limited@'%'; GRANT " + rights + "tokens TO limited@'%'; GRANT " + rights + "index TO limited@'%'; GRANT " + rights + "limits TO limited@'%'; GRANT DELETE ON " + name + ".apitoken_changes TO limited@'%'")
 	s := mustUse(t, handle(t, strings.Replace(dsn, "apitoken@", "limited@", 1)))
 	managertest.RunReadOnly(t, s, func() { do("REVOKE " + rights + "tokens FROM limited@'%'") }, func() { do("GRANT " + rights + "tokens TO limited@'%'") })
 }
