@@ -35,14 +35,8 @@ func MariaDB(t testing.TB, settings ...string) *MariaDBServer {
 // sharedMariaDB is started once per test process.
 var sharedMariaDB = sync.OnceValues(func() (*MariaDBServer, error) { return newMariaDB(nil) })
 
-var mariaDBDatabases struct {
-	sync.Mutex
-	n int
-}
-
-// MariaDBDatabase returns the DSN of a fresh database, in which texts are compared as in a human language. It is on a server that
-// the tests of a process share, and is dropped at the end of the test.
-func MariaDBDatabase(t testing.TB) string {
+// SharedMariaDB returns a server that the tests of a process share.
+func SharedMariaDB(t testing.TB) *MariaDBServer {
 	t.Helper()
 	s, err := sharedMariaDB()
 	if errors.Is(err, errNoMariaDB) {
@@ -51,7 +45,19 @@ func MariaDBDatabase(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Database(t)
+	return s
+}
+
+// MariaDBDatabase returns the DSN of a fresh database of SharedMariaDB, in which texts are compared as in a human language. It is
+// dropped at the end of the test.
+func MariaDBDatabase(t testing.TB) string {
+	t.Helper()
+	return SharedMariaDB(t).Database(t)
+}
+
+var mariaDBDatabases struct {
+	sync.Mutex
+	n int
 }
 
 // Database makes a database, which is dropped at the end of the test, and returns its DSN.
