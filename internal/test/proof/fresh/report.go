@@ -89,11 +89,16 @@ was asked for it every %v. Negative is before the acknowledgement had come back.
 	row := func(name string, d times, unit func(time.Duration) string) {
 		r.printf("| %s | %s | %s | %s |\n", name, unit(d.at(0.5)), unit(d.at(0.99)), unit(d.at(1)))
 	}
-	row("a bare "+e.notification+", sent → received", v.bare, ms)
+	if e.notification != "" {
+		row("a bare "+e.notification+", sent → received", v.bare, ms)
+	}
 	row("`Deactivate`, called → acknowledged", v.calls, ms)
 	row("**acknowledged → refused elsewhere**", v.other, ms)
-	r.printf("| the last, as a multiple of the first | %.1f | %.1f | %.1f |\n\nWrong decisions: %d.\n",
-		ratio(v.other, v.bare, 0.5), ratio(v.other, v.bare, 0.99), ratio(v.other, v.bare, 1), wrong)
+	if e.notification != "" {
+		r.printf("| the last, as a multiple of the first | %.1f | %.1f | %.1f |\n",
+			ratio(v.other, v.bare, 0.5), ratio(v.other, v.bare, 0.99), ratio(v.other, v.bare, 1))
+	}
+	r.printf("\nWrong decisions: %d.\n", wrong)
 }
 
 func ratio(a, b times, q float64) float64 { return float64(a.at(q)) / float64(max(b.at(q), 1)) }
@@ -108,7 +113,7 @@ The store stays in reach. Each fault lasts %v; a token is deactivated every %v, 
 nodes are asked for it every millisecond until well after MaxStaleness. The figure to look at
 is how long after the acknowledgement the latest request began that was still accepted.
 Hints, which PostgreSQL sends beside its log, can be doubled, reordered and lost; what Redis says comes on
-one connection, which keeps the order, so there it is all or nothing. A feed that reports no change, and looks
+one connection, which keeps the order, so there it is all or nothing, and MariaDB only answers polls. A feed that reports no change, and looks
 healthy, is believed for MaxCacheAge, which is %v for it.
 
 | fault | deactivations | requests | acknowledged → refused, median | latest acceptance | wrong |
