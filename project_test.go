@@ -326,7 +326,7 @@ func TestTheREADMEIsShortAndItsProgramIsTheMinimalOne(t *testing.T) {
 }
 
 func TestTheGoCodeOfPagesIsFormatted(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/getting-started.md", "docs/troubleshooting.md"} {
+	for _, page := range []string{"README.md", "docs/getting-started.md", "docs/troubleshooting.md", "docs/routes.md", "docs/tokens.md", "docs/testing.md"} {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, block := range regexp.MustCompile("(?ms)^```go.*?\n(.*?)^```").FindAllSubmatch(text, -1) {

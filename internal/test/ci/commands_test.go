@@ -106,6 +106,25 @@ func TestCommandsForContributorsNameWhatThereIs(t *testing.T) {
 	}
 }
 
+func TestTheExamplesThatPagesNameAreThere(t *testing.T) {
+	var code strings.Builder
+	for _, file := range treeFiles(t) {
+		if strings.HasSuffix(file, "_test.go") {
+			code.WriteString(readTree(t, file))
+		}
+	}
+	named := 0
+	for _, page := range treeFiles(t) {
+		if filepath.Ext(page) == ".md" && page != "CHANGELOG.md" {
+			for _, m := range regexp.MustCompile("`(Example[A-Z]\\w+)`").FindAllStringSubmatch(readTree(t, page), -1) {
+				assert.True(t, strings.Contains(code.String(), "func "+m[1]+"("), "%s: there is no %s", page, m[1])
+				named++
+			}
+		}
+	}
+	assert.Greater(t, named, 10)
+}
+
 type pageCommand struct{ page, text string }
 
 var (
