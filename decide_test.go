@@ -67,6 +67,7 @@ func situations(f func(situation, *facts)) {
 			f.owner = [...]answer{notAsked, yes, no, failed, abandoned}[a]
 		}, "", "there", "gone", "unknown", "not waited for")},
 		{"permissions", answers(func(f *facts, a answer) { f.permissions = a }, "", "enough", "too few")},
+		{"objects", answers(func(f *facts, a answer) { f.objects = a }, "", "of its", "of others", "unknown")},
 	}
 	var walk func(i int, s situation, so *facts)
 	walk = func(i int, s situation, so *facts) {
@@ -113,6 +114,8 @@ var answers = []struct {
 	{ErrUnavailable, func(s situation) bool { return s["owner"] == "unknown" }},
 	{errCanceled, func(s situation) bool { return s["owner"] == "not waited for" }},
 	{ErrMissingPermission, func(s situation) bool { return s["permissions"] == "too few" }},
+	{ErrResourceNotAllowed, func(s situation) bool { return s["objects"] == "of others" }},
+	{errUnknownResource, func(s situation) bool { return s["objects"] == "unknown" }},
 }
 
 func TestEveryCombinationOfFactsHasTheReasonsOfTheTableInItsOrder(t *testing.T) {
