@@ -67,11 +67,16 @@ func situations(f func(situation, *facts)) {
 			f.owner = [...]answer{notAsked, yes, no, failed, abandoned}[a]
 		}, "", "there", "gone", "unknown", "not waited for")},
 		{"permissions", answers(func(f *facts, a answer) { f.permissions = a }, "", "enough", "too few")},
-		{"objects", answers(func(f *facts, a answer) { f.objects = a }, "", "of its", "of others", "unknown")},
 	}
+	// The four answers about objects take turns, which meets each of the others with all of
+	// them: four times as many combinations would take as much longer.
+	objects := answers(func(f *facts, a answer) { f.objects = a }, "", "of its", "of others", "unknown")
+	n := 0
 	var walk func(i int, s situation, so *facts)
 	walk = func(i int, s situation, so *facts) {
 		if i == len(parts) {
+			objects[n%len(objects)](s, so, "objects")
+			n++
 			f(s, so)
 			return
 		}
