@@ -35,8 +35,8 @@ newcomer: ## build the program of the README with modules as they will be releas
 mutation: ## break the library in some 440 places, one at a time: does a test notice? into docs/mutation.md; 20 minutes
 	@go run ./internal/test/proof/mutation -o docs/mutation.md
 
-variants: ## the suites over further variants of stores, which repeat what make check runs; some 10 minutes
-	@for store in mysql postgres sqlite valkey; do APITOKEN_VARIANTS=all go test -C stores/$$store -count=1 -timeout 30m . || exit 1; done
+variants: ## the suites over further variants of stores, which repeat what make check runs; some minutes
+	@$(ci) variants
 
 histories: ## is what a node acknowledged enforced at once? OPS=10000000 is how many checks for each store
 	@$(proof) ./histories -ops "$${OPS:-10000000}"

@@ -4,7 +4,6 @@ package memory
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -20,12 +19,14 @@ import (
 
 const maxCount = 1000 // where Page.Count stops
 
-// A Store is an [apitoken.Store] in memory. The zero value is empty and ready for use. A
-// list takes time in proportion to all tokens of the store.
+// A Store is an [apitoken.Store] in memory. The zero value is empty and ready for use. The
+// first list in an order reads and sorts all tokens. Later lists read the tokens that they show
+// or count, up to 1,000, but all tokens for a status that depends on the time and that few have.
 type Store struct {
 	mu      sync.RWMutex
 	rows    map[string]row // by ID, which is the beginning of the row
 	watches map[*watch]struct{}
+	lists   *lists // nil if nobody asked for one
 
 	sums  map[string]sum // see Count
 	swept int            // how many were left when those that are over were forgotten
@@ -148,7 +149,10 @@ func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []
 }
 
 // keep keeps a row. (The ID that is passed may be part of a longer text.)
-func (s *Store) keep(id string, r row) { s.rows[string(r[:len(id)])] = r }
+func (s *Store) keep(id string, r row) {
+	s.rows[string(r[:len(id)])] = r
+	s.relist(id)
+}
 
 // Cancelable makes the promise that [apitoken.Store] describes.
 func (s *Store) Cancelable() {}
@@ -206,6 +210,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		return apitoken.ErrNotFound
 	}
 	delete(s.rows, id)
+	s.relist(id)
 	s.changed(id)
 	return nil
 }
@@ -220,53 +225,47 @@ func (s *Store) List(ctx context.Context, q apitoken.Query) (apitoken.Page, erro
 	default:
 		return apitoken.Page{}, fmt.Errorf("memory: no order %.40q", q.Order)
 	}
-	// Rows are decoded without the lock: that takes a second for a million, in which a
-	// change, and behind it every Get, would wait.
-	s.mu.RLock()
-	rows := maps.Clone(s.rows)
-	s.mu.RUnlock()
-	var found []apitoken.Record
-	for id, r := range rows {
-		if err := ctx.Err(); err != nil {
-			return apitoken.Page{}, err
-		}
-		rec, err := r.decode(id)
-		if err != nil {
-			return apitoken.Page{}, err
-		}
-		if q.Match(&rec) {
-			found = append(found, rec)
-		}
+	tokens, err := s.inOrder(ctx, q.Order)
+	if err != nil {
+		return apitoken.Page{}, err
 	}
-	page := apitoken.Page{Count: min(len(found), maxCount), More: len(found) > maxCount}
 	direction := 1
 	if q.Descending {
 		direction = -1
 	}
-	slices.SortFunc(found, func(a, b apitoken.Record) int {
-		return direction * compare(q.Order, a.Position(q.Order), b.Position(q.Order))
-	})
-	if q.After != nil {
-		found = slices.DeleteFunc(found, func(rec apitoken.Record) bool {
-			return direction*compare(q.Order, rec.Position(q.Order), *q.After) <= 0
-		})
-	}
-	page.Records = slices.Clone(found[:min(q.Limit, len(found))])
-	if len(found) > q.Limit {
-		next := page.Records[q.Limit-1].Position(q.Order)
-		page.Next = &next
+	var page apitoken.Page
+	for i := range tokens {
+		t := &tokens[i]
+		if q.Descending {
+			t = &tokens[len(tokens)-1-i]
+		}
+		if err := ctx.Err(); err != nil {
+			return apitoken.Page{}, err
+		}
+		here := q.After == nil || direction*compare(q.Order, t.at, *q.After) > 0
+		if !here && page.More || !t.mayMatch(&q) {
+			continue // without decoding it
+		}
+		rec, err := t.row.decode(t.at.ID)
+		if err != nil {
+			return apitoken.Page{}, err
+		}
+		if !q.Match(&rec) {
+			continue
+		}
+		page.More = page.Count == maxCount
+		page.Count = min(page.Count+1, maxCount)
+		if here && len(page.Records) < q.Limit {
+			page.Records = append(page.Records, rec)
+		} else if here && page.Next == nil {
+			next := page.Records[q.Limit-1].Position(q.Order)
+			page.Next = &next
+		}
+		if page.Next != nil && page.More {
+			break
+		}
 	}
 	return page, nil
-}
-
-func compare(by apitoken.Order, a, b apitoken.Position) int {
-	if by == apitoken.ByExpires && a.Time.IsZero() != b.Time.IsZero() {
-		if a.Time.IsZero() { // never comes last
-			return 1
-		}
-		return -1
-	}
-	return cmp.Or(cmp.Compare(a.Name, b.Name), a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID))
 }
 
 // Touch implements [apitoken.Toucher].

@@ -113,11 +113,16 @@ func TestTheTestsOfVariantsAreFoundAndOnlyTheyRun(t *testing.T) {
 	const code = "package n\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\ntype server struct{}\n\nvar testserver server\n\n" +
 		"func (server) Variant(t *testing.T) {\n\tif os.Getenv(\"APITOKEN_VARIANTS\") != \"1\" {\n\t\tt.Skip(\"repeats a suite\")\n\t}\n}\n\n" +
 		"func TestA(t *testing.T) {\n\tt.Error(\"ran\")\n}\n\nfunc TestB(t *testing.T) {\n\n\ttestserver.Variant(t)\n}\n\n" +
-		"func TestC(t *testing.T) {\n\tt.Run(\"one\", func(t *testing.T) {\n\t\ttestserver.Variant(t)\n\t})\n}\n"
+		"func TestC(t *testing.T) {\n\tt.Run(\"one\", func(t *testing.T) {\n\t\ttestserver.Variant(t)\n\t})\n}\n\n" +
+		"func (server) LongVariant(t *testing.T) {\n\tif os.Getenv(\"APITOKEN_VARIANTS\") != \"all\" {\n\t\tt.Error(\"ran\")\n\t}\n}\n\n" +
+		"func TestD(t *testing.T) {\n\ttestserver.LongVariant(t)\n}\n"
 	w, r, out := newWorkspace(t, map[string]string{"m.go": "package m\n", "n/go.mod": "module example.com/m/n\n\ngo 1.26\n", "n/n_test.go": code})
 	variants.run(w, r)
 	assert.True(t, r.close(true), out)
 	assert.Equal(t, 3, r.count(passed), "TestB, TestC and its subtest: %s", out)
+	longVariants.run(w, r)
+	assert.True(t, r.close(true), out)
+	assert.Equal(t, 4, r.count(passed), "and TestD: %s", out)
 }
 
 func TestThatThereAreNoTestsOfVariantsIsAFailure(t *testing.T) {

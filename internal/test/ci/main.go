@@ -19,6 +19,7 @@ const usage = `usage: go run ./internal/test/ci COMMAND...
   check     the suites over variants of stores and each store alone; beside them cover and
             each other module alone (build, vet, all of its tests that test leaves out);
             then lint, seconds of fuzz, newcomer
+  variants  the suites over variants that take minutes
   lint      gofmt, go vet, staticcheck, go mod tidy
   cover     statement coverage of the root package
   fuzz      every fuzz target of every module, each for FUZZTIME (default 30s)
@@ -33,6 +34,7 @@ was skipped because this machine lacks something is a failure.
 var commands = map[string][]stage{
 	"test":     {allTests},
 	"check":    {atOnce([]stage{variants, storesAlone}, []stage{cover, othersAlone}), lint, fuzz("5000x", "500x"), newcomer},
+	"variants": {longVariants},
 	"lint":     {vet, lint},
 	"cover":    {cover},
 	"fuzz":     {fuzz("30s", "30s")},

@@ -147,26 +147,34 @@ func raceFlags(w *workspace, r *results) []string {
 	return race
 }
 
-// A line of a function begins with a tab, or is empty.
-var ofVariant = regexp.MustCompile(`(?m)^func (Test\w*)\(t \*testing\.T\) \{\n(?:\t.*\n|\n)*?\t+testserver\.Variant\(t\)`)
+// The tests that call testserver.Variant or LongVariant, which make test skips: suites of a
+// store again, over another form of it.
+var (
+	variants     = variantTests("the suites over variants of stores, with the race detector", "Variant", "1", raceFlags)
+	longVariants = variantTests("the suites over variants that take minutes", "LongVariant", "all", func(*workspace, *results) []string { return nil })
+)
 
-// variants runs the tests that call testserver.Variant, which make test skips: suites
-// of a store again, over another form of it.
-var variants = stage{"the suites over variants of stores, with the race detector", func(w *workspace, r *results) {
-	found, err := findTests(w, ofVariant)
-	if err == nil && len(found) == 0 {
-		err = errors.New("there are none")
-	}
-	if err != nil {
-		r.check("finding the tests of variants", err)
-		return
-	}
-	names, packages := split(found)
-	only := "-run=^(" + strings.Join(names, "|") + ")$"
-	cmd := w.command(w.root.Dir, "go", slices.Concat(goTest, together, raceFlags(w, r), []string{only}, packages)...)
-	cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1")
-	r.gotest("go test -race, variants", cmd)
-}}
+// variantTests runs the tests that call a function of testserver, with the value of
+// APITOKEN_VARIANTS that it takes.
+func variantTests(name, call, value string, race func(*workspace, *results) []string) stage {
+	// A line of a function begins with a tab, or is empty.
+	calls := regexp.MustCompile(`(?m)^func (Test\w*)\(t \*testing\.T\) \{\n(?:\t.*\n|\n)*?\t+testserver\.` + call + `\(t\)`)
+	return stage{name, func(w *workspace, r *results) {
+		found, err := findTests(w, calls)
+		if err == nil && len(found) == 0 {
+			err = errors.New("there are none")
+		}
+		if err != nil {
+			r.check("finding the tests of variants", err)
+			return
+		}
+		names, packages := split(found)
+		only := "-run=^(" + strings.Join(names, "|") + ")$"
+		cmd := w.command(w.root.Dir, "go", slices.Concat(goTest, together, race(w, r), []string{only}, packages)...)
+		cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS="+value)
+		r.gotest("go test, "+name, cmd)
+	}}
+}
 
 // aloneTests sees each module as its users do, without the others of go.work. The
 // race detector watches here what it does not watch in make test. It does not watch
