@@ -8,7 +8,7 @@ proof = go test -C internal/test/proof -count=1 -v -timeout 0
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 15
 
-test: ## the tests of all modules; the race detector watches the root module and the stores
+test: ## the tests of all modules; the race detector watches the root package, its parts and the stores
 	@$(ci) test
 
 check: ## variants of stores, each module alone, lint, cover, seconds of fuzz, newcomer; what CI does besides test
