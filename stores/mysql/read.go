@@ -14,7 +14,7 @@ var selected = sqlkit.Selected("t.")
 // check refuses what the columns cannot hold.
 func check(rec *apitoken.Record) error { return sqlkit.Check(rec, utf8.ValidString, "valid UTF-8") }
 
-// Cancelable promises what [apitoken.Store] says of it.
+// Cancelable makes the promise that [apitoken.Store] describes.
 func (s *Store) Cancelable() {}
 
 // Get implements [apitoken.Store].

@@ -18,9 +18,9 @@ import (
 //go:embed schema.sql
 var schema string
 
-// Schema returns the SQL that makes the tables, for those who migrate databases themselves. Run its
-// statements once, in their order; each ends with a semicolon at the end of a line, and has no other. [Use] runs them where there
-// are no tables.
+// Schema returns the SQL that creates the tables, for your own migrations. Run its
+// statements once, in order; each ends with a semicolon at the end of a line, and contains
+// no other. Use runs them if there are no tables.
 func Schema() string { return schema }
 
 // fingerprint names the columns and triggers that schema makes, a line each, with
