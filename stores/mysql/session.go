@@ -81,6 +81,14 @@ func (s *Store) lend(ctx context.Context, f func(*sql.Conn) error) (err error) {
 			break
 		}
 	}
+	return ended(ctx, err)
+}
+
+// ended returns the error of a context that has ended, in place of what the driver says of the connection that it then closed.
+func ended(ctx context.Context, err error) error {
+	if isTransient(err) && ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return err
 }
 
@@ -112,7 +120,7 @@ func (s *Store) repeat(ctx context.Context, begin string, f func(*sql.Conn) erro
 			break
 		}
 	}
-	return err
+	return ended(ctx, err)
 }
 
 // transact calls f in a transaction, and reports whether it can be tried again.
