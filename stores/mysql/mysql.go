@@ -150,7 +150,7 @@ func (s *Store) checkServer(ctx context.Context, c *sql.Conn) error {
 	case err != nil:
 		return err
 	case packet < leastPacket:
-		return fmt.Errorf("max_allowed_packet is %d bytes; it must be %d at least", packet, leastPacket)
+		return fmt.Errorf("max_allowed_packet is %d bytes; it must be %d at least; an administrator has to run: SET GLOBAL max_allowed_packet = %[2]d", packet, leastPacket)
 	case flush != 1:
 		s.warn(fmt.Sprintf("innodb_flush_log_at_trx_commit is %d and not 1: a crash can undo acknowledged changes, also deactivations", flush))
 	}

@@ -28,7 +28,7 @@ func (s *Store) Get(ctx context.Context, id string) (rec apitoken.Record, err er
 			break
 		}
 	}
-	return rec, wrap(err)
+	return rec, wrap(ended(ctx, err))
 }
 
 // guarded is a row that begins with what is wrong with the session, and whether there is a record.

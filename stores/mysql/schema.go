@@ -45,6 +45,9 @@ func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
 		func(query string) sqlkit.Row { return c.QueryRowContext(ctx, query) },
 		func() (_ []string, err error) { lines, err = describe(ctx, c); return lines, err })
 	seen := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "trigger ") && strings.Contains(fingerprint, l) })
+	if err != nil && strings.Contains(err.Error(), "another: trigger ") {
+		err = fmt.Errorf("%w; an administrator has to drop the triggers of that table whose names begin with apitoken_, and to run their CREATE TRIGGER statements of mysql.Schema in their order", err)
+	}
 	if err != nil && lines != nil && !seen {
 		err = fmt.Errorf("%w; if the triggers are there, the user may not see them, and an administrator has to run: GRANT TRIGGER ON %s TO %s", err, onAll(ctx, c), account(ctx, c))
 	}
@@ -66,7 +69,8 @@ func describe(ctx context.Context, c *sql.Conn) ([]string, error) {
 			FROM information_schema.columns c WHERE c.table_schema = DATABASE() AND c.table_name IN (`+tables+`)
 		UNION ALL SELECT CAST(concat('table ', t.table_name, ' ', t.engine) AS BINARY), ''
 			FROM information_schema.tables t WHERE t.table_schema = DATABASE() AND t.table_name IN (`+tables+`)
-		UNION ALL SELECT CAST(concat('trigger ', g.trigger_name, ' on ', g.event_object_table, ', ', g.action_timing, ' ', g.event_manipulation) AS BINARY),
+		UNION ALL SELECT CAST(concat('trigger ', g.trigger_name, ' on ', g.event_object_table, ', ', g.action_timing, ' ', g.event_manipulation,
+			CASE WHEN g.event_object_table = 'apitoken_changes' THEN concat(' ', g.action_order) ELSE '' END) AS BINARY),
 			CAST(ifnull(g.action_statement, 'hidden') AS BINARY)
 			FROM information_schema.triggers g WHERE g.event_object_schema = DATABASE() AND g.event_object_table IN (`+tables+`)`)
 	if err != nil {

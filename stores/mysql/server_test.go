@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"strings"
@@ -222,4 +223,18 @@ func TestRevocationsThatCannotBeWrittenAreWrittenLater(t *testing.T) {
 	do("CREATE USER limited@'%'; GRANT SELECT, TRIGGER ON " + name + ".* TO limited@'%'; GRANT " + rights + "tokens TO limited@'%'; GRANT " + rights + "index TO limited@'%'; GRANT " + rights + "limits TO limited@'%'; GRANT DELETE ON " + name + ".apitoken_changes TO limited@'%'")
 	s := mustUse(t, handle(t, strings.Replace(dsn, "apitoken@", "limited@", 1)))
 	managertest.RunReadOnly(t, s, func() { do("REVOKE " + rights + "tokens FROM limited@'%'") }, func() { do("GRANT " + rights + "tokens TO limited@'%'") })
+}
+
+func TestOfAContextThatEndedItIsTheContextThatIsTheError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := ended(ctx, driver.ErrBadConn); !errors.Is(err, driver.ErrBadConn) {
+		t.Errorf("before its end the error is %v", err)
+	}
+	cancel()
+	if err := ended(ctx, driver.ErrBadConn); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := ended(ctx, apitoken.ErrConflict); !errors.Is(err, apitoken.ErrConflict) {
+		t.Errorf("the error of a change is %v", err)
+	}
 }

@@ -112,7 +112,7 @@ The store stays reachable. Each fault lasts %v. The program deactivates a token 
 a request with it to all nodes every millisecond until well after MaxStaleness. The important column is the latest acceptance: the time
 from the acknowledgement to the start of the last accepted request.
 PostgreSQL sends hints beside its log, which can be doubled, reordered and lost; Redis reports changes on
-one connection, which keeps the order, so there it is all or nothing; MariaDB only answers polls. Nodes trust a feed that reports no change, and looks
+one connection, which keeps the order, so there it is all or nothing. MariaDB only answers polls. Nodes trust a feed that reports no change, and looks
 healthy, for MaxCacheAge, which is %v in this test.
 
 | fault | deactivations | requests | acknowledged → refused, median | latest acceptance | wrong |
