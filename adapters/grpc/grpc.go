@@ -44,7 +44,8 @@ import (
 // A call without a valid token is refused with Unauthenticated, one whose token
 // lacks a permission with PermissionDenied, one whose metadata is malformed with
 // InvalidArgument, and one that cannot be judged now with Unavailable. The
-// trailer has the challenge, as www-authenticate.
+// trailer has the challenge, as www-authenticate. Internal says that it is not known which
+// object a call is about, see [Message].
 //
 // A stream is judged when it begins. [apitoken.Authority.Recheck] judges anew.
 type Guard struct {
@@ -120,7 +121,7 @@ func (g *Guard) Check(server interface {
 
 // Unary is a [grpc.UnaryServerInterceptor].
 func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	ctx, trailer, err := g.admit(ctx, info.FullMethod)
+	ctx, trailer, err := g.admit(ctx, info.FullMethod, req)
 	if err != nil {
 		grpc.SetTrailer(ctx, trailer)
 		return nil, err
@@ -130,7 +131,7 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 
 // Stream is a [grpc.StreamServerInterceptor].
 func (g *Guard) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	ctx, trailer, err := g.admit(stream.Context(), info.FullMethod)
+	ctx, trailer, err := g.admit(stream.Context(), info.FullMethod, nil)
 	if err != nil {
 		stream.SetTrailer(trailer)
 		return err
@@ -145,8 +146,24 @@ type serverStream struct {
 
 func (s *serverStream) Context() context.Context { return s.ctx }
 
-// admit returns the context for the handler, or why there is to be none.
-func (g *Guard) admit(ctx context.Context, method string) (context.Context, metadata.MD, error) {
+// Message returns a function for [apitoken.Requirement.On] that takes the ID of the object from
+// the message of the call, for instance Message((*devicesv1.DeviceRequest).GetId). A stream has no
+// message when it begins, so every call of it is refused with Internal: require Filtered for it,
+// and call [apitoken.Authority.Recheck] with [apitoken.ID] for what the client sends.
+func Message[T any](id func(T) string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if m, ok := r.Context().Value(messageKey{}).(T); ok {
+			return id(m)
+		}
+		return ""
+	}
+}
+
+type messageKey struct{}
+
+// admit returns the context for the handler, or why there is to be none. The message of a
+// stream is nil.
+func (g *Guard) admit(ctx context.Context, method string, message any) (context.Context, metadata.MD, error) {
 	guard := g.guards[method]
 	switch {
 	case guard != nil:
@@ -155,7 +172,8 @@ func (g *Guard) admit(ctx context.Context, method string) (context.Context, meta
 	default:
 		return ctx, nil, status.Error(codes.PermissionDenied, "This method is not served to anyone.")
 	}
-	admitted, answer := httpbridge.Request(guard, request(ctx, method))
+	asked := context.WithValue(ctx, messageKey{}, message)
+	admitted, answer := httpbridge.Request(guard, request(asked, method))
 	if admitted != nil {
 		return admitted.Context(), nil, nil
 	}
@@ -186,6 +204,8 @@ func code(status int) codes.Code {
 		return codes.PermissionDenied
 	case http.StatusTooManyRequests:
 		return codes.ResourceExhausted
+	case http.StatusInternalServerError:
+		return codes.Internal
 	}
 	return codes.Unavailable
 }

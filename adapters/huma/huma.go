@@ -115,11 +115,23 @@ func (g Guard) middleware(guard func(http.Handler) http.Handler) func(huma.Conte
 	}
 }
 
+// Param returns a function for [apitoken.Requirement.On] that returns the parameter of the path
+// of an operation, as huma.Context.Param does. It knows the parameters while a Guard decides, and
+// returns "" outside of that, also for [apitoken.Authority.Recheck]: pass [apitoken.ID] there.
+func Param(name string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if p, _ := r.Context().Value(passageKey{}).(*passage); p != nil && p.admitted == nil {
+			return p.ctx.Param(name)
+		}
+		return ""
+	}
+}
+
 // A passage is a request on its way through a guard. Its context has it under passageKey.
 type passage struct {
 	ctx      huma.Context
 	next     func(huma.Context)
-	admitted *http.Request // nil before
+	admitted *http.Request // nil while the guard decides
 }
 
 type passageKey struct{}
