@@ -17,9 +17,10 @@ import (
 )
 
 func TestALimitedTokenGetsNothingElseFromAServiceOfFiber(t *testing.T) {
-	for name, unescape := range map[string]bool{"decoded path": true, "raw path": false} {
+	for name, routes := range map[string]int{"decoded path": 100, "raw path": 30} {
 		t.Run(name, func(t *testing.T) {
-			s := resourcetest.New(t, 1, 100, resourcetest.Framework{
+			unescape := name == "decoded path"
+			s := resourcetest.New(t, 1, routes, resourcetest.Framework{
 				Param: func(name string) string { return ":" + name }, Rest: func(string) string { return "*" },
 				Value: apitokenfiber.Params, Raw: !unescape,
 				RestValue: func(name string) func(*http.Request) string {

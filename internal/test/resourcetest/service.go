@@ -25,6 +25,7 @@ type Framework struct {
 	Value     func(name string) func(*http.Request) string // the adapter's function
 	RestValue func(name string) func(*http.Request) string // likewise, for the rest of the path
 	Raw       bool                                         // values are as they were sent: "K%C3%BCche"
+	Flat      bool                                         // there are no groups
 }
 
 // says is what a guard says of a type of resources.
@@ -64,7 +65,9 @@ type Service struct {
 	Auth   *apitoken.Authority
 	Routes []*Route
 	raw    bool
+	flat   bool
 	device apitoken.Resource
+	room   apitoken.Resource
 	tokens []token
 }
 
@@ -92,7 +95,7 @@ func New(t testing.TB, seed uint64, n int, f Framework) *Service {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { auth.Close() })
-	s := &Service{Auth: auth, raw: f.Raw, device: device}
+	s := &Service{Auth: auth, raw: f.Raw, flat: f.Flat, device: device, room: room}
 	owner := auth.As(apitoken.Actor{User: "ada", Environment: apitoken.DefaultEnvironment, Grants: catalog.All()})
 	for _, tok := range []token{
 		{},
@@ -114,7 +117,10 @@ func New(t testing.TB, seed uint64, n int, f Framework) *Service {
 	random := rand.New(rand.NewPCG(seed, 1))
 	for i := range n {
 		r := &Route{Name: fmt.Sprintf("r%03d", i), service: s}
-		levels := 1 + random.IntN(3)
+		levels := 1
+		if !f.Flat {
+			levels += random.IntN(3)
+		}
 		r.hasRoom, r.all = random.IntN(2) == 0, random.IntN(5) == 0
 		r.rest = f.Rest != nil && !r.all && random.IntN(4) == 0
 		roomAt, known := random.IntN(levels), map[bool]bool{}
@@ -167,6 +173,11 @@ func New(t testing.TB, seed uint64, n int, f Framework) *Service {
 		s.Routes = append(s.Routes, r)
 	}
 	return s
+}
+
+// Open is a requirement that every token of the service meets, for a guard before another one.
+func (s *Service) Open() apitoken.Requirement {
+	return apitoken.AnyToken().Filtered(s.device, s.room)
 }
 
 // in adds what a guard says to its requirement.
