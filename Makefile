@@ -8,7 +8,7 @@ proof = go test -C internal/test/proof -count=1 -v -timeout 0
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 15
 
-test: ## the tests of all modules; the race detector watches the root module and the stores
+test: ## the tests of all modules; the race detector watches the root package, its parts and the stores
 	@$(ci) test
 
 check: ## variants of stores, each module alone, lint, cover, seconds of fuzz, newcomer; what CI does besides test
@@ -44,13 +44,13 @@ histories: ## is what a node acknowledged enforced at once? OPS=10000000 is how 
 faults: ## every call of the store fails, in every way, for every operation; REQUESTS=2500 at each point
 	@$(proof) ./faults -requests "$${REQUESTS:-2500}"
 
-crash: ## kill -9 of applications, PostgreSQL and Redis; CYCLES=250 of each, some 20 minutes
-	@$(proof) ./crash -cycles "$${CYCLES:-250}"
+crash: ## kill -9 of applications, PostgreSQL, MariaDB and Redis; CYCLES=250 of each, some 30 minutes; STORE=mysql for one
+	@$(proof) ./crash -cycles "$${CYCLES:-250}" -store "$$STORE"
 
 tamper: ## what someone can do who writes to the database and has no key, and what its files tell
 	@$(proof) ./tamper
 
-soak: ## a service under load against a model, does it grow? SOAK=1h is how long, STORE=sqlite (memory, postgres, redis)
+soak: ## a service under load against a model, does it grow? SOAK=1h is how long, STORE=sqlite (memory, postgres, mysql, redis)
 	@$(proof) ./soak -duration "$${SOAK:-1h}" -store "$${STORE:-sqlite}"
 
 api: ## record the exported API anew, in testdata/api.txt

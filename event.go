@@ -111,8 +111,11 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 			return isList && list == nil || a.Value.Any() == ""
 		})
 		message := "api token " + string(ev.Action)
-		if ev.Reason != "" || ev.Err != nil {
+		switch {
+		case ev.Reason != "":
 			message += " refused"
+		case ev.Err != nil:
+			message += " failed"
 		}
 		l.LogAttrs(ctx, level, message, attrs...)
 	}

@@ -4,7 +4,7 @@
 //	app.Use(apitokenfiber.HideQueryToken(auth))
 //	app.Get("/devices/:id", apitokenfiber.Guard(auth, apitoken.All(readDevices)), device)
 //
-// The whole program is in examples/fiber of the repository.
+// examples/fiber in the repository is a complete program.
 package apitokenfiber
 
 import (
@@ -19,19 +19,19 @@ import (
 	"github.com/apitoken-go/apitoken/internal/httpbridge"
 )
 
-// Guard returns a handler that lets requests on to the next one only if their
-// token meets the requirement, and otherwise answers as [apitoken.Authority.Guard]
-// does. It panics where that does.
+// Guard returns a handler that continues only if the token of the request meets the
+// requirement. Otherwise it answers as [apitoken.Authority.Guard] does. It panics where
+// that does.
 //
-// The handlers that follow find the token with apitoken.FromContext(c.Context()),
-// and the query without the parameter. The functions of [apitoken.Config] that
-// take an http.Request get one without a body.
+// Later handlers find the token with apitoken.FromContext(c.Context()), and the query
+// without the parameter. Functions of [apitoken.Config] that take an http.Request get a
+// request without a body.
 func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) fiber.Handler {
 	return handler(auth.Guard(requirement), nil)
 }
 
-// GuardOr is Guard for routes that another login opens as well, such as a session:
-// requests that present no token go to other, see [apitoken.Authority.GuardOr].
+// GuardOr is [Guard] for routes that another login also opens, such as a session: requests
+// without a token go to other, see [apitoken.Authority.GuardOr].
 func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other fiber.Handler) fiber.Handler {
 	if other == nil {
 		panic("apitokenfiber: GuardOr without another login")
@@ -98,8 +98,8 @@ func (p *params) Value(key any) any {
 	return p.Context.Value(key)
 }
 
-// HideQueryToken takes the query parameter out of requests and hands it on to
-// Guard. Use it first: before logs of requests, which would write the token.
+// HideQueryToken removes the query parameter from requests and passes the token on to
+// [Guard]. Use it first, before request logs, which would write the token.
 func HideQueryToken(auth *apitoken.Authority) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		r, err := request(c.Context(), c)

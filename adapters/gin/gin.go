@@ -4,7 +4,7 @@
 //	r.GET("/devices/:id", apitokengin.Guard(auth, apitoken.All(readDevices)), device)
 //	http.ListenAndServe(addr, auth.HideQueryToken(r))
 //
-// The whole program is in examples/gin of the repository.
+// examples/gin in the repository is a complete program.
 package apitokengin
 
 import (
@@ -17,25 +17,24 @@ import (
 	"github.com/apitoken-go/apitoken/internal/credential"
 )
 
-// Guard returns a handler that lets requests on to the next one only if their
-// token meets the requirement, and otherwise answers as [apitoken.Authority.Guard]
-// does. It panics where that does.
+// Guard returns a handler that continues only if the token of the request meets the
+// requirement. Otherwise it answers as [apitoken.Authority.Guard] does. It panics where
+// that does.
 //
-// The handlers that follow find the token with apitoken.FromContext(c), or in the context
-// of c.Request.
+// Later handlers find the token with apitoken.FromContext(c), or in the context of
+// c.Request.
 //
-// gin keeps a parsed query once a handler has asked for one. If that may happen
-// before Guard, the token is still in c.Query then, unless the whole engine is
-// wrapped in [apitoken.Authority.HideQueryToken]. gin's own log of requests
-// needs that, too.
+// gin keeps a parsed query once a handler has read it. If that may happen before Guard, the
+// token is still in c.Query, unless [apitoken.Authority.HideQueryToken] wraps the whole
+// engine. gin's own request log needs that, too.
 func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) gin.HandlerFunc {
 	return handler(auth.Guard(requirement))
 }
 
-// GuardOr is Guard for routes that another login opens as well, such as a session:
-// requests that present no token go to other, see [apitoken.Authority.GuardOr]. As
-// every handler of gin, other has to call Abort to keep the next ones from running; they do
-// not run either if it panics, whatever recovers from that.
+// GuardOr is [Guard] for routes that another login also opens, such as a session: requests
+// without a token go to other, see [apitoken.Authority.GuardOr]. Like every gin handler,
+// other must call Abort to stop the next handlers. They do not run either if other panics,
+// whatever recovers from that.
 func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other gin.HandlerFunc) gin.HandlerFunc {
 	if other == nil {
 		panic("apitokengin: GuardOr without another login")

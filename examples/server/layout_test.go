@@ -17,12 +17,25 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// That lists of long names fit every width, see browser/layout.test.mjs.
+// That lists of long names fit, wide and narrow, see browser/layout.test.mjs.
+func TestTheWebPageFitsInABrowser(t *testing.T) {
+	fitsInABrowser(t, "use")
+}
+
+// That they fit every width, and that transient states can be read.
 func TestTheWebPageFitsEveryWidthInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	fitsInABrowser(t, "states")
+}
+
+func fitsInABrowser(t *testing.T, part string) {
+	t.Helper()
 	chromium := needsBrowser(t)
 	server := httptest.NewServer(newCrowdedPage(t))
 	t.Cleanup(server.Close)
-	runInBrowser(t, "layout.test.mjs", "SERVER_URL="+server.URL, "CHROMIUM="+chromium)
+	runInBrowser(t, "layout.test.mjs", "SERVER_URL="+server.URL, "CHROMIUM="+chromium, "PART="+part)
 }
 
 // newCrowdedPage returns the page of a service as services become: owners are addresses and

@@ -24,6 +24,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
@@ -39,6 +40,8 @@ type Store struct {
 	server   string // an expression: which server it is
 	warnings []string
 	patience time.Duration // for a poll, at least; the tests have more
+
+	swept atomic.Int64 // when sums that are over were removed, in nanoseconds since 1970
 
 	life context.Context // until Close
 	end  context.CancelFunc

@@ -76,7 +76,7 @@ func describe(ctx context.Context, c *sql.Conn) ([]string, error) {
 	return sqlkit.Describe(rows)
 }
 
-const tables = `'apitoken_schema', 'apitoken_tokens', 'apitoken_index', 'apitoken_changes', 'apitoken_counter'`
+const tables = `'apitoken_schema', 'apitoken_tokens', 'apitoken_index', 'apitoken_changes', 'apitoken_counter', 'apitoken_limits'`
 
 // migrate makes the tables if they are not there. Of several nodes that try, one does it; the others wait, and find it done.
 func (s *Store) migrate(ctx context.Context) error {

@@ -108,7 +108,7 @@ func TestOfManyNodesOneMakesTheTables(t *testing.T) {
 }
 
 func TestTheSchemaIsMadeByTheClientOfTheServer(t *testing.T) {
-	server := testserver.MariaDB(t)
+	server := testserver.SharedMariaDB(t)
 	dsn := server.Database(t)
 	db := handle(t, dsn)
 	if out, err := server.Do("USE " + answer(t, db, `SELECT DATABASE()`) + ";\n" + Schema()); err != nil {

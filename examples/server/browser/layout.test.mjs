@@ -1,4 +1,4 @@
-// Tests of the web page with long names and many permissions, at all widths.
+// Tests of the web page with long names and many permissions, at all widths; PART=use: at two.
 // layout_test.go starts the server.
 import { after, before, test } from "node:test";
 import assert from "node:assert/strict";
@@ -6,9 +6,11 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
-const { SERVER_URL: server, CHROMIUM: executablePath } = process.env;
+const { SERVER_URL: server, CHROMIUM: executablePath, PART: part } = process.env;
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const widths = [320, 375, 768, 985, 1024, 1280, 1440, 1920];
+const widths = part === "use" ? [320, 1280] : [320, 375, 768, 985, 1024, 1280, 1440, 1920];
+// Options of what belongs to a part: everything runs where PART is not set.
+const of = (what) => ({ skip: part && part !== what && `belongs to ${what}` });
 
 let browser, page;
 before(async () => {
@@ -72,7 +74,7 @@ test("a row of a list is one line where there is room for it, and its owner can 
 	assert.equal(await page.locator("details.few[open]").count(), 0);
 });
 
-test("what is hovered, busy or copied can be read", async () => {
+test("what is hovered, busy or copied can be read", of("states"), async () => {
 	await page.setViewportSize({ width: 1280, height: 800 });
 	await page.goto(`${server}/all`);
 	await page.locator("tbody tr").nth(1).hover();
@@ -97,7 +99,7 @@ test("what is hovered, busy or copied can be read", async () => {
 	await contrasts("copied, and hovered");
 });
 
-test("after a change, the list is at the row that was changed", async () => {
+test("after a change, the list is at the row that was changed", of("use"), async () => {
 	await page.setViewportSize({ width: 1280, height: 800 });
 	await page.goto(`${server}/all`);
 	const row = page.locator("tbody tr").nth(41);

@@ -15,7 +15,7 @@ import (
 const usage = `usage: go run ./internal/test/ci COMMAND...
 
   test      the tests of all modules, the stores' whole, the others' with -short; the
-            race detector watches the root module and the stores
+            race detector watches the root package, its parts and the stores
   check     the suites over variants of stores and each store alone; beside them cover and
             each other module alone (build, vet, all of its tests that test leaves out);
             then lint, seconds of fuzz, newcomer

@@ -130,9 +130,11 @@ func TestLanesOfStagesRunAtOnceEachInItsOrder(t *testing.T) {
 	assert.Equal(t, []string{"beside", "one", "two"}, []string{<-steps, <-steps, <-steps})
 }
 
-func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *testing.T) {
+func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAndItsPartsAreWatched(t *testing.T) {
 	w, r, out := newWorkspace(t, map[string]string{
 		"m_test.go":                 testOf("m", true, true),
+		"internal/p/p_test.go":      testOf("p", true, true),
+		"manage/manage_test.go":     testOf("manage", false, true),
 		"stores/x/go.mod":           "module example.com/m/stores/x\n\ngo 1.26\n",
 		"stores/x/x_test.go":        testOf("x", true, false),
 		"adapters/y/go.mod":         "module example.com/m/adapters/y\n\ngo 1.26\n",
@@ -145,9 +147,26 @@ func TestEachModuleIsTestedOnceTheStoresAreWholeAndTheyAndTheRootAreWatched(t *t
 		t.Skip("needs a C compiler (Debian: gcc libc6-dev)")
 	}
 	assert.True(t, r.close(true), out)
-	for _, pkg := range []string{"root", "stores/x", "adapters/y/deep"} {
+	for _, pkg := range []string{"root", "internal/p", "manage", "stores/x", "adapters/y/deep"} {
 		assert.Equal(t, 1, strings.Count(out.String(), pkg+": 1 tests\n"), out)
 	}
+}
+
+func TestWhatIsAroundTheRootPackageIsWatchedInCheck(t *testing.T) {
+	compilesMuch(t)
+	w, r, out := newWorkspace(t, map[string]string{
+		"m.go":                  "package m\n",
+		"internal/p/p_test.go":  testOf("p", false, true), // it was watched in make test
+		"manage/manage_test.go": testOf("manage", true, true),
+	})
+	race := raceFlags(w, r)
+	if race == nil {
+		t.Skip("needs a C compiler (Debian: gcc libc6-dev)")
+	}
+	w.watchAround(r, race)
+	assert.True(t, r.close(true), out)
+	assert.Contains(t, out.String(), "manage: 1 tests\n")
+	assert.NotContains(t, out.String(), "internal/p")
 }
 
 // testOf is a test that fails unless the race detector watches it, or does not, and

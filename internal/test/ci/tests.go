@@ -43,55 +43,79 @@ func (w *workspace) shows(m module) bool {
 
 // later reports whether only make check tests a package: one without goroutines whose
 // code other tests run too, as to link each takes make test longer than its tests; the
-// tests of what is for tests only; and the proofs, which it runs whole and watched.
+// tests of what is for tests only; the programs around benchmarks; and the proofs, which
+// it runs whole and watched.
 func (w *workspace) later(pkg string) bool {
 	name := w.name(pkg)
 	return slices.Contains([]string{"internal/httpbridge", "internal/sqlkit", "openapi", "stores/storetest"}, name) ||
 		strings.HasPrefix(name, "manage/internal/") ||
 		strings.HasPrefix(name, "internal/test/") && name != "internal/test/proof/mutation" ||
-		strings.HasPrefix(name, "examples/") && !slices.Contains([]string{"examples/cluster", "examples/databases", "examples/nethttp", "examples/server"}, name)
+		strings.HasPrefix(name, "benchmarks/") ||
+		strings.HasPrefix(name, "examples/") && name != "examples/databases" && name != "examples/server"
+}
+
+// inner reports whether a package is of the root module and has goroutines that share
+// memory, or is used by one: the root package and its parts. What stands around it, such
+// as the web page, does one thing after the other.
+func (w *workspace) inner(pkg string) bool {
+	name := w.name(pkg)
+	return name == "root" || strings.HasPrefix(name, "internal/") && !strings.HasPrefix(name, "internal/test/") || name == "stores/memory"
+}
+
+// around reports whether a package is of the root module and not inner.
+func (w *workspace) around(pkg string) bool {
+	return moduleOf(pkg, w.modules) == w.root.Path && !w.inner(pkg)
 }
 
 // allTests tests the stores whole, and with -short the others: what that leaves out
 // waits for long, is data in which there are no races to find, or compiles much, and
 // make check runs it. While tests of stores wait, the others have the processors; the
 // lanes end at about the same time.
-var allTests = stage{"tests of all modules; the race detector watches the root module and the stores", func(w *workspace, r *results) {
+var allTests = stage{"tests of all modules; the race detector watches the root package, its parts and the stores", func(w *workspace, r *results) {
 	race := raceFlags(w, r)
+	all, err := w.packages()
+	if err != nil {
+		r.check("go list", err)
+		return
+	}
 	processors := runtime.GOMAXPROCS(0)
 	var lanes sync.WaitGroup
-	test := func(name string, of func(module) bool, packages int, flags ...string) {
-		lanes.Go(func() {
-			if list := w.packages(r, of); len(list) > 0 {
+	test := func(name string, packages int, list []string, flags ...string) {
+		if len(list) > 0 {
+			lanes.Go(func() {
 				r.gotest(name, w.command(w.root.Dir, "go", slices.Concat(goTest, atOnceOf(packages), flags, list)...))
-			}
-		})
+			})
+		}
 	}
-	test("go test -race, the stores", w.isStore, processors+1, race...)
-	test("go test -race -short, the root module", func(m module) bool { return m == w.root }, processors, append(race, "-short")...)
-	test("go test -short, the others", func(m module) bool { return !w.shares(m) }, max(1, processors/2), "-short")
+	var inner, stores, others []string
+	for _, pkg := range all {
+		switch {
+		case w.later(pkg):
+		case w.inner(pkg):
+			inner = append(inner, pkg)
+		case strings.HasPrefix(w.name(pkg), "stores/"):
+			stores = append(stores, pkg)
+		default:
+			others = append(others, pkg)
+		}
+	}
+	test("go test -race, the stores", processors+1, stores, race...)
+	test("go test -race -short, the root package and its parts", processors, inner, append(race, "-short")...)
+	test("go test -short, the others", processors, others, "-short")
 	lanes.Wait()
 }}
 
 // longest are the packages whose tests take the longest; "" is the root.
 var longest = []string{"", "/stores/postgres", "/stores/mysql", "/examples/server", "/manage"}
 
-// packages lists packages of some modules, the longest tests first.
-func (w *workspace) packages(r *results, of func(module) bool) (list []string) {
-	for _, m := range w.modules {
-		if !of(m) {
-			continue
-		}
-		out, err := w.command(m.Dir, "go", "list", "./...").Output()
-		if err != nil {
-			r.check("go list in "+w.name(m.Path), withStderr(err))
-		}
-		for pkg := range strings.FieldsSeq(string(out)) {
-			if !w.later(pkg) {
-				list = append(list, pkg)
-			}
-		}
+// packages lists the packages of all modules that have tests, those whose tests take the longest first.
+func (w *workspace) packages() ([]string, error) {
+	const tested = `{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}`
+	out, err := w.command(w.root.Dir, "go", "list", "-f", tested, "work").Output()
+	if err != nil {
+		return nil, withStderr(err)
 	}
+	list := strings.Fields(string(out))
 	others := func(pkg string) int {
 		if slices.Contains(longest, strings.TrimPrefix(pkg, w.root.Path)) {
 			return 0
@@ -99,7 +123,7 @@ func (w *workspace) packages(r *results, of func(module) bool) (list []string) {
 		return 1
 	}
 	slices.SortStableFunc(list, func(x, y string) int { return cmp.Compare(others(x), others(y)) })
-	return list
+	return list, nil
 }
 
 // raceFlags returns race if a program can be linked with the race detector, which
@@ -189,6 +213,20 @@ func (w *workspace) testAlone(r *results, m module, race []string, all []testID)
 		cmd := w.alone(m.Dir, "go", append(args, packages...)...)
 		cmd.Env = append(cmd.Env, "APITOKEN_VARIANTS=1") // what of them the race detector has not watched
 		r.gotest("go test in "+w.name(m.Path), cmd)
+	}
+	if m == w.root && race != nil {
+		w.watchAround(r, race)
+	}
+}
+
+// watchAround has the race detector watch what make test tests without it.
+func (w *workspace) watchAround(r *results, race []string) {
+	packages, err := w.packages()
+	packages = slices.DeleteFunc(packages, func(pkg string) bool { return w.later(pkg) || !w.around(pkg) })
+	if err != nil {
+		r.check("go list", err)
+	} else if len(packages) > 0 {
+		r.gotest("go test -race -short, around the root package", w.command(w.root.Dir, "go", slices.Concat(goTest, together, race, []string{"-short"}, packages)...))
 	}
 }
 
