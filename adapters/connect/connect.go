@@ -8,6 +8,7 @@
 package apitokenconnect
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -53,6 +54,7 @@ func middleware(guard, other func(http.Handler) http.Handler, options []connect.
 			panic("apitokenconnect: the other login returned no handler")
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r = r.WithContext(context.WithValue(r.Context(), guardedKey{}, true))
 			admitted, answer := httpbridge.Request(guard, r)
 			switch {
 			case admitted != nil:
@@ -80,7 +82,7 @@ func middleware(guard, other func(http.Handler) http.Handler, options []connect.
 // code returns what a status of HTTP is to Connect. What is malformed is invalid
 // whatever the state of the system, as the specification has it of
 // invalid_argument, and no other token would help, as unauthenticated would
-// suggest. In Connect's own protocol all five have the HTTP status they come from.
+// suggest. In Connect's own protocol all have the HTTP status they come from.
 func code(status int) connect.Code {
 	switch status {
 	case http.StatusBadRequest:
@@ -91,6 +93,8 @@ func code(status int) connect.Code {
 		return connect.CodePermissionDenied
 	case http.StatusTooManyRequests:
 		return connect.CodeResourceExhausted
+	case http.StatusInternalServerError:
+		return connect.CodeInternal
 	}
 	return connect.CodeUnavailable
 }

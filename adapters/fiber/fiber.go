@@ -8,8 +8,10 @@
 package apitokenfiber
 
 import (
+	"context"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/gofiber/fiber/v3"
 
@@ -40,11 +42,13 @@ func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other f
 // handler lets requests on that a guard admits, and to other those that it leaves to that.
 func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
-		r, err := request(c)
+		p := &params{Context: c.Context(), c: c}
+		r, err := request(p, c)
 		if err != nil {
 			return err
 		}
 		admitted, answer := httpbridge.Request(guard, r)
+		p.c = nil
 		for name, values := range answer.Header() {
 			if name != "Vary" { // which others have said more of
 				c.Response().Header.Del(name)
@@ -64,11 +68,41 @@ func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.H
 	}
 }
 
+// Params returns a function for [apitoken.Requirement.On] that returns the parameter of fiber's
+// path, as c.Params does. It knows the parameters while Guard decides, and returns "" outside of
+// that, also for [apitoken.Authority.Recheck]: pass [apitoken.ID] there. The guard of a group
+// knows the parameters in the prefix of the group.
+func Params(name string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if p, _ := r.Context().Value(paramsKey{}).(*params); p != nil && p.c != nil {
+			return strings.Clone(p.c.Params(name))
+		}
+		return ""
+	}
+}
+
+// params is the context in which a guard decides. fiber uses c again for another request, so it
+// is nil after that.
+type params struct {
+	context.Context
+	c fiber.Ctx
+}
+
+type paramsKey struct{}
+
+// Value makes params known to Params.
+func (p *params) Value(key any) any {
+	if key == (paramsKey{}) {
+		return p
+	}
+	return p.Context.Value(key)
+}
+
 // HideQueryToken removes the query parameter from requests and passes the token on to
 // [Guard]. Use it first, before request logs, which would write the token.
 func HideQueryToken(auth *apitoken.Authority) fiber.Handler {
 	return func(c fiber.Ctx) error {
-		r, err := request(c)
+		r, err := request(c.Context(), c)
 		if err != nil {
 			return err
 		}
@@ -90,7 +124,7 @@ func pass(c fiber.Ctx, before, after *http.Request) {
 // otherwise than net/http does, and keeps fields that were sent twice: whatever
 // is read of both must be read as by net/http. All strings are copies, because
 // fasthttp uses its memory again.
-func request(c fiber.Ctx) (*http.Request, error) {
+func request(ctx context.Context, c fiber.Ctx) (*http.Request, error) {
 	in := &c.Request().Header
 	target := string(in.RequestURI())
 	u, err := url.ParseRequestURI(target)
@@ -116,5 +150,5 @@ func request(c fiber.Ctx) (*http.Request, error) {
 	if route := c.Route(); route != nil {
 		r.Pattern = route.Method + " " + route.Path // for events, as http.ServeMux has it
 	}
-	return r.WithContext(c.Context()), nil
+	return r.WithContext(ctx), nil
 }

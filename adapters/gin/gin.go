@@ -8,6 +8,7 @@
 package apitokengin
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
@@ -47,14 +48,41 @@ func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other g
 	}))
 }
 
-// A passage is a request on its way through a guard.
+// Param returns a function for [apitoken.Requirement.On] that returns the parameter of gin's
+// path, as c.Param does. It knows the parameters while Guard decides, and returns "" outside of
+// that, also for [apitoken.Authority.Recheck]: pass [apitoken.ID] there. A value of a wildcard
+// ("/*id") begins with a slash.
+func Param(name string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if p, _ := r.Context().Value(passageKey{}).(*passage); p != nil && p.deciding {
+			return p.c.Param(name)
+		}
+		return ""
+	}
+}
+
+// A passage is a request on its way through a guard, and the context in which that decides.
+// gin uses c again for another request, so Param asks it only until then.
 type passage struct {
+	context.Context
 	c        *gin.Context
+	deciding bool
 	admitted bool
+}
+
+type passageKey struct{}
+
+// Value makes a passage known to Param.
+func (p *passage) Value(key any) any {
+	if key == (passageKey{}) {
+		return p
+	}
+	return p.Context.Value(key)
 }
 
 // ServeHTTP lets the request on, as the guard passes it.
 func (p *passage) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	p.deciding = false
 	p.c.Request = r
 	p.c.Set(credential.TokenKey, r.Context().Value(credential.TokenKey))
 	p.c.Next()
@@ -64,13 +92,14 @@ func (p *passage) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 // handler lets requests on that a guard admits.
 func handler(guard func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		p := &passage{c: c}
+		p := &passage{Context: c.Request.Context(), c: c, deciding: true}
 		defer func() {
+			p.deciding = false
 			if !p.admitted { // or something panicked: gin goes on after a recovery that does not abort
 				c.Abort()
 			}
 		}()
-		r := c.Request.WithContext(c.Request.Context())
+		r := c.Request.WithContext(p)
 		if path := c.FullPath(); path != "" {
 			r.Pattern = r.Method + " " + path // for events, as http.ServeMux has it
 		}

@@ -43,7 +43,8 @@ import (
 // A call without a valid token gets Unauthenticated, a call whose token lacks a permission
 // gets PermissionDenied, a call with malformed metadata gets InvalidArgument, and a call
 // that cannot be checked now gets Unavailable. The trailer has the challenge, as
-// www-authenticate.
+// www-authenticate. A call gets Internal if its route does not know which object it is
+// about, see [Message].
 //
 // The Guard checks a stream when it begins. [apitoken.Authority.Recheck] checks it again.
 type Guard struct {
@@ -119,7 +120,7 @@ func (g *Guard) Check(server interface {
 
 // Unary is a [grpc.UnaryServerInterceptor].
 func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	ctx, trailer, err := g.admit(ctx, info.FullMethod)
+	ctx, trailer, err := g.admit(ctx, info.FullMethod, req)
 	if err != nil {
 		grpc.SetTrailer(ctx, trailer)
 		return nil, err
@@ -129,7 +130,7 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 
 // Stream is a [grpc.StreamServerInterceptor].
 func (g *Guard) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	ctx, trailer, err := g.admit(stream.Context(), info.FullMethod)
+	ctx, trailer, err := g.admit(stream.Context(), info.FullMethod, nil)
 	if err != nil {
 		stream.SetTrailer(trailer)
 		return err
@@ -144,8 +145,24 @@ type serverStream struct {
 
 func (s *serverStream) Context() context.Context { return s.ctx }
 
-// admit returns the context for the handler, or why there is to be none.
-func (g *Guard) admit(ctx context.Context, method string) (context.Context, metadata.MD, error) {
+// Message returns a function for [apitoken.Requirement.On] that takes the ID of the object from
+// the message of the call, for instance Message((*devicesv1.DeviceRequest).GetId). A stream has no
+// message when it begins, so every call of it is refused with Internal: require Filtered for it,
+// and call [apitoken.Authority.Recheck] with [apitoken.ID] for what the client sends.
+func Message[T any](id func(T) string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if m, ok := r.Context().Value(messageKey{}).(T); ok {
+			return id(m)
+		}
+		return ""
+	}
+}
+
+type messageKey struct{}
+
+// admit returns the context for the handler, or why there is to be none. The message of a
+// stream is nil.
+func (g *Guard) admit(ctx context.Context, method string, message any) (context.Context, metadata.MD, error) {
 	guard := g.guards[method]
 	switch {
 	case guard != nil:
@@ -154,7 +171,8 @@ func (g *Guard) admit(ctx context.Context, method string) (context.Context, meta
 	default:
 		return ctx, nil, status.Error(codes.PermissionDenied, "This method is not served to anyone.")
 	}
-	admitted, answer := httpbridge.Request(guard, request(ctx, method))
+	asked := context.WithValue(ctx, messageKey{}, message)
+	admitted, answer := httpbridge.Request(guard, request(asked, method))
 	if admitted != nil {
 		return admitted.Context(), nil, nil
 	}
@@ -185,6 +203,8 @@ func code(status int) codes.Code {
 		return codes.PermissionDenied
 	case http.StatusTooManyRequests:
 		return codes.ResourceExhausted
+	case http.StatusInternalServerError:
+		return codes.Internal
 	}
 	return codes.Unavailable
 }

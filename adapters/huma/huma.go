@@ -89,7 +89,7 @@ func (g Guard) MiddlewareOr(requirement apitoken.Requirement, other func(huma.Co
 	}
 	return g.middleware(g.Auth.GuardOr(requirement, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			p := next.(passage)
+			p := next.(*passage)
 			other(p.ctx, p.next)
 		})
 	}))
@@ -102,24 +102,42 @@ func (g Guard) middleware(guard func(http.Handler) http.Handler) func(huma.Conte
 	}
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := g.Unwrap(ctx)
-		if r.Pattern == "" {
-			if op := ctx.Operation(); op != nil { // for events, as http.ServeMux has it
-				r = r.WithContext(r.Context())
-				r.Pattern = op.Method + " " + op.Path
-			}
+		if before, ok := ctx.Context().Value(passageKey{}).(*passage); ok && before.admitted != nil {
+			r = before.admitted // by a guard before this one
 		}
-		guard(passage{ctx, next}).ServeHTTP(w, r)
+		p := &passage{ctx: ctx, next: next}
+		r = r.WithContext(context.WithValue(ctx.Context(), passageKey{}, p))
+		if op := ctx.Operation(); op != nil && r.Pattern == "" {
+			r.Pattern = op.Method + " " + op.Path // for events, as http.ServeMux has it
+		}
+		guard(p).ServeHTTP(w, r)
 	}
 }
 
-// A passage is a request on its way through a guard.
-type passage struct {
-	ctx  huma.Context
-	next func(huma.Context)
+// Param returns a function for [apitoken.Requirement.On] that returns the parameter of the path
+// of an operation, as huma.Context.Param does. It knows the parameters while a Guard decides, and
+// returns "" outside of that, also for [apitoken.Authority.Recheck]: pass [apitoken.ID] there.
+func Param(name string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if p, _ := r.Context().Value(passageKey{}).(*passage); p != nil && p.admitted == nil {
+			return p.ctx.Param(name)
+		}
+		return ""
+	}
 }
 
+// A passage is a request on its way through a guard. Its context has it under passageKey.
+type passage struct {
+	ctx      huma.Context
+	next     func(huma.Context)
+	admitted *http.Request // nil while the guard decides
+}
+
+type passageKey struct{}
+
 // ServeHTTP lets the request on, as the guard passes it.
-func (p passage) ServeHTTP(_ http.ResponseWriter, admitted *http.Request) {
+func (p *passage) ServeHTTP(_ http.ResponseWriter, admitted *http.Request) {
+	p.admitted = admitted
 	p.next(admittedContext{p.ctx, admitted})
 }
 

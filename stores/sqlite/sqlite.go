@@ -33,7 +33,8 @@ import (
 )
 
 // A Store keeps tokens in an SQLite database. It implements [apitoken.Store],
-// [apitoken.Toucher], [apitoken.Scanner] and [apitoken.Watcher].
+// [apitoken.BatchCreator], [apitoken.Toucher], [apitoken.Scanner], [apitoken.Watcher] and
+// [apitoken.Counter].
 //
 // Reads run concurrently with each other and with a write; writes run one by one, each in
 // one transaction. All texts of a record must be valid UTF-8.
@@ -45,8 +46,10 @@ type Store struct {
 
 	writing chan struct{} // holds one element while nobody writes
 	writer  writer
+	counter writer    // for Count
+	swept   time.Time // when Count removed what is over
 
-	writers *sql.DB // of which writer is the one connection
+	writers *sql.DB // of which writer and counter are connections
 
 	mu       sync.Mutex
 	watches  map[*watch]struct{}
@@ -122,6 +125,9 @@ func open(ctx context.Context, path string, d driver.Driver) (_ *Store, err erro
 	if err := s.prepareWriter(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.prepareCounter(ctx); err != nil {
+		return nil, err
+	}
 	// Who reads waits for nobody but one who repairs the log after a crash.
 	s.readers = pool(d, path, `PRAGMA busy_timeout = 1000`+cache+`; PRAGMA query_only = ON`)
 	s.readers.SetMaxIdleConns(maxReading)
@@ -131,7 +137,7 @@ func open(ctx context.Context, path string, d driver.Driver) (_ *Store, err erro
 
 func newStore() *Store {
 	s := &Store{reading: make(chan struct{}, maxReading), writing: make(chan struct{}, 1)}
-	s.writer.stmts = make(map[string]*sql.Stmt)
+	s.writer.stmts, s.counter.stmts = make(map[string]*sql.Stmt), make(map[string]*sql.Stmt)
 	s.watches = make(map[*watch]struct{})
 	s.writing <- struct{}{}
 	return s
@@ -191,11 +197,13 @@ func (s *Store) Close() error {
 	if s.readers != nil {
 		errs = append(errs, s.readers.Close())
 	}
-	for _, stmt := range s.writer.stmts {
-		errs = append(errs, stmt.Close()) // or else the connection stays open
-	}
-	if s.writer.conn != nil {
-		errs = append(errs, s.writer.conn.Close())
+	for _, w := range []*writer{&s.writer, &s.counter} {
+		for _, stmt := range w.stmts {
+			errs = append(errs, stmt.Close()) // or else the connection stays open
+		}
+		if w.conn != nil {
+			errs = append(errs, w.conn.Close())
+		}
 	}
 	if s.writers != nil {
 		errs = append(errs, s.writers.Close()) // the last, which tidies up the log
