@@ -10,6 +10,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/credential"
+	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
 )
@@ -23,6 +24,7 @@ type decider struct {
 	reader      reader
 	application application
 	blocks      *blocks.Blocks
+	derived     *derived.Codec
 	limits      Limits
 	limiter     *limit.Limiter
 }
@@ -35,8 +37,9 @@ type request struct {
 	raw         credential.Found
 	requirement *Requirement
 
-	id    string           // with Recheck, instead of the text of a credential
-	again *presentedSecret // and so is this
+	id      string           // with Recheck, instead of the text of a credential
+	again   *presentedSecret // and so is this
+	derived *derivation      // and this, of a derived token
 
 	asked   bool // address has its answer
 	addr    netip.Addr
@@ -66,9 +69,12 @@ func (d *decider) decide(q *request, v *verdict) {
 		e, secret := tok.entry(), tok.secret()
 		f.until, f.life, f.policy, f.now = e.until(secret), &e.life, d.policy, d.clock.micros(v.at)
 		f.blocked = d.blocks.Has(v.id)
+		if x := tok.derivation(); x != nil {
+			f.ends = x.Ends
+		}
 		d.surroundings(q, v, &f)
 		if !asks {
-			f.permissions = answerTo(q.requirement.needs.MetBy(tok.effective()), nil)
+			f.permissions = answerTo(q.metBy(tok), nil)
 		}
 	}
 	against := evaluate(&f)
@@ -93,10 +99,18 @@ func (d *decider) askOwner(q *request, v *verdict, f *facts) {
 	v.at = d.clock.now()
 	f.now = d.clock.micros(v.at)
 	if f.owner == yes {
-		f.permissions = answerTo(!powerless && q.requirement.needs.MetBy(v.token.effective()), nil)
+		f.permissions = answerTo(!powerless && q.metBy(&v.token), nil)
 	}
 	against := evaluate(f)
 	v.reason = against.first()
+}
+
+// metBy reports whether a token has the permissions that the route requires.
+func (q *request) metBy(tok *Token) bool {
+	if x := tok.derivation(); x != nil && x.elsewhere {
+		return false // also if the route requires none
+	}
+	return q.requirement.needs.MetBy(tok.effective())
 }
 
 // identify finds the token that a request presents.
@@ -115,11 +129,23 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		return
 	}
 	var secret presentedSecret
+	var x *derivation
+	proven := true // that a derived token was made with this secret
 	switch {
 	case q.again != nil:
 		v.id, secret = q.id, *q.again
+		if q.derived != nil {
+			x = &derivation{Token: q.derived.Token}
+		}
 	case c.Ours:
 		v.id = c.ID
+	case d.grammar.Derived(c.Text):
+		x, proven = new(derivation), false
+		if !d.derived.Parse(c.Text, &x.Token) {
+			f.record = no
+			return
+		}
+		v.id = x.Parent
 	case d.grammar.Foreign(c.Text):
 		secret = presentedSecret{grammar.Digest(c.Text), true}
 		v.id = grammar.ForeignID(secret.digest[:])
@@ -139,12 +165,18 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Ours {
 		secret.digest = grammar.Digest(c.Secret)
 	}
+	if !proven && n != nil {
+		secret, proven = n.Value.proves(d.derived, x)
+	}
 	if n, v.err = d.find(q.ctx, v, key, n, fresh, &secret); v.err != nil {
 		f.record = recordAnswer(q.ctx, v.err)
 		return
 	}
+	if !proven {
+		secret, proven = n.Value.proves(d.derived, x)
+	}
 	which := n.Value.find(&secret)
-	if which < 0 {
+	if which < 0 || !proven {
 		f.secret = no
 		return
 	}
@@ -152,8 +184,11 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Way.Owner {
 		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
-	if which > 0 || n.Value.bound() {
-		v.token.x = &extra{secret: which}
+	if which > 0 || n.Value.bound() || x != nil {
+		v.token.x = &extra{secret: which, derived: x}
+	}
+	if x != nil {
+		x.bound(q, &n.Value)
 	}
 }
 
@@ -225,7 +260,7 @@ func (d *decider) limit(ctx context.Context, tok *Token) (owner answer, powerles
 	if tok.x == nil {
 		tok.x = new(extra)
 	}
-	tok.x.perms, tok.x.limited = tok.entry().perms().And(perms), true
+	tok.x.perms, tok.x.limited = tok.granted().And(perms), true
 	return yes, perms.Empty(), nil
 }
 

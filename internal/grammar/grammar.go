@@ -192,7 +192,9 @@ func (g Grammar) Redact(query string) string {
 	for at := 0; at < len(query); {
 		public, n := "", 0
 		if query[at] == g.prefix[0] || query[at] == '%' {
-			public, n = g.tokenAt(query[at:])
+			if public, n = g.tokenAt(query[at:]); n == 0 {
+				public, n = g.derivedAt(query[at:])
+			}
 		}
 		if n == 0 {
 			at++
@@ -230,6 +232,35 @@ func (g Grammar) tokenAt(query string) (public string, n int) {
 		return "", 0
 	}
 	return string(text[:len(g.prefix)+IDLen]), n
+}
+
+// derivedAt is tokenAt for derived tokens, also such as are cut off.
+func (g Grammar) derivedAt(query string) (public string, n int) {
+	var text [MaxText]byte
+	length := len(g.prefix) + len(derivedMark) + IDLen + len(".")
+	for i := range length {
+		if n == len(query) {
+			return "", 0
+		}
+		c, width := rawquery.Byte(query[n:])
+		if i < len(g.prefix) && c != g.prefix[i] {
+			return "", 0
+		}
+		text[i] = c
+		n += width
+	}
+	public = string(text[:length-1])
+	if !g.Derived(public) || text[length-1] != '.' || !alnum.holdsAll(public[length-1-IDLen:]) {
+		return "", 0
+	}
+	for n < len(query) {
+		c, width := rawquery.Byte(query[n:])
+		if !base64Byte[c] {
+			break
+		}
+		n += width
+	}
+	return public, n
 }
 
 // ValidID reports whether a text can be the ID of a token.
