@@ -61,7 +61,7 @@ func ExampleAuthority_Derive() {
 	request("POST", "/events/token", parent)
 	request("GET", "/events?apiToken="+derived.Reveal(), apitoken.Secret{})
 	request("GET", "/events?apiToken="+parent.Reveal(), apitoken.Secret{}) // valid too long for a URL
-	request("GET", "/devices", derived)                                   // another route
+	request("GET", "/devices", derived)                                    // another route
 	// Output:
 	// POST /events/token 200
 	// browser true alice
