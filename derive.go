@@ -8,6 +8,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/resource"
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
@@ -16,6 +17,10 @@ type Derived struct {
 	// Permissions are some of those that the parent has now. nil means all that the parent
 	// has when the derived token is used.
 	Permissions []Permission
+
+	// Only are the objects that it is limited to, as in GenerateParams: those of the parent,
+	// or fewer. nil means those that the parent has when the derived token is used.
+	Only []string
 
 	// For is how long the derived token is valid. It is required, at most MaxDerived, and
 	// cannot go beyond the end of the parent.
@@ -44,7 +49,7 @@ const (
 //
 // Derive needs Config.IntegrityKeys, and returns a [ForbiddenError] without them, and for
 // a token that is itself derived. It reports all mistakes together; each is a
-// [FieldError] with "permissions", "for", "route" or "label".
+// [FieldError] with "permissions", "only", "for", "route" or "label".
 func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	switch {
 	case !a.ready() || tok.IsZero() || tok.entry().home.Value().catalog != a.rows.catalog:
@@ -66,6 +71,13 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	if d.Permissions != nil && names == nil {
 		found.field("permissions", "is empty: leave it out for all of the token")
 	}
+	only, err := resource.Grant(d.Only, a.rows.catalog.ResourceNames(), tok.only().Entries(), nil)
+	if err != nil {
+		found.field("only", "%v", err)
+	}
+	if len(d.Only) == 0 {
+		only = nil // which may be wider or narrower when it is used
+	}
 	ends := a.clock.micros(a.clock.now()) + d.For.Microseconds()
 	if d.For < time.Microsecond || d.For > MaxDerived {
 		found.field("for", "is %s, not more than 0 and at most %s", d.For, MaxDerived)
@@ -84,10 +96,10 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	slices.Sort(names)
 	secret := e.secret(tok.secret())
 	s := a.decider.derived.Text(tok.ID(), &secret.digest, secret.foreign, derived.Claims{
-		Ends: ends, Permissions: strings.Join(slices.Compact(names), ","), Route: d.Route, Label: d.Label,
+		Ends: ends, Permissions: strings.Join(slices.Compact(names), ","), Only: strings.Join(only, "\n"), Route: d.Route, Label: d.Label,
 	})
 	if len(s) > grammar.MaxText {
-		return Secret{}, &FieldError{"permissions", "do not fit into a text of 512 characters with route and label: give fewer, or leave them out for all of the token"}
+		return Secret{}, &FieldError{"permissions", "do not fit into a text of 512 characters with only, route and label: give fewer, or leave them out for all of the token"}
 	}
 	return NewSecret(s), nil
 }
@@ -103,8 +115,9 @@ func (t Token) Derived() (label string, ok bool) {
 // A derivation is what a derived token has beside its parent.
 type derivation struct {
 	derived.Token
-	granted   bitset.Set // of the permissions of the parent
-	elsewhere bool       // the request is for another route
+	granted   bitset.Set      // of the permissions of the parent
+	only      resource.Limits // of the objects of the parent
+	elsewhere bool            // the request is for another route
 }
 
 // derivation returns that of a derived token, nil for other tokens.
@@ -123,6 +136,14 @@ func (t Token) granted() bitset.Set {
 	return t.entry().perms()
 }
 
+// only returns the objects that the token is limited to.
+func (t Token) only() resource.Limits {
+	if x := t.derivation(); x != nil {
+		return x.only
+	}
+	return t.entry().more().narrow.only
+}
+
 // proves reports whether a derived token was made with a secret of the token, and which.
 func (e *entry) proves(c *derived.Codec, x *derivation) (secret presentedSecret, ok bool) {
 	for i := range 1 + len(e.more().older) {
@@ -135,7 +156,7 @@ func (e *entry) proves(c *derived.Codec, x *derivation) (secret presentedSecret,
 
 // bound completes a derivation for a request: the permissions that the derived token has.
 func (x *derivation) bound(q *request, e *entry) {
-	x.granted = e.perms()
+	x.granted, x.only = e.perms(), e.more().narrow.only.And(x.Objects)
 	if x.Permissions != "" {
 		x.granted = x.granted.And(e.home.Value().catalog.Set(strings.Split(x.Permissions, ",")))
 	}

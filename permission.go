@@ -98,7 +98,8 @@ func (p Permission) String() string { return p.Name() }
 type Requirement struct {
 	needs   permission.Requirement
 	inQuery credential.Fault // what a token in the query is: nothing, or FaultHeaderOnly or FaultNotDerived
-	denials [][]*Refusal     // of a route; see denials
+	objects permission.Objects
+	denials [][]*Refusal // of a route; see denials
 }
 
 // All requires every one of these permissions. It panics on a zero Permission.

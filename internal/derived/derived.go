@@ -12,11 +12,13 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"hash"
+	"strings"
 	"sync"
 
 	"github.com/apitoken-go/apitoken/internal/alias"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/keyring"
+	"github.com/apitoken-go/apitoken/internal/resource"
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
@@ -58,6 +60,7 @@ type Claims struct {
 	KeyID       string // of the integrity key
 	Ends        int64  // microseconds since 1970
 	Permissions string // their names, with commas between them; "" for all of the parent
+	Only        string // the objects, as records have them, with line ends between them; "" for those of the parent
 	Route, Label,
 	unknown string
 }
@@ -71,14 +74,16 @@ func (c *Claims) visit(t *tagged.Coder) {
 	t.Text(6, &c.Permissions)
 	t.Text(8, &c.Route)
 	t.Text(10, &c.Label)
+	t.Text(12, &c.Only)
 	t.Finish(level, &c.unknown)
 }
 
 // A Token is a derived token as it was presented: what it says is true if IsOf is.
 type Token struct {
 	Claims
-	Parent  string // its ID
-	encoded []byte // the claims
+	Parent  string          // its ID
+	Objects resource.Limits // what Only says
+	encoded []byte          // the claims
 	mac     []byte
 }
 
@@ -89,7 +94,7 @@ func (c *Codec) Text(parent string, digest *[sha256.Size]byte, foreign bool, cla
 	w := tagged.NewWriter(128)
 	claims.visit(&w)
 	encoded, _ := w.Written() // no tag is unknown
-	mac := c.sum(&Token{claims, parent, encoded, nil}, digest, foreign)
+	mac := c.sum(&Token{Claims: claims, Parent: parent, encoded: encoded}, digest, foreign)
 	return c.grammar.DerivedText(parent, encoding.EncodeToString(append(encoded, mac[:]...)))
 }
 
@@ -107,6 +112,11 @@ func (c *Codec) Parse(text string, t *Token) bool {
 	*t = Token{Parent: id, encoded: raw[:len(raw)-sha256.Size], mac: raw[len(raw)-sha256.Size:]}
 	r := tagged.NewReader(alias.String(t.encoded))
 	t.visit(&r)
+	if t.Only != "" {
+		if t.Objects, err = resource.Parse(strings.Split(t.Only, "\n")); err != nil {
+			return false
+		}
+	}
 	return r.ReadAll() && t.unknown == "" && t.Ends > 0 && c.keys[t.KeyID] != nil
 }
 

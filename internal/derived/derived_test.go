@@ -35,6 +35,7 @@ type vector struct {
 	Foreign                    bool
 	Ends                       int64
 	Permissions, Route, Label  string
+	Only                       string
 	Text                       string
 }
 
@@ -47,7 +48,7 @@ func (v vector) codec() *Codec {
 
 func (v vector) text() string {
 	digest := sha256.Sum256([]byte(v.Secret))
-	return v.codec().Text(v.Parent, &digest, v.Foreign, Claims{Ends: v.Ends, Permissions: v.Permissions, Route: v.Route, Label: v.Label})
+	return v.codec().Text(v.Parent, &digest, v.Foreign, Claims{Ends: v.Ends, Permissions: v.Permissions, Only: v.Only, Route: v.Route, Label: v.Label})
 }
 
 func TestTheVectorsAreWhatTheCodecWritesAndReads(t *testing.T) {
@@ -57,7 +58,7 @@ func TestTheVectorsAreWhatTheCodecWritesAndReads(t *testing.T) {
 		list := []vector{
 			{Prefix: "acme", Parent: parent, KeyID: "k1", Key: key, Secret: "s", Ends: 1_900_000_000_000_000},
 			{Prefix: "acme", Parent: parent, KeyID: "k1", Key: key, Secret: "s", Ends: 1_900_000_000_000_000, Permissions: "devices:read,devices:write", Route: "GET /events", Label: "browser"},
-			{Prefix: "acme_prod", Parent: parent, KeyID: "2026-11.a", Key: key, Secret: "a text of an earlier system", Foreign: true, Ends: 1, Label: "größer"},
+			{Prefix: "acme_prod", Parent: parent, KeyID: "2026-11.a", Key: key, Secret: "a text of an earlier system", Foreign: true, Ends: 1, Label: "größer", Only: "device:7\nproject:"},
 		}
 		for i := range list {
 			list[i].Text = list[i].text()
@@ -76,7 +77,7 @@ func TestTheVectorsAreWhatTheCodecWritesAndReads(t *testing.T) {
 		var tok Token
 		require.True(t, v.codec().Parse(v.Text, &tok))
 		assert.Equal(t, v.Parent, tok.Parent)
-		assert.Equal(t, Claims{v.KeyID, v.Ends, v.Permissions, v.Route, v.Label, ""}, tok.Claims)
+		assert.Equal(t, Claims{v.KeyID, v.Ends, v.Permissions, v.Only, v.Route, v.Label, ""}, tok.Claims)
 		digest := sha256.Sum256([]byte(v.Secret))
 		assert.True(t, v.codec().IsOf(&tok, &digest, v.Foreign))
 		assert.False(t, v.codec().IsOf(&tok, &digest, !v.Foreign), "the flag is in the MAC")
@@ -99,8 +100,9 @@ func TestATextOfAnotherKeyPrefixOrVersionIsNoDerivedToken(t *testing.T) {
 	assert.False(t, codec("acme", "newest", "new").IsOf(&tok, new([32]byte), false), "another secret")
 
 	later := claims
-	later.unknown = "\x0c\x01x" // tag 12
+	later.unknown = "\x0e\x01x" // tag 14
 	assert.False(t, c.Parse(c.write(later, &digest), &tok), "a claim of a later version")
+	assert.False(t, c.Parse(c.write(Claims{Ends: 1, Only: "device"}, &digest), &tok), "no object")
 	assert.False(t, c.Parse(c.write(Claims{Permissions: "a:b"}, &digest), &tok), "without an end")
 	assert.False(t, c.Parse(c.write(Claims{Ends: -1}, &digest), &tok), "an end before 1970")
 	for _, body := range []string{"", "AAAA", strings.Repeat("A", 43), strings.Repeat("A", 44) + "B", "*", strings.Repeat("\n", 44)} {
@@ -119,7 +121,7 @@ func (c *Codec) write(claims Claims, digest *[32]byte) string {
 	_, body, _ := c.grammar.ParseDerived(c.Text(parent, digest, false, claims))
 	raw, _ := encoding.DecodeString(body)
 	claims.KeyID = c.newest
-	t := &Token{claims, parent, append(raw[:len(raw)-32:len(raw)-32], unknown...), nil}
+	t := &Token{Claims: claims, Parent: parent, encoded: append(raw[:len(raw)-32:len(raw)-32], unknown...)}
 	mac := c.sum(t, digest, false)
 	return c.grammar.DerivedText(parent, encoding.EncodeToString(append(t.encoded, mac[:]...)))
 }
@@ -129,7 +131,7 @@ func FuzzDerived(f *testing.F) {
 	c := codec("acme", "k1", "k2")
 	digest := sha256.Sum256([]byte("s"))
 	made := map[string]bool{}
-	for _, claims := range []Claims{{Ends: 1}, {Ends: 1 << 60, Permissions: "a:b,c:d", Route: "GET /events", Label: "x"}} {
+	for _, claims := range []Claims{{Ends: 1}, {Ends: 1 << 60, Permissions: "a:b,c:d", Route: "GET /events", Label: "x", Only: "device:7"}} {
 		text := c.Text(parent, &digest, false, claims)
 		made[text] = true
 		f.Add(text, false)

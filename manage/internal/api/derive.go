@@ -12,12 +12,13 @@ import (
 type derivedToken struct {
 	ExpiresIn   jsonbody.Duration `json:"expires_in"`
 	Permissions *jsonbody.Strings `json:"permissions"`
+	Only        *jsonbody.Strings `json:"only"`
 	Route       *string           `json:"route"`
 	Label       *string           `json:"label"`
 }
 
 func (c *call) derive(b *derivedToken) (any, error) {
-	d := apitoken.Derived{For: time.Duration(b.ExpiresIn), Route: jsonbody.Or(b.Route), Label: jsonbody.Or(b.Label)}
+	d := apitoken.Derived{For: time.Duration(b.ExpiresIn), Only: jsonbody.Or(b.Only), Route: jsonbody.Or(b.Route), Label: jsonbody.Or(b.Label)}
 	if b.Permissions != nil {
 		known, _, err := c.lookUp(*b.Permissions, nil)
 		if c.note(err) != nil {

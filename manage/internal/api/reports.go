@@ -20,6 +20,8 @@ func (c *call) routes() (any, error) {
 		Match          string   `json:"match"`
 		HeaderOnly     bool     `json:"header_only"`
 		DerivedInQuery bool     `json:"derived_in_query"`
+		Resources      []string `json:"resources,omitempty"`
+		Filtered       []string `json:"filtered,omitempty"`
 		OtherLogin     bool     `json:"other_login"`
 		Description    string   `json:"description"`
 	}
