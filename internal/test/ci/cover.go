@@ -18,12 +18,12 @@ import (
 const coverageGoal = 95
 
 var parts = []string{
-	"alias", "bitset", "bulkhead", "cache", "credential", "cursor", "feed", "grammar", "keyring", "limit", "network", "permission", "rawquery", "resource", "spelling", "tagged", "text", "usage",
+	"alias", "bitset", "bulkhead", "cache", "credential", "cursor", "derived", "feed", "grammar", "keyring", "limit", "network", "permission", "rawquery", "resource", "spelling", "tagged", "text", "usage",
 }
 
 // Files by their names, which differ in the root package and its parts.
 var decisionPath = []string{
-	"application.go", "bulkhead.go", "cache.go", "credential.go", "decide.go", "decider.go", "grammar.go",
+	"application.go", "bulkhead.go", "cache.go", "credential.go", "decide.go", "decider.go", "derive.go", "derived.go", "grammar.go",
 	"hide.go", "limits.go", "lookup.go", "middleware.go", "object.go", "rawquery.go", "refusal.go", "resource.go", "shared.go",
 }
 
