@@ -2,6 +2,7 @@ package benchmarks
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -9,17 +10,36 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// BenchmarkLimit is a request that is accepted, without a limit, with one for each token, and with one
-// for each token and each owner, of which none is ever reached.
-func BenchmarkLimit(b *testing.B) {
+// limits are those of BenchmarkLimit, of which none is ever reached.
+var limits = func() map[string]apitoken.Limits {
 	much := apitoken.Limit{Requests: 1_000_000, Per: time.Second, Burst: 1_000_000}
-	for _, of := range []struct {
-		name   string
-		limits apitoken.Limits
-	}{{"none", apitoken.Limits{}}, {"token", apitoken.Limits{Token: much}}, {"both", apitoken.Limits{Token: much, Owner: much}}} {
-		b.Run("of="+of.name, func(b *testing.B) {
-			s := set(b, Impl{Name: "limit-" + of.name, New: func(w *Work, serve Serve) (*Server, error) { return newLimited(w, serve, of.limits) }})
+	return map[string]apitoken.Limits{"none": {}, "token": {Token: much}, "both": {Token: much, Owner: much}}
+}()
+
+// BenchmarkLimit is a request that is accepted, without a limit, with one for each token, and with one
+// for each token and each owner: what the middleware alone takes, and over a connection.
+func BenchmarkLimit(b *testing.B) {
+	for _, of := range []string{"none", "token", "both"} {
+		impl := Impl{Name: "limit-" + of, New: func(w *Work, serve Serve) (*Server, error) { return newLimited(w, serve, limits[of]) }}
+		b.Run("way=middleware/of="+of, func(b *testing.B) {
+			s := set(b, impl)
 			present(b, s.Client(Allowed), s.Rotation(s.Tokens), http.StatusOK)
+		})
+		b.Run("way=connection/of="+of, func(b *testing.B) {
+			s := set(b, impl)
+			server := httptest.NewServer(s.Handlers[Allowed])
+			defer server.Close()
+			c := func(authorization string) int {
+				r, _ := http.NewRequest("GET", server.URL, nil)
+				r.Header.Set("Authorization", authorization)
+				resp, err := server.Client().Do(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				resp.Body.Close()
+				return resp.StatusCode
+			}
+			present(b, c, s.Rotation(s.Tokens), http.StatusOK)
 		})
 	}
 }
