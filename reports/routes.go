@@ -39,7 +39,7 @@ type Reached struct {
 
 // Reach says of each route, in the order of the table of [apitoken.Routes], whether a
 // request with the newest secret of a token would be accepted now, and why not; networks
-// aside. Without Reasons it would. The catalog is that of the service.
+// and limits of its rate aside. Without Reasons it would. The catalog is that of the service.
 func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Catalog, routes []apitoken.Route) ([]Reached, error) {
 	if _, err := m.Get(ctx, id); err != nil { // also if all routes are open
 		return nil, err
@@ -58,6 +58,7 @@ func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Cata
 				if x, err = m.Explain(ctx, id, requirement, netip.Addr{}); err != nil {
 					return nil, err
 				}
+				x.Reasons = lasting(x.Reasons)
 				known[key] = x
 			}
 		}

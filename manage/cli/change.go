@@ -40,7 +40,9 @@ func (k *call) update() error {
 	}
 	for i, field := range fields.Texts {
 		if k.given[field.Name] {
-			*field.Text.Update(&u) = &f.texts[i]
+			if err := field.Text.Update(&u, f.texts[i]); err != nil {
+				return &usageError{field.Name + " " + err.Error()}
+			}
 		}
 	}
 	if k.given["permissions"] {

@@ -33,7 +33,7 @@ semicolons or tabs. Its first line names the columns, in any order:
   token        the text of the token; or, instead,
   sha256       the SHA-256 of that text, 64 hexadecimal digits
   expires      as with -expires, which serves where this is empty
-  description, networks
+  description, networks, limit
   created_at   when the other system issued it, 2026-01-31T12:00:00Z; empty: now
   last_used_at when it was last used there; empty: never
   status       inactive if it was deactivated there; empty or active: not

@@ -23,7 +23,9 @@ type tokenFlags struct {
 func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
 	g.Name, g.Owner = f.name, f.owner
 	for i, field := range fields.Texts {
-		*field.Text.Generate(&g) = f.texts[i]
+		if err := field.Text.Generate(&g, f.texts[i]); err != nil {
+			return g, &usageError{field.Name + " " + err.Error()}
+		}
 	}
 	if g.Name == "" {
 		return g, &usageError{"name is missing"}

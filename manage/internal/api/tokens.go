@@ -128,7 +128,7 @@ func (c *call) params(b *newToken) (g apitoken.GenerateParams, member string, er
 		Name: b.Name, Owner: jsonbody.Or(b.Owner),
 		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
 	}
-	b.Texts.Each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
+	_ = c.note(b.Texts.Each(func(f *fields.Text, text string) error { return f.Generate(&g, text) }))
 	mistaken := slices.ContainsFunc(c.wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] })
 	g.Expiry, member = c.expiry(b.ExpiresIn, b.ExpiresAt, b.Never)
 	inherits := !c.actor.Token.ExpiresAt().IsZero() // the token that makes the request gives its own
@@ -192,7 +192,7 @@ func (c *call) update(b *tokenUpdate) (any, error) {
 		Active: b.Active, Name: b.Name,
 		NotBefore: (*time.Time)(b.NotBefore), Networks: (*[]netip.Prefix)(b.AllowedNetworks),
 	}
-	b.Texts.Each(func(f *fields.Text, text *string) { *f.Update(&u) = text })
+	_ = c.note(b.Texts.Each(func(f *fields.Text, text string) error { return f.Update(&u, text) }))
 	var member string
 	var err error
 	if u.IfVersion, _, err = c.version("If-Match"); c.note(err) != nil {

@@ -106,7 +106,8 @@ func (h *handler) askEdit(rq *request, status int, in *apitoken.TokenInfo, q url
 		return has(perm) || !p.Foreign && mayGrant(rq.actor, perm)
 	})
 	if p.Foreign {
-		f.Texts, f.Denied, f.NotYours = nil, nil, 0 // the page says so
+		f.Denied, f.NotYours = nil, 0 // the page says so
+		f.Texts = slices.DeleteFunc(f.Texts, func(t textField) bool { return ownersText(t.Name) })
 	}
 	for _, name := range in.Unknown {
 		f.Unknown = append(f.Unknown, option{name, name, slices.Contains(q["unknown"], name)})
@@ -139,7 +140,7 @@ func (h *handler) edit(rq *request) {
 	q := rq.PostForm
 	if !owns(rq.actor, in) { // the form does not have these fields then
 		for name, values := range valuesOf(in) {
-			if name == "name" || slices.ContainsFunc(fields.Texts, func(f fields.Field) bool { return f.Name == name }) {
+			if name == "name" || ownersText(name) {
 				q[name] = values
 			}
 		}
@@ -192,6 +193,11 @@ func (h *handler) edit(rq *request) {
 	}
 }
 
+// ownersText reports whether a text is one that only the owner of a token changes.
+func ownersText(name string) bool {
+	return slices.ContainsFunc(fields.Texts, func(f fields.Field) bool { return f.Name == name && !f.Text.Narrows })
+}
+
 // onlyField returns the ID of the element of the one field that u changes, "" for a text.
 func onlyField(u apitoken.UpdateParams) string {
 	switch {
@@ -205,6 +211,8 @@ func onlyField(u apitoken.UpdateParams) string {
 		return "networks"
 	case u.Description != nil:
 		return "description"
+	case u.Limit != nil:
+		return "limit"
 	}
 	return "expires"
 }
@@ -238,10 +246,9 @@ func (h *handler) asksFor(q url.Values, in *apitoken.TokenInfo) (u apitoken.Upda
 	if changed(h.words.Text("Name"), in.Name, g.Name) {
 		u.Name = &g.Name
 	}
-	for i, text := range h.textFields(func(f fields.Field) string { return *f.Text.Generate(&g) }) {
-		f := fields.Texts[i]
-		if changed(text.Label, f.Text.Value(in), text.Value) {
-			*f.Text.Update(&u) = &text.Value
+	for _, f := range fields.Texts {
+		if after := strings.TrimSpace(q.Get(f.Name)); changed(h.textLabel(f), f.Text.Value(in), after) {
+			_ = f.Text.Update(&u, after) // asked has read it
 		}
 	}
 	was := valuesOf(in)

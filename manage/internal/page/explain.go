@@ -17,6 +17,7 @@ type explanation struct {
 	Status  int
 	Verdict string
 	Reasons []string
+	Left    string // of the limits
 }
 
 // explain sets p.Explain if the address names a route.
@@ -49,6 +50,7 @@ func (h *handler) explain(rq *request, p *tokenData) {
 		return
 	}
 	p.Explain = &explanation{OK: len(x.Reasons) == 0, Status: http.StatusOK, Verdict: h.words.Text("A request would be let through.")}
+	p.Explain.Left = h.leftText(x)
 	if !p.Explain.OK {
 		p.Explain.Status = x.Reasons[0].Status()
 		p.Explain.Verdict = h.words.Text("A request would be refused.")

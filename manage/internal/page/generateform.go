@@ -39,6 +39,11 @@ type tokenForm struct {
 	More      bool     // the fields that few users need are open
 }
 
+// HasLimit reports whether the form offers a limit.
+func (p *tokenForm) HasLimit() bool {
+	return slices.ContainsFunc(p.Texts, func(t textField) bool { return t.Name == "limit" })
+}
+
 // addProblems adds problems to the form. It unfolds the fields that have some.
 func (p *tokenForm) addProblems(problems []formProblem) {
 	p.Problems = append(p.Problems, problems...)
@@ -47,22 +52,36 @@ func (p *tokenForm) addProblems(problems []formProblem) {
 	}
 }
 
-// A textField is a plain text of a token in a form or on a page.
+// A textField is a text of a token in a form.
 type textField struct {
-	Name, Label, Value string
-	Max                int
+	Name, Label, Value, Hint string
+	Max                      int // characters; 0: the form does not count them
 }
 
-// textFields returns the plain texts. Value returns the value of each.
+// textFields returns the texts that a form offers. Value returns the value of each.
 func (h *handler) textFields(value func(fields.Field) string) (texts []textField) {
 	for _, f := range fields.Texts {
-		label := strings.ToUpper(f.Label[:1]) + f.Label[1:]
-		if f.Name == "description" {
-			label = h.words.Text("Description")
+		text := textField{Name: f.Name, Label: h.textLabel(f), Value: value(f), Max: f.Text.Max}
+		if f.Text.Offered != nil && !f.Text.Offered(h.config.Authority) && text.Value == "" {
+			continue
 		}
-		texts = append(texts, textField{f.Name, label, value(f), f.Text.Max})
+		if f.Name == "limit" {
+			text.Hint = h.limitHint()
+		}
+		texts = append(texts, text)
 	}
 	return texts
+}
+
+// textLabel returns the label of a text.
+func (h *handler) textLabel(f fields.Field) string {
+	switch f.Name {
+	case "description":
+		return h.words.Text("Description")
+	case "limit":
+		return h.words.Text("Limit")
+	}
+	return strings.ToUpper(f.Label[:1]) + f.Label[1:]
 }
 
 // An expiryOption is one choice of an expiry or of an overlap.

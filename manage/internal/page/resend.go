@@ -25,6 +25,7 @@ func (h *handler) resend(rq *request, status int, title, text string) {
 	labels := map[string]string{
 		"name": h.words.Text("Name"), "description": h.words.Text("Description"), "permission": h.words.Text("Permission"),
 		"expires": h.words.Text("Expires"), "date": h.words.Text("On a date"), "networks": h.words.Text("Networks"), "not_before": h.words.Text("Valid from"),
+		"limit": h.words.Text("Limit"),
 	}
 	for _, v := range p.Entered {
 		if label := labels[v.Name]; label != "" && v.Value != "" {

@@ -211,7 +211,7 @@ func textsOfLibrary(t *testing.T) map[string]bool {
 		})
 	}
 	errs(root["token.go"])
-	for _, dir := range []string{"text", "network"} {
+	for _, dir := range []string{"text", "network", "limit"} {
 		for _, f := range goFiles(t, "../../../internal/"+dir) {
 			errs(f)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/fields"
@@ -15,6 +16,7 @@ type tokenData struct {
 	layout
 	Token  *apitoken.TokenInfo
 	Texts  []textField
+	Limits limitData
 	Mine   bool
 	State  tokenState
 	Does   []tokenAction
@@ -67,7 +69,8 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	p := &tokenData{
 		layout: h.newPage(rq, listOf(rq.actor, in), "\u2068"+in.Name+"\u2069"),
 		Token:  in, Mine: owns(rq.actor, in), State: h.state(in, rq.now), Does: h.actions(rq, in, ""), Edit: mayEdit(in),
-		Texts:  h.textFields(func(f fields.Field) string { return f.Text.Value(in) }),
+		Texts:  slices.DeleteFunc(h.textFields(func(f fields.Field) string { return f.Text.Value(in) }), func(t textField) bool { return t.Name == "limit" }),
+		Limits: h.limits(in),
 		Groups: assignedGroups(in), Ticket: newTicket(),
 		Created: h.relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
 		Entries: in.History[:min(newestEntries, len(in.History))],
