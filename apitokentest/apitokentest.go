@@ -56,6 +56,17 @@ func Token(t testing.TB, auth *apitoken.Authority, perms ...apitoken.Permission)
 // TokenOf is [Token] for another owner or environment.
 func TokenOf(t testing.TB, auth *apitoken.Authority, owner, environment string, perms ...apitoken.Permission) string {
 	t.Helper()
+	return generate(t, auth, owner, environment, apitoken.Limit{}, perms)
+}
+
+// LimitedToken is [Token] for a token with a limit of its own.
+func LimitedToken(t testing.TB, auth *apitoken.Authority, limit apitoken.Limit, perms ...apitoken.Permission) string {
+	t.Helper()
+	return generate(t, auth, Owner, apitoken.DefaultEnvironment, limit, perms)
+}
+
+func generate(t testing.TB, auth *apitoken.Authority, owner, environment string, limit apitoken.Limit, perms []apitoken.Permission) string {
+	t.Helper()
 	all := auth.Catalog().All()
 	if len(all) == 0 {
 		t.Fatal("apitokentest: the catalog is empty")
@@ -68,7 +79,7 @@ func TokenOf(t testing.TB, auth *apitoken.Authority, owner, environment string, 
 	}
 	m := auth.As(apitoken.Actor{User: owner, Environment: environment, Grants: first})
 	info, secret, err := m.Generate(t.Context(), apitoken.GenerateParams{
-		Name: t.Name(), Permissions: first, Expiry: apitoken.In(time.Hour),
+		Name: t.Name(), Permissions: first, Expiry: apitoken.In(time.Hour), Limit: limit,
 	})
 	if err == nil && len(perms) == 0 {
 		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
