@@ -127,12 +127,12 @@ func TestEveryCombinationOfFactsHasTheReasonsOfTheTableInItsOrder(t *testing.T) 
 			if !a.when(s) {
 				continue
 			}
-			if i >= got.n || reasons[got.rows[i]].reason != a.reason {
-				require.Equal(t, a.reason, got.all()[min(i, got.n):], "reason %d of %v: %v", i, s, got.all())
+			if i >= int(got.n) || reasons[got.rows[i]].reason != a.reason {
+				require.Equal(t, a.reason, got.all()[min(i, int(got.n)):], "reason %d of %v: %v", i, s, got.all())
 			}
 			i++
 		}
-		if i != got.n {
+		if i != int(got.n) {
 			require.Equal(t, i, got.n, "%v: %v", s, got.all())
 		}
 		if got.first() == "" {

@@ -27,6 +27,11 @@ type Explanation struct {
 	Limits               Limits
 	TokenLeft, OwnerLeft int
 
+	// Only are the objects of which the request has to be one, or which the handler lists, as
+	// in TokenInfo.Only: those of each type that the token is limited in. Nil if there is no
+	// such limit, and if the route refuses the token whatever the request is about.
+	Only []string
+
 	// Err is why Config.OwnerPermissions could not say what the owner has.
 	Err error
 }
@@ -39,7 +44,7 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	if err != nil {
 		return nil, err
 	}
-	if err := requirement.needs.Check(m.a.rows.catalog); err != nil {
+	if err := requirement.needs.Check(m.a.rows.catalog, requirement.objects); err != nil {
 		return nil, &FieldError{"requirement", err.Error()}
 	}
 	l := r.rec.life()
@@ -66,6 +71,11 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 		{Key: limit.Key{Environment: r.rec.Environment, Owner: r.rec.Owner}, Limit: limit.Limit(x.Limits.Owner)},
 	})
 	x.TokenLeft, x.OwnerLeft, f.limits = left[0], left[1], answerTo(admits, nil)
+	limits := r.rec.limitsOf()
+	requirement.objects = requirement.objects.Any(ctx, limits)
+	if f.objects, _, _ = requirement.covers(ctx, limits, nil); f.objects == yes {
+		x.Only = r.rec.Only
+	}
 	f.now = m.a.clock.micros(now)
 	against := evaluate(&f)
 	x.Reasons = against.all()
