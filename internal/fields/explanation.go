@@ -21,6 +21,8 @@ type Explanation struct {
 	ExpiresAt any      `json:"expires_at"`
 	Effective []string `json:"effective_permissions"`
 
+	Only []string `json:"only"`
+
 	TokenLimit *Limit `json:"token_limit"`
 	OwnerLimit *Limit `json:"owner_limit"`
 }
@@ -35,7 +37,7 @@ type Limit struct {
 // ExplanationOf returns what people see of an explanation.
 func ExplanationOf(x *apitoken.Explanation) Explanation {
 	return Explanation{
-		VerdictOf(x), moment(x.ExpiresAt), names(x.Effective),
+		VerdictOf(x), moment(x.ExpiresAt), names(x.Effective), list(x.Only),
 		limitOf(x.Limits.Token, x.TokenLeft), limitOf(x.Limits.Owner, x.OwnerLeft),
 	}
 }

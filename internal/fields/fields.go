@@ -185,6 +185,11 @@ var All = []Field{
 		},
 	}),
 	{
+		Name: "only", Label: "only",
+		JSON: func(in *apitoken.TokenInfo) any { return list(in.Only) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return in.Only },
+		Cell: func(in *apitoken.TokenInfo) string { return Formula(strings.Join(in.Only, "\n")) }, // an ID may have spaces
+	}, {
 		Name: "rotation", Label: "old secret",
 		JSON: rotation,
 		Row: func(in *apitoken.TokenInfo) Rows {

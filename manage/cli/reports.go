@@ -95,6 +95,9 @@ func (k *call) explain() error {
 		fmt.Fprintln(k.out, "  its owner lacks", name)
 	}
 	fmt.Fprintln(k.out, "what it can use:", cmp.Or(names(x.Effective), "nothing"))
+	for _, entry := range x.Only {
+		fmt.Fprintln(k.out, "only for:", entry)
+	}
 	if l := x.Limits.Token.String(); l != "" {
 		fmt.Fprintln(k.out, "its limit:", l)
 	}
