@@ -62,6 +62,7 @@ func valuesOf(in *apitoken.TokenInfo) url.Values {
 		q.Set("not_before", in.NotBefore.UTC().Format(minuteLayout))
 	}
 	q.Set("networks", strings.Join(networkTexts(in), "\n"))
+	setObjects(q, in.Only)
 	return q
 }
 
@@ -102,7 +103,7 @@ func (h *handler) editable(rq *request) (*apitoken.TokenInfo, bool) {
 func (h *handler) askEdit(rq *request, status int, in *apitoken.TokenInfo, q url.Values, problems []formProblem) {
 	p := h.editPage(rq, in, h.words.Text("Edit “{1}”", "\u2068"+in.Name+"\u2069"))
 	has := func(perm apitoken.Permission) bool { return slices.Contains(in.Permissions, perm) }
-	f := h.fillForm(rq, q, func(perm apitoken.Permission) bool {
+	f := h.fillForm(rq, q, in.Only, func(perm apitoken.Permission) bool {
 		return has(perm) || !p.Foreign && mayGrant(rq.actor, perm)
 	})
 	if p.Foreign {
@@ -148,7 +149,7 @@ func (h *handler) edit(rq *request) {
 	u, changes, problems := h.asksFor(q, in)
 	step := q.Get("step")
 	switch {
-	case step == "edit":
+	case step == "edit" || step == "find":
 		h.askEdit(rq, http.StatusOK, in, q, nil)
 		return
 	case problems != nil:
@@ -213,6 +214,8 @@ func onlyField(u apitoken.UpdateParams) string {
 		return "description"
 	case u.Limit != nil:
 		return "limit"
+	case u.Only != nil:
+		return "only"
 	}
 	return "expires"
 }
@@ -273,6 +276,10 @@ func (h *handler) asksFor(q url.Values, in *apitoken.TokenInfo) (u apitoken.Upda
 		everywhere := h.words.Text("Everywhere")
 		changes = append(changes, fieldChange{Label: h.words.Text("Networks"), Before: orText(strings.Join(networkTexts(in), ", "), everywhere),
 			After: orText(strings.Join(networkTexts(entered), ", "), everywhere)})
+	}
+	if only := h.onlyIn(q, in.Only); !slices.Equal(only, in.Only) {
+		u.Only = new(append([]string{}, only...))
+		changes = append(changes, h.objectChanges(in.Only, only)...)
 	}
 	return u, changes, nil
 }

@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/http"
+	"strings"
 )
 
 // A resendData is the data of the page that keeps a form which could not be answered.
@@ -28,6 +29,9 @@ func (h *handler) resend(rq *request, status int, title, text string) {
 		"limit": h.words.Text("Limit"),
 	}
 	for _, v := range p.Entered {
+		if name, ok := strings.CutPrefix(v.Name, "ids:"); ok {
+			labels[v.Name] = name
+		}
 		if label := labels[v.Name]; label != "" && v.Value != "" {
 			p.Shown = append(p.Shown, enteredValue{label, v.Value})
 		}

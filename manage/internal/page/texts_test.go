@@ -212,7 +212,7 @@ func textsOfLibrary(t *testing.T) map[string]bool {
 	}
 	errs(root["token.go"])
 	errs(goFiles(t, "../../../internal/limit")["limit.go"])
-	for _, dir := range []string{"text", "network"} {
+	for _, dir := range []string{"text", "network", "resource"} {
 		for _, f := range goFiles(t, "../../../internal/"+dir) {
 			errs(f)
 		}

@@ -66,6 +66,7 @@ func (h *handler) asked(q url.Values) (g apitoken.GenerateParams, problems []for
 		}
 		g.NotBefore = t
 	}
+	g.Only = h.onlyIn(q, nil)
 	var err error
 	if g.Networks, err = h.parseNetworks(q.Get("networks")); err != nil {
 		problem, _ := h.problemOf(err)
