@@ -201,7 +201,7 @@ func TestUIExplainSaysHowManyRequestsAreLeft(t *testing.T) {
 	s := limitedUI(t)
 	in := s.generate("ada", "CI")
 	s.do("ada", "tokens/"+in.ID+"?"+url.Values{"route": {"GET /devices"}}.Encode(), nil).says(200,
-		"A request would be let through. Its limit leaves 10 requests at once now. The limit of its owner leaves 1 request.")
+		"A request would be let through.Its limit leaves 10 requests at once now. The limit of its owner leaves 1 request.")
 }
 
 func TestUIALinkFillsInALimit(t *testing.T) {
