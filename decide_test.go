@@ -68,9 +68,15 @@ func situations(f func(situation, *facts)) {
 		}, "", "there", "gone", "unknown", "not waited for")},
 		{"permissions", answers(func(f *facts, a answer) { f.permissions = a }, "", "enough", "too few")},
 	}
+	// The four answers about objects take turns, which meets each of the others with all of
+	// them: four times as many combinations would take as much longer.
+	objects := answers(func(f *facts, a answer) { f.objects = a }, "", "of its", "of others", "unknown")
+	n := 0
 	var walk func(i int, s situation, so *facts)
 	walk = func(i int, s situation, so *facts) {
 		if i == len(parts) {
+			objects[n%len(objects)](s, so, "objects")
+			n++
 			f(s, so)
 			return
 		}
@@ -113,6 +119,8 @@ var answers = []struct {
 	{ErrUnavailable, func(s situation) bool { return s["owner"] == "unknown" }},
 	{errCanceled, func(s situation) bool { return s["owner"] == "not waited for" }},
 	{ErrMissingPermission, func(s situation) bool { return s["permissions"] == "too few" }},
+	{ErrResourceNotAllowed, func(s situation) bool { return s["objects"] == "of others" }},
+	{errUnknownResource, func(s situation) bool { return s["objects"] == "unknown" }},
 }
 
 func TestEveryCombinationOfFactsHasTheReasonsOfTheTableInItsOrder(t *testing.T) {

@@ -131,7 +131,7 @@ func (f *refuser) refusal(reason Reason, q *request, v *verdict) *Refusal {
 	case reason == ErrResourceNotAllowed:
 		return newRefusal(reason, Problem{
 			Type: problemTypes + "resource-not-allowed", Title: "Resource not allowed", Status: http.StatusForbidden,
-			Detail:   "The API token is limited to some objects of the type " + v.about + ", and the request is not about these.",
+			Detail:   "The API token is limited to some objects of the type " + v.about + ", and the request is not about one of these.",
 			Resource: v.about,
 		}, s.scope)
 	case reason == errUnknownResource:
