@@ -13,6 +13,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/cursor"
+	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/feed"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
@@ -80,9 +81,10 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		config: &a.config,
 		owners: bulkhead.NewShared[[]Permission](bulkhead.New("Config.OwnerPermissions", c.OwnerTimeout, c.MaxConcurrentLookups)),
 	}
+	codec := grammar.New(c.Prefix, c.ForeignTokens.MinLen, c.ForeignTokens.MaxLen)
 	a.decider = decider{
 		clock:   a.clock,
-		grammar: grammar.New(c.Prefix, c.ForeignTokens.MinLen, c.ForeignTokens.MaxLen),
+		grammar: codec,
 		policy:  Policy{c.MaxLifetime, c.MaxIdle},
 		reader: reader{
 			records: records, store: c.Store, cancelable: cancelable, cache: a.rows.cache, now: now,
@@ -91,6 +93,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		},
 		application: a.application,
 		blocks:      &a.blocks,
+		derived:     derived.New(codec, c.Prefix, records.integrity),
 		limits:      c.Limits,
 		limiter:     limit.New(func() time.Duration { return now().Sub(a.clock.started) }, counter, c.StoreTimeout),
 	}
@@ -175,8 +178,9 @@ func (a *Authority) Limits() Limits {
 	return a.config.Limits
 }
 
-// IDOf returns the ID in the text of a token. ok is false if no token of this Authority
-// can have that text. IDOf does not ask the store: there may be no such token.
+// IDOf returns the ID in the text of a token, of a derived one that of its parent. ok is
+// false if no token of this Authority can have that text. IDOf does not ask the store:
+// there may be no such token.
 func (a *Authority) IDOf(secret Secret) (id string, ok bool) {
 	if !a.ready() {
 		return "", false

@@ -16,6 +16,7 @@ type facts struct {
 
 	now    int64 // as in life
 	until  int64 // when the secret ends, noTime for never
+	ends   int64 // when a derived token does, 0 for none
 	life   *life // nil: not asked
 	policy Policy
 
@@ -73,7 +74,7 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrEnvironment, f.environment == no)
 	if l := f.life; l != nil {
 		against.add(ErrDeactivated, l.inactive || f.blocked)
-		against.add(ErrExpired, past(f.policy.expiry(l), f.now))
+		against.add(ErrExpired, past(f.policy.expiry(l), f.now) || f.ends != 0 && f.now >= f.ends)
 		against.add(ErrIdle, f.policy.idle(l, f.now))
 		against.add(ErrNotYetValid, f.now < l.notBefore)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/blocks"
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/credential"
+	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
 )
@@ -24,6 +25,7 @@ type decider struct {
 	reader      reader
 	application application
 	blocks      *blocks.Blocks
+	derived     *derived.Codec
 	limits      Limits
 	limiter     *limit.Limiter
 }
@@ -36,8 +38,9 @@ type request struct {
 	raw         credential.Found
 	requirement *Requirement
 
-	id    string           // with Recheck, instead of the text of a credential
-	again *presentedSecret // and so is this
+	id      string           // with Recheck, instead of the text of a credential
+	again   *presentedSecret // and so is this
+	derived *derivation      // and this, of a derived token
 
 	asked   bool // address has its answer
 	addr    netip.Addr
@@ -68,6 +71,9 @@ func (d *decider) decide(q *request, v *verdict) {
 		e, secret := tok.entry(), tok.secret()
 		f.until, f.life, f.policy, f.now = e.until(secret), &e.life, d.policy, d.clock.micros(v.at)
 		f.blocked = d.blocks.Has(v.id)
+		if x := tok.derivation(); x != nil {
+			f.ends = x.Ends
+		}
 		d.surroundings(q, v, &f)
 		if !asks {
 			d.scope(q, v, &f, false)
@@ -102,10 +108,12 @@ func (d *decider) askOwner(q *request, v *verdict, f *facts) {
 }
 
 // scope finds whether the token, whose owner may do nothing if powerless, is enough for
-// the route, and allowed the objects that the request is about.
+// the route, and allowed the objects that the request is about. A derived token for another
+// route is not enough for one that requires no permission, either.
 func (d *decider) scope(q *request, v *verdict, f *facts, powerless bool) {
-	f.permissions = answerTo(!powerless && q.requirement.needs.MetBy(v.token.effective()), nil)
-	if only := v.token.entry().more().narrow.only; only != nil || q.requirement.objects != nil {
+	x := v.token.derivation()
+	f.permissions = answerTo(!powerless && !(x != nil && x.elsewhere) && q.requirement.needs.MetBy(v.token.effective()), nil)
+	if only := v.token.only(); only != nil || q.requirement.objects != nil {
 		var err error
 		f.objects, v.about, err = q.requirement.covers(q.ctx, only, q.http)
 		v.err = cmp.Or(v.err, err)
@@ -128,11 +136,23 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		return
 	}
 	var secret presentedSecret
+	var x *derivation
+	proven := true // that a derived token was made with this secret
 	switch {
 	case q.again != nil:
 		v.id, secret = q.id, *q.again
+		if q.derived != nil {
+			x = &derivation{Token: q.derived.Token}
+		}
 	case c.Ours:
 		v.id = c.ID
+	case d.grammar.Derived(c.Text):
+		x, proven = new(derivation), false
+		if !d.derived.Parse(c.Text, &x.Token) {
+			f.record = no
+			return
+		}
+		v.id = x.Parent
 	case d.grammar.Foreign(c.Text):
 		secret = presentedSecret{grammar.Digest(c.Text), true}
 		v.id = grammar.ForeignID(secret.digest[:])
@@ -152,12 +172,18 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Ours {
 		secret.digest = grammar.Digest(c.Secret)
 	}
+	if !proven && n != nil {
+		secret, proven = n.Value.proves(d.derived, x)
+	}
 	if n, v.err = d.find(q.ctx, v, key, n, fresh, &secret); v.err != nil {
 		f.record = recordAnswer(q.ctx, v.err)
 		return
 	}
+	if !proven {
+		secret, proven = n.Value.proves(d.derived, x)
+	}
 	which := n.Value.find(&secret)
-	if which < 0 {
+	if which < 0 || !proven {
 		f.secret = no
 		return
 	}
@@ -165,8 +191,11 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Way.Owner {
 		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
-	if which > 0 || n.Value.bound() {
-		v.token.x = &extra{secret: which}
+	if which > 0 || n.Value.bound() || x != nil {
+		v.token.x = &extra{secret: which, derived: x}
+	}
+	if x != nil {
+		x.bound(q, &n.Value)
 	}
 }
 
@@ -238,7 +267,7 @@ func (d *decider) limit(ctx context.Context, tok *Token) (owner answer, powerles
 	if tok.x == nil {
 		tok.x = new(extra)
 	}
-	tok.x.perms, tok.x.limited = tok.entry().perms().And(perms), true
+	tok.x.perms, tok.x.limited = tok.granted().And(perms), true
 	return yes, perms.Empty(), nil
 }
 

@@ -62,6 +62,7 @@ type Event struct {
 	// Of a request:
 
 	Source  Source
+	Label   string   // of a derived token
 	Pattern string   // http.Request.Pattern
 	Missing []string // permissions, with ErrMissingPermission; not to be changed
 
@@ -103,7 +104,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 		attrs := slices.DeleteFunc([]slog.Attr{
 			slog.String("action", string(ev.Action)), slog.String("token", ev.TokenID), slog.String("owner", ev.Owner),
 			slog.String("environment", ev.Environment), slog.String("actor", ev.Actor), slog.String("via", via),
-			slog.String("pattern", ev.Pattern), slog.String("token_source", string(ev.Source)), slog.String("address", address),
+			slog.String("pattern", ev.Pattern), slog.String("token_source", string(ev.Source)), slog.String("label", ev.Label), slog.String("address", address),
 			slog.Any("fields", ev.Fields), slog.Any("missing", ev.Missing), slog.Any("missing_from_owner", ev.MissingFromOwner),
 			slog.String("reason", string(ev.Reason)), slog.String("error", cause),
 		}, func(a slog.Attr) bool {

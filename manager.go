@@ -77,6 +77,7 @@ type Actor struct {
 //   - They can rotate only the acting token. No secret is revealed to them.
 //   - If their secret is not the newest of the acting token, or if the acting token is
 //     no longer valid, they can only look at tokens, deactivate them and delete them.
+//   - If the acting token is derived, they can only Get its parent.
 //
 // Methods return ErrNotFound, ErrConflict, a [ForbiddenError], a [FieldError] or
 // ErrUnavailable, or an error that wraps one of these. After ErrUnavailable a change may
@@ -100,6 +101,10 @@ func (a *Authority) As(actor Actor) *Manager { return &Manager{a: a, actor: acto
 // Get returns a token, for Config.KeepDeleted also a deleted one. It returns ErrNotFound
 // for a token that does not exist or that the actor may not see.
 func (m *Manager) Get(ctx context.Context, id string) (*TokenInfo, error) {
+	if tok := m.actor.Token; tok.derivation() != nil && id == tok.ID() {
+		m = m.a.As(m.actor)
+		m.actor.Token = newToken(tok.node()) // its parent is all that a derived token may look at
+	}
 	r, err := m.look(ctx, id)
 	if err != nil {
 		return nil, err
@@ -191,6 +196,8 @@ func (m *Manager) authorize() error {
 		return &ForbiddenError{Rule: "an actor needs a user and an environment"}
 	case !m.actor.Token.IsZero() && m.actor.Token.Environment() != m.actor.Environment:
 		return &ForbiddenError{Rule: "the API token that the actor came by is of another environment"}
+	case m.actor.Token.derivation() != nil:
+		return &ForbiddenError{Rule: "with a derived token you may not manage tokens"}
 	}
 	if _, err := resource.Read(m.actor.Only); err != nil || m.actor.Only != nil && len(m.actor.Only) == 0 {
 		return &ForbiddenError{Rule: "the list of objects that the actor may grant is malformed, or empty"}

@@ -234,7 +234,7 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 		if tok.x != nil {
 			q.credential.Address = tok.x.address
 		}
-		q.id = tok.ID()
+		q.id, q.derived = tok.ID(), tok.derivation()
 	}
 	return asError(a.judge(q))
 }
@@ -281,8 +281,9 @@ func (a *Authority) check(q *request) (Token, *Refusal) {
 
 // judge decides, tells the observer, and returns the token or a refusal.
 func (a *Authority) judge(q *request) (Token, *Refusal) {
-	if c := &q.raw; q.requirement.headerOnly && c.InQuery() && c.Fault == credential.NoFault {
-		c.Fault = credential.FaultHeaderOnly
+	if c, f := &q.raw, q.requirement.inQuery; f != credential.NoFault && c.InQuery() && c.Fault == credential.NoFault &&
+		(f == credential.FaultHeaderOnly || !a.decider.grammar.Derived(c.Text)) {
+		c.Fault = f
 	}
 	if a.config.Observe != nil {
 		a.application.address(q)
@@ -300,12 +301,9 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		}
 		if !v.token.IsZero() {
 			ev.Token, ev.Environment, ev.Owner = v.token, v.token.Environment(), v.token.Owner()
+			ev.Label, _ = v.token.Derived()
 		}
-		if q.http != nil {
-			ev.Pattern = q.http.Pattern
-		} else {
-			ev.Pattern = q.credential.Pattern
-		}
+		ev.Pattern = q.pattern()
 		ev.Address, _ = a.application.address(q)
 		if reason == ErrMissingPermission {
 			p := &a.refuser.refusal(reason, q, &v).problem
@@ -315,16 +313,22 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			reason = ErrUnavailable
 		}
 	}
-	if v.reason == ErrRetiredSecret && q.again == nil {
+	x := v.token.derivation()
+	if v.reason == ErrRetiredSecret && q.again == nil && x == nil {
 		addr, _ := a.application.address(q)
 		a.upkeep.Report(v.id, addr)
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason.Status() == http.StatusForbidden) && shouldRecord(v.token.node(), v.token.secret(), q.raw.Way.Rank, v.at) {
-		e := v.token.entry()
-		addr, _ := a.application.address(q)
-		a.uses.Record(usage.Use{
-			ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: q.raw.Way.Rank, At: v.at, Address: addr,
-		})
+	if a.uses != nil && q.again == nil && (reason == "" || reason.Status() == http.StatusForbidden) {
+		source := q.raw.Way.Rank
+		if x != nil {
+			source = credential.DerivedRank
+		}
+		if e := v.token.entry(); shouldRecord(v.token.node(), v.token.secret(), source, v.at) {
+			addr, _ := a.application.address(q)
+			a.uses.Record(usage.Use{
+				ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: source, At: v.at, Address: addr,
+			})
+		}
 	}
 	if reason == "" {
 		return v.token, nil
@@ -348,7 +352,8 @@ func asError(tok Token, refusal *Refusal) (Token, error) {
 
 // newUsageWriter returns what records uses in a store.
 func newUsageWriter(store Toucher, accept []Source, timeout time.Duration) *usage.Writer {
-	sources := append([]Source{Direct}, accept...)
+	sources := [...]Source{0: Direct, credential.DerivedRank: credential.Derived}
+	copy(sources[1:], accept)
 	return usage.New(bulkhead.New("the store", timeout, 0), func(ctx context.Context, uses []usage.Use) error {
 		list := make([]Use, len(uses))
 		for i, u := range uses {
@@ -364,7 +369,7 @@ const useGrain = 5 // seconds
 // shouldRecord reports whether a use is to be recorded: it is the first of its five
 // seconds, or by another secret or source than the one before.
 func shouldRecord(n *node, secret int, source uint8, now time.Time) bool {
-	use := now.Unix()/useGrain<<4 | int64(secret)<<3 | int64(source)
+	use := now.Unix()/useGrain<<5 | int64(secret)<<4 | int64(source)
 	if n.Mark.Load() == use { // only read, as a rule: writing would cost other cores their copy
 		return false
 	}

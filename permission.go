@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/apitoken-go/apitoken/internal/callsite"
+	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/permission"
 	"github.com/apitoken-go/apitoken/internal/spelling"
 )
@@ -95,10 +96,10 @@ func (p Permission) String() string { return p.Name() }
 // A Requirement is what a route requires of a token. No token meets the zero
 // Requirement.
 type Requirement struct {
-	needs      permission.Requirement
-	headerOnly bool
-	objects    permission.Objects
-	denials    [][]*Refusal // of a route; see denials
+	needs   permission.Requirement
+	inQuery credential.Fault // what a token in the query is: nothing, or FaultHeaderOnly or FaultNotDerived
+	objects permission.Objects
+	denials [][]*Refusal // of a route; see denials
 }
 
 // All requires every one of these permissions. It panics on a zero Permission.
@@ -116,7 +117,14 @@ func AnyToken() Requirement { return Requirement{needs: permission.Require(permi
 
 // HeaderOnly returns a Requirement like n that refuses tokens in the query with 400.
 func (n Requirement) HeaderOnly() Requirement {
-	n.headerOnly = true
+	n.inQuery = credential.FaultHeaderOnly
+	return n
+}
+
+// DerivedInQuery returns a Requirement like n that refuses tokens in the query with 400,
+// unless they are derived: see [Authority.Derive].
+func (n Requirement) DerivedInQuery() Requirement {
+	n.inQuery = credential.FaultNotDerived
 	return n
 }
 

@@ -226,7 +226,7 @@ func (f *refuser) denials(n *Requirement) [][]*Refusal {
 // denial returns the Refusal of a token that does not meet n. One that is made in advance
 // says nothing of the owner.
 func (n *Requirement) denial(s *scheme, tok Token) *Refusal {
-	set, assigned := tok.effective(), tok.entry().perms()
+	set, assigned := tok.effective(), tok.granted()
 	var fromOwner []string
 	lacks := 0
 	for k, p := range n.needs.Permissions {

@@ -104,6 +104,6 @@ func (t Token) Only(r Resource) (ids []string, limited bool) {
 	if t.p == nil || r.r == nil || r.r.Catalog != t.entry().home.Value().catalog {
 		return nil, true
 	}
-	ids, limited = t.entry().more().narrow.only.Of(r.r.Name)
+	ids, limited = t.only().Of(r.r.Name)
 	return slices.Clone(ids), limited
 }

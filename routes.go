@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/permission"
 )
 
@@ -22,15 +23,16 @@ type Routes struct {
 
 // A Route is a line of the table of [Routes].
 type Route struct {
-	Method      string   `json:"method"` // "" for every method
-	Pattern     string   `json:"pattern"`
-	Permissions []string `json:"permissions"`
-	Match       string   `json:"match"` // "all" or "any" of Permissions, any "token", or "open"
-	HeaderOnly  bool     `json:"header_only,omitempty"`
-	Resources   []string `json:"resources,omitempty"`   // types of objects that requests are about
-	Filtered    []string `json:"filtered,omitempty"`    // types of objects that the handler filters
-	OtherLogin  bool     `json:"other_login,omitempty"` // requests without a token may come in by it
-	Description string   `json:"description"`
+	Method         string   `json:"method"` // "" for every method
+	Pattern        string   `json:"pattern"`
+	Permissions    []string `json:"permissions"`
+	Match          string   `json:"match"` // "all" or "any" of Permissions, any "token", or "open"
+	HeaderOnly     bool     `json:"header_only,omitempty"`
+	DerivedInQuery bool     `json:"derived_in_query,omitempty"` // in the query it accepts only derived tokens
+	Resources      []string `json:"resources,omitempty"`        // types of objects that requests are about
+	Filtered       []string `json:"filtered,omitempty"`         // types of objects that the handler filters
+	OtherLogin     bool     `json:"other_login,omitempty"`      // requests without a token may come in by it
+	Description    string   `json:"description"`
 }
 
 // Routes returns a recorder for mux. Register routes with it while the program starts;
@@ -56,7 +58,8 @@ func (rt *Routes) HandleOr(pattern, description string, requirement Requirement,
 
 func routeOf(pattern, description string, requirement Requirement) Route {
 	r := Route{
-		Pattern: pattern, Permissions: permission.Names(requirement.needs.Permissions), Match: string(requirement.needs.Match), HeaderOnly: requirement.headerOnly, Description: description,
+		Pattern: pattern, Permissions: permission.Names(requirement.needs.Permissions), Match: string(requirement.needs.Match),
+		HeaderOnly: requirement.inQuery == credential.FaultHeaderOnly, DerivedInQuery: requirement.inQuery == credential.FaultNotDerived, Description: description,
 	}
 	r.Resources, r.Filtered = requirement.objects.Names()
 	return r

@@ -41,6 +41,7 @@ type extra struct {
 	address netip.Addr // where from, if the token is bound to networks
 	perms   bitset.Set // effective
 	limited bool       // perms holds, not the entry's
+	derived *derivation
 }
 
 // ID returns the public ID of the token, which may be logged.
@@ -76,12 +77,17 @@ func (t Token) Name() string {
 }
 
 // ExpiresAt returns the time from which on the token is refused, zero for never.
-// Config.MaxLifetime may end it sooner.
+// Config.MaxLifetime may end it sooner. Of a derived token it is the end of that or of its
+// parent.
 func (t Token) ExpiresAt() time.Time {
 	if t.p == nil {
 		return time.Time{}
 	}
-	return moment(t.entry().life.expires)
+	end := t.entry().life.expires
+	if x := t.derivation(); x != nil && (end == noTime || x.Ends < end) {
+		end = x.Ends
+	}
+	return moment(end)
 }
 
 // Has reports whether the request may use p: p is assigned to the token and, with
@@ -138,7 +144,7 @@ func (t Token) effective() bitset.Set {
 	if t.x != nil && t.x.limited {
 		return t.x.perms
 	}
-	return t.entry().perms()
+	return t.granted()
 }
 
 // An Expiry is the end of a token's life. It is required; there is no default: Generate

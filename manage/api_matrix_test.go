@@ -28,7 +28,7 @@ type apiCase struct {
 
 func newAPICase(t *testing.T, prepare func(*apiCase)) *apiCase {
 	c := &apiCase{apiWorld: newAPIWorld(t, func(c *apitoken.Config, _ *manage.Config) {
-		c.ForeignTokens = apitoken.ForeignTokens{MinLen: 32, MaxLen: 32}
+		c.ForeignTokens, c.IntegrityKeys = apitoken.ForeignTokens{MinLen: 32, MaxLen: 32}, []apitoken.Key{apiIntegrityKey(t)}
 	})}
 	target, secret := c.generate("ada", func(g *apitoken.GenerateParams) {
 		g.Permissions = []apitoken.Permission{c.read, c.write}
@@ -158,6 +158,7 @@ var apiRows = []apiRow{
 	{"DELETE", "self", "", [5]int{401, 401, 401, 401, 204}, nil},
 	{"POST", "self/rotate", `{"overlap":"1h"}`, [5]int{401, 401, 401, 401, 200}, nil},
 	{"POST", "self/deactivate", "", [5]int{401, 401, 401, 401, 200}, nil},
+	{"POST", "self/derived", `{"expires_in":"5m"}`, [5]int{401, 401, 401, 401, 201}, nil},
 	{"GET", "openapi.json", "", [5]int{}, nil},
 }
 

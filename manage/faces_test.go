@@ -30,7 +30,7 @@ func goFunctions() map[string]bool {
 	for name, f := range map[string]any{
 		"reports.WhoCan": reports.WhoCan, "reports.Reach": reports.Reach, "reports.PreviewPolicy": reports.PreviewPolicy,
 		"reports.PreviewCatalog": reports.PreviewCatalog, "reports.UnusedPermissions": reports.UnusedPermissions,
-		"Authority.Rekey": (*apitoken.Authority).Rekey, "Catalog.All": (*apitoken.Catalog).All, "Routes.Table": (*apitoken.Routes).Table,
+		"Authority.Rekey": (*apitoken.Authority).Rekey, "Authority.Derive": (*apitoken.Authority).Derive, "Catalog.All": (*apitoken.Catalog).All, "Routes.Table": (*apitoken.Routes).Table,
 	} {
 		functions[name] = f != nil
 	}

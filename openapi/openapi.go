@@ -108,6 +108,9 @@ func Sentence(r apitoken.Route) string {
 	if r.HeaderOnly {
 		sentence += ", not in the query"
 	}
+	if r.DerivedInQuery {
+		sentence += ", in the query only a derived one"
+	}
 	if r.OtherLogin {
 		sentence += ", or another login"
 	}

@@ -42,6 +42,12 @@ type Found struct {
 // Direct is the way of what was not found in a request.
 var Direct = Way{Source: "direct"}
 
+// Uses of derived tokens have a source of their own, and its rank, which is that of no Way.
+const (
+	Derived     = "derived"
+	DerivedRank = MaxSources + 1
+)
+
 // Source returns how the credential was presented, "" if there was none.
 func (c *Found) Source() string {
 	if c.Way == nil {
@@ -134,6 +140,7 @@ const (
 	FaultEmpty
 	FaultQuery
 	FaultHeaderOnly
+	FaultNotDerived
 )
 
 // FaultTexts are the faults as clients are told them.
@@ -149,6 +156,7 @@ var FaultTexts = [...]string{
 	FaultEmpty:      "The query parameter for the API token is empty.",
 	FaultQuery:      "The query cannot be parsed.",
 	FaultHeaderOnly: "This resource does not accept an API token in the query.",
+	FaultNotDerived: "This resource accepts only a derived API token in the query.",
 }
 
 // Read finds what a request presents in the ways that are accepted, and nowhere else.

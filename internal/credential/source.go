@@ -27,7 +27,7 @@ const (
 	OwnerName     = ", user name = owner"
 )
 
-// MaxSources bounds Config.Accept: with Direct, what fits into three bits.
+// MaxSources bounds Config.Accept: with Direct and Derived, what fits into four bits.
 const MaxSources = 7
 
 // Check returns what is wrong with a list of sources.

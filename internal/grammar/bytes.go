@@ -8,6 +8,7 @@ var (
 	tokenByte   = byteSet("!#$%&'*+-.^_`|~")
 	token68Byte = byteSet("-._~+/")
 	alnum       = byteSet("")
+	base64Byte  = byteSet("-_")
 
 	permissionByte = byteSet("._:/-")
 	keyIDByte      = byteSet("._-")

@@ -90,6 +90,40 @@ func (g Grammar) Parse(text string) (id, secret string, ok bool) {
 	return body[:IDLen], body[IDLen : IDLen+secretLen], true
 }
 
+// derivedMark follows the prefix in the text of a derived token, where a minted one has no
+// such character. Package derived says what the text has in it:
+//
+//	text = prefix "_" "d." id "." body checksum
+const derivedMark = "d."
+
+// Derived reports whether a text is meant as a derived token, right or wrong.
+func (g Grammar) Derived(text string) bool {
+	rest, ok := strings.CutPrefix(text, g.prefix)
+	return ok && strings.HasPrefix(rest, derivedMark)
+}
+
+// DerivedText returns the derived token of the token with an ID. The body is base64url.
+func (g Grammar) DerivedText(id, body string) string {
+	text := g.prefix + derivedMark + id + "." + body
+	sum := checksum(text)
+	return text + string(sum[:])
+}
+
+// ParseDerived returns the ID of the parent and the body of a derived token; false if text
+// is none.
+func (g Grammar) ParseDerived(text string) (id, body string, ok bool) {
+	const begin, least = len(derivedMark), len(derivedMark) + IDLen + len(".") + checksumLen
+	if !g.Derived(text) || len(text) > MaxText || len(text) < len(g.prefix)+least {
+		return "", "", false
+	}
+	id = text[len(g.prefix)+begin:][:IDLen]
+	body, sum := text[len(g.prefix)+least-checksumLen:len(text)-checksumLen], checksum(text[:len(text)-checksumLen])
+	if !alnum.holdsAll(id) || text[len(g.prefix)+begin+IDLen] != '.' || !base64Byte.holdsAll(body) || text[len(text)-checksumLen:] != string(sum[:]) {
+		return "", "", false
+	}
+	return id, body, true
+}
+
 // Foreign reports whether a text can be a token of an earlier system.
 func (g Grammar) Foreign(text string) bool {
 	return g.max > 0 && g.min <= len(text) && len(text) <= g.max &&
@@ -102,9 +136,13 @@ func (g Grammar) Ours(text string) bool {
 	return strings.HasPrefix(text, g.prefix) || g.Foreign(text)
 }
 
-// IDOf returns the ID that a token with this text has; false if no token can have it.
+// IDOf returns the ID that a token with this text has, or its parent if it is derived; false
+// if no token can have it.
 func (g Grammar) IDOf(text string) (id string, ok bool) {
 	if id, _, ok = g.Parse(text); ok {
+		return id, true
+	}
+	if id, _, ok = g.ParseDerived(text); ok {
 		return id, true
 	}
 	if !g.Foreign(text) {
@@ -154,7 +192,9 @@ func (g Grammar) Redact(query string) string {
 	for at := 0; at < len(query); {
 		public, n := "", 0
 		if query[at] == g.prefix[0] || query[at] == '%' {
-			public, n = g.tokenAt(query[at:])
+			if public, n = g.tokenAt(query[at:]); n == 0 {
+				public, n = g.derivedAt(query[at:])
+			}
 		}
 		if n == 0 {
 			at++
@@ -192,6 +232,35 @@ func (g Grammar) tokenAt(query string) (public string, n int) {
 		return "", 0
 	}
 	return string(text[:len(g.prefix)+IDLen]), n
+}
+
+// derivedAt is tokenAt for derived tokens, also such as are cut off.
+func (g Grammar) derivedAt(query string) (public string, n int) {
+	var text [MaxText]byte
+	length := len(g.prefix) + len(derivedMark) + IDLen + len(".")
+	for i := range length {
+		if n == len(query) {
+			return "", 0
+		}
+		c, width := rawquery.Byte(query[n:])
+		if i < len(g.prefix) && c != g.prefix[i] {
+			return "", 0
+		}
+		text[i] = c
+		n += width
+	}
+	public = string(text[:length-1])
+	if !g.Derived(public) || text[length-1] != '.' || !alnum.holdsAll(public[length-1-IDLen:]) {
+		return "", 0
+	}
+	for n < len(query) {
+		c, width := rawquery.Byte(query[n:])
+		if !base64Byte[c] {
+			break
+		}
+		n += width
+	}
+	return public, n
 }
 
 // ValidID reports whether a text can be the ID of a token.

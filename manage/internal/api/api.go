@@ -67,6 +67,7 @@ var operations = []operation{
 	{method: "DELETE", path: "self", who: bearer, do: withoutBody((*call).delete)},
 	{method: "POST", path: "self/rotate", who: bearer, do: withBody((*call).rotate)},
 	{method: "POST", path: "self/deactivate", who: bearer, do: withoutBody((*call).deactivate)},
+	{method: "POST", path: "self/derived", who: bearer, do: withBody((*call).derive), allMistakes: true},
 	{method: "GET", path: "openapi.json", who: anyone, do: withoutBody((*call).openAPI)},
 }
 
@@ -192,6 +193,9 @@ func (c *call) find() (allow []string, err error) {
 func (c *call) answer() (any, error) {
 	var err error
 	if c.actor, err = c.identify(c.r, c.op.who); err != nil {
+		return nil, err
+	}
+	if err := c.mayDerived(); err != nil {
 		return nil, err
 	}
 	if c.op.who == bearer {

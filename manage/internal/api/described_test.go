@@ -41,6 +41,7 @@ func TestTheBodiesThatAreReadAreThoseOfTheDocument(t *testing.T) {
 		{rotation{}, body("/tokens/{id}/rotate")},
 		{overlapEnd{}, body("/tokens/{id}/end-overlap")},
 		{bulkChange{}, body("/tokens/bulk")},
+		{derivedToken{}, body("/self/derived")},
 		{newImport{}, []string{"components", "schemas", "ImportedToken"}},
 	} {
 		schema := described(t, test.at...).(map[string]any)

@@ -14,15 +14,16 @@ import (
 
 func (c *call) routes() (any, error) {
 	type route struct {
-		Method      string   `json:"method"`
-		Pattern     string   `json:"pattern"`
-		Permissions []string `json:"permissions"`
-		Match       string   `json:"match"`
-		HeaderOnly  bool     `json:"header_only"`
-		Resources   []string `json:"resources"`
-		Filtered    []string `json:"filtered"`
-		OtherLogin  bool     `json:"other_login"`
-		Description string   `json:"description"`
+		Method         string   `json:"method"`
+		Pattern        string   `json:"pattern"`
+		Permissions    []string `json:"permissions"`
+		Match          string   `json:"match"`
+		HeaderOnly     bool     `json:"header_only"`
+		DerivedInQuery bool     `json:"derived_in_query"`
+		Resources      []string `json:"resources"`
+		Filtered       []string `json:"filtered"`
+		OtherLogin     bool     `json:"other_login"`
+		Description    string   `json:"description"`
 	}
 	list := []route{}
 	for _, rt := range c.config.Routes {

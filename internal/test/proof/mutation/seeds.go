@@ -123,7 +123,7 @@ var seeds = []seed{
 	{"permissions of another catalog count for the owner", "application.ownerPermissions", without(operand("Catalog"))},
 	{"permissions are not judged", "evaluate", drop(stmt("ErrMissingPermission"))},
 	{"permissions are judged before state", "evaluate", both(drop(stmt("ErrMissingPermission")), begin("against.add(ErrMissingPermission, f.permissions == no)"))},
-	{"a route that wants the header takes the parameter", "Authority.judge", never(then("FaultHeaderOnly"))},
+	{"a route that wants the header takes the parameter", "Authority.judge", never(when("FaultHeaderOnly"))},
 	{"a panic of the observer lets pass", "Authority.judge", never(then("ErrUnavailable"))},
 	{"a panic of Config.Environment is the caller's", "application.environment", drop(stmt(`"Config.Environment"`))},
 	{"a panic of Config.ClientAddr is the caller's", "application.askAddress", drop(stmt(`"Config.ClientAddr"`))},

@@ -1,0 +1,142 @@
+// Package derived writes and reads the texts of derived tokens: short-lived tokens that are
+// computed from a token, its parent, and are not stored.
+//
+// The body of the text is base64url of the claims and of a MAC over them, the prefix, the ID
+// of the parent, and the digest of the secret of the parent. So only a holder of an integrity
+// key can make one, and it ends with that secret. The format is described in docs/derived.md;
+// testdata/vectors.json holds it for other languages.
+package derived
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"hash"
+	"strings"
+	"sync"
+
+	"github.com/apitoken-go/apitoken/internal/alias"
+	"github.com/apitoken-go/apitoken/internal/grammar"
+	"github.com/apitoken-go/apitoken/internal/keyring"
+	"github.com/apitoken-go/apitoken/internal/resource"
+	"github.com/apitoken-go/apitoken/internal/tagged"
+)
+
+const (
+	keyContext = "apitoken derived key 1\x00" // what makes a key of its own from an integrity key
+	context    = "apitoken derived 1\x00"
+)
+
+// Strict, so that each derived token has one text.
+var encoding = base64.RawURLEncoding.Strict()
+
+// A Codec writes and reads the derived tokens of a service.
+type Codec struct {
+	grammar grammar.Grammar
+	prefix  string
+	newest  string
+	keys    map[string]*sync.Pool // of keyed, by the ID of the integrity key
+}
+
+// A keyed is an HMAC that is used again, so that it does not hash its key again, and memory.
+type keyed struct {
+	hash   hash.Hash
+	memory []byte
+}
+
+// New returns what makes derived tokens under the newest of some integrity keys, and reads
+// those under all of them. Without keys it reads none.
+func New(g grammar.Grammar, prefix string, keys keyring.Ring) *Codec {
+	c := &Codec{g, prefix, keys.Newest(), make(map[string]*sync.Pool)}
+	for _, k := range keys {
+		key, _ := keys.MAC(k.ID, keyContext, nil) // it is there
+		c.keys[k.ID] = &sync.Pool{New: func() any { return &keyed{hash: hmac.New(sha256.New, key)} }}
+	}
+	return c
+}
+
+// Claims are what a derived token says of itself.
+type Claims struct {
+	KeyID       string // of the integrity key
+	Ends        int64  // microseconds since 1970
+	Permissions string // their names, with commas between them; "" for all of the parent
+	Only        string // the objects, as records have them, with line ends between them; "" for those of the parent
+	Route, Label,
+	unknown string
+}
+
+// visit writes or reads claims. All tags are even: what a reader does not know is a bound
+// that it cannot keep.
+func (c *Claims) visit(t *tagged.Coder) {
+	level := t.Begin("")
+	t.Text(2, &c.KeyID)
+	t.Number(4, &c.Ends)
+	t.Text(6, &c.Permissions)
+	t.Text(8, &c.Route)
+	t.Text(10, &c.Label)
+	t.Text(12, &c.Only)
+	t.Finish(level, &c.unknown)
+}
+
+// A Token is a derived token as it was presented: what it says is true if IsOf is.
+type Token struct {
+	Claims
+	Parent  string          // its ID
+	Objects resource.Limits // what Only says
+	encoded []byte          // the claims
+	mac     []byte
+}
+
+// Text returns the derived token with these claims of a token, which was presented with the
+// secret that has a digest. The Codec has a key, whose ID it adds.
+func (c *Codec) Text(parent string, digest *[sha256.Size]byte, foreign bool, claims Claims) string {
+	claims.KeyID = c.newest
+	w := tagged.NewWriter(128)
+	claims.visit(&w)
+	encoded, _ := w.Written() // no tag is unknown
+	mac := c.sum(&Token{Claims: claims, Parent: parent, encoded: encoded}, digest, foreign)
+	return c.grammar.DerivedText(parent, encoding.EncodeToString(append(encoded, mac[:]...)))
+}
+
+// Parse reads a text. It returns false if no token can have it: it has another form, names
+// another key, or claims what this version does not know.
+func (c *Codec) Parse(text string, t *Token) bool {
+	id, body, ok := c.grammar.ParseDerived(text)
+	if !ok {
+		return false
+	}
+	raw, err := encoding.DecodeString(body)
+	if err != nil || len(raw) < sha256.Size {
+		return false
+	}
+	*t = Token{Parent: id, encoded: raw[:len(raw)-sha256.Size], mac: raw[len(raw)-sha256.Size:]}
+	r := tagged.NewReader(alias.String(t.encoded))
+	t.visit(&r)
+	if t.Only != "" {
+		if t.Objects, err = resource.Parse(strings.Split(t.Only, "\n")); err != nil {
+			return false
+		}
+	}
+	return r.ReadAll() && t.unknown == "" && t.Ends > 0 && c.keys[t.KeyID] != nil
+}
+
+// IsOf reports whether a derived token that Parse has read was made with the secret that has
+// a digest.
+func (c *Codec) IsOf(t *Token, digest *[sha256.Size]byte, foreign bool) bool {
+	mac := c.sum(t, digest, foreign)
+	return hmac.Equal(mac[:], t.mac)
+}
+
+// sum computes the MAC of a token. Every part but the last has its length before it, or has
+// always the same.
+func (c *Codec) sum(t *Token, digest *[sha256.Size]byte, foreign bool) (mac [sha256.Size]byte) {
+	k := c.keys[t.KeyID].Get().(*keyed)
+	k.memory = tagged.AppendText(append(k.memory[:0], context...), c.prefix)
+	k.memory = append(tagged.AppendText(k.memory, t.Parent), digest[:]...)
+	k.memory = append(tagged.AppendFlag(k.memory, foreign), t.encoded...)
+	k.hash.Write(k.memory)
+	copy(mac[:], k.hash.Sum(k.memory[:0]))
+	k.hash.Reset()
+	c.keys[t.KeyID].Put(k)
+	return mac
+}
