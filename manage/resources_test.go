@@ -242,7 +242,7 @@ func TestUIExplainSaysForWhichObjectsARequestIsLetThrough(t *testing.T) {
 	at := "tokens/" + in.ID + "?" + url.Values{"route": {"PUT /devices/{id}"}}.Encode()
 	s.do("ada", at, nil).says(200, "A request would be let through. Only for these objects: device:7")
 	at = "tokens/" + in.ID + "?" + url.Values{"route": {"GET /devices"}}.Encode()
-	s.do("ada", at, nil).says(200, "It would get status 403. The token is limited to other objects.")
+	s.do("ada", at, nil).says(200, "It would get status 403. The token is limited to some objects, and the request is not about one of these.")
 }
 
 func TestUIALinkFillsInObjects(t *testing.T) {
