@@ -170,6 +170,14 @@ func (a *Authority) Policy() Policy {
 	return a.decider.policy
 }
 
+// Limits returns the Limits of the Config.
+func (a *Authority) Limits() Limits {
+	if !a.ready() {
+		return Limits{}
+	}
+	return a.config.Limits
+}
+
 // IDOf returns the ID in the text of a token, of a derived one that of its parent. ok is
 // false if no token of this Authority can have that text. IDOf does not ask the store:
 // there may be no such token.

@@ -363,7 +363,7 @@ type Limit struct {
 	Burst    int // 0: as many requests as come back in a second, and at least one
 }
 
-// String returns the Limit as in "100/1m0s", or "100/1m0s/20" with a Burst; "" for the zero Limit.
+// String returns the Limit as in "100/1m", or "100/1m/20" with a Burst; "" for the zero Limit.
 func (l Limit) String() string { return limit.Limit(l).String() }
 
 // Limits bound how many requests are accepted, see Config.Limits. Zero fields do not.

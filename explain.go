@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/permission"
 )
@@ -21,6 +22,11 @@ type Explanation struct {
 	MissingFromToken []string // required, but not assigned
 	MissingFromOwner []string // required, but not the owner's
 
+	// Limits are those that apply: the token's own or that of every token, and the owner's. As
+	// far as this node knows, TokenLeft and OwnerLeft more requests would be accepted at once.
+	Limits               Limits
+	TokenLeft, OwnerLeft int
+
 	// Only are the objects of which the request has to be one, or which the handler lists, as
 	// in TokenInfo.Only: those of each type that the token is limited in. Nil if there is no
 	// such limit, and if the route refuses the token whatever the request is about.
@@ -32,7 +38,7 @@ type Explanation struct {
 
 // Explain says what would happen now to a request with the newest secret of a token, on
 // a route with this requirement, from this address. With the zero address it ignores
-// networks.
+// networks. It takes nothing from the limits.
 func (m *Manager) Explain(ctx context.Context, id string, requirement Requirement, from netip.Addr) (*Explanation, error) {
 	r, err := m.visible(ctx, id)
 	if err != nil {
@@ -57,12 +63,20 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 		}
 		f.permissions = answerTo(requirement.needs.MetBy(effective) && !(limited && owner.Empty()), nil)
 	}
+	d := &m.a.decider
+	x.Limits = Limits{Token: Limit(r.rec.limitOf().Tighter(limit.Limit(d.limits.Token))), Owner: d.limits.Owner}
+	now := m.a.clock.now()
+	left, admits := d.limiter.Left(now.Sub(m.a.clock.started), &limit.Demands{
+		{Key: limit.Key{ID: id}, Limit: limit.Limit(x.Limits.Token)},
+		{Key: limit.Key{Environment: r.rec.Environment, Owner: r.rec.Owner}, Limit: limit.Limit(x.Limits.Owner)},
+	})
+	x.TokenLeft, x.OwnerLeft, f.limits = left[0], left[1], answerTo(admits, nil)
 	limits := r.rec.limitsOf()
 	requirement.objects = requirement.objects.Any(ctx, limits)
 	if f.objects, _, _ = requirement.covers(ctx, limits, nil); f.objects == yes {
 		x.Only = r.rec.Only
 	}
-	f.now = m.a.clock.micros(m.a.clock.now())
+	f.now = m.a.clock.micros(now)
 	against := evaluate(&f)
 	x.Reasons = against.all()
 	x.Effective = permissions(m.a.rows.catalog.In(effective))

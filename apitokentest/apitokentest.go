@@ -56,6 +56,23 @@ func Token(t testing.TB, auth *apitoken.Authority, perms ...apitoken.Permission)
 // TokenOf is [Token] for another owner or environment.
 func TokenOf(t testing.TB, auth *apitoken.Authority, owner, environment string, perms ...apitoken.Permission) string {
 	t.Helper()
+	return generate(t, auth, owner, environment, apitoken.GenerateParams{}, perms)
+}
+
+// LimitedToken is [Token] for a token with a limit of its own.
+func LimitedToken(t testing.TB, auth *apitoken.Authority, limit apitoken.Limit, perms ...apitoken.Permission) string {
+	t.Helper()
+	return generate(t, auth, Owner, apitoken.DefaultEnvironment, apitoken.GenerateParams{Limit: limit}, perms)
+}
+
+// TokenOnly is [Token] for a token that is limited to some objects, such as "device:7".
+func TokenOnly(t testing.TB, auth *apitoken.Authority, only []string, perms ...apitoken.Permission) string {
+	t.Helper()
+	return generate(t, auth, Owner, apitoken.DefaultEnvironment, apitoken.GenerateParams{Only: only}, perms)
+}
+
+func generate(t testing.TB, auth *apitoken.Authority, owner, environment string, g apitoken.GenerateParams, perms []apitoken.Permission) string {
+	t.Helper()
 	all := auth.Catalog().All()
 	if len(all) == 0 {
 		t.Fatal("apitokentest: the catalog is empty")
@@ -67,9 +84,8 @@ func TokenOf(t testing.TB, auth *apitoken.Authority, owner, environment string, 
 		first = all[:1]
 	}
 	m := auth.As(apitoken.Actor{User: owner, Environment: environment, Grants: first})
-	info, secret, err := m.Generate(t.Context(), apitoken.GenerateParams{
-		Name: t.Name(), Permissions: first, Expiry: apitoken.In(time.Hour),
-	})
+	g.Name, g.Permissions, g.Expiry = t.Name(), first, apitoken.In(time.Hour)
+	info, secret, err := m.Generate(t.Context(), g)
 	if err == nil && len(perms) == 0 {
 		_, err = m.Update(t.Context(), info.ID, apitoken.UpdateParams{Permissions: &[]apitoken.Permission{}})
 	}

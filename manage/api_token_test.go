@@ -33,7 +33,7 @@ func TestATokenIsShownWithAllOfItsMembers(t *testing.T) {
 			`"display_id":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada","created_with":null,`+
 			`"changed_at":"2000-01-01T00:00:00Z","deactivated_at":null,"deactivated_by":null,"deactivated_as":null,"deleted_at":null,"deleted_by":null,`+
 			`"expires_at":"2000-01-31T00:00:00Z","not_before":null,"last_used_at":null,"last_used_from":null,"last_used_source":null,`+
-			`"allowed_networks":[],"rotation":null,`+
+			`"allowed_networks":[],"limit":null,"only":[],"rotation":null,`+
 			`"history":[{"at":"2000-01-01T00:00:00Z","by":"ada","as":"owner","action":"generate","fields":[],"via":null,"address":null}],"version":"VERSION"},`+
 			`"secret":"`+show(a.text("secret"))+`"}`, show(a.body))
 		assert.Equal(t, `"VERSION"`, show(a.header.Get("ETag")))
@@ -54,7 +54,7 @@ func TestATokenIsShownWithAllOfItsMembers(t *testing.T) {
 			`"display_id":"acme_ID…","revealable":true,"created_at":"2000-01-01T00:00:00Z","created_by":"ada","created_with":null,`+
 			`"changed_at":"2000-01-01T02:01:00Z","deactivated_at":"2000-01-01T02:01:00Z","deactivated_by":"ada","deactivated_as":"owner","deleted_at":null,"deleted_by":null,`+
 			`"expires_at":"2000-01-31T00:00:00Z","not_before":null,"last_used_at":"2000-01-01T02:00:00Z","last_used_from":"192.0.2.1","last_used_source":"Authorization: apiToken",`+
-			`"allowed_networks":[],"rotation":{"old_valid_until":"2000-01-03T01:00:00Z","old_last_used_at":"2000-01-01T02:00:00Z"},`+
+			`"allowed_networks":[],"limit":null,"only":[],"rotation":{"old_valid_until":"2000-01-03T01:00:00Z","old_last_used_at":"2000-01-01T02:00:00Z"},`+
 			`"history":[{"at":"2000-01-01T02:01:00Z","by":"ada","as":"owner","action":"update","fields":["name","active"],"via":null,"address":null},`+
 			`{"at":"2000-01-01T01:00:00Z","by":"ada","as":"owner","action":"rotate","fields":["secret"],"via":null,"address":null},`+
 			`{"at":"2000-01-01T00:00:00Z","by":"ada","as":"owner","action":"generate","fields":[],"via":null,"address":null}],"version":"VERSION"}`, show(a.body))

@@ -5,6 +5,7 @@
 package manage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +48,12 @@ type Config struct {
 	// the web page and the API explain whether a token is accepted.
 	Routes []apitoken.Route
 
+	// ListResources returns the objects of a type that the form for a token offers to an actor: those
+	// that a search finds, all or the first ones if it is empty. The form shows up to 200. Without
+	// ListResources, and where it fails or takes longer than 2 seconds, people write IDs.
+	// The list is an offer: what an actor may grant is up to Actor.Only.
+	ListResources func(ctx context.Context, actor apitoken.Actor, resourceType, search string) ([]Choice, error)
+
 	// Service is the name of the service on the web page, and Home the address to which
 	// it links. Both are optional.
 	Service string
@@ -70,6 +77,9 @@ type Config struct {
 	// see the error, which may name hosts and files.
 	Failed func(*http.Request, error)
 }
+
+// A Choice is an object, such as a device, by its ID and the name that people know.
+type Choice struct{ ID, Label string }
 
 // ErrNotSignedIn is the error that Config.Identify returns when nobody is signed in.
 var ErrNotSignedIn = signin.ErrNotSignedIn
@@ -130,6 +140,15 @@ func NewUI(c Config) (http.Handler, error) {
 	}
 	for _, crumb := range p.Path {
 		config.Path = append(config.Path, page.Crumb(crumb))
+	}
+	if list := c.ListResources; list != nil {
+		config.ListResources = func(ctx context.Context, actor apitoken.Actor, resourceType, search string) (choices []page.Choice, err error) {
+			found, err := list(ctx, actor, resourceType, search)
+			for _, choice := range found {
+				choices = append(choices, page.Choice(choice))
+			}
+			return choices, err
+		}
 	}
 	if p.Layout != nil {
 		config.Layout = func(w io.Writer, f page.Frame) error { return p.Layout.Execute(w, Frame(f)) }

@@ -47,7 +47,7 @@ func WhoCan(ctx context.Context, m *apitoken.Manager, requirement apitoken.Requi
 }
 
 // Can reports whether a token can make a call with this requirement now, from an allowed
-// network. It returns false if the token does not exist.
+// network. It ignores rate limits. It returns false if the token does not exist.
 func Can(ctx context.Context, m *apitoken.Manager, id string, requirement apitoken.Requirement) (bool, error) {
 	x, err := m.Explain(ctx, id, requirement, netip.Addr{})
 	switch {
@@ -56,7 +56,12 @@ func Can(ctx context.Context, m *apitoken.Manager, id string, requirement apitok
 	case err == nil && x.Err != nil:
 		err = fmt.Errorf("reports: what the owner of token %q may do: %w: %w", id, x.Err, apitoken.ErrUnavailable)
 	}
-	return err == nil && len(x.Reasons) == 0, err
+	return err == nil && len(lasting(x.Reasons)) == 0, err
+}
+
+// lasting returns what stands against requests also when its limits let the token make some again.
+func lasting(reasons []apitoken.Reason) []apitoken.Reason {
+	return slices.DeleteFunc(reasons, func(r apitoken.Reason) bool { return r == apitoken.ErrRateLimited })
 }
 
 // PreviewPolicy returns the tokens of the environment that are usable now, or will become

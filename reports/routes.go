@@ -60,7 +60,7 @@ type Reached struct {
 
 // Reach returns for each route, in the order of the table of [apitoken.Routes], whether the
 // service would accept a request with the newest secret of a token now, and the reasons
-// against it. It ignores networks. No Reasons means that the service would accept the
+// against it. It ignores networks and rate limits. No Reasons means that the service would accept the
 // request. The catalog is that of the service.
 func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Catalog, routes []apitoken.Route) ([]Reached, error) {
 	if _, err := m.Get(ctx, id); err != nil { // also if all routes are open
@@ -80,6 +80,7 @@ func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Cata
 				if x, err = m.Explain(ctx, id, requirement, netip.Addr{}); err != nil {
 					return nil, err
 				}
+				x.Reasons = lasting(x.Reasons)
 				known[key] = x
 			}
 		}

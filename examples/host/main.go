@@ -19,6 +19,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 	_ "time/tzdata" // for readers in Berlin, on machines without time zones
@@ -34,6 +36,7 @@ var (
 	readDevices = catalog.Define("devices:read", "Geräte und ihren Zustand sehen")
 	_           = catalog.Define("devices:write", "Geräte ändern")
 	_           = catalog.Define("reports:read", "Berichte sehen")
+	device      = catalog.Resource("device", "Gerät")
 )
 
 //go:embed pages static
@@ -90,14 +93,17 @@ func newHandler(auth *apitoken.Authority) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	routes := auth.Routes(mux)
-	routes.Handle("GET /api/devices", "Geräte auflisten", apitoken.All(readDevices), http.HandlerFunc(devices))
+	routes.Handle("GET /api/devices", "Geräte auflisten", apitoken.All(readDevices).Filtered(device), http.HandlerFunc(devices))
+	routes.Handle("GET /api/devices/{id}", "Ein Gerät zeigen", apitoken.All(readDevices).On(device, apitoken.PathValue("id")), http.HandlerFunc(oneDevice))
 	tokens, err := manage.NewUI(manage.Config{
 		Authority: auth,
 		Identify:  identify,
 		SignIn:    http.RedirectHandler("/", http.StatusSeeOther),
 		Routes:    routes.Table(),
-		Service:   "Gerätehaus",
-		Home:      "/",
+		// Forms offer these devices for tokens that are limited to some.
+		ListResources: listDevices,
+		Service:       "Gerätehaus",
+		Home:          "/",
 		Page: manage.Page{
 			Layout:   pages.Lookup("layout"),
 			Words:    &german,
@@ -126,7 +132,36 @@ func newHandler(auth *apitoken.Authority) (http.Handler, error) {
 	return auth.HideQueryToken(mux), nil
 }
 
-func devices(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "Heizung, Lampe") }
+// things are the devices of the application.
+var things = []manage.Choice{{ID: "heizung", Label: "Heizung im Keller"}, {ID: "lampe", Label: "Lampe am Tor"}, {ID: "tür-1", Label: "Haustür"}}
+
+func listDevices(_ context.Context, _ apitoken.Actor, _, search string) (found []manage.Choice, err error) {
+	for _, thing := range things {
+		if strings.Contains(strings.ToLower(thing.Label), strings.ToLower(search)) {
+			found = append(found, thing)
+		}
+	}
+	return found, nil
+}
+
+func devices(w http.ResponseWriter, r *http.Request) {
+	tok, _ := apitoken.FromContext(r.Context())
+	only, limited := tok.Only(device)
+	for _, thing := range things {
+		if !limited || slices.Contains(only, thing.ID) {
+			fmt.Fprintln(w, thing.Label)
+		}
+	}
+}
+
+func oneDevice(w http.ResponseWriter, r *http.Request) {
+	i := slices.IndexFunc(things, func(thing manage.Choice) bool { return thing.ID == r.PathValue("id") })
+	if i < 0 {
+		http.NotFound(w, r)
+		return
+	}
+	fmt.Fprintln(w, things[i].Label)
+}
 
 // people are the users of the application, by their names in it.
 var people = map[string]string{"u-1815": "Ada Lovelace", "u-1906": "Grace Hopper"}

@@ -20,9 +20,31 @@ type Explanation struct {
 	Verdict
 	ExpiresAt any      `json:"expires_at"`
 	Effective []string `json:"effective_permissions"`
+
+	Only []string `json:"only"`
+
+	TokenLimit *Limit `json:"token_limit"`
+	OwnerLimit *Limit `json:"owner_limit"`
+}
+
+// A Limit is written as a limit that counts, and how many requests it leaves on this node; null
+// where that is not known.
+type Limit struct {
+	Limit string `json:"limit"`
+	Left  *int   `json:"left"`
 }
 
 // ExplanationOf returns what people see of an explanation.
 func ExplanationOf(x *apitoken.Explanation) Explanation {
-	return Explanation{VerdictOf(x), moment(x.ExpiresAt), names(x.Effective)}
+	return Explanation{
+		VerdictOf(x), moment(x.ExpiresAt), names(x.Effective), list(x.Only),
+		limitOf(x.Limits.Token, x.TokenLeft), limitOf(x.Limits.Owner, x.OwnerLeft),
+	}
+}
+
+func limitOf(l apitoken.Limit, left int) *Limit {
+	if l == (apitoken.Limit{}) {
+		return nil
+	}
+	return &Limit{l.String(), &left}
 }

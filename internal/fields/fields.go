@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/limit"
 )
 
 // A Field is what people see of a token under one name.
@@ -25,24 +26,32 @@ type Field struct {
 // Rows are the lines of a field in a terminal; none where there is nothing to show.
 type Rows []string
 
-// A Text is a field that people write as they like. Nothing filters by it.
+// A Text is a field that people write as one text; "" is none. Nothing filters by it. The
+// errors are what is wrong with a text.
 type Text struct {
-	Max      int // characters
+	Max      int // characters; 0: no limit but the form of the text
 	Usage    string
+	Null     bool                           // in JSON, where there is none
+	Narrows  bool                           // also others than the owner may change it, so that the token can do less
+	Offered  func(*apitoken.Authority) bool // whether forms show it also where there is none; nil: always
 	Value    func(*apitoken.TokenInfo) string
-	Generate func(*apitoken.GenerateParams) *string
-	Update   func(*apitoken.UpdateParams) **string
+	Generate func(*apitoken.GenerateParams, string) error
+	Update   func(*apitoken.UpdateParams, string) error
 }
 
-// text returns the row of a plain text.
-func text(name, label, usage string, most int, value func(*apitoken.TokenInfo) string,
-	generate func(*apitoken.GenerateParams) *string, update func(*apitoken.UpdateParams) **string) Field {
+// text returns the row of a text.
+func text(name, label string, t Text) Field {
 	return Field{
 		Name: name, Label: label,
-		JSON: func(in *apitoken.TokenInfo) any { return value(in) },
-		Row:  func(in *apitoken.TokenInfo) Rows { return row(value(in)) },
-		Cell: func(in *apitoken.TokenInfo) string { return Formula(value(in)) },
-		Text: &Text{most, usage, value, generate, update},
+		JSON: func(in *apitoken.TokenInfo) any {
+			if value := t.Value(in); value != "" || !t.Null {
+				return value
+			}
+			return nil
+		},
+		Row:  func(in *apitoken.TokenInfo) Rows { return row(t.Value(in)) },
+		Cell: func(in *apitoken.TokenInfo) string { return Formula(t.Value(in)) },
+		Text: &t,
 	}
 }
 
@@ -59,10 +68,12 @@ var All = []Field{
 		Row:  func(in *apitoken.TokenInfo) Rows { return row(in.Name) },
 		Cell: func(in *apitoken.TokenInfo) string { return Formula(in.Name) },
 	},
-	text("description", "description", "more about it", 1000,
-		func(in *apitoken.TokenInfo) string { return in.Description },
-		func(g *apitoken.GenerateParams) *string { return &g.Description },
-		func(u *apitoken.UpdateParams) **string { return &u.Description }),
+	text("description", "description", Text{
+		Max: 1000, Usage: "more about it",
+		Value:    func(in *apitoken.TokenInfo) string { return in.Description },
+		Generate: func(g *apitoken.GenerateParams, text string) error { g.Description = text; return nil },
+		Update:   func(u *apitoken.UpdateParams, text string) error { u.Description = &text; return nil },
+	}),
 	{
 		Name: "owner", Label: "owner",
 		JSON: func(in *apitoken.TokenInfo) any { return in.Owner },
@@ -156,6 +167,28 @@ var All = []Field{
 		JSON: func(in *apitoken.TokenInfo) any { return networks(in.Networks) },
 		Row:  func(in *apitoken.TokenInfo) Rows { return row(strings.Join(networks(in.Networks), " ")) },
 		Cell: func(in *apitoken.TokenInfo) string { return strings.Join(networks(in.Networks), " ") },
+	},
+	text("limit", "limit", Text{
+		Usage: "how many `REQUESTS` it may make: 10/s, 5000/h, or 10/s/50 if 50 may come at once; \"\": no limit of its own",
+		Null:  true, Narrows: true,
+		Offered: func(a *apitoken.Authority) bool { return a.Limits() != apitoken.Limits{} },
+		Value:   func(in *apitoken.TokenInfo) string { return in.Limit.String() },
+		Generate: func(g *apitoken.GenerateParams, text string) error {
+			l, err := limit.Parse(text)
+			g.Limit = apitoken.Limit(l)
+			return err
+		},
+		Update: func(u *apitoken.UpdateParams, text string) error {
+			l, err := limit.Parse(text)
+			u.Limit = new(apitoken.Limit(l))
+			return err
+		},
+	}),
+	{
+		Name: "only", Label: "only",
+		JSON: func(in *apitoken.TokenInfo) any { return list(in.Only) },
+		Row:  func(in *apitoken.TokenInfo) Rows { return in.Only },
+		Cell: func(in *apitoken.TokenInfo) string { return Formula(strings.Join(in.Only, "\n")) }, // an ID may have spaces
 	}, {
 		Name: "rotation", Label: "old secret",
 		JSON: rotation,

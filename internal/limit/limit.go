@@ -37,15 +37,22 @@ func (l Limit) Check() error {
 	return nil
 }
 
-// String returns "100/1m0s", and "100/1m0s/20" with a burst; "" for none.
+// String returns "100/1m", and "100/1m/20" with a burst; "" for none.
 func (l Limit) String() string {
-	switch {
-	case l == Limit{}:
+	if l == (Limit{}) {
 		return ""
-	case l.Burst == 0:
-		return fmt.Sprintf("%d/%s", l.Requests, l.Per)
 	}
-	return fmt.Sprintf("%d/%s/%d", l.Requests, l.Per, l.Burst)
+	per := l.Per.String()
+	for _, zero := range []string{"0s", "0m"} { // of "1m0s" and "1h0m0s"
+		if short := strings.TrimSuffix(per, zero); strings.HasSuffix(short, "m") || strings.HasSuffix(short, "h") {
+			per = short
+		}
+	}
+	text := fmt.Sprintf("%d/%s", l.Requests, per)
+	if l.Burst != 0 {
+		text += fmt.Sprintf("/%d", l.Burst)
+	}
+	return text
 }
 
 // Parse reads what String writes, with any spelling of the time: "100/m", "5000/1h30m".

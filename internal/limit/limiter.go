@@ -136,6 +136,33 @@ func (l *Limiter) Admit(now time.Duration, demands *Demands, standings *Standing
 	return admitted
 }
 
+// Left returns how many requests of each demand would be admitted at once, 0 without a limit,
+// and whether one would be. It takes nothing.
+func (l *Limiter) Left(now time.Duration, demands *Demands) (left [2]int, admits bool) {
+	admits = true
+	for i := range demands {
+		d := &demands[i]
+		if d.Limit == (Limit{}) {
+			continue
+		}
+		hash := l.hash(&d.Key)
+		s := &l.shards[hash%shards]
+		s.lock(now)
+		b := s.buckets[hash]
+		for b != nil && b.key != d.Key {
+			hash++
+			b = s.buckets[hash]
+		}
+		if b == nil {
+			b = new(bucket)
+		}
+		standing := b.standing(now, d.Limit.rate())
+		s.unlock()
+		left[i], admits = int(standing.remaining), admits && standing.wait == 0
+	}
+	return left, admits
+}
+
 // lock locks a shard and forgets what is idle in it, once a minute; nil is none. The map is
 // made anew, as maps do not shrink.
 func (s *shard) lock(now time.Duration) {

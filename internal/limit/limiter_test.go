@@ -172,10 +172,10 @@ func binary(i int) []byte { return []byte{byte(i), byte(i >> 8), byte(i >> 16)} 
 
 func TestTextsOfLimitsAreReadAsTheyAreWritten(t *testing.T) {
 	for text, want := range map[string]limit.Limit{
-		"":              {},
-		"100/1m0s":      {Requests: 100, Per: time.Minute},
-		"5000/1h0m0s/7": {Requests: 5000, Per: time.Hour, Burst: 7},
-		"1/1.5s":        {Requests: 1, Per: 1500 * time.Millisecond},
+		"":          {},
+		"100/1m":    {Requests: 100, Per: time.Minute},
+		"5000/1h/7": {Requests: 5000, Per: time.Hour, Burst: 7},
+		"1/1.5s":    {Requests: 1, Per: 1500 * time.Millisecond},
 	} {
 		l, err := limit.Parse(text)
 		require.NoError(t, err, text)

@@ -21,6 +21,7 @@ func updateFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of all permissions that it has from now on")
 	fs.StringVar(&k.token.expires, "expires", "", "`WHEN`: 90d, 12h, 2030-01-31T12:00:00Z or never")
 	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` it can be used from; \"\": from everywhere")
+	onlyFlag(k, fs)
 	fs.StringVar(&k.token.notBefore, "not-before", "", "from `WHEN` on it is valid, such as 2030-01-31T12:00:00Z; \"\": at once")
 }
 
@@ -40,7 +41,9 @@ func (k *call) update() error {
 	}
 	for i, field := range fields.Texts {
 		if k.given[field.Name] {
-			*field.Text.Update(&u) = &f.texts[i]
+			if err := field.Text.Update(&u, f.texts[i]); err != nil {
+				return &usageError{field.Name + " " + err.Error()}
+			}
 		}
 	}
 	if k.given["permissions"] {
@@ -61,6 +64,9 @@ func (k *call) update() error {
 			return &usageError{"networks " + err.Error()}
 		}
 		u.Networks = &networks
+	}
+	if k.given["only"] {
+		u.Only = new(append([]string{}, f.only...))
 	}
 	if k.given["not-before"] {
 		at, err := parseMoment(f.notBefore)

@@ -297,8 +297,8 @@ devices:read   See devices
 devices:write  Change devices
 reports:read   See reports`,
 			"export -format csv": `
-id,name,description,owner,environment,status,permissions,created_at,expires_at,networks,last_used_at,last_used_from
-<ID>,back` + "\u200b" + `up,,operator,default,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,192.0.2.0/24 2001:db8::1/128,,`,
+id,name,description,owner,environment,status,permissions,created_at,expires_at,networks,limit,only,last_used_at,last_used_from
+<ID>,back` + "\u200b" + `up,,operator,default,inactive,devices:read,2000-01-01T00:00:00Z,2000-01-31T00:00:00Z,192.0.2.0/24 2001:db8::1/128,,,,`,
 		} {
 			assert.Equal(t, strings.TrimSpace(want), anID.ReplaceAllString(d.must(strings.Fields(args)...), "<ID>"), args)
 		}
@@ -325,7 +325,7 @@ func TestJSONIsThatOfTheManagementAPI(t *testing.T) {
 		assert.Equal(t, shown["id"], other["id"])
 		assert.Equal(t, shown["permissions"], other["permissions"])
 	}
-	assert.JSONEq(t, `{"accepted":false,"reasons":["missing_permission"],"expires_at":null,"effective_permissions":["devices:read"],"missing_from_token":["reports:read"],"missing_from_owner":[]}`,
+	assert.JSONEq(t, `{"accepted":false,"reasons":["missing_permission"],"expires_at":null,"effective_permissions":["devices:read"],"missing_from_token":["reports:read"],"missing_from_owner":[],"only":[],"token_limit":null,"owner_limit":null}`,
 		regexp.MustCompile(`"20[^"]*Z"`).ReplaceAllString(d.must("explain", second(d.generate("y")), "-permissions", "reports:read", "-json"), "null"))
 	assert.Contains(t, d.must("permissions", "-json"), `{"name":"devices:read","description":"See devices"}`)
 	assert.JSONEq(t, `{"tokens":[]}`, d.must("list", "-json", "-environment", "other"))

@@ -33,7 +33,8 @@ semicolons or tabs. Its first line names the columns, in any order:
   token        the text of the token; or, instead,
   sha256       the SHA-256 of that text, 64 hexadecimal digits
   expires      as with -expires, which serves where this is empty
-  description, networks
+  description, networks, limit
+  only         objects that it can be used for, one a line, as in device:7; empty: all
   created_at   when the other system issued it, 2026-01-31T12:00:00Z; empty: now
   last_used_at when it was last used there; empty: never
   status       inactive if it was deactivated there; empty or active: not
@@ -153,7 +154,7 @@ func (k *call) reportLine(line int, in *apitoken.TokenInfo, err error) {
 const maxMistakes = 20
 
 var columns = func() []string {
-	list := []string{"name", "owner", "permissions", "token", "sha256", "expires", "networks", "created_at", "last_used_at", "status"}
+	list := []string{"name", "owner", "permissions", "token", "sha256", "expires", "networks", "only", "created_at", "last_used_at", "status"}
 	for _, f := range fields.Texts {
 		list = append(list, f.Name)
 	}
@@ -300,6 +301,11 @@ func (k *call) row(cell func(string) string) (i apitoken.ImportParams, err error
 	f := tokenFlags{
 		name: cell("name"), permissions: cell("permissions"),
 		networks: cell("networks"), expires: cmp.Or(cell("expires"), k.token.expires),
+	}
+	for entry := range strings.Lines(cell("only")) {
+		if entry = strings.TrimRight(entry, "\r\n"); entry != "" {
+			f.only = append(f.only, entry)
+		}
 	}
 	for _, field := range fields.Texts {
 		f.texts = append(f.texts, cell(field.Name))

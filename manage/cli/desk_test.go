@@ -67,7 +67,7 @@ func (s *failingStore) CreateAll(ctx context.Context, recs []apitoken.Record) ([
 	return s.Store.CreateAll(ctx, recs)
 }
 
-func newDesk(t *testing.T) *desk {
+func newDesk(t *testing.T, edit ...func(*apitoken.Config)) *desk {
 	d := &desk{t: t, ctx: context.Background(), store: &failingStore{memory.New(), 1 << 30, 1 << 30, 1 << 30}}
 	d.catalog.Define("devices:read", "See devices")
 	d.catalog.Define("devices:write", "Change devices")
@@ -75,6 +75,9 @@ func newDesk(t *testing.T) *desk {
 	d.config = apitoken.Config{
 		Prefix: "acme", Permissions: &d.catalog, Store: d.store, MaxStaleness: apitoken.NoCache,
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 30, MaxLen: 50},
+	}
+	for _, e := range edit {
+		e(&d.config)
 	}
 	d.open()
 	return d

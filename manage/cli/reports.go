@@ -71,7 +71,13 @@ func (k *call) explain() error {
 		return err
 	}
 	if k.json {
-		k.out.line(fields.ExplanationOf(x))
+		out := fields.ExplanationOf(x)
+		for _, l := range []*fields.Limit{out.TokenLimit, out.OwnerLimit} {
+			if l != nil {
+				l.Left = nil // the nodes that get the requests know it
+			}
+		}
+		k.out.line(out)
 		return nil
 	}
 	if len(x.Reasons) == 0 {
@@ -89,6 +95,15 @@ func (k *call) explain() error {
 		fmt.Fprintln(k.out, "  its owner lacks", name)
 	}
 	fmt.Fprintln(k.out, "what it can use:", cmp.Or(names(x.Effective), "nothing"))
+	for _, entry := range x.Only {
+		fmt.Fprintln(k.out, "only for:", entry)
+	}
+	if l := x.Limits.Token.String(); l != "" {
+		fmt.Fprintln(k.out, "its limit:", l)
+	}
+	if l := x.Limits.Owner.String(); l != "" {
+		fmt.Fprintln(k.out, "the limit of its owner:", l)
+	}
 	if x.Err != nil {
 		return fmt.Errorf("what its owner may do: %w", x.Err)
 	}

@@ -27,7 +27,18 @@ func generateFlags(k *call, fs *flag.FlagSet) {
 	fs.BoolVar(&k.token.all, "all", false, "all permissions that the actor has")
 	fs.StringVar(&k.token.expires, "expires", "", "`WHEN`: 90d, 12h, 2030-01-31T12:00:00Z or never; required")
 	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` it can be used from; without, from everywhere")
+	onlyFlag(k, fs)
 	fs.StringVar(&k.token.notBefore, "not-before", "", "from `WHEN` on it is valid, such as 2030-01-31T12:00:00Z; without, at once")
+}
+
+// onlyFlag adds -only, which may be given again.
+func onlyFlag(k *call, fs *flag.FlagSet) {
+	fs.Func("only", "an `OBJECT` that it can be used for, as in device:7; again for each further one. \"device:\": none of this type; \"\": all objects", func(entry string) error {
+		if entry != "" {
+			k.token.only = append(k.token.only, entry)
+		}
+		return nil
+	})
 }
 
 // generate writes only the secret to the standard output, for TOKEN=$(... generate ...).

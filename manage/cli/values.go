@@ -17,13 +17,16 @@ import (
 type tokenFlags struct {
 	name, owner, permissions, expires, networks, notBefore string
 	texts                                                  []string // one for each of fields.Texts
+	only                                                   []string
 	all                                                    bool
 }
 
 func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
-	g.Name, g.Owner = f.name, f.owner
+	g.Name, g.Owner, g.Only = f.name, f.owner, f.only
 	for i, field := range fields.Texts {
-		*field.Text.Generate(&g) = f.texts[i]
+		if err := field.Text.Generate(&g, f.texts[i]); err != nil {
+			return g, &usageError{field.Name + " " + err.Error()}
+		}
 	}
 	if g.Name == "" {
 		return g, &usageError{"name is missing"}

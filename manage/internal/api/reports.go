@@ -20,15 +20,18 @@ func (c *call) routes() (any, error) {
 		Match          string   `json:"match"`
 		HeaderOnly     bool     `json:"header_only"`
 		DerivedInQuery bool     `json:"derived_in_query"`
-		Resources      []string `json:"resources,omitempty"`
-		Filtered       []string `json:"filtered,omitempty"`
+		Resources      []string `json:"resources"`
+		Filtered       []string `json:"filtered"`
 		OtherLogin     bool     `json:"other_login"`
 		Description    string   `json:"description"`
 	}
 	list := []route{}
 	for _, rt := range c.config.Routes {
 		list = append(list, route(rt))
-		list[len(list)-1].Permissions = append([]string{}, rt.Permissions...)
+		last := &list[len(list)-1]
+		for _, names := range []*[]string{&last.Permissions, &last.Resources, &last.Filtered} {
+			*names = append([]string{}, *names...)
+		}
 	}
 	return map[string]any{"routes": list}, nil
 }

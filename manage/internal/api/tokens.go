@@ -78,7 +78,15 @@ func (c *call) permissions() (any, error) {
 	for _, p := range c.config.Authority.Catalog().All() {
 		list = append(list, permission{p.Name(), p.Description(), p.Group(), slices.Contains(grantable, p)})
 	}
-	return map[string]any{"permissions": list}, nil
+	type resource struct {
+		Name  string `json:"name"`
+		Label string `json:"label"`
+	}
+	types := []resource{}
+	for _, r := range c.config.Authority.Catalog().Resources() {
+		types = append(types, resource{r.Name(), r.Label()})
+	}
+	return map[string]any{"permissions": list, "resources": types}, nil
 }
 
 func (c *call) list() (any, error) {
@@ -118,6 +126,7 @@ type newToken struct {
 	Never           *jsonbody.True       `json:"never"`
 	NotBefore       *jsonbody.TimeOrNull `json:"not_before"`
 	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
+	Only            *jsonbody.Strings    `json:"only"`
 }
 
 // params returns what b says of a new token, and the name of the member with its expiry.
@@ -126,9 +135,9 @@ type newToken struct {
 func (c *call) params(b *newToken) (g apitoken.GenerateParams, member string, err error) {
 	g = apitoken.GenerateParams{
 		Name: b.Name, Owner: jsonbody.Or(b.Owner),
-		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks),
+		NotBefore: time.Time(jsonbody.Or(b.NotBefore)), Networks: jsonbody.Or(b.AllowedNetworks), Only: jsonbody.Or(b.Only),
 	}
-	b.Texts.Each(func(f *fields.Text, text *string) { *f.Generate(&g) = *text })
+	_ = c.note(b.Texts.Each(func(f *fields.Text, text string) error { return f.Generate(&g, text) }))
 	mistaken := slices.ContainsFunc(c.wrong, func(f *apitoken.FieldError) bool { return expiryMembers[f.Field] })
 	g.Expiry, member = c.expiry(b.ExpiresIn, b.ExpiresAt, b.Never)
 	inherits := !c.actor.Token.ExpiresAt().IsZero() // the token that makes the request gives its own
@@ -185,14 +194,16 @@ type tokenUpdate struct {
 	Never           *jsonbody.True       `json:"never"`
 	NotBefore       *jsonbody.TimeOrNull `json:"not_before"`
 	AllowedNetworks *jsonbody.Networks   `json:"allowed_networks"`
+	Only            *jsonbody.Strings    `json:"only"`
 }
 
 func (c *call) update(b *tokenUpdate) (any, error) {
 	u := apitoken.UpdateParams{
 		Active: b.Active, Name: b.Name,
 		NotBefore: (*time.Time)(b.NotBefore), Networks: (*[]netip.Prefix)(b.AllowedNetworks),
+		Only: (*[]string)(b.Only),
 	}
-	b.Texts.Each(func(f *fields.Text, text *string) { *f.Update(&u) = text })
+	_ = c.note(b.Texts.Each(func(f *fields.Text, text string) error { return f.Update(&u, text) }))
 	var member string
 	var err error
 	if u.IfVersion, _, err = c.version("If-Match"); c.note(err) != nil {

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -32,7 +33,7 @@ const maxBody = 64 << 10
 // encoding/json:
 //   - the names of members are compared exactly;
 //   - an unknown member and a member that comes twice are mistakes;
-//   - null is a mistake, except for a [TimeOrNull];
+//   - null is a mistake, except for a [TimeOrNull] and a text that may be null;
 //   - a member whose field is not a pointer is required.
 //
 // The error is ErrMediaType, or one or several joined *apitoken.FieldError: one for
@@ -112,6 +113,9 @@ func decode(body []byte, into any) error {
 			continue
 		}
 		given[name] = value
+		if string(value) == "null" && slices.ContainsFunc(fields.Texts, func(f fields.Field) bool { return f.Name == name && f.Text.Null }) {
+			value = []byte(`""`)
+		}
 		if err := set(field, value); err != nil {
 			wrong = append(wrong, &apitoken.FieldError{Field: name, Problem: err.Error()})
 		}

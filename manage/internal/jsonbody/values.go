@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
@@ -138,11 +139,18 @@ func (l *Networks) UnmarshalJSON(b []byte) error {
 // body has none.
 type Texts []*string
 
-// Each calls f with every text that the body has.
-func (t Texts) Each(f func(field *fields.Text, text *string)) {
+// Each calls set with every text that the body has. The error is one or several joined
+// *apitoken.FieldError.
+func (t Texts) Each(set func(field *fields.Text, text string) error) error {
+	var wrong []error
 	for i, text := range t {
-		if text != nil {
-			f(fields.Texts[i].Text, text)
+		if text == nil {
+			continue
+		}
+		f := fields.Texts[i]
+		if err := set(f.Text, *text); err != nil {
+			wrong = append(wrong, &apitoken.FieldError{Field: f.Name, Problem: err.Error()})
 		}
 	}
+	return errors.Join(wrong...)
 }

@@ -62,6 +62,7 @@ func valuesOf(in *apitoken.TokenInfo) url.Values {
 		q.Set("not_before", in.NotBefore.UTC().Format(minuteLayout))
 	}
 	q.Set("networks", strings.Join(networkTexts(in), "\n"))
+	setObjects(q, in.Only)
 	return q
 }
 
@@ -102,11 +103,12 @@ func (h *handler) editable(rq *request) (*apitoken.TokenInfo, bool) {
 func (h *handler) askEdit(rq *request, status int, in *apitoken.TokenInfo, q url.Values, problems []formProblem) {
 	p := h.editPage(rq, in, h.words.Text("Edit “{1}”", "\u2068"+in.Name+"\u2069"))
 	has := func(perm apitoken.Permission) bool { return slices.Contains(in.Permissions, perm) }
-	f := h.fillForm(rq, q, func(perm apitoken.Permission) bool {
+	f := h.fillForm(rq, q, in.Only, func(perm apitoken.Permission) bool {
 		return has(perm) || !p.Foreign && mayGrant(rq.actor, perm)
 	})
 	if p.Foreign {
-		f.Texts, f.Denied, f.NotYours = nil, nil, 0 // the page says so
+		f.Denied, f.NotYours = nil, 0 // the page says so
+		f.Texts = slices.DeleteFunc(f.Texts, func(t textField) bool { return ownersText(t.Name) })
 	}
 	for _, name := range in.Unknown {
 		f.Unknown = append(f.Unknown, option{name, name, slices.Contains(q["unknown"], name)})
@@ -139,7 +141,7 @@ func (h *handler) edit(rq *request) {
 	q := rq.PostForm
 	if !owns(rq.actor, in) { // the form does not have these fields then
 		for name, values := range valuesOf(in) {
-			if name == "name" || slices.ContainsFunc(fields.Texts, func(f fields.Field) bool { return f.Name == name }) {
+			if name == "name" || ownersText(name) {
 				q[name] = values
 			}
 		}
@@ -147,7 +149,7 @@ func (h *handler) edit(rq *request) {
 	u, changes, problems := h.asksFor(q, in)
 	step := q.Get("step")
 	switch {
-	case step == "edit":
+	case step == "edit" || step == "find":
 		h.askEdit(rq, http.StatusOK, in, q, nil)
 		return
 	case problems != nil:
@@ -192,6 +194,11 @@ func (h *handler) edit(rq *request) {
 	}
 }
 
+// ownersText reports whether a text is one that only the owner of a token changes.
+func ownersText(name string) bool {
+	return slices.ContainsFunc(fields.Texts, func(f fields.Field) bool { return f.Name == name && !f.Text.Narrows })
+}
+
 // onlyField returns the ID of the element of the one field that u changes, "" for a text.
 func onlyField(u apitoken.UpdateParams) string {
 	switch {
@@ -205,6 +212,10 @@ func onlyField(u apitoken.UpdateParams) string {
 		return "networks"
 	case u.Description != nil:
 		return "description"
+	case u.Limit != nil:
+		return "limit"
+	case u.Only != nil:
+		return "only"
 	}
 	return "expires"
 }
@@ -238,10 +249,9 @@ func (h *handler) asksFor(q url.Values, in *apitoken.TokenInfo) (u apitoken.Upda
 	if changed(h.words.Text("Name"), in.Name, g.Name) {
 		u.Name = &g.Name
 	}
-	for i, text := range h.textFields(func(f fields.Field) string { return *f.Text.Generate(&g) }) {
-		f := fields.Texts[i]
-		if changed(text.Label, f.Text.Value(in), text.Value) {
-			*f.Text.Update(&u) = &text.Value
+	for _, f := range fields.Texts {
+		if after := strings.TrimSpace(q.Get(f.Name)); changed(h.textLabel(f), f.Text.Value(in), after) {
+			_ = f.Text.Update(&u, after) // asked has read it
 		}
 	}
 	was := valuesOf(in)
@@ -266,6 +276,10 @@ func (h *handler) asksFor(q url.Values, in *apitoken.TokenInfo) (u apitoken.Upda
 		everywhere := h.words.Text("Everywhere")
 		changes = append(changes, fieldChange{Label: h.words.Text("Networks"), Before: orText(strings.Join(networkTexts(in), ", "), everywhere),
 			After: orText(strings.Join(networkTexts(entered), ", "), everywhere)})
+	}
+	if only := h.onlyIn(q, in.Only); !slices.Equal(only, in.Only) {
+		u.Only = new(append([]string{}, only...))
+		changes = append(changes, h.objectChanges(in.Only, only)...)
 	}
 	return u, changes, nil
 }

@@ -17,6 +17,8 @@ type explanation struct {
 	Status  int
 	Verdict string
 	Reasons []string
+	Left    string   // of the limits
+	Only    []string // the objects that it is about
 }
 
 // explain sets p.Explain if the address names a route.
@@ -49,6 +51,7 @@ func (h *handler) explain(rq *request, p *tokenData) {
 		return
 	}
 	p.Explain = &explanation{OK: len(x.Reasons) == 0, Status: http.StatusOK, Verdict: h.words.Text("A request would be let through.")}
+	p.Explain.Left, p.Explain.Only = h.leftText(x), x.Only
 	if !p.Explain.OK {
 		p.Explain.Status = x.Reasons[0].Status()
 		p.Explain.Verdict = h.words.Text("A request would be refused.")

@@ -26,6 +26,10 @@ func (h *handler) generate(rq *request) {
 		}
 		h.render(rq, status, "generate", p)
 	}
+	if q.Get("step") == "find" {
+		again(http.StatusOK, nil)
+		return
+	}
 	g, problems := h.asked(q)
 	if !isTicket(q.Get("ticket")) {
 		problems = append(problems, formProblem{"", h.words.Text("The form was incomplete. Check it and try again.")})

@@ -33,10 +33,16 @@ type tokenForm struct {
 	DateMax   string
 	NotBefore string
 	Networks  string
+	Objects   []*objectType
 	Policy    []string // sentences about the policy of the service
 	Prefilled bool     // by the address
 	Refused   []string // permissions in the address that the user cannot assign
 	More      bool     // the fields that few users need are open
+}
+
+// HasLimit reports whether the form offers a limit.
+func (p *tokenForm) HasLimit() bool {
+	return slices.ContainsFunc(p.Texts, func(t textField) bool { return t.Name == "limit" })
 }
 
 // addProblems adds problems to the form. It unfolds the fields that have some.
@@ -47,22 +53,36 @@ func (p *tokenForm) addProblems(problems []formProblem) {
 	}
 }
 
-// A textField is a plain text of a token in a form or on a page.
+// A textField is a text of a token in a form.
 type textField struct {
-	Name, Label, Value string
-	Max                int
+	Name, Label, Value, Hint string
+	Max                      int // characters; 0: the form does not count them
 }
 
-// textFields returns the plain texts. Value returns the value of each.
+// textFields returns the texts that a form offers. Value returns the value of each.
 func (h *handler) textFields(value func(fields.Field) string) (texts []textField) {
 	for _, f := range fields.Texts {
-		label := strings.ToUpper(f.Label[:1]) + f.Label[1:]
-		if f.Name == "description" {
-			label = h.words.Text("Description")
+		text := textField{Name: f.Name, Label: h.textLabel(f), Value: value(f), Max: f.Text.Max}
+		if f.Text.Offered != nil && !f.Text.Offered(h.config.Authority) && text.Value == "" {
+			continue
 		}
-		texts = append(texts, textField{f.Name, label, value(f), f.Text.Max})
+		if f.Name == "limit" {
+			text.Hint = h.limitHint()
+		}
+		texts = append(texts, text)
 	}
 	return texts
+}
+
+// textLabel returns the label of a text.
+func (h *handler) textLabel(f fields.Field) string {
+	switch f.Name {
+	case "description":
+		return h.words.Text("Description")
+	case "limit":
+		return h.words.Text("Limit")
+	}
+	return strings.ToUpper(f.Label[:1]) + f.Label[1:]
 }
 
 // An expiryOption is one choice of an expiry or of an overlap.
@@ -78,14 +98,14 @@ var expiryPresets = []int{7, 30, 90, 365} // days
 // address may have a megabyte of them.
 const maxUnknown = 10
 
-// fillForm returns a form filled in with q. The user may select the permissions for
+// fillForm returns a form filled in with q, for a token that had some objects before. The user may select the permissions for
 // which may returns true.
-func (h *handler) fillForm(rq *request, q url.Values, may func(apitoken.Permission) bool) *tokenForm {
+func (h *handler) fillForm(rq *request, q url.Values, had []string, may func(apitoken.Permission) bool) *tokenForm {
 	p := &tokenForm{
 		layout: h.newPage(rq, pageGenerate, h.words.Text("Generate an API token")),
 		Ticket: newTicket(), Name: q.Get("name"), Texts: h.textFields(func(f fields.Field) string { return q.Get(f.Name) }),
 		NotBefore: q.Get("not_before"), Networks: q.Get("networks"), Date: q.Get("date"),
-		DateMin: rq.now.UTC().Format(dateLayout),
+		DateMin: rq.now.UTC().Format(dateLayout), Objects: h.formObjects(rq, q, had),
 	}
 	p.More = p.NotBefore != "" || p.Networks != "" || slices.ContainsFunc(p.Texts, func(t textField) bool { return t.Value != "" })
 	policy := h.config.Authority.Policy()
@@ -168,7 +188,7 @@ func permissionNames(q url.Values) map[string]bool {
 
 // newForm returns the form that generates a token, filled in with q.
 func (h *handler) newForm(rq *request, q url.Values) *tokenForm {
-	p := h.fillForm(rq, q, func(perm apitoken.Permission) bool { return mayGrant(rq.actor, perm) })
+	p := h.fillForm(rq, q, nil, func(perm apitoken.Permission) bool { return mayGrant(rq.actor, perm) })
 	if len(rq.actor.ActsFor) > 0 && rq.actor.Token.IsZero() {
 		for _, owner := range slices.Compact(append([]string{rq.actor.User}, rq.actor.ActsFor...)) {
 			p.Owners = append(p.Owners, option{owner, h.user(owner), owner == q.Get("owner")})
@@ -181,8 +201,9 @@ func (h *handler) newForm(rq *request, q url.Values) *tokenForm {
 // linkedForm returns the form that generates a token, as the address of a link fills it
 // in.
 func (h *handler) linkedForm(rq *request, q url.Values) *tokenForm {
+	setObjects(q, q["only"])
 	p := h.newForm(rq, q)
-	for _, field := range []string{"name", "permission", "expires", "not_before", "networks"} {
+	for _, field := range []string{"name", "permission", "expires", "not_before", "networks", "only"} {
 		p.Prefilled = p.Prefilled || q.Has(field)
 	}
 	for _, text := range p.Texts {

@@ -33,6 +33,8 @@ type Config struct {
 	Users     func(context.Context, []string) (map[string]string, error)
 	Path      []Crumb
 
+	ListResources func(ctx context.Context, actor apitoken.Actor, resourceType, search string) ([]Choice, error)
+
 	Style          map[string]string
 	Logo           []byte
 	LogoURL        string

@@ -57,6 +57,10 @@ func (h *handler) changedField(field string) string {
 		return h.words.Text("start")
 	case "allowed_networks":
 		return h.words.Text("networks")
+	case "only":
+		return h.words.Text("objects")
+	case "limit":
+		return h.words.Text("limit")
 	case "secret":
 		return h.words.Text("secret")
 	}

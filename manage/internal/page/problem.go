@@ -24,6 +24,7 @@ var fieldProblems = map[string]struct{ id, sentence string }{
 	"expiry":           {"expires", words.Key("The expiry {1}.")},
 	"not_before":       {"not_before", words.Key("The start {1}.")},
 	"allowed_networks": {"networks", words.Key("The list of networks {1}.")},
+	"only":             {"only", words.Key("The list of objects {1}.")},
 	"overlap":          {"overlap", words.Key("The overlap {1}.")},
 }
 

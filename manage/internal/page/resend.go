@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/http"
+	"strings"
 )
 
 // A resendData is the data of the page that keeps a form which could not be answered.
@@ -25,8 +26,12 @@ func (h *handler) resend(rq *request, status int, title, text string) {
 	labels := map[string]string{
 		"name": h.words.Text("Name"), "description": h.words.Text("Description"), "permission": h.words.Text("Permission"),
 		"expires": h.words.Text("Expires"), "date": h.words.Text("On a date"), "networks": h.words.Text("Networks"), "not_before": h.words.Text("Valid from"),
+		"limit": h.words.Text("Limit"),
 	}
 	for _, v := range p.Entered {
+		if name, ok := strings.CutPrefix(v.Name, "ids:"); ok {
+			labels[v.Name] = name
+		}
 		if label := labels[v.Name]; label != "" && v.Value != "" {
 			p.Shown = append(p.Shown, enteredValue{label, v.Value})
 		}

@@ -211,7 +211,8 @@ func textsOfLibrary(t *testing.T) map[string]bool {
 		})
 	}
 	errs(root["token.go"])
-	for _, dir := range []string{"text", "network"} {
+	errs(goFiles(t, "../../../internal/limit")["limit.go"])
+	for _, dir := range []string{"text", "network", "resource"} {
 		for _, f := range goFiles(t, "../../../internal/"+dir) {
 			errs(f)
 		}

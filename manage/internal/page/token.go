@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/fields"
@@ -13,13 +14,15 @@ import (
 // A tokenData is the data of the page about one token.
 type tokenData struct {
 	layout
-	Token  *apitoken.TokenInfo
-	Texts  []textField
-	Mine   bool
-	State  tokenState
-	Does   []tokenAction
-	Edit   bool // the user may change it
-	Groups []*permissionGroup
+	Token   *apitoken.TokenInfo
+	Texts   []textField
+	Limits  limitData
+	Objects []*objectType
+	Mine    bool
+	State   tokenState
+	Does    []tokenAction
+	Edit    bool // the user may change it
+	Groups  []*permissionGroup
 
 	Secret   string // "" unless the user has just asked for it
 	Ticket   string // of the form that shows the secret
@@ -67,7 +70,8 @@ func (h *handler) tokenPage(rq *request) (*tokenData, bool) {
 	p := &tokenData{
 		layout: h.newPage(rq, listOf(rq.actor, in), "\u2068"+in.Name+"\u2069"),
 		Token:  in, Mine: owns(rq.actor, in), State: h.state(in, rq.now), Does: h.actions(rq, in, ""), Edit: mayEdit(in),
-		Texts:  h.textFields(func(f fields.Field) string { return f.Text.Value(in) }),
+		Texts:  slices.DeleteFunc(h.textFields(func(f fields.Field) string { return f.Text.Value(in) }), func(t textField) bool { return t.Name == "limit" }),
+		Limits: h.limits(in), Objects: h.objectTypes(in.Only),
 		Groups: assignedGroups(in), Ticket: newTicket(),
 		Created: h.relativeTime(rq.now, in.CreatedAt), Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
 		Entries: in.History[:min(newestEntries, len(in.History))],

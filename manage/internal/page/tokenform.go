@@ -22,7 +22,10 @@ func (h *handler) asked(q url.Values) (g apitoken.GenerateParams, problems []for
 	wrong := func(field, text string) { problems = append(problems, formProblem{field, text}) }
 	g.Owner, g.Name = q.Get("owner"), strings.TrimSpace(q.Get("name"))
 	for _, f := range fields.Texts {
-		*f.Text.Generate(&g) = strings.TrimSpace(q.Get(f.Name))
+		if err := f.Text.Generate(&g, strings.TrimSpace(q.Get(f.Name))); err != nil {
+			problem, _ := h.problemOf(&apitoken.FieldError{Field: f.Name, Problem: err.Error()})
+			problems = append(problems, problem)
+		}
 	}
 	if g.Name == "" {
 		wrong("name", h.words.Text("Enter a name that says what the token is for."))
@@ -63,6 +66,7 @@ func (h *handler) asked(q url.Values) (g apitoken.GenerateParams, problems []for
 		}
 		g.NotBefore = t
 	}
+	g.Only = h.onlyIn(q, nil)
 	var err error
 	if g.Networks, err = h.parseNetworks(q.Get("networks")); err != nil {
 		problem, _ := h.problemOf(err)

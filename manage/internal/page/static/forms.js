@@ -115,6 +115,13 @@ document.addEventListener("DOMContentLoaded", () => {
 			update();
 		});
 
+		// The first button is that of a search. To press Enter elsewhere sends the form.
+		form.addEventListener("keydown", (event) => {
+			const search = event.target.hasAttribute("data-find");
+			if (event.defaultPrevented || event.key !== "Enter" || event.target.tagName !== "INPUT" || (!search && !one("[data-find]", form))) return;
+			event.preventDefault();
+			form.requestSubmit(one(search ? 'button[value="find"]' : ".submit .primary", search ? event.target.closest("fieldset") : form));
+		});
 		date.addEventListener("input", () => { one("#expires-date", form).checked = true; });
 		form.addEventListener("input", (event) => {
 			// That of a group has not changed the others yet; its own listener updates.
