@@ -44,13 +44,13 @@ histories: ## is what a node acknowledged enforced at once? OPS=10000000 is how 
 faults: ## every call of the store fails, in every way, for every operation; REQUESTS=2500 at each point
 	@$(proof) ./faults -requests "$${REQUESTS:-2500}"
 
-crash: ## kill -9 of applications, PostgreSQL and Redis; CYCLES=250 of each, some 20 minutes
-	@$(proof) ./crash -cycles "$${CYCLES:-250}"
+crash: ## kill -9 of applications, PostgreSQL, MariaDB and Redis; CYCLES=250 of each, some 30 minutes; STORE=mysql for one
+	@$(proof) ./crash -cycles "$${CYCLES:-250}" -store "$$STORE"
 
 tamper: ## what someone can do who writes to the database and has no key, and what its files tell
 	@$(proof) ./tamper
 
-soak: ## a service under load against a model, does it grow? SOAK=1h is how long, STORE=sqlite (memory, postgres, redis)
+soak: ## a service under load against a model, does it grow? SOAK=1h is how long, STORE=sqlite (memory, postgres, mysql, redis)
 	@$(proof) ./soak -duration "$${SOAK:-1h}" -store "$${STORE:-sqlite}"
 
 api: ## record the exported API anew, in testdata/api.txt

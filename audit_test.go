@@ -87,3 +87,32 @@ func TestADeactivationIsAuditedOnceWhateverElseChangesMeanwhile(t *testing.T) {
 		assert.Equal(t, apitoken.StatusInactive, after.Status)
 	})
 }
+
+// The role decides whether the owner may activate the token again.
+func TestADeletionIsAuditedAgainIfTheTokenWasDeactivatedInAnotherRole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(meddlingStore)
+		var seen []apitoken.Role
+		g := newRig(t, func(c *apitoken.Config) {
+			s.Store, c.Store = c.Store, s
+			c.Audit = func(_ context.Context, ev apitoken.Event) error {
+				if ev.Action == "delete" {
+					seen = append(seen, ev.Before.DeactivatedAs)
+				}
+				return nil
+			}
+		})
+		in, _ := g.generate(t)
+		_, err := g.As(ada).Deactivate(t.Context(), in.ID)
+		require.NoError(t, err)
+		s.meddle = func() {
+			rec, err := s.Get(context.Background(), in.ID)
+			require.NoError(t, err)
+			rec.Version++
+			rec.DeactivatedAs = "manager"
+			require.NoError(t, s.Store.Replace(context.Background(), rec))
+		}
+		require.NoError(t, g.As(admin).Delete(t.Context(), in.ID))
+		assert.Equal(t, []apitoken.Role{"owner", "manager"}, seen)
+	})
+}

@@ -189,7 +189,7 @@ func sameChange(asked, ev *Event) bool {
 		return false
 	}
 	if ev.After == nil || slices.Equal(ev.Fields, []string{"active"}) && ev.After.DeactivatedBy != "" {
-		return asked.Before.DeactivatedBy == ev.Before.DeactivatedBy
+		return asked.Before.DeactivatedBy == ev.Before.DeactivatedBy && asked.Before.DeactivatedAs == ev.Before.DeactivatedAs
 	}
 	return reflect.DeepEqual(substance(asked.Before), substance(ev.Before)) && reflect.DeepEqual(substance(asked.After), substance(ev.After))
 }

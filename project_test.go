@@ -38,7 +38,7 @@ const (
 	tag      = "v0.1.0" // the tag to come, that nested modules require
 
 	// A reader has to keep the whole API in mind. Raise it with a reason.
-	maxExportedNames = 114
+	maxExportedNames = 118
 
 	apiFile = "testdata/api.txt"
 )
@@ -326,7 +326,7 @@ func TestTheREADMEIsShortAndItsProgramIsTheMinimalOne(t *testing.T) {
 }
 
 func TestTheGoCodeOfPagesIsFormatted(t *testing.T) {
-	for _, page := range []string{"README.md", "docs/getting-started.md", "docs/troubleshooting.md"} {
+	for _, page := range []string{"README.md", "docs/getting-started.md", "docs/troubleshooting.md", "docs/routes.md", "docs/tokens.md", "docs/testing.md"} {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for _, block := range regexp.MustCompile("(?ms)^```go.*?\n(.*?)^```").FindAllSubmatch(text, -1) {

@@ -249,7 +249,7 @@ func TestLogEventsWritesALinePerEvent(t *testing.T) {
 		"level": "INFO", "msg": "api token update", "action": "update", "token": "x", "actor": "admin", "fields": []any{"name"},
 	}, line(apitoken.Event{Action: "update", TokenID: "x", Actor: "admin", Fields: []string{"name"}}))
 	assert.Equal(t, map[string]any{
-		"level": "INFO", "msg": "api token delete refused", "action": "delete", "actor": "admin", "error": "not you",
+		"level": "INFO", "msg": "api token delete failed", "action": "delete", "actor": "admin", "error": "not you",
 	}, line(apitoken.Event{Action: "delete", Actor: "admin", Err: errors.New("not you")}))
 
 	quiet := apitoken.LogEvents(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})))

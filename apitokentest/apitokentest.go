@@ -1,4 +1,4 @@
-// Package apitokentest is for tests of services that use apitoken.
+// Package apitokentest helps to test services that use apitoken.
 //
 //	func TestDevices(t *testing.T) {
 //		auth := apitokentest.New(t, &catalog)
@@ -10,7 +10,7 @@
 //		...
 //	}
 //
-// [CheckRoutes] finds routes that somebody forgot to protect.
+// [CheckRoutes] finds routes without protection.
 package apitokentest
 
 import (
@@ -23,11 +23,11 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// New returns an Authority without any tokens, whose store is in memory. It is
-// closed when the test ends.
+// New returns an Authority without tokens, on a store in memory. It closes the Authority
+// when the test ends.
 //
-// A test of what a [apitoken.Config] says makes the Authority itself; the other
-// functions take any.
+// To test a special [apitoken.Config], make the Authority yourself; the other functions
+// accept any Authority.
 func New(t testing.TB, c *apitoken.Catalog) *apitoken.Authority {
 	t.Helper()
 	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: c, Store: memory.New()})
@@ -42,12 +42,12 @@ func New(t testing.TB, c *apitoken.Catalog) *apitoken.Authority {
 	return auth
 }
 
-// Owner is the user that tokens of [Token] belong to. Their environment is
+// Owner is the owner of the tokens of [Token]. Their environment is
 // [apitoken.DefaultEnvironment].
 const Owner = "tester"
 
-// Token generates a token with exactly these permissions, which may be none, and
-// returns its text. It expires an hour later.
+// Token generates a token with exactly these permissions, possibly none, and returns its
+// text. The token expires after one hour.
 func Token(t testing.TB, auth *apitoken.Authority, perms ...apitoken.Permission) string {
 	t.Helper()
 	return TokenOf(t, auth, Owner, apitoken.DefaultEnvironment, perms...)
@@ -79,8 +79,8 @@ func TokenOf(t testing.TB, auth *apitoken.Authority, owner, environment string, 
 	return secret.Reveal()
 }
 
-// Request returns a request for a handler, like [httptest.NewRequest], with the
-// token in the Authorization field; without one if token is "".
+// Request returns a request for a handler, like [httptest.NewRequest], with the token in
+// the Authorization field. If token is "", the request has no token.
 func Request(method, target, token string) *http.Request {
 	r := httptest.NewRequest(method, target, nil)
 	if token != "" {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
+	"github.com/apitoken-go/apitoken/stores/mysql"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 	valkeystore "github.com/apitoken-go/apitoken/stores/valkey"
@@ -49,6 +50,7 @@ type bareRead func(ctx context.Context, id string) error
 var engines = []engine{
 	{"sqlite", openSQLite},
 	{"postgres", openPostgres},
+	{"mysql", openMySQL},
 	{"valkey", openValkey},
 }
 
@@ -58,11 +60,25 @@ func openSQLite(t testing.TB) database {
 	cleanup(t, store.Close)
 	db := must(sql.Open("sqlite", path))
 	cleanup(t, db.Close)
-	stmt := must(db.PrepareContext(t.Context(), "SELECT digest FROM apitoken_tokens WHERE id = ?"))
-	all := must(db.PrepareContext(t.Context(), "SELECT * FROM apitoken_tokens WHERE id = ?"))
 	bulk := must(sql.Open("sqlite", "file:"+path+"?_pragma=synchronous(off)&_pragma=cache_size(-200000)"))
 	bulk.SetMaxOpenConns(1)
 	cleanup(t, bulk.Close)
+	return withSQL(t, store, db, bulk)
+}
+
+func openMySQL(t testing.TB) database {
+	dsn := testserver.MariaDB(t, "innodb-buffer-pool-size=2G", "innodb-log-file-size=1G").Database(t)
+	db := must(sql.Open("mysql", dsn))
+	cleanup(t, db.Close)
+	store := must(mysql.Use(t.Context(), db))
+	cleanup(t, store.Close)
+	return withSQL(t, store, db, db)
+}
+
+// withSQL returns a database of database/sql. Statements that fill it go by bulk.
+func withSQL(t testing.TB, store apitoken.Store, db, bulk *sql.DB) database {
+	stmt := must(db.PrepareContext(t.Context(), "SELECT digest FROM apitoken_tokens WHERE id = ?"))
+	all := must(db.PrepareContext(t.Context(), "SELECT * FROM apitoken_tokens WHERE id = ?"))
 	return database{
 		store: store,
 		read: func(ctx context.Context, id string) error {

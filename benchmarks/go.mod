@@ -25,6 +25,8 @@ require (
 )
 
 require (
+	filippo.io/edwards25519 v1.1.0 // indirect
+	github.com/go-sql-driver/mysql v1.9.3 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect
@@ -37,6 +39,7 @@ require (
 
 require (
 	github.com/andybalholm/brotli v1.2.0 // indirect
+	github.com/apitoken-go/apitoken/stores/mysql v0.1.0
 	github.com/apitoken-go/apitoken/stores/postgres v0.1.0
 	github.com/apitoken-go/apitoken/stores/sqlite v0.1.0
 	github.com/apitoken-go/apitoken/stores/valkey v0.1.0
@@ -170,6 +173,7 @@ require (
 
 replace (
 	github.com/apitoken-go/apitoken => ..
+	github.com/apitoken-go/apitoken/stores/mysql => ../stores/mysql
 	github.com/apitoken-go/apitoken/stores/postgres => ../stores/postgres
 	github.com/apitoken-go/apitoken/stores/sqlite => ../stores/sqlite
 	github.com/apitoken-go/apitoken/stores/valkey => ../stores/valkey

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/stores/mysql"
 )
 
 // listed is how many tokens there are in a large database.
@@ -61,6 +62,25 @@ var fills = map[string]struct {
 			`PRAGMA wal_checkpoint(TRUNCATE)`,
 		},
 	},
+	"mysql": {
+		[]string{`DROP TRIGGER apitoken_log_insert`},
+		`WITH hashed AS (SELECT seq * 7919 %% 1000003 AS h FROM seq_%d_to_%[2]d WHERE seq < %[2]d),
+		named AS (SELECT h, elt(h%%11+1, '` + strings.ReplaceAll(words, " ", "','") + `') AS one,
+			concat(elt(h div 7 %% 11 + 1, '` + strings.ReplaceAll(words, " ", "','") + `'), ' ', lpad(h, 6, '0')) AS two FROM hashed)`,
+		map[string]string{
+			"id": `lpad(h, 17, '0')`, "owner": `concat('user-', h div 20, '@example.org')`, "name": `concat(one, ' ', two)`, "name_key": `concat(one, ' ', two)`,
+			"status": `if(h%20 = 0, 'inactive', 'active')`, "created_at": `t.created_at - h*60000000`,
+			"permissions": `if(h%2 = 1, if(one = 'test', '["half","late"]', '["half"]'), if(one = 'test', '["late"]', '[]'))`,
+		},
+		[]string{
+			`INSERT INTO apitoken_index SELECT environment, 'p=half', id FROM apitoken_tokens WHERE permissions LIKE '%"half"%' ORDER BY 3`,
+			`INSERT INTO apitoken_index SELECT environment, 'p=late', id FROM apitoken_tokens WHERE permissions LIKE '%"late"%' ORDER BY 3`,
+			`INSERT INTO apitoken_index SELECT environment, concat('t=', term) AS entry, id FROM (` + mysqlTerms + `) e ORDER BY 1, 2, 3`,
+			`INSERT INTO apitoken_index SELECT DISTINCT environment, concat('w=', substr(term, 1, 3), name_key) AS entry, id FROM (` + mysqlTerms + `) e ORDER BY 1, 2, 3`,
+			mysqlTrigger,
+			`ANALYZE TABLE apitoken_tokens, apitoken_index`,
+		},
+	},
 	"postgres": {
 		[]string{`ALTER TABLE apitoken_tokens DISABLE TRIGGER apitoken_inserted`},
 		`WITH hashed AS (SELECT n::bigint * 7919 %% 1000003 AS h FROM generate_series(%d, %d - 1) n),
@@ -81,6 +101,18 @@ var fills = map[string]struct {
 		},
 	},
 }
+
+// mysqlTerms selects what a search may find each token by.
+const mysqlTerms = `SELECT environment, name_key, id, id AS term FROM apitoken_tokens UNION ALL SELECT environment, name_key, id, owner FROM apitoken_tokens
+	UNION ALL SELECT environment, name_key, id, name_key FROM apitoken_tokens UNION ALL SELECT environment, name_key, id, substr(name_key, locate(' ', name_key)+1) FROM apitoken_tokens
+	UNION ALL SELECT environment, name_key, id, substr(name_key, -6) FROM apitoken_tokens`
+
+// mysqlTrigger is the statement of the schema that makes the trigger which was dropped.
+var mysqlTrigger = func() string {
+	_, after, _ := strings.Cut(mysql.Schema(), "CREATE TRIGGER apitoken_log_insert ")
+	body, _, _ := strings.Cut(after, ";\n")
+	return "CREATE TRIGGER apitoken_log_insert " + body
+}()
 
 // full opens a database with n tokens.
 func full(b testing.TB, e engine, n int) apitoken.Store {
@@ -113,7 +145,7 @@ func full(b testing.TB, e engine, n int) apitoken.Store {
 	}
 	const batch = 100_000
 	for from := 0; from < n; from += batch {
-		exec(fmt.Sprintf(fill.numbers, from, min(from+batch, n)) + ` INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `)
+		exec(`INSERT INTO apitoken_tokens (` + strings.Join(names, ", ") + `) ` + fmt.Sprintf(fill.numbers, from, min(from+batch, n)) + `
 			SELECT ` + strings.Join(values, ", ") + ` FROM named, apitoken_tokens t WHERE t.id = '` + template + `'`)
 	}
 	if err := d.store.Delete(b.Context(), template); err != nil {

@@ -1,5 +1,4 @@
-// Package client sends API tokens: it is for Go programs that call a service
-// which uses apitoken.
+// Package client sends API tokens. It is for Go programs that call a service with apitoken.
 //
 //	transport, err := client.New(client.Config{
 //		Origin: "https://api.example.com",
@@ -10,7 +9,7 @@
 //	}
 //	api := &http.Client{Transport: transport}
 //
-// A program that runs for long takes its token from a file, or from a function:
+// A long-running program takes its token from a file, or from a function:
 //
 //	TokenFunc: client.File("/run/secrets/example-token")
 package client
@@ -29,44 +28,43 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Config says what a [Transport] is to send, and where to. Origin is required, and
-// either Token or TokenFunc. It is written with field names.
+// Config is the configuration of a [Transport]. Origin is required, and either Token or
+// TokenFunc. Write it with field names.
 type Config struct {
 	_ [0]func() // keyed literals only; no ==
 
-	// Origin is where the token is for: scheme, host, and port if it is not the
-	// scheme's own, such as "https://api.example.com". There is no path to it,
-	// as one who serves a path of a host can mostly read what is sent to others.
+	// Origin is the service that gets the token: scheme, host, and port unless it is the
+	// scheme's default, such as "https://api.example.com". It has no path, because a server
+	// of one path of a host can usually read requests to the other paths.
 	Origin string
 
 	// Token is the text of the API token.
 	Token apitoken.Secret
 
-	// TokenFunc returns the token for a request, with the context of that, so that a
-	// rotated token is taken up while the program runs. Its error is that of the request.
-	// See [File].
+	// TokenFunc returns the token for a request. It gets the context of the request. With
+	// it a running program picks up a rotated token. If it returns an error, the request
+	// fails with that error. See [File].
 	TokenFunc func(context.Context) (apitoken.Secret, error)
 
-	// Source is how the token is presented: an apitoken.Scheme, apitoken.Bearer or an
-	// apitoken.HeaderField; "" means the scheme apiToken.
+	// Source is the place of the token in a request: an apitoken.Scheme, apitoken.Bearer or
+	// an apitoken.HeaderField; "" means the scheme apiToken.
 	Source apitoken.Source
 
-	// PlainHTTP allows an Origin with http, where everybody on the way can read
-	// the token. To this machine, "localhost" or a loopback address, that is
-	// allowed without.
+	// PlainHTTP allows an Origin with http, although everybody on the way can read the
+	// token. For this machine, "localhost" or a loopback address, http is always allowed.
 	PlainHTTP bool
 
-	// Base does the requests; nil means http.DefaultTransport.
+	// Base sends the requests; nil means http.DefaultTransport.
 	Base http.RoundTripper
 }
 
-// A Transport is an [http.RoundTripper] that adds the token to requests for one
-// origin. Their own field of that name, Authorization as a rule, is replaced. All others are passed on as
-// they are: what a redirect leads to gets the token if it is of the same scheme,
-// host and port, and not else, not even where [http.Client] would keep a field,
-// as it does for subdomains and other ports.
+// A Transport is an [http.RoundTripper] that adds the token to requests for one origin. It
+// replaces a header field of the same name, usually Authorization. It passes all other
+// requests on unchanged. A redirect gets the token only if its target has the same scheme,
+// host and port, even where [http.Client] would keep a field, as it does for subdomains and
+// other ports.
 //
-// It does not change the requests that it is given.
+// It does not modify the given requests.
 type Transport struct {
 	origin origin
 	token  func(context.Context) (apitoken.Secret, error)
@@ -75,8 +73,7 @@ type Transport struct {
 	base   http.RoundTripper
 }
 
-// New checks a Config and makes a [Transport] of it. All mistakes are reported
-// together.
+// New checks a Config and returns a Transport. It reports all mistakes together.
 func New(c Config) (*Transport, error) {
 	var mistakes []error
 	wrong := func(field, problem string) {
@@ -132,9 +129,9 @@ func check(token apitoken.Secret) error {
 // control reports whether a character can stand in no token and no scheme.
 func control(c rune) bool { return c <= ' ' || c > '~' }
 
-// File returns a Config.TokenFunc that reads the token from a file, with a line break after
-// it or not. The file is read for each request, so that whoever rotates the token only has
-// to replace the file.
+// File returns a [Config].TokenFunc that reads the token from a file, with or without a
+// line break at its end. It reads the file for each request: to rotate the token, replace
+// the file.
 func File(name string) func(context.Context) (apitoken.Secret, error) {
 	return func(context.Context) (apitoken.Secret, error) {
 		text, err := os.ReadFile(name)
@@ -182,8 +179,8 @@ func refuse(r *http.Request, err error) (*http.Response, error) {
 	return nil, fmt.Errorf("client: %w", err)
 }
 
-// CloseIdleConnections does for [http.Client.CloseIdleConnections] what Base
-// can.
+// CloseIdleConnections closes the idle connections of Base, if Base supports that.
+// [http.Client.CloseIdleConnections] calls it.
 func (t *Transport) CloseIdleConnections() {
 	if base, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		base.CloseIdleConnections()

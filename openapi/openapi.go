@@ -1,7 +1,6 @@
-// Package openapi writes what routes require into the OpenAPI document of a
-// service: the security schemes of apitoken, and for each operation the
-// permissions that the token needs, out of the table that [apitoken.Routes]
-// enforces.
+// Package openapi adds the requirements of routes to the OpenAPI document of a service: the
+// security schemes of apitoken, and for each operation the permissions that the token
+// needs. It takes them from the table that [apitoken.Routes] enforces.
 //
 //	document, err := openapi.Merge(document, "/api", auth.Accepted(), routes.Table())
 package openapi
@@ -19,7 +18,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Schemes are the ways that the service accepts, as [apitoken.Authority.Accepted] returns
+// Schemes are the accepted sources of the service, as [apitoken.Authority.Accepted] returns
 // them.
 type Schemes []apitoken.Source
 
@@ -62,11 +61,11 @@ func (s Schemes) Components() map[string]any {
 	return all
 }
 
-// Security returns the member security of the operation of a route: one of its
-// elements has to be satisfied. It is empty, not nil, for a route that is open.
+// Security returns the member security of the operation of a route: a request must satisfy
+// one of its elements. For an open route it is empty, not nil.
 //
-// The permissions are named as the roles of OpenAPI 3.1. Before 3.1 no names may
-// stand there; [Merge] leaves them out of such documents.
+// The names of the permissions are roles of OpenAPI 3.1. Older versions allow no names
+// here; Merge leaves them out of such documents.
 func (s Schemes) Security(r apitoken.Route) []map[string][]string {
 	security := []map[string][]string{}
 	alternatives := [][]string{append([]string{}, r.Permissions...)}
@@ -89,7 +88,7 @@ func (s Schemes) Security(r apitoken.Route) []map[string][]string {
 	return security
 }
 
-// Sentence says in words what a route requires.
+// Sentence returns the requirement of a route as a sentence.
 func Sentence(r apitoken.Route) string {
 	names := "`" + strings.Join(r.Permissions, "`, `") + "`"
 	sentence := ""
@@ -114,17 +113,16 @@ func Sentence(r apitoken.Route) string {
 	return sentence + "."
 }
 
-// Merge returns an OpenAPI document, in JSON, with the security schemes and, in
-// every operation that it has, security and a last line of the description that
-// says the same. What was there of that is replaced; all else stays, but for the
-// order of members. Routes that the document does not describe are left out.
+// Merge returns an OpenAPI document, in JSON, with the security schemes. Every operation
+// gets security and a last line of its description that says the same. Merge replaces
+// existing ones; everything else stays, except the order of members. It ignores routes that
+// the document does not describe.
 //
-// It is an error if the document has an operation that is in no route of the
-// table, or that is not in its path but elsewhere: what it requires is not known.
-// The paths of the document are compared
-// to the patterns of the routes, the names of variables included and the servers
-// of the document aside; base is what patterns begin with and paths do not, such
-// as "/api", "" for nothing.
+// It returns an error if the document has an operation that is in no route of the table, or
+// that is not in its path but elsewhere, because its requirement is then unknown. Merge
+// compares the paths of the document with the patterns of the routes, including the names
+// of variables, and ignores the servers of the document. base is a prefix of the patterns
+// that the paths lack, such as "/api", or "".
 func Merge(document []byte, base string, s Schemes, table []apitoken.Route) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(document))
 	d.UseNumber()
@@ -143,8 +141,8 @@ func Merge(document []byte, base string, s Schemes, table []apitoken.Route) ([]b
 	return out.Bytes(), err
 }
 
-// MergeInto is [Merge] for a document that is in memory, as [json.Unmarshal]
-// makes it. With an error, the document is as it was.
+// MergeInto is [Merge] for a document in memory, as json.Unmarshal returns it. If it
+// returns an error, the document is unchanged.
 func MergeInto(doc map[string]any, base string, s Schemes, table []apitoken.Route) error {
 	version, _ := doc["openapi"].(string)
 	if !strings.HasPrefix(version, "3.") {
@@ -235,8 +233,8 @@ func find(table []apitoken.Route, method, path string) (found apitoken.Route, ok
 	return found, ok
 }
 
-// Path returns the path of an OpenAPI document for a pattern of a route:
-// without host, {$}, and what follows the name of a variable.
+// Path returns the path in an OpenAPI document for the pattern of a route: without host,
+// {$}, and everything after the name of a variable.
 func Path(pattern string) string {
 	if i := strings.IndexByte(pattern, '/'); i > 0 {
 		pattern = pattern[i:]

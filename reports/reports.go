@@ -1,11 +1,11 @@
-// Package reports answers questions that administrators have about many tokens or routes:
-// who can make this call, which calls can this token make, and whom would a narrower policy or
-// a smaller catalog stop. It asks the methods of [apitoken.Manager], so that an actor
-// learns no more than those tell them, and changes nothing.
+// Package reports answers administrators' questions about many tokens or routes: who can
+// make this call, which calls can this token make, and which tokens would a narrower policy
+// or a smaller catalog stop? It uses the methods of [apitoken.Manager], so an actor learns
+// nothing that these methods hide. It changes nothing.
 //
-// The reports about tokens read lists page by page, to their end, in the order of creation: a
-// token that is created meanwhile may be missed. The first error ends a report; what came
-// before it is not the whole answer.
+// Reports about tokens read a list page by page, to its end, in the order of creation. They
+// may miss a token that is created meanwhile. The first error ends a report; the results
+// before it are incomplete.
 package reports
 
 import (
@@ -20,10 +20,10 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// WhoCan returns the tokens that can make a call with this requirement now, from an
-// allowed network: those of all owners if the actor may see them, else the actor's own. It
-// explains every active token that has one of the permissions, which takes a read of the
-// store and a call of Config.OwnerPermissions each.
+// WhoCan returns the tokens that can make a call with this requirement now, from an allowed
+// network: of all owners if the actor may see them, otherwise the actor's own. It explains
+// every active token with one of the permissions; each takes a read of the store and a call
+// of Config.OwnerPermissions.
 func WhoCan(ctx context.Context, m *apitoken.Manager, requirement apitoken.Requirement) iter.Seq2[*apitoken.TokenInfo, error] {
 	return func(yield func(*apitoken.TokenInfo, error) bool) {
 		names, match := requirement.Permissions()
@@ -47,7 +47,7 @@ func WhoCan(ctx context.Context, m *apitoken.Manager, requirement apitoken.Requi
 }
 
 // Can reports whether a token can make a call with this requirement now, from an allowed
-// network; false if there is no such token.
+// network. It returns false if the token does not exist.
 func Can(ctx context.Context, m *apitoken.Manager, id string, requirement apitoken.Requirement) (bool, error) {
 	x, err := m.Explain(ctx, id, requirement, netip.Addr{})
 	switch {
@@ -59,8 +59,8 @@ func Can(ctx context.Context, m *apitoken.Manager, id string, requirement apitok
 	return err == nil && len(x.Reasons) == 0, err
 }
 
-// PreviewPolicy returns the tokens of the environment that could no longer be used if p were
-// in force, and can be used, or will be, as things are. It needs ManageOthers.
+// PreviewPolicy returns the tokens of the environment that are usable now, or will become
+// usable, but would not be under the policy p. It needs ManageOthers.
 func PreviewPolicy(ctx context.Context, m *apitoken.Manager, p apitoken.Policy) iter.Seq2[*apitoken.TokenInfo, error] {
 	return func(yield func(*apitoken.TokenInfo, error) bool) {
 		if p.MaxLifetime < 0 || p.MaxIdle < 0 {
@@ -76,8 +76,8 @@ func PreviewPolicy(ctx context.Context, m *apitoken.Manager, p apitoken.Policy) 
 	}
 }
 
-// Stops reports whether a token that can be used, or will be, could no longer be used at a
-// moment if p were in force.
+// Stops reports whether the policy p would make a token unusable at a moment, although it
+// is usable now or will become usable.
 func Stops(p apitoken.Policy, in *apitoken.TokenInfo, at time.Time) bool {
 	rec := apitoken.Record{Status: apitoken.StatusActive, CreatedAt: in.CreatedAt, ExpiresAt: in.ExpiresAt, NotBefore: in.NotBefore}
 	rec.Uses = []apitoken.Use{{At: in.LastUsed().At}}
@@ -89,17 +89,17 @@ func usable(in *apitoken.TokenInfo) bool {
 	return in.Status == apitoken.StatusActive || in.Status == apitoken.StatusPending
 }
 
-// A Loss is what a token loses when permissions are dropped.
+// A Loss is the effect of dropped permissions on a token.
 type Loss struct {
 	Token       *apitoken.TokenInfo
 	Permissions []string         // of those that are dropped, which are assigned to it
 	Routes      []apitoken.Route // whose requirement it meets with them, and no longer without
 }
 
-// PreviewCatalog returns the tokens, of all owners if the actor may see them, that can be used,
-// or will be, and to which one of the named permissions is assigned. With the table of
-// [apitoken.Routes], it also says which of these routes they would lose if the routes
-// stayed as they are. What the owners may do does not count.
+// PreviewCatalog returns the usable tokens, or those that will become usable, that have one
+// of the named permissions: of all owners if the actor may see them. With the table of
+// [apitoken.Routes], it also returns the routes that each token would lose if the routes
+// stayed unchanged. It ignores the permissions of the owners.
 func PreviewCatalog(ctx context.Context, m *apitoken.Manager, routes []apitoken.Route, without ...string) iter.Seq2[*Loss, error] {
 	return func(yield func(*Loss, error) bool) {
 		if len(without) == 0 {
@@ -117,8 +117,8 @@ func PreviewCatalog(ctx context.Context, m *apitoken.Manager, routes []apitoken.
 	}
 }
 
-// LossOf returns what a token loses when the named permissions are dropped; nil if it has none
-// of them, or cannot be used and will not be.
+// LossOf returns the effect of dropping the named permissions on a token. It returns nil if
+// the token has none of them, or is not usable and will not become usable.
 func LossOf(in *apitoken.TokenInfo, routes []apitoken.Route, without ...string) *Loss {
 	loss := &Loss{Token: in}
 	has := slices.Clone(in.Unknown)

@@ -2,6 +2,7 @@ package reports
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,9 +11,29 @@ import (
 )
 
 // RequirementOf returns the requirement of a route, a line of the table of
-// [apitoken.Routes]. It is an error if the catalog lacks one of the permissions, and if the
-// route is open: it requires nothing.
+// [apitoken.Routes], for [apitoken.Manager.Explain]: it does not know where a request has the
+// ID of an object. It returns an error if the catalog lacks one of the permissions or types of
+// objects, and if the route is open, because an open route requires nothing.
 func RequirementOf(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Requirement, error) {
+	requirement, err := permissionsOf(c, rt)
+	types := c.Resources()
+	for i, name := range slices.Concat(rt.Resources, rt.Filtered) {
+		k := slices.IndexFunc(types, func(r apitoken.Resource) bool { return r.Name() == name })
+		switch {
+		case err != nil:
+		case k < 0:
+			err = &apitoken.FieldError{Field: "route", Problem: fmt.Sprintf("is about the type %.40q, which the catalog does not have", name)}
+		case i < len(rt.Resources):
+			requirement = requirement.On(types[k], apitoken.PathValue(""))
+		default:
+			requirement = requirement.Filtered(types[k])
+		}
+	}
+	return requirement, err
+}
+
+// permissionsOf returns what a route requires apart from objects.
+func permissionsOf(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Requirement, error) {
 	perms, err := c.Lookup(rt.Permissions...)
 	switch {
 	case err != nil:
@@ -27,19 +48,20 @@ func RequirementOf(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Requirement
 	return apitoken.All(perms[0], perms[1:]...), nil
 }
 
-// NameOf returns the name of a route: method and pattern, as it was registered.
+// NameOf returns the name of a route: the registered method and pattern.
 func NameOf(rt apitoken.Route) string { return strings.TrimSpace(rt.Method + " " + rt.Pattern) }
 
-// A Reached is a route and how a token stands to it. The Explanation of an open route is
-// empty: it takes no token.
+// Reached is a route, and the decision about a token there. The Explanation of an open
+// route is empty: such a route takes no token.
 type Reached struct {
 	apitoken.Route
 	*apitoken.Explanation
 }
 
-// Reach says of each route, in the order of the table of [apitoken.Routes], whether a
-// request with the newest secret of a token would be accepted now, and why not; networks
-// aside. Without Reasons it would. The catalog is that of the service.
+// Reach returns for each route, in the order of the table of [apitoken.Routes], whether the
+// service would accept a request with the newest secret of a token now, and the reasons
+// against it. It ignores networks. No Reasons means that the service would accept the
+// request. The catalog is that of the service.
 func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Catalog, routes []apitoken.Route) ([]Reached, error) {
 	if _, err := m.Get(ctx, id); err != nil { // also if all routes are open
 		return nil, err
@@ -53,7 +75,7 @@ func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Cata
 			if err != nil {
 				return nil, err
 			}
-			key := rt.Match + " " + strings.Join(rt.Permissions, " ")
+			key := fmt.Sprintln(rt.Match, rt.Permissions, rt.Resources, rt.Filtered)
 			if x = known[key]; x == nil {
 				if x, err = m.Explain(ctx, id, requirement, netip.Addr{}); err != nil {
 					return nil, err
@@ -66,11 +88,19 @@ func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Cata
 	return reached, nil
 }
 
-// UnusedPermissions returns the permissions of a catalog that no route names, in the order of
-// the catalog: a check for the start of a service, which may ask for some of them with
+// UnusedPermissions returns the permissions of a catalog that no route names, in the order
+// of the catalog. A service can check them when it starts. It may use some of them with
 // [apitoken.Token.Has] instead.
 func UnusedPermissions(c *apitoken.Catalog, routes []apitoken.Route) []apitoken.Permission {
 	return slices.DeleteFunc(c.All(), func(p apitoken.Permission) bool {
 		return slices.ContainsFunc(routes, func(rt apitoken.Route) bool { return slices.Contains(rt.Permissions, p.Name()) })
+	})
+}
+
+// RoutesWithout returns the routes that take tokens and say nothing of a type of objects: they
+// refuse every token that is limited in it. It is a check for the start of a service.
+func RoutesWithout(r apitoken.Resource, routes []apitoken.Route) []apitoken.Route {
+	return slices.DeleteFunc(slices.Clone(routes), func(rt apitoken.Route) bool {
+		return rt.Match == "open" || slices.Contains(rt.Resources, r.Name()) || slices.Contains(rt.Filtered, r.Name())
 	})
 }

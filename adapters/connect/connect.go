@@ -1,13 +1,14 @@
-// Package apitokenconnect guards handlers of [connectrpc.com/connect], and
-// refuses in the protocol of the client: Connect, gRPC or gRPC-Web.
+// Package apitokenconnect guards handlers of [connectrpc.com/connect]. Refusals use the
+// protocol of the client: Connect, gRPC or gRPC-Web.
 //
 //	path, handler := devicesv1connect.NewDeviceServiceHandler(devices{})
 //	mux.Handle(devicesv1connect.DeviceServiceGetProcedure, apitokenconnect.Guard(auth, apitoken.All(readDevices))(handler))
 //
-// The whole program is in examples/connect of the repository.
+// examples/connect in the repository is a complete program.
 package apitokenconnect
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -17,26 +18,26 @@ import (
 	"github.com/apitoken-go/apitoken/internal/httpbridge"
 )
 
-// Guard is [apitoken.Authority.Guard] for handlers of Connect. Register the
-// handler of a service once for each procedure, with what that needs: so no
-// procedure is open, since those that are not registered do not exist.
+// Guard is [apitoken.Authority.Guard] for Connect handlers. Register the handler of a
+// service once for each procedure, with the requirement of that procedure. So no procedure
+// is open, because a procedure that is not registered does not exist.
 //
-// A request without a valid token is refused with the code unauthenticated, one
-// whose token lacks a permission with permission_denied, one that is malformed
-// with invalid_argument, and one that cannot be judged now with unavailable. The
-// header has the fields of the refusal, WWW-Authenticate among them.
-// Requests of none of the protocols get the answer of apitoken.
+// A request without a valid token gets the code unauthenticated, a request whose token
+// lacks a permission gets permission_denied, a malformed request gets invalid_argument, and
+// a request that cannot be checked now gets unavailable. The header has the fields of the
+// refusal, including WWW-Authenticate. Requests of none of the protocols get the answer of
+// apitoken.
 //
-// This is a middleware and no interceptor, so that nothing is read of a body
-// whose sender is not known. The options are those of the handler that matter
-// for errors, such as connect.WithRequireConnectProtocolHeader.
+// Guard is a middleware and not an interceptor, so that nothing reads the body of an
+// unknown sender. The options are the handler options that matter for errors, such as
+// [connect.WithRequireConnectProtocolHeader].
 func Guard(auth *apitoken.Authority, requirement apitoken.Requirement, options ...connect.HandlerOption) func(http.Handler) http.Handler {
 	return middleware(auth.Guard(requirement), func(next http.Handler) http.Handler { return next }, options)
 }
 
-// GuardOr is Guard for procedures that another login opens as well: requests that present no
-// token go to what other makes of the handler, see [apitoken.Authority.GuardOr]. Middleware
-// of connectrpc.com/authn will do as other: the Wrap of one.
+// GuardOr is [Guard] for procedures that another login also opens: requests without a token
+// go to the handler that other returns, see [apitoken.Authority.GuardOr]. other can be the
+// Wrap of a middleware of connectrpc.com/authn.
 func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other func(http.Handler) http.Handler, options ...connect.HandlerOption) func(http.Handler) http.Handler {
 	if other == nil {
 		panic("apitokenconnect: GuardOr without another login")
@@ -53,6 +54,7 @@ func middleware(guard, other func(http.Handler) http.Handler, options []connect.
 			panic("apitokenconnect: the other login returned no handler")
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r = r.WithContext(context.WithValue(r.Context(), guardedKey{}, true))
 			admitted, answer := httpbridge.Request(guard, r)
 			switch {
 			case admitted != nil:
@@ -80,7 +82,7 @@ func middleware(guard, other func(http.Handler) http.Handler, options []connect.
 // code returns what a status of HTTP is to Connect. What is malformed is invalid
 // whatever the state of the system, as the specification has it of
 // invalid_argument, and no other token would help, as unauthenticated would
-// suggest. In Connect's own protocol all five have the HTTP status they come from.
+// suggest. In Connect's own protocol all have the HTTP status they come from.
 func code(status int) connect.Code {
 	switch status {
 	case http.StatusBadRequest:
@@ -91,6 +93,8 @@ func code(status int) connect.Code {
 		return connect.CodePermissionDenied
 	case http.StatusTooManyRequests:
 		return connect.CodeResourceExhausted
+	case http.StatusInternalServerError:
+		return connect.CodeInternal
 	}
 	return connect.CodeUnavailable
 }

@@ -4,12 +4,14 @@
 //	app.Use(apitokenfiber.HideQueryToken(auth))
 //	app.Get("/devices/:id", apitokenfiber.Guard(auth, apitoken.All(readDevices)), device)
 //
-// The whole program is in examples/fiber of the repository.
+// examples/fiber in the repository is a complete program.
 package apitokenfiber
 
 import (
+	"context"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/gofiber/fiber/v3"
 
@@ -17,19 +19,19 @@ import (
 	"github.com/apitoken-go/apitoken/internal/httpbridge"
 )
 
-// Guard returns a handler that lets requests on to the next one only if their
-// token meets the requirement, and otherwise answers as [apitoken.Authority.Guard]
-// does. It panics where that does.
+// Guard returns a handler that continues only if the token of the request meets the
+// requirement. Otherwise it answers as [apitoken.Authority.Guard] does. It panics where
+// that does.
 //
-// The handlers that follow find the token with apitoken.FromContext(c.Context()),
-// and the query without the parameter. The functions of [apitoken.Config] that
-// take an http.Request get one without a body.
+// Later handlers find the token with apitoken.FromContext(c.Context()), and the query
+// without the parameter. Functions of [apitoken.Config] that take an http.Request get a
+// request without a body.
 func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) fiber.Handler {
 	return handler(auth.Guard(requirement), nil)
 }
 
-// GuardOr is Guard for routes that another login opens as well, such as a session:
-// requests that present no token go to other, see [apitoken.Authority.GuardOr].
+// GuardOr is [Guard] for routes that another login also opens, such as a session: requests
+// without a token go to other, see [apitoken.Authority.GuardOr].
 func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other fiber.Handler) fiber.Handler {
 	if other == nil {
 		panic("apitokenfiber: GuardOr without another login")
@@ -40,11 +42,13 @@ func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other f
 // handler lets requests on that a guard admits, and to other those that it leaves to that.
 func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
-		r, err := request(c)
+		p := &params{Context: c.Context(), c: c}
+		r, err := request(p, c)
 		if err != nil {
 			return err
 		}
 		admitted, answer := httpbridge.Request(guard, r)
+		p.c = nil
 		for name, values := range answer.Header() {
 			if name != "Vary" { // which others have said more of
 				c.Response().Header.Del(name)
@@ -64,11 +68,41 @@ func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.H
 	}
 }
 
-// HideQueryToken takes the query parameter out of requests and hands it on to
-// Guard. Use it first: before logs of requests, which would write the token.
+// Params returns a function for [apitoken.Requirement.On] that returns the parameter of fiber's
+// path, as c.Params does. It knows the parameters while Guard decides, and returns "" outside of
+// that, also for [apitoken.Authority.Recheck]: pass [apitoken.ID] there. The guard of a group
+// knows the parameters in the prefix of the group.
+func Params(name string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if p, _ := r.Context().Value(paramsKey{}).(*params); p != nil && p.c != nil {
+			return strings.Clone(p.c.Params(name))
+		}
+		return ""
+	}
+}
+
+// params is the context in which a guard decides. fiber uses c again for another request, so it
+// is nil after that.
+type params struct {
+	context.Context
+	c fiber.Ctx
+}
+
+type paramsKey struct{}
+
+// Value makes params known to Params.
+func (p *params) Value(key any) any {
+	if key == (paramsKey{}) {
+		return p
+	}
+	return p.Context.Value(key)
+}
+
+// HideQueryToken removes the query parameter from requests and passes the token on to
+// [Guard]. Use it first, before request logs, which would write the token.
 func HideQueryToken(auth *apitoken.Authority) fiber.Handler {
 	return func(c fiber.Ctx) error {
-		r, err := request(c)
+		r, err := request(c.Context(), c)
 		if err != nil {
 			return err
 		}
@@ -90,7 +124,7 @@ func pass(c fiber.Ctx, before, after *http.Request) {
 // otherwise than net/http does, and keeps fields that were sent twice: whatever
 // is read of both must be read as by net/http. All strings are copies, because
 // fasthttp uses its memory again.
-func request(c fiber.Ctx) (*http.Request, error) {
+func request(ctx context.Context, c fiber.Ctx) (*http.Request, error) {
 	in := &c.Request().Header
 	target := string(in.RequestURI())
 	u, err := url.ParseRequestURI(target)
@@ -116,5 +150,5 @@ func request(c fiber.Ctx) (*http.Request, error) {
 	if route := c.Route(); route != nil {
 		r.Pattern = route.Method + " " + route.Path // for events, as http.ServeMux has it
 	}
-	return r.WithContext(c.Context()), nil
+	return r.WithContext(ctx), nil
 }

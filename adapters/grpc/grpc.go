@@ -7,7 +7,7 @@
 //	devicesv1.RegisterDeviceServiceServer(server, devices{})
 //	err := guard.Check(server)
 //
-// The whole program is in examples/grpc of the repository.
+// examples/grpc in the repository is a complete program.
 package apitokengrpc
 
 import (
@@ -32,21 +32,21 @@ import (
 	"github.com/apitoken-go/apitoken/internal/httpbridge"
 )
 
-// A Guard decides about calls. Clients present the token as metadata
-// "authorization: apiToken <token>", and handlers find it with
-// [apitoken.FromContext].
+// A Guard decides about calls. Clients send the token as metadata "authorization: apiToken
+// <token>", and handlers find it with [apitoken.FromContext].
 //
-// A call is judged as the HTTP/2 request that it is, so that schemes, doubled
-// metadata, and the functions of [apitoken.Config] that take a request mean here
-// what they mean there: its Host is the call's authority, its header the
-// metadata, its RemoteAddr the peer, its Pattern the full name of the method.
+// The Guard checks a call as the HTTP/2 request that it is. So schemes, repeated metadata,
+// and the functions of [apitoken.Config] that take a request mean the same as for HTTP: the
+// Host is the call's authority, the header is the metadata, RemoteAddr is the peer, and
+// Pattern is the full name of the method.
 //
-// A call without a valid token is refused with Unauthenticated, one whose token
-// lacks a permission with PermissionDenied, one whose metadata is malformed with
-// InvalidArgument, and one that cannot be judged now with Unavailable. The
-// trailer has the challenge, as www-authenticate.
+// A call without a valid token gets Unauthenticated, a call whose token lacks a permission
+// gets PermissionDenied, a call with malformed metadata gets InvalidArgument, and a call
+// that cannot be checked now gets Unavailable. The trailer has the challenge, as
+// www-authenticate. A call gets Internal if its route does not know which object it is
+// about, see [Message].
 //
-// A stream is judged when it begins. [apitoken.Authority.Recheck] judges anew.
+// The Guard checks a stream when it begins. [apitoken.Authority.Recheck] checks it again.
 type Guard struct {
 	auth         *apitoken.Authority
 	requirements map[string]apitoken.Requirement
@@ -55,9 +55,9 @@ type Guard struct {
 	open         map[string]bool
 }
 
-// New returns a Guard for methods by their full names, "/package.Service/Method".
-// Those in open need no token. Methods that are in neither are refused. New
-// panics on a requirement that no token can meet, and on a method that is in both.
+// New returns a Guard for methods by their full names, "/package.Service/Method". Methods
+// in open need no token. Calls of all other methods are refused. New panics on a
+// requirement that no token can meet, and on a method that is in both.
 func New(auth *apitoken.Authority, requirements map[string]apitoken.Requirement, open ...string) *Guard {
 	g := &Guard{
 		auth: auth, requirements: maps.Clone(requirements), guards: make(map[string]func(http.Handler) http.Handler),
@@ -75,10 +75,10 @@ func New(auth *apitoken.Authority, requirements map[string]apitoken.Requirement,
 	return g
 }
 
-// Or has another login, such as a session or a JWT, decide about calls of these methods that
-// present no token, see [apitoken.Authority.GuardOr]. It is given the full name of the method,
-// and returns the context for that, or the error of the call. Or panics on a method that has no
-// requirement.
+// Or lets another login, such as a session or a JWT, decide about calls of these methods
+// without a token, see [apitoken.Authority.GuardOr]. other gets the full name of the
+// method, and returns the context for the call, or its error. Or panics on a method without
+// a requirement.
 func (g *Guard) Or(other func(ctx context.Context, method string) (context.Context, error), methods ...string) *Guard {
 	if other == nil || len(methods) == 0 {
 		panic("apitokengrpc: Or without another login or without methods")
@@ -92,9 +92,9 @@ func (g *Guard) Or(other func(ctx context.Context, method string) (context.Conte
 	return g
 }
 
-// Check reports methods of a server that the Guard would refuse because it does
-// not know them, and methods of the Guard that the server does not have. Call it
-// when all services are registered.
+// Check reports methods of a server that the Guard would refuse because it does not know
+// them, and methods of the Guard that the server does not have. Call it after all services
+// are registered.
 func (g *Guard) Check(server interface {
 	GetServiceInfo() map[string]grpc.ServiceInfo
 }) error {
@@ -120,7 +120,7 @@ func (g *Guard) Check(server interface {
 
 // Unary is a [grpc.UnaryServerInterceptor].
 func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	ctx, trailer, err := g.admit(ctx, info.FullMethod)
+	ctx, trailer, err := g.admit(ctx, info.FullMethod, req)
 	if err != nil {
 		grpc.SetTrailer(ctx, trailer)
 		return nil, err
@@ -130,7 +130,7 @@ func (g *Guard) Unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 
 // Stream is a [grpc.StreamServerInterceptor].
 func (g *Guard) Stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	ctx, trailer, err := g.admit(stream.Context(), info.FullMethod)
+	ctx, trailer, err := g.admit(stream.Context(), info.FullMethod, nil)
 	if err != nil {
 		stream.SetTrailer(trailer)
 		return err
@@ -145,8 +145,24 @@ type serverStream struct {
 
 func (s *serverStream) Context() context.Context { return s.ctx }
 
-// admit returns the context for the handler, or why there is to be none.
-func (g *Guard) admit(ctx context.Context, method string) (context.Context, metadata.MD, error) {
+// Message returns a function for [apitoken.Requirement.On] that takes the ID of the object from
+// the message of the call, for instance Message((*devicesv1.DeviceRequest).GetId). A stream has no
+// message when it begins, so every call of it is refused with Internal: require Filtered for it,
+// and call [apitoken.Authority.Recheck] with [apitoken.ID] for what the client sends.
+func Message[T any](id func(T) string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if m, ok := r.Context().Value(messageKey{}).(T); ok {
+			return id(m)
+		}
+		return ""
+	}
+}
+
+type messageKey struct{}
+
+// admit returns the context for the handler, or why there is to be none. The message of a
+// stream is nil.
+func (g *Guard) admit(ctx context.Context, method string, message any) (context.Context, metadata.MD, error) {
 	guard := g.guards[method]
 	switch {
 	case guard != nil:
@@ -155,7 +171,8 @@ func (g *Guard) admit(ctx context.Context, method string) (context.Context, meta
 	default:
 		return ctx, nil, status.Error(codes.PermissionDenied, "This method is not served to anyone.")
 	}
-	admitted, answer := httpbridge.Request(guard, request(ctx, method))
+	asked := context.WithValue(ctx, messageKey{}, message)
+	admitted, answer := httpbridge.Request(guard, request(asked, method))
 	if admitted != nil {
 		return admitted.Context(), nil, nil
 	}
@@ -186,6 +203,8 @@ func code(status int) codes.Code {
 		return codes.PermissionDenied
 	case http.StatusTooManyRequests:
 		return codes.ResourceExhausted
+	case http.StatusInternalServerError:
+		return codes.Internal
 	}
 	return codes.Unavailable
 }

@@ -1,6 +1,5 @@
-// Package apitokenhuma guards operations of [github.com/danielgtaylor/huma/v2],
-// on every router for which huma unwraps to net/http: humago, humachi, humamux,
-// humaflow.
+// Package apitokenhuma guards operations of [github.com/danielgtaylor/huma/v2], on every
+// router that huma can unwrap to net/http: humago, humachi, humamux, humaflow.
 //
 //	guard := apitokenhuma.Guard{Auth: auth, Unwrap: humago.Unwrap}
 //	config := huma.DefaultConfig("Devices", "1.0.0")
@@ -8,7 +7,7 @@
 //	api := humago.New(mux, config)
 //	huma.Register(api, guard.Operation(operation, apitoken.All(readDevices)), device)
 //
-// The whole program is in examples/huma of the repository.
+// examples/huma in the repository is a complete program.
 package apitokenhuma
 
 import (
@@ -28,8 +27,8 @@ type Guard struct {
 	Unwrap func(huma.Context) (*http.Request, http.ResponseWriter) // of the router's adapter
 }
 
-// SecuritySchemes returns what the security of operations refers to, for the
-// components of huma.Config.
+// SecuritySchemes returns the security schemes of the operations, for the components of
+// [huma.Config].
 func (g Guard) SecuritySchemes() map[string]*huma.SecurityScheme {
 	schemes := make(map[string]*huma.SecurityScheme)
 	for name, scheme := range openapi.Schemes(g.Auth.Accepted()).Components() {
@@ -44,21 +43,21 @@ func (g Guard) SecuritySchemes() map[string]*huma.SecurityScheme {
 	return schemes
 }
 
-// Operation returns an operation that is called only for requests whose token
-// meets the requirement, as its entry in the OpenAPI document then says; others are
-// answered as by [apitoken.Authority.Guard]. It panics where that does, or
-// without Unwrap.
+// Operation returns an operation that runs only for requests whose token meets the
+// requirement, and whose entry in the OpenAPI document has it. Other requests get the
+// answer of [apitoken.Authority.Guard]. It panics where that does, or without Unwrap.
 //
-// It is for huma.Register. Whatever changes operations of a huma.Group changes
-// their entries in the document, but not what runs: there, use Middleware.
+// Use it with [huma.Register]. A modifier of a [huma.Group] changes the entries of
+// operations in the document, but not their middleware: for groups, use [Guard.Middleware].
 func (g Guard) Operation(op huma.Operation, requirement apitoken.Requirement) huma.Operation {
 	op.Security = nil
 	return g.operation(op, requirement, g.Middleware(requirement))
 }
 
-// OperationOr is Operation for what another login opens as well, such as a session: requests
-// that present no token go to other, see [apitoken.Authority.GuardOr]. The Security of the
-// operation is that of the other login, and an alternative to a token in the document.
+// OperationOr is [Guard.Operation] for operations that another login also opens, such as a
+// session: requests without a token go to other, see [apitoken.Authority.GuardOr]. Set the
+// Security of the operation to that of the other login; in the document it is an
+// alternative to a token.
 func (g Guard) OperationOr(op huma.Operation, requirement apitoken.Requirement, other func(huma.Context, func(huma.Context))) huma.Operation {
 	return g.operation(op, requirement, g.MiddlewareOr(requirement, other))
 }
@@ -70,27 +69,27 @@ func (g Guard) operation(op huma.Operation, requirement apitoken.Requirement, gu
 	return op
 }
 
-// Middleware lets requests on only if their token meets the requirement, and says
-// nothing about that in the OpenAPI document. It is for the UseMiddleware of a
-// huma.Group or a huma.API.
+// Middleware continues only if the token of the request meets the requirement. It adds
+// nothing to the OpenAPI document. Use it with UseMiddleware of a [huma.Group] or a
+// [huma.API].
 //
-// What follows finds the token with apitoken.FromContext(ctx.Context()), or in
-// the context of the operation's function, and the query without the parameter.
-// What unwraps the huma.Context once more finds the request as it came: put
-// [apitoken.Authority.HideQueryToken] around the router, which logs of requests
-// requirement as well.
+// Later code finds the token with apitoken.FromContext(ctx.Context()), or in the context of
+// the operation's function, and the query without the parameter. Code that unwraps the
+// huma.Context again finds the original request: wrap the router in
+// [apitoken.Authority.HideQueryToken], which request logs need as well.
 func (g Guard) Middleware(requirement apitoken.Requirement) func(huma.Context, func(huma.Context)) {
 	return g.middleware(g.Auth.Guard(requirement))
 }
 
-// MiddlewareOr is Middleware for what another login opens as well, see OperationOr.
+// MiddlewareOr is [Guard.Middleware] for operations that another login also opens, see
+// [Guard.OperationOr].
 func (g Guard) MiddlewareOr(requirement apitoken.Requirement, other func(huma.Context, func(huma.Context))) func(huma.Context, func(huma.Context)) {
 	if other == nil {
 		panic("apitokenhuma: MiddlewareOr without another login")
 	}
 	return g.middleware(g.Auth.GuardOr(requirement, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			p := next.(passage)
+			p := next.(*passage)
 			other(p.ctx, p.next)
 		})
 	}))
@@ -103,24 +102,42 @@ func (g Guard) middleware(guard func(http.Handler) http.Handler) func(huma.Conte
 	}
 	return func(ctx huma.Context, next func(huma.Context)) {
 		r, w := g.Unwrap(ctx)
-		if r.Pattern == "" {
-			if op := ctx.Operation(); op != nil { // for events, as http.ServeMux has it
-				r = r.WithContext(r.Context())
-				r.Pattern = op.Method + " " + op.Path
-			}
+		if before, ok := ctx.Context().Value(passageKey{}).(*passage); ok && before.admitted != nil {
+			r = before.admitted // by a guard before this one
 		}
-		guard(passage{ctx, next}).ServeHTTP(w, r)
+		p := &passage{ctx: ctx, next: next}
+		r = r.WithContext(context.WithValue(ctx.Context(), passageKey{}, p))
+		if op := ctx.Operation(); op != nil && r.Pattern == "" {
+			r.Pattern = op.Method + " " + op.Path // for events, as http.ServeMux has it
+		}
+		guard(p).ServeHTTP(w, r)
 	}
 }
 
-// A passage is a request on its way through a guard.
-type passage struct {
-	ctx  huma.Context
-	next func(huma.Context)
+// Param returns a function for [apitoken.Requirement.On] that returns the parameter of the path
+// of an operation, as huma.Context.Param does. It knows the parameters while a Guard decides, and
+// returns "" outside of that, also for [apitoken.Authority.Recheck]: pass [apitoken.ID] there.
+func Param(name string) func(*http.Request) string {
+	return func(r *http.Request) string {
+		if p, _ := r.Context().Value(passageKey{}).(*passage); p != nil && p.admitted == nil {
+			return p.ctx.Param(name)
+		}
+		return ""
+	}
 }
 
+// A passage is a request on its way through a guard. Its context has it under passageKey.
+type passage struct {
+	ctx      huma.Context
+	next     func(huma.Context)
+	admitted *http.Request // nil while the guard decides
+}
+
+type passageKey struct{}
+
 // ServeHTTP lets the request on, as the guard passes it.
-func (p passage) ServeHTTP(_ http.ResponseWriter, admitted *http.Request) {
+func (p *passage) ServeHTTP(_ http.ResponseWriter, admitted *http.Request) {
+	p.admitted = admitted
 	p.next(admittedContext{p.ctx, admitted})
 }
 

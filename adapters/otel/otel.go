@@ -1,12 +1,12 @@
-// Package apitokenotel shows what an [apitoken.Authority] does to OpenTelemetry:
+// Package apitokenotel reports the decisions of an [apitoken.Authority] to OpenTelemetry:
 // as attributes of the span of a request, and as metrics.
 //
 //	telemetry, err := apitokenotel.New(meterProvider)
 //	auth, err := apitoken.New(apitoken.Config{Observe: telemetry.Observe, ...})
 //	err = telemetry.Watch(auth)
 //
-// No attribute holds a secret, and none of a metric can grow with what clients
-// send.
+// No attribute contains a secret, and clients cannot create new attribute values of
+// metrics.
 package apitokenotel
 
 import (
@@ -58,7 +58,7 @@ type Telemetry struct {
 
 const scope = "github.com/apitoken-go/apitoken/adapters/otel"
 
-// New makes a Telemetry. The provider nil stands for the global one.
+// New returns a Telemetry. A nil provider means the global one.
 func New(provider metric.MeterProvider) (*Telemetry, error) {
 	if provider == nil {
 		provider = otel.GetMeterProvider()
@@ -79,7 +79,7 @@ func New(provider metric.MeterProvider) (*Telemetry, error) {
 	return t, err
 }
 
-// Observe passes on an event. It is for Config.Observe.
+// Observe reports an event. Set Config.Observe to it.
 func (t *Telemetry) Observe(ctx context.Context, ev apitoken.Event) {
 	span := trace.SpanFromContext(ctx)
 	if ev.Action != "use" {
@@ -132,11 +132,11 @@ func route(pattern string) string {
 	return pattern
 }
 
-// Timed makes the decisions about the requests of a handler count in
-// apitoken.decision.duration. Time runs from here to the decision, so put it
-// around the handler that the Authority guards, or not far outside of it.
+// Timed counts the decisions about the requests of a handler in apitoken.decision.duration.
+// Time runs from here to the decision, so put it directly around the handler that the
+// Authority guards, or not far outside.
 func (t *Telemetry) Timed(next http.Handler) http.Handler { return t.watch.Handler(next) }
 
-// Start is [Telemetry.Timed] for what does not come by HTTP: the time of a
-// decision that is made with the context that it returns begins now.
+// Start is [Telemetry.Timed] for calls that do not come by HTTP: the time of a decision
+// with the returned context begins now.
 func (t *Telemetry) Start(ctx context.Context) context.Context { return t.watch.Start(ctx) }

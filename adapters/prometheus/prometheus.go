@@ -1,13 +1,12 @@
-// Package apitokenprometheus shows what an [apitoken.Authority] does as metrics
+// Package apitokenprometheus reports the decisions of an [apitoken.Authority] as metrics
 // for Prometheus.
 //
 //	metrics := apitokenprometheus.New()
 //	auth, err := apitoken.New(apitoken.Config{Observe: metrics.Observe, ...})
 //	registry.MustRegister(metrics, apitokenprometheus.Stats(auth))
 //
-// No label can grow with what clients send: the labels are the pattern of the
-// route, the outcome, the reason, and the action, and never a path, a token's ID
-// or an owner.
+// Clients cannot create new label values: the labels are the pattern of the route, the
+// outcome, the reason, and the action, and never a path, a token's ID or an owner.
 package apitokenprometheus
 
 import (
@@ -67,7 +66,7 @@ func New() *Metrics {
 	}
 }
 
-// Observe counts an event. It is for Config.Observe.
+// Observe counts an event. Set Config.Observe to it.
 func (m *Metrics) Observe(ctx context.Context, ev apitoken.Event) {
 	if ev.Action != "use" {
 		outcome := "done"
@@ -109,17 +108,17 @@ func (m *Metrics) pattern(pattern string) string {
 	return label
 }
 
-// Timed makes the decisions about the requests of a handler count in
-// apitoken_decision_seconds. Time runs from here to the decision, so put it
-// around the handler that the Authority guards, or not far outside of it:
+// Timed counts the decisions about the requests of a handler in apitoken_decision_seconds.
+// Time runs from here to the decision, so put it directly around the handler that the
+// Authority guards, or not far outside:
 //
 //	mux.Handle("GET /devices", metrics.Timed(auth.Require(readDevices)(h)))
 //
 // Around a whole mux it also counts the search for the route.
 func (m *Metrics) Timed(next http.Handler) http.Handler { return m.watch.Handler(next) }
 
-// Start is [Metrics.Timed] for what does not come by HTTP: the time of a decision
-// that is made with the context that it returns begins now.
+// Start is [Metrics.Timed] for calls that do not come by HTTP: the time of a decision with
+// the returned context begins now.
 func (m *Metrics) Start(ctx context.Context) context.Context { return m.watch.Start(ctx) }
 
 // Describe implements [prometheus.Collector].

@@ -6,10 +6,9 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Stats returns a collector of what [apitoken.Authority.Stats] says: of the
-// tokens in memory, the feed of changes, and the uses that are recorded. It
-// counts refusals by reason, as [Metrics] does by pattern in addition, so that a
-// service which observes nothing has that at least.
+// Stats returns a collector for [apitoken.Authority.Stats]: the tokens in memory, the feed
+// of changes, and the recorded uses. It also counts refusals by reason, so that a service
+// without [Metrics], which counts them by pattern, has these counts.
 //
 //	apitoken_refusals_total{reason}          every reason, also those at 0
 //	apitoken_cache_entries
@@ -17,11 +16,11 @@ import (
 //	apitoken_cache_evictions_total
 //	apitoken_cache_invalidations_total
 //	apitoken_feed_up                         1 once the store has reported changes
-//	apitoken_feed_age_seconds                from then on; it grows while it does not
+//	apitoken_feed_age_seconds                from then on; it grows while the feed is down
 //	apitoken_feed_resets_total
 //	apitoken_uses_dropped_total
 //
-// Requests that were answered from memory are the decisions less the look-ups.
+// The number of requests that memory answered is the number of decisions minus the lookups.
 func Stats(auth *apitoken.Authority) prometheus.Collector { return &stats{auth} }
 
 type stats struct{ auth *apitoken.Authority }

@@ -1,4 +1,4 @@
-// Package batch does many things in few calls.
+// Package batch processes a list in few calls.
 package batch
 
 import (
@@ -6,9 +6,10 @@ import (
 	"slices"
 )
 
-// Run does the items of a list in batches of at most size. It calls ask for each item of a batch, do for those
-// for which ask returned nil, and tell for each item with its error. After the first error that wraps final it asks
-// and does no more: what is left of the list gets that error, and so does all of a batch that was not done.
+// Run processes the items of a list in batches of at most size. It calls ask for each item
+// of a batch, do for the items for which ask returned nil, and tell for each item with its
+// error. After the first error that wraps final it calls ask and do no more: the rest of
+// the list gets that error, and so does every item of a batch that was not done.
 func Run[E any](list []E, size int, final error, ask func(E) error, do func([]E) []error, tell func(E, error)) {
 	var end error
 	for batch := range slices.Chunk(list, size) {

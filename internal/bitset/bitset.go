@@ -23,7 +23,7 @@ func (s Set) Has(i int) bool {
 	return word>>(uint(i)%64)&1 == 1
 }
 
-// Add puts i into s.
+// Add adds i to s.
 func (s *Set) Add(i int) {
 	word := &s.Low
 	if w := i/64 - 1; w >= 0 {
@@ -35,12 +35,12 @@ func (s *Set) Add(i int) {
 	*word |= 1 << (uint(i) % 64)
 }
 
-// Empty reports whether nothing is in s.
+// Empty reports whether s is empty.
 func (s Set) Empty() bool {
 	return s.Low == 0 && !slices.ContainsFunc(s.High, func(w uint64) bool { return w != 0 })
 }
 
-// Holds reports whether all that is in t is in s.
+// Holds reports whether s contains all of t.
 func (s Set) Holds(t Set) bool {
 	if t.Low&^s.Low != 0 {
 		return false
@@ -53,7 +53,7 @@ func (s Set) Holds(t Set) bool {
 	return true
 }
 
-// And returns what is in both sets.
+// And returns the intersection of both sets.
 func (s Set) And(t Set) Set {
 	both := Set{s.Low & t.Low, slices.Clone(s.High[:min(len(s.High), len(t.High))])}
 	for i := range both.High {

@@ -1,4 +1,4 @@
-// Package blocks remembers the tokens that this process refuses on its own.
+// Package blocks remembers the tokens that only this process refuses.
 package blocks
 
 import (
@@ -11,9 +11,9 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 )
 
-// Blocks are the tokens that this node refuses because a revocation was allowed and
-// could not be written: nobody knows whether they are live. Each is tried again until
-// the store answers. They are in memory only, and end with the process.
+// Blocks are the tokens that this node refuses because it could not write an allowed
+// revocation: nobody knows whether they are still valid. Each revocation is repeated until
+// the store answers. Blocks are in memory only, and end with the process.
 type Blocks struct {
 	n atomic.Int32 // of tokens; every request reads it
 
@@ -24,7 +24,7 @@ type Blocks struct {
 	closed bool
 }
 
-// A Block is a revocation that could not be written.
+// A Block is a revocation that the store did not accept.
 type Block struct {
 	Other bool                            // who revoked the token is not its owner
 	Again func(context.Context) (ok bool) // revokes it, unless that is settled; false: no answer
@@ -52,7 +52,8 @@ func (b *Blocks) Has(id string) bool {
 	return b.tokens[id] != nil
 }
 
-// ByOther reports whether a token is blocked as somebody else than its owner revoked it.
+// ByOther reports whether a token is blocked because somebody other than its owner revoked
+// it.
 func (b *Blocks) ByOther(id string) bool {
 	if b.n.Load() == 0 {
 		return false
@@ -89,7 +90,7 @@ func (b *Blocks) Add(id string, k *Block) {
 	}
 }
 
-// End takes the block of a token away for which ends is true.
+// End removes the block of a token if ends returns true for it.
 func (b *Blocks) End(id string, ends func(*Block) bool) {
 	if b.n.Load() == 0 {
 		return
@@ -143,7 +144,8 @@ func (k *Block) try(ctx context.Context) (ok bool) {
 	return ok
 }
 
-// Close ends the retries, and waits for them, but not for long. What is blocked stays so.
+// Close stops the retries, and waits for them, but at most for limit. Blocked tokens stay
+// blocked.
 func (b *Blocks) Close(limit time.Duration) {
 	b.mu.Lock()
 	b.closed = true

@@ -1,6 +1,6 @@
-// Package bulkhead calls what is not ours: stores and functions of the application,
-// which may be slow, hang, panic, or return an error that panics. A Bulkhead bounds how
-// long callers wait, how many calls run at once, and how many of them one holder has.
+// Package bulkhead calls foreign code: stores and functions of the application, which may
+// be slow, hang, panic, or return an error that panics. A Bulkhead bounds the wait of
+// callers, the number of concurrent calls, and the number of calls of one holder.
 package bulkhead
 
 import (
@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Bulkhead stands before one function or store.
+// A Bulkhead protects the calls of one function or store.
 type Bulkhead struct {
 	what  string
 	limit time.Duration
@@ -24,9 +24,9 @@ type Bulkhead struct {
 	absent error // of a call that ended its goroutine
 }
 
-// New returns a Bulkhead before what error texts call by this name. Callers wait at
-// most for the limit; as many calls run at once as there are slots, 0 for any number,
-// and a quarter as many of one holder, but two.
+// New returns a Bulkhead; error texts call the protected code what. Callers wait at most
+// for limit. At most slots calls run at once, 0 means any number. One holder has at most a
+// quarter of the slots, but at least two.
 func New(what string, limit time.Duration, slots int) *Bulkhead {
 	b := &Bulkhead{what: what, limit: limit, absent: errors.New("apitoken: " + what + " did not return")}
 	if slots > 0 {
@@ -35,22 +35,21 @@ func New(what string, limit time.Duration, slots int) *Bulkhead {
 	return b
 }
 
-// Limit returns how long callers wait at most.
+// Limit returns the longest wait of callers.
 func (b *Bulkhead) Limit() time.Duration { return b.limit }
 
-// Do is Call for a function that returns nothing else.
+// Do is Call for a function that returns only an error.
 func Do(ctx context.Context, b *Bulkhead, holder string, f func(context.Context) error) error {
 	_, err := Call(ctx, b, holder, func(ctx context.Context) (struct{}, error) { return struct{}{}, f(ctx) })
 	return err
 }
 
-// Call runs f on behalf of a holder, "" for nobody. It returns what f returns, or an
-// error when f panics, the limit has passed, or ctx ends.
+// Call runs f on behalf of a holder, "" for nobody. It returns the results of f, or an
+// error if f panics, the limit passes, or ctx ends.
 //
-// f runs on a goroutine of its own, so that it is left behind if it hangs, and
-// keeps its slot until it returns. Its context has the deadline of the Bulkhead, but
-// is not canceled with ctx: a client that goes away must not break off a write,
-// or cost a database its connection.
+// f runs on a separate goroutine. If it hangs, Call leaves it behind, and it keeps its slot
+// until it returns. Its context has the deadline of the Bulkhead, but is not canceled with
+// ctx: a client that leaves must not interrupt a write, or cost a database its connection.
 func Call[T any](ctx context.Context, b *Bulkhead, holder string, f func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -89,17 +88,18 @@ func Call[T any](ctx context.Context, b *Bulkhead, holder string, f func(context
 	}
 }
 
-// Run runs f on the caller's goroutine and sets err to what f returns, or to an error
-// if f panics or ends its goroutine: then nothing returns, and only err tells.
+// Run runs f on the caller's goroutine and sets err to the result of f, or to an error if f
+// panics or ends its goroutine: in the latter case Run does not return, and only err shows
+// it.
 func (b *Bulkhead) Run(err *error, f func() error) {
 	*err = b.absent
 	defer Recover(b.what, err)
 	*err = ForceError(f())
 }
 
-// Enter waits for a slot on behalf of a holder, also for one of reserve if that is not
-// nil. However many calls a holder makes, they have at most a quarter of the slots; calls
-// of nobody, "", are not counted. If the error is nil the caller has to call Leave.
+// Enter waits for a slot on behalf of a holder, and also for a slot of reserve if that is
+// not nil. A holder has at most a quarter of the slots; calls of nobody, "", do not count.
+// If the error is nil the caller must call Leave.
 func (b *Bulkhead) Enter(ctx context.Context, holder string, reserve *Bulkhead) (Slot, error) {
 	if b.slots == nil {
 		return Slot{}, nil
@@ -139,13 +139,13 @@ func (b *Bulkhead) Enter(ctx context.Context, holder string, reserve *Bulkhead) 
 	}
 }
 
-// A Slot is that of one call.
+// A Slot belongs to one call.
 type Slot struct {
 	slots chan struct{}
 	share *share // nil if nobody holds it
 }
 
-// Leave gives a slot back.
+// Leave returns a slot.
 func (s *Slot) Leave() {
 	if s.slots != nil {
 		<-s.slots
@@ -203,8 +203,8 @@ func (s *share) end() {
 	}
 }
 
-// Late returns the error of a call that was not answered in time, and may not even
-// have got a slot.
+// Late returns the error of a call that was not answered in time, and that possibly never
+// got a slot.
 func (b *Bulkhead) Late(entered bool, err error) error {
 	if !entered {
 		return fmt.Errorf("apitoken: %d calls of %s are running, or %d of one owner or token: %w", cap(b.slots), b.what, b.part(), err)
@@ -212,15 +212,15 @@ func (b *Bulkhead) Late(entered bool, err error) error {
 	return fmt.Errorf("apitoken: no answer from %s: %w", b.what, err)
 }
 
-// Recover, when deferred, turns a panic of what is called into an error.
+// Recover, when deferred, turns a panic of the called code into an error.
 func Recover(what string, err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("apitoken: %s panicked: %v", what, p)
 	}
 }
 
-// ForceError returns err, after calling the methods that callers will call later: the
-// err of a store may be a typed nil pointer, for instance, whose Error panics. Call it
+// ForceError returns err, after it called the methods that callers will call later: the err
+// of a store may be a typed nil pointer, for instance, whose Error panics. Call ForceError
 // where Recover is deferred, so that the panic happens there and not in the request.
 func ForceError(err error) error {
 	if err != nil {

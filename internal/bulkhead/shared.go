@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// Shared makes calls whose answer is the same for all who ask the same. One who asks
-// while such a call waits for a slot joins it. A call that runs is not joined: it may
-// have read what has changed since.
+// Shared makes calls that have the same answer for everyone with the same question. A
+// caller with the question of a call that waits for a slot joins that call. Callers do not
+// join a running call: it may have read outdated data.
 type Shared[T any] struct {
 	*Bulkhead
 	waiting Waiting[sharedCall[T]]
@@ -21,12 +21,12 @@ type sharedCall[T any] struct {
 	err     error
 }
 
-// NewShared returns a Shared with a Bulkhead of its own.
+// NewShared returns a Shared on a Bulkhead.
 func NewShared[T any](b *Bulkhead) *Shared[T] { return &Shared[T]{Bulkhead: b} }
 
-// Call runs f, or lets the call of another run that asks the same on behalf of the same
-// holder. f has the values of the context of one of those who wait, and, from its
-// beginning, the whole time of the Bulkhead.
+// Call runs f, or waits for the call of another caller with the same question for the same
+// holder. The context of f has the values of one of the waiting callers, and the whole time
+// of the Bulkhead from the start of f.
 func (s *Shared[T]) Call(ctx context.Context, holder string, f func(context.Context) (T, error)) (T, error) {
 	wait, cancel := context.WithTimeout(ctx, s.limit)
 	defer cancel()
@@ -67,14 +67,14 @@ func (s *Shared[T]) run(ctx context.Context, holder string, c *sharedCall[T], f 
 	})
 }
 
-// Waiting has the calls that wait for a slot, by what they ask. The zero Waiting is ready
+// Waiting has the calls that wait for a slot, by their questions. The zero Waiting is ready
 // for use.
 type Waiting[C any] struct {
 	mu    sync.Mutex
 	calls map[string]*C
 }
 
-// Join returns the call that waits with a key, or a new one, which the caller has to make.
+// Join returns the waiting call of a key, or a new one, which the caller must make.
 func (w *Waiting[C]) Join(key string, create func() *C) (c *C, mine bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,15 +89,15 @@ func (w *Waiting[C]) Join(key string, create func() *C) (c *C, mine bool) {
 	return c, true
 }
 
-// Begin says that the call with a key waits no longer, and so is not joined any more.
+// Begin marks the call of a key as running, so that nobody joins it any more.
 func (w *Waiting[C]) Begin(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.calls, key)
 }
 
-// EachGroup calls f for the groups of a list, n at once, and returns when all have returned.
-// What has the key "" belongs to none.
+// EachGroup calls f for the groups of a list, n concurrently, and returns when all calls
+// have returned. It skips items with the key "".
 func EachGroup[T any](n int, list []T, key func(T) string, f func(key string, group []T)) {
 	groups := make(map[string][]T)
 	for _, x := range list {

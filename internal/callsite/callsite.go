@@ -1,4 +1,4 @@
-// Package callsite says where in the source a package was called.
+// Package callsite finds the place in the source from which a package was called.
 package callsite
 
 import (

@@ -1,4 +1,5 @@
-// Package cursor writes texts that say where a list goes on, and reads its own.
+// Package cursor writes texts for the position at which a list continues, and reads its own
+// texts.
 package cursor
 
 import (

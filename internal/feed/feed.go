@@ -1,4 +1,4 @@
-// Package feed keeps a cache told of the changes that a store reports.
+// Package feed passes the changes that a store reports to a cache.
 package feed
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/cache"
 )
 
-// A Follower keeps a cache told of what a store reports, from Follow to Close.
+// A Follower passes the reports of a store to a cache, from Follow to Close.
 type Follower[V any] struct {
 	Cache *cache.Cache[V]
 	Now   func() time.Time
@@ -20,20 +20,20 @@ type Follower[V any] struct {
 	// Watch is called with one Feed after another, as each of them breaks.
 	Watch func(context.Context, *Feed[V]) error
 
-	// Lost is told when a Feed was lost, and why.
+	// Lost is called when a Feed was lost, with the reason.
 	Lost func(context.Context, error)
 
 	stop context.CancelFunc
 	done chan struct{} // closed when nothing of it runs any more
 }
 
-// Pauses before a feed is begun again: the first, and the longest.
+// Pauses before a feed is started again: the first, and the longest.
 const (
 	pause    = 50 * time.Millisecond
 	maxPause = time.Second
 )
 
-// Follow begins.
+// Follow starts the Follower.
 func (f *Follower[V]) Follow() {
 	var ctx context.Context
 	ctx, f.stop = context.WithCancel(context.Background())
@@ -79,7 +79,7 @@ func (f *Follower[V]) watch(ctx context.Context) (stood bool, err error) {
 	return feed.end(), fmt.Errorf("apitoken: the feed of changes was lost: %w", err)
 }
 
-// Close ends the Follower, and waits for its Watch, but not for one that hangs.
+// Close ends the Follower, and waits for its Watch, but at most for limit.
 func (f *Follower[V]) Close(limit time.Duration) error {
 	f.stop()
 	select {
@@ -90,8 +90,8 @@ func (f *Follower[V]) Close(limit time.Duration) error {
 	}
 }
 
-// A Feed receives what one call of Watch reports. What is said before the Reset that
-// begins it, or after Watch has returned, does not count.
+// A Feed receives the reports of one call of Watch. Reports before its first Reset, or
+// after Watch has returned, do not count.
 type Feed[V any] struct {
 	cache *cache.Cache[V]
 	now   func() time.Time
@@ -101,7 +101,7 @@ type Feed[V any] struct {
 	ended bool
 }
 
-// Reset says that the feed begins, and empties the cache.
+// Reset starts the feed, and marks all entries of the cache as stale.
 func (f *Feed[V]) Reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -111,13 +111,13 @@ func (f *Feed[V]) Reset() {
 	}
 }
 
-// Changed says which records changed. It counts at any time: forgetting is harmless.
+// Changed reports changed records. It counts at any time: dropping an entry is harmless.
 func (f *Feed[V]) Changed(ids ...string) {
 	f.cache.Invalidate(ids...)
 }
 
-// CaughtUp says up to when all changes were reported. A moment that lies ahead, or
-// cannot be compared on both clocks, would be good for too long.
+// CaughtUp reports that all changes up to t were reported. It ignores a moment that lies
+// ahead, or cannot be compared on both clocks: entries would be valid for too long.
 func (f *Feed[V]) CaughtUp(t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,11 +132,11 @@ func (f *Feed[V]) CaughtUp(t time.Time) {
 // virtual time.)
 func monotonic(t time.Time) bool { return t != t.Round(0) }
 
-// minInterval keeps a MaxStaleness that is hardly more than nothing from having
-// stores asked without a pause. What is in memory may then run out in between.
+// minInterval bounds the polls of stores if MaxStaleness is tiny. Entries may then run out
+// in between.
 const minInterval = 10 * time.Millisecond
 
-// Interval returns how often CaughtUp should be called at least.
+// Interval returns the longest time between two calls of CaughtUp.
 func (f *Feed[V]) Interval() time.Duration { return max(f.cache.MaxStaleness/4, minInterval) }
 
 func (f *Feed[V]) end() (stood bool) {

@@ -1,10 +1,9 @@
-// Package httpbridge runs the middleware of an Authority for servers that cannot
-// take it as it is: because their requests are not those of net/http, or because
-// refusals have to be said in another protocol.
+// Package httpbridge runs the middleware of an Authority for servers that cannot use it
+// directly: their requests are not those of net/http, or their refusals need another
+// protocol.
 //
-// What a server has is made an http.Request, so that it is judged by the very
-// rules of net/http: one field, one scheme, one query, and the functions of
-// Config that are given a request.
+// It turns the server's request into an http.Request, so that the rules of net/http apply:
+// one field, one scheme, one query, and the functions of Config that take a request.
 package httpbridge
 
 import (
@@ -17,11 +16,11 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Request has a guard, as Authority.Guard returns it, decide about a request.
+// Request lets a guard, as Authority.Guard returns it, decide about a request.
 //
-// If it is accepted, Request returns it as its handler is to see it, with the
-// token in the context, and in the Answer the header fields that are to be set
-// before the handler runs. If it is refused, it returns nil and the Answer.
+// For an accepted request it returns the request for the handler, with the token in the
+// context, and an Answer with the header fields to set before the handler runs. For a
+// refused request it returns nil and the Answer.
 func Request(guard func(http.Handler) http.Handler, r *http.Request) (*http.Request, *Answer) {
 	answer := &Answer{header: make(http.Header)}
 	var admitted *http.Request
@@ -32,15 +31,15 @@ func Request(guard func(http.Handler) http.Handler, r *http.Request) (*http.Requ
 	return admitted, answer
 }
 
-// GuardOr is Authority.GuardOr for Request. A request that presents no token is neither
-// accepted nor refused, and its Answer says Elsewhere.
+// GuardOr is Authority.GuardOr for Request. A request without a token is neither accepted
+// nor refused; its Answer reports Elsewhere.
 func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement) func(http.Handler) http.Handler {
 	return auth.GuardOr(requirement, func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.(*Answer).elsewhere = true })
 	})
 }
 
-// An Answer is what the middleware answered.
+// An Answer is the answer of the middleware.
 type Answer struct {
 	elsewhere bool
 	status    int
@@ -57,8 +56,8 @@ func (a *Answer) WriteHeader(status int) { a.status = status }
 // Write makes an Answer an http.ResponseWriter.
 func (a *Answer) Write(b []byte) (int, error) { return a.body.Write(b) }
 
-// Elsewhere reports whether another login is to decide. The header fields are to be set all
-// the same.
+// Elsewhere reports whether another login must decide. Set the header fields in that case,
+// too.
 func (a *Answer) Elsewhere() bool { return a.elsewhere }
 
 // Status returns the status, 0 if the request was not refused.
@@ -67,8 +66,8 @@ func (a *Answer) Status() int { return a.status }
 // Body returns the body.
 func (a *Answer) Body() []byte { return a.body.Bytes() }
 
-// Message says in words why a request was refused: no more than the body does,
-// and in general terms if the application has replaced that.
+// Message returns the reason of a refusal as a sentence. It reveals no more than the body,
+// and is general if the application has replaced the body.
 func (a *Answer) Message() string {
 	var p apitoken.Problem
 	media, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))

@@ -1,5 +1,5 @@
-// Package keyring authenticates and encrypts bytes under the newest of several keys,
-// and takes what is under an older one, so that keys can be replaced.
+// Package keyring authenticates and encrypts bytes with the newest of several keys, and
+// accepts older keys, so that keys can be replaced.
 package keyring
 
 import (
@@ -26,7 +26,7 @@ type Key struct {
 // A Ring is a list of keys, the newest first.
 type Ring []Key
 
-// Newest returns the ID of the key that protects what is written, "" without one.
+// Newest returns the ID of the key for new data, "" without a key.
 func (r Ring) Newest() string {
 	if len(r) == 0 {
 		return ""
@@ -42,7 +42,7 @@ func (r Ring) find(id string) (Key, bool) {
 	return r[i], true
 }
 
-// Check reports keys that are not usable or share an ID or their bytes.
+// Check reports keys that are unusable or share an ID or their bytes.
 func (r Ring) Check() error {
 	for i, k := range r {
 		switch {
@@ -95,7 +95,7 @@ func (r Ring) Missing(inUse map[string]int, what string, most int) error {
 		strings.Join(lacking, ", "), cmp.Or(strings.Join(present, ", "), "none"))
 }
 
-// ErrNoKey is returned for what is protected by a key that the ring lacks.
+// ErrNoKey means that the ring lacks the key of protected bytes.
 var ErrNoKey = errors.New("a key that the ring lacks")
 
 // MAC returns the HMAC-SHA-256 over context and data, 32 bytes, under the key with
@@ -127,7 +127,7 @@ func (r Ring) Checksum(context string, data []byte) []byte {
 	return r[0].mac(context, data)
 }
 
-// HasChecksum reports whether sum begins what Checksum returns, or has returned when
+// HasChecksum reports whether sum is a prefix of the result of Checksum, now or when
 // another key was the newest.
 func (r Ring) HasChecksum(sum []byte, context string, data []byte) bool {
 	if len(r) == 0 {

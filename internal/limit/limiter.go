@@ -229,7 +229,7 @@ var names = [...]string{`"token"`, `"owner"`}
 // (draft-ietf-httpapi-ratelimit-headers-10): q requests are back after w seconds without
 // any; r are left, and all are back after t seconds.
 func (s *Standings) fields() (policy, left string) {
-	var memory [2][96]byte
+	var memory [2][192]byte
 	p, l := memory[0][:0], memory[1][:0]
 	for i := range s {
 		r := s[i].limit
@@ -245,7 +245,9 @@ func (s *Standings) fields() (policy, left string) {
 		l = strconv.AppendInt(append(l, ";r="...), s[i].remaining, 10)
 		l = strconv.AppendInt(append(l, ";t="...), seconds(s[i].full), 10)
 	}
-	return string(p), string(l)
+	n := len(p)
+	both := string(append(p, l...))
+	return both[:n], both[n:]
 }
 
 // Announce says in the header of an answer what is left of the limits of a request; nil is none.
@@ -253,9 +255,15 @@ func (s *Standings) Announce(h http.Header) {
 	if s == nil {
 		return
 	}
-	policy, left := s.fields()
-	h["Ratelimit-Policy"] = append(slices.Clip(h["Ratelimit-Policy"]), policy)
-	h["Ratelimit"] = append(slices.Clip(h["Ratelimit"]), left)
+	values := new([2]string) // of this answer alone
+	values[0], values[1] = s.fields()
+	for i, name := range [...]string{"Ratelimit-Policy", "Ratelimit"} {
+		value := values[i : i+1 : i+1]
+		if others := h[name]; len(others) > 0 {
+			value = append(slices.Clip(others), value...)
+		}
+		h[name] = value
+	}
 }
 
 // seconds returns a time in seconds, rounded up.

@@ -12,8 +12,8 @@ import (
 // most bounds the networks of a token.
 const most = 64
 
-// Normalize returns networks as they are stored: IPv4 as IPv4, masked, sorted. The
-// error continues a sentence that begins with the name of the field.
+// Normalize returns networks in their stored form: IPv4 as IPv4, masked, sorted. The error
+// continues a sentence that begins with the name of the field.
 func Normalize(list []netip.Prefix) ([]netip.Prefix, error) {
 	if len(list) > most {
 		return nil, fmt.Errorf("has %d networks; at most %d are allowed", len(list), most)
@@ -33,21 +33,20 @@ func Normalize(list []netip.Prefix) ([]netip.Prefix, error) {
 	return slices.Compact(out), nil
 }
 
-// Valid reports whether p is a network in the form that is stored: masked, without
-// zone, IPv4 as IPv4.
+// Valid reports whether p has the stored form: masked, without zone, IPv4 as IPv4.
 func Valid(p netip.Prefix) bool {
 	return p.IsValid() && p == p.Masked() && !p.Addr().Is4In6() && p.Addr().Zone() == ""
 }
 
-// Inside reports whether an address is in one of the networks, of which none at
-// all stand for all addresses.
+// Inside reports whether an address is in one of the networks. An empty list means all
+// addresses.
 func Inside(networks []netip.Prefix, addr netip.Addr) bool {
 	return len(networks) == 0 ||
 		slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// AllInside reports whether every address of the networks in inner is in one of
-// outer, where no network at all stands for all addresses.
+// AllInside reports whether every address of the networks in inner is in one of outer. An
+// empty list means all addresses.
 func AllInside(inner, outer []netip.Prefix) bool {
 	if len(outer) == 0 {
 		return true
@@ -61,8 +60,8 @@ func AllInside(inner, outer []netip.Prefix) bool {
 }
 
 // Forwarded returns the address of the client of a request that came through trusted
-// proxies: from the peer of the connection to the left through X-Forwarded-For, as long
-// as the address is that of a proxy. It is the zero Addr where a proxy appended what is
+// proxies. It reads from the peer of the connection to the left through X-Forwarded-For, as
+// long as it finds proxies. It returns the zero Addr if a proxy appended something that is
 // no address.
 func Forwarded(r *http.Request, proxies []netip.Prefix) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr)

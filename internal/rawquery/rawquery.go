@@ -1,5 +1,5 @@
-// Package rawquery looks at the query of a URL as it was sent: order and spelling of
-// what it does not concern stay as they are.
+// Package rawquery reads the query of a URL as it was sent. It keeps the order and the
+// spelling of everything that does not concern it.
 package rawquery
 
 import (
@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// maxPairs is how many pairs net/url takes in a query.
+// maxPairs is the number of pairs that net/url accepts in a query.
 const maxPairs = 10000
 
-// Parses reports whether url.ParseQuery takes a query, without building what it
-// builds.
+// Parses reports whether url.ParseQuery accepts a query, without building its result.
 func Parses(query string) bool {
 	if strings.Contains(query, ";") || strings.Count(query, "&") >= maxPairs {
 		return false
@@ -28,8 +27,8 @@ func Parses(query string) bool {
 	}
 }
 
-// Cut returns which of some parameters a pair of a query names after percent decoding,
-// -1 for none, and its undecoded value.
+// Cut returns the index of the parameter that a pair of a query names after percent
+// decoding, -1 for none, and its undecoded value.
 func Cut(pair string, parameters []string) (i int, value string) {
 	name, value, _ := strings.Cut(pair, "=")
 	for i, p := range parameters {
@@ -75,8 +74,8 @@ func Without(uri string, begin int, parameters []string) string {
 	return kept.String()
 }
 
-// Byte returns the first byte of a text that is not empty after percent decoding, and
-// in how many bytes it is written: 1 or 3.
+// Byte returns the first byte of a text that is not empty after percent decoding, and the
+// number of bytes in which it is written: 1 or 3.
 func Byte(s string) (c byte, width int) {
 	if s[0] == '%' && len(s) >= 3 && isHex(s[1]) && isHex(s[2]) {
 		return unhex(s[1])<<4 | unhex(s[2]), 3

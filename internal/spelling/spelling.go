@@ -1,4 +1,4 @@
-// Package spelling finds what somebody meant to write.
+// Package spelling finds the word that somebody probably meant.
 package spelling
 
 import (

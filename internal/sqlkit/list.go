@@ -8,10 +8,10 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// MaxCount is where counts stop.
+// MaxCount is the limit of counts.
 const MaxCount = 1000
 
-// A Clause is a piece of SQL with its arguments, for which "?" stands in it.
+// A Clause is a piece of SQL with its arguments; each "?" in it stands for one.
 type Clause struct {
 	Text string
 	Args []any
@@ -20,7 +20,7 @@ type Clause struct {
 // Lit returns a clause.
 func Lit(text string, args ...any) Clause { return Clause{text, args} }
 
-// Cat puts clauses together.
+// Cat concatenates clauses.
 func Cat(parts ...Clause) Clause {
 	var all Clause
 	for _, p := range parts {
@@ -30,8 +30,8 @@ func Cat(parts ...Clause) Clause {
 	return all
 }
 
-// A Dialect is how a database writes what all of them can. It is a few values, as what
-// differs more stays in the stores.
+// A Dialect has the differences between databases in the common queries. It is small,
+// because greater differences stay in the stores.
 type Dialect struct {
 	Orders   map[apitoken.Order]string           // the column that lists are ordered by; ties are broken by ID
 	Arg      func(value any) Clause              // the place of an argument: a text, or a time
@@ -51,7 +51,7 @@ type Filter struct {
 	Test    Clause // whether it lets t through; $ is the token, of which the row may not be at hand
 }
 
-// From selects what the filter lets through among the first so many of its rows.
+// From selects the matches of a filter among the first rows of it.
 func (d *Dialect) From(f Filter, rows int) Clause {
 	if f.Fits.Text == "" {
 		return Cat(Lit(`SELECT d.`+d.Token+` FROM `), f.Rows, d.Limit(rows))
@@ -59,7 +59,7 @@ func (d *Dialect) From(f Filter, rows int) Clause {
 	return Cat(Lit(`SELECT d.`+d.Token+` FROM (SELECT d.`+d.Token+`, (`), f.Fits, Lit(`) AS fits FROM `), f.Rows, d.Limit(rows), Lit(`) d WHERE d.fits`))
 }
 
-// Tests returns the conditions of filters on the row t, of which token is the key.
+// Tests returns the conditions of filters on the row t, whose token has the key token.
 func Tests(filters []Filter, token string) Clause {
 	var all Clause
 	for _, f := range filters {
@@ -69,7 +69,7 @@ func Tests(filters []Filter, token string) Clause {
 	return all
 }
 
-// StatusIs is Policy.Status in SQL, of a row.
+// StatusIs is Policy.Status of a row in SQL.
 func (d *Dialect) StatusIs(row string, q apitoken.Query) Clause {
 	at := func(ago time.Duration) Clause { return d.Arg(q.At.Add(-ago.Truncate(time.Microsecond))) }
 	// What ends a token, and what its time must be compared with.
@@ -110,12 +110,11 @@ func (d *Dialect) StatusIs(row string, q apitoken.Query) Clause {
 	return c
 }
 
-// MaxTerm is how long a term of Record.Terms is at most, in bytes: nothing is found by a
-// longer text.
+// MaxTerm is the longest term of Record.Terms, in bytes: a longer text finds nothing.
 const MaxTerm = 64
 
-// AfterPrefix returns the least text that follows all that begin with prefix, in
-// byte order, which is that of code points.
+// AfterPrefix returns the least text that follows all texts with this prefix, in byte
+// order, which is the order of code points.
 func AfterPrefix(prefix string) string {
 	for {
 		last, size := utf8.DecodeLastRuneInString(prefix)
@@ -138,7 +137,7 @@ func Beginning(text string) string {
 	return ""
 }
 
-// Bounds are how much work a list may be. None of them changes what is listed in the end.
+// Bounds limit the work for a list. They do not change the content of the complete list.
 type Bounds struct {
 	Few    int           // so many tokens are looked at one by one, whatever is asked of them
 	Rows   int           // of a filter; so many are looked at to count; more than Few and 1,250
@@ -156,7 +155,8 @@ type List struct {
 	Numbers func(Clause) (a, b int, err error) // what a query says that finds two numbers
 }
 
-// Ways are how a store finds what List asks it for. A clause of a page selects what a page has, and one record more.
+// Ways are the store's queries for List. The clause of a page selects the records of the
+// page, and one more.
 type Ways interface {
 	Sliced() Clause           // the page where there are no filters
 	Sorted() Clause           // the page where the first filter lets through few
@@ -167,7 +167,7 @@ type Ways interface {
 	Step(n int) (found []apitoken.Record, last *apitoken.Position, err error)
 }
 
-// Column returns the column that the list is ordered by.
+// Column returns the column of the order of the list.
 func (l *List) Column() string { return l.Orders[l.Query.Order] }
 
 // Page returns the page.
@@ -210,8 +210,9 @@ func (l *List) Page(w Ways) (page apitoken.Page, err error) {
 	return page, nil
 }
 
-// walk looks at windows until the page is full, the list at its end, or the time over. Then stopped is where.
-// Windows grow as long as they take little time: what a token takes depends on the filters and the machine.
+// walk looks at windows until the page is full, the list ends, or the time is over. In the
+// last case stopped is its position. Windows grow as long as they take little time: the
+// time of a token depends on the filters and the machine.
 func (l *List) walk(w Ways, begun time.Time) (recs []apitoken.Record, stopped *apitoken.Position, err error) {
 	for n := l.Window; ; {
 		start := time.Now()
@@ -230,8 +231,8 @@ func (l *List) walk(w Ways, begun time.Time) (recs []apitoken.Record, stopped *a
 	}
 }
 
-// rarest puts the filter first that lets through least, and returns how many tokens
-// these are, or more than Few and MaxCount. If not exact, it may be fewer, or many more.
+// rarest puts the filter with the fewest matches first, and returns their number, or more
+// than Few and MaxCount. If not exact, there may be fewer, or many more.
 func (l *List) rarest() (least int, exact bool, err error) {
 	enough := max(l.Few, MaxCount) + 1
 	for i, f := range l.Filters {
@@ -258,7 +259,8 @@ func (l *List) rarest() (least int, exact bool, err error) {
 	return least, exact, nil
 }
 
-// count returns how many tokens match, or more than MaxCount. If not exact, there may be more.
+// count returns the number of matching tokens, or more than MaxCount. If not exact, there
+// may be more.
 func (l *List) count(w Ways, begun time.Time) (n int, exact bool, err error) {
 	most := l.Limit(MaxCount + 1)
 	if len(l.Filters) == 0 {
@@ -276,7 +278,7 @@ func (l *List) count(w Ways, begun time.Time) (n int, exact bool, err error) {
 	}
 }
 
-// After restricts a row to what follows the position of the query.
+// After restricts a row to those after the position of the query.
 func (l *List) After(row string) Clause {
 	if l.Query.After == nil {
 		return Clause{}
@@ -284,7 +286,7 @@ func (l *List) After(row string) Clause {
 	return l.compared(row, l.Follows(), l.Query.After)
 }
 
-// To restricts a row to what does not follow a place.
+// To restricts a row to those up to a place.
 func (l *List) To(row string, place *apitoken.Position) Clause {
 	if l.Query.Descending {
 		return l.compared(row, ">=", place)
@@ -300,7 +302,7 @@ func (l *List) compared(row, operator string, place *apitoken.Position) Clause {
 	return l.Compared(row, l.Column(), operator, l.Arg(key), l.Arg(place.ID))
 }
 
-// Compared restricts a row to those whose column, and then ID, compare like this.
+// Compared restricts a row to those whose column, and then ID, compare in this way.
 func (d *Dialect) Compared(row, column, operator string, key, id Clause) Clause {
 	if d.NoRows {
 		column, least := row+`.`+column, Cat(key, Lit(` AND `+row+`.id `+operator+` `), id)
@@ -309,7 +311,7 @@ func (d *Dialect) Compared(row, column, operator string, key, id Clause) Clause 
 	return Cat(Lit(` AND (`+row+`.`+column+`, `+row+`.id) `+operator+` (`), key, Lit(`, `), id, Lit(`)`))
 }
 
-// Follows is how what follows in the order compares.
+// Follows is the comparison operator for later rows.
 func (l *List) Follows() string {
 	if l.Query.Descending {
 		return "<"

@@ -1,9 +1,9 @@
-// Package sqlkit is what the stores over SQL databases share: how a record is cut into
-// columns (record.go, and table.go for drivers of database/sql), how a page of a list is found
-// (list.go), and how the tables are checked (schema.go).
+// Package sqlkit is shared by the stores over SQL databases: it splits a record into
+// columns (record.go, and table.go for drivers of database/sql), finds a page of a list
+// (list.go), and checks the tables (schema.go).
 //
-// What makes a database fast stays in its store: its schema, the filters that its indexes
-// answer, and the order in which it tries them.
+// The parts that make a database fast stay in its store: the schema, the filters that its
+// indexes answer, and the order in which it tries them.
 package sqlkit
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A Field is a column for a part of a record. In returns a pointer to that part, by whose
-// type a store knows how to write and read it: *string, *int64, *bool, *[]byte, *time.Time,
+// A Field is a column for a part of a record. In returns a pointer to that part. Its type
+// tells a store how to write and read it: *string, *int64, *bool, *[]byte, *time.Time,
 // *[]string or *[]netip.Prefix. The record has exactly two secrets, of which the second may
 // be zero: see ForColumns.
 type Field struct {
@@ -29,8 +29,8 @@ type Field struct {
 	In   func(*apitoken.Record) any
 }
 
-// Fields are the columns for what a record had from the beginning, but for its history and
-// its uses.
+// Fields are the columns for the original fields of a record, except its history and its
+// uses.
 var Fields = []Field{
 	{"id", func(r *apitoken.Record) any { return &r.ID }},
 	{"version", func(r *apitoken.Record) any { return &r.Version }},
@@ -74,7 +74,7 @@ var Fields = []Field{
 // have the same indexes.
 const deleted = "deleted\x1f"
 
-// Listed returns the environment of whose lists a record is part.
+// Listed returns the environment in whose lists a record appears.
 func Listed(rec *apitoken.Record) string {
 	if rec.Status == apitoken.StatusDeleted {
 		return deleted + rec.Environment
@@ -82,7 +82,7 @@ func Listed(rec *apitoken.Record) string {
 	return rec.Environment
 }
 
-// ListedBy returns q as it is asked of the rows.
+// ListedBy returns q in the form for the rows.
 func ListedBy(q apitoken.Query) apitoken.Query {
 	if q.Status == apitoken.StatusDeleted {
 		q.Environment, q.Status = deleted+q.Environment, ""
@@ -90,17 +90,17 @@ func ListedBy(q apitoken.Query) apitoken.Query {
 	return q
 }
 
-// ForColumns returns rec as the functions of columns need it: with two secrets, and where
-// it is listed.
+// ForColumns returns rec as the functions of columns need it: with two secrets, and with
+// the environment of its lists.
 func ForColumns(rec apitoken.Record) apitoken.Record {
 	rec.Environment = Listed(&rec)
 	rec.Secrets = append(slices.Clip(rec.Secrets), apitoken.SecretRecord{})[:2]
 	return rec
 }
 
-// Complete completes a record whose columns have been read: it takes out the second secret
-// if there is none, and says of each use which token it is of, and of a deleted one its
-// environment.
+// Complete completes a record after its columns were read: it removes a second secret that
+// does not exist, and fills in the token of each use and the environment of a deleted
+// token.
 func Complete(rec *apitoken.Record) error {
 	if rec.Status == apitoken.StatusDeleted {
 		rec.Environment = strings.TrimPrefix(rec.Environment, deleted)
@@ -117,8 +117,9 @@ func Complete(rec *apitoken.Record) error {
 	return nil
 }
 
-// Rest returns the encoding of what is in no other column of a record: its history, and
-// what later versions of the core put into it; nil for nothing. Of copies nothing is taken out.
+// Rest returns the encoding of the fields of a record without a column: its history, and
+// the fields of later versions of the core; nil for nothing. It keeps fields that also have
+// a copy.
 func Rest(rec apitoken.Record) []byte {
 	n := len(rec.Secrets)
 	rec.Secrets = append(slices.Clone(rec.Secrets), make([]apitoken.SecretRecord, 2-n)...)
@@ -136,7 +137,7 @@ func Rest(rec apitoken.Record) []byte {
 	return b
 }
 
-// ReadRest reads what Rest returned. It writes all of the record, and so comes before the
+// ReadRest reads the result of Rest. It writes the whole record, and so comes before the
 // other columns.
 func ReadRest(rec *apitoken.Record, b []byte) error {
 	secrets := rec.Secrets // into which the other columns are read
@@ -151,8 +152,8 @@ func ReadRest(rec *apitoken.Record, b []byte) error {
 	return nil
 }
 
-// Check refuses what the columns cannot hold. Every text must be valid, which the error
-// calls kind.
+// Check refuses a record that the columns cannot hold. Every text must be valid; the error
+// calls valid texts kind.
 func Check(rec *apitoken.Record, valid func(string) bool, kind string) error {
 	if _, err := rec.MarshalBinary(); err != nil {
 		return err
@@ -241,7 +242,7 @@ func UsesJSON(uses []apitoken.Use) string {
 	return array(list)
 }
 
-// ParseUses reads what UsesJSON returned.
+// ParseUses reads the result of UsesJSON.
 func ParseUses(b []byte) ([]apitoken.Use, error) {
 	if string(b) == "[]" {
 		return nil, nil

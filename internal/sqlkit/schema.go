@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// A Schema is what a store relies on of its tables.
+// A Schema describes the tables that a store needs.
 type Schema struct {
 	Version     int    // in apitoken_schema: a program must know exactly this one
 	Fingerprint string // lines as Describe returns them
 }
 
-// errSchema is what every refusal of a schema wraps.
+// Every refusal of a schema wraps errSchema.
 var errSchema = errors.New("the tables of the tokens cannot be used")
 
-// Check refuses tables of another version, and those in which something is missing that this
-// program relies on. row answers a query with one row, and describe calls Describe.
+// Check refuses tables of another version, and tables that lack something this program
+// needs. row runs a query with one row, and describe calls Describe.
 func (s Schema) Check(row func(query string) Row, describe func() ([]string, error)) error {
 	var version int
 	err := row(`SELECT version FROM apitoken_schema`).Scan(&version)
@@ -57,8 +57,8 @@ type Rows interface {
 	Err() error
 }
 
-// Describe returns the lines of a fingerprint: rows have what there is, and the code of
-// it, which is hashed.
+// Describe returns the lines of a fingerprint: rows have the names of the parts of a schema
+// and their code, which Describe hashes.
 func Describe(rows Rows) (lines []string, err error) {
 	for rows.Next() {
 		var line, code string
@@ -73,9 +73,10 @@ func Describe(rows Rows) (lines []string, err error) {
 	return lines, rows.Err()
 }
 
-// KeysQuery returns a query for Keys. It goes from each key in an index to the next one, and
-// counts up to MaxCount of each: to count all would take the longer the more tokens
-// there are, and a node asks when it starts. The condition is part of every SELECT that finds something.
+// KeysQuery returns a query for Keys. It steps from each key in an index to the next one,
+// and counts up to MaxCount of each, because a full count takes longer the more tokens
+// there are, and a node asks when it starts. The condition is part of every SELECT that
+// finds something.
 func KeysQuery(condition string) string {
 	var parts []string
 	for _, column := range []string{"mac_key_id", "encryption_key_id", "old_encryption_key_id"} {

@@ -12,9 +12,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A Column of apitoken_tokens, for a driver of database/sql: what it holds of a record, and
-// where to put that when it is read. Times are microseconds since 1970, NULL for none; lists
-// are JSON.
+// A Column of apitoken_tokens, for a driver of database/sql: its part of a record, and the
+// target for reading it. Times are microseconds since 1970, NULL for none; lists are JSON.
 type Column struct {
 	Name  string
 	Touch bool // Touch writes it, Replace does not
@@ -22,8 +21,8 @@ type Column struct {
 	dest  func(*apitoken.Record) any // nil: it is a copy, written only
 }
 
-// Columns are those that a record is written to and read from. The rest comes first, as
-// reading it writes all of the record. The keys are what lists are ordered by.
+// Columns are the columns of a record. The rest comes first, because reading it writes the
+// whole record. Lists are ordered by the keys.
 var Columns = func() []Column {
 	columns := []Column{
 		{"rest", false, func(r *apitoken.Record) any { return Rest(*r) }, func(r *apitoken.Record) any { return (*restOf)(r) }},
@@ -52,7 +51,7 @@ func Selected(prefix string) string {
 	return strings.Join(names, ", ")
 }
 
-// Values returns what Columns hold of rec.
+// Values returns the values of Columns for rec.
 func Values(rec apitoken.Record) []any {
 	rec = ForColumns(rec)
 	var vals []any
@@ -65,7 +64,8 @@ func Values(rec apitoken.Record) []any {
 // A Row is what a query has found, of database/sql or another driver.
 type Row interface{ Scan(dest ...any) error }
 
-// Scan reads a record from the columns that Selected names, and what follows them into more.
+// Scan reads a record from the columns that Selected names, and the columns after them into
+// more.
 func Scan(row Row, more ...any) (apitoken.Record, error) {
 	var rec apitoken.Record
 	rec.Secrets = make([]apitoken.SecretRecord, 2)
@@ -101,7 +101,7 @@ func All(rows *sql.Rows, err error) ([]apitoken.Record, error) {
 	return recs, rows.Err()
 }
 
-// written returns what the column of a field holds.
+// written returns the column value of a field.
 func written(field any) any {
 	switch f := field.(type) {
 	case *string:
@@ -125,7 +125,7 @@ func written(field any) any {
 	panic(fmt.Sprintf("sqlkit: no column for a %T", field))
 }
 
-// scanner returns what a field is scanned into.
+// scanner returns the target for scanning a field.
 func scanner(field any) any {
 	switch f := field.(type) {
 	case *int64:
@@ -163,7 +163,7 @@ func (n *number) Scan(src any) error {
 	return nil
 }
 
-// Micros returns t as it stands in a column: microseconds since 1970, or NULL.
+// Micros returns t as the value of a column: microseconds since 1970, or NULL.
 func Micros(t time.Time) any {
 	if t.IsZero() {
 		return nil
@@ -171,7 +171,7 @@ func Micros(t time.Time) any {
 	return t.UnixMicro()
 }
 
-// ExpiresKey returns a time of expiry as it is ordered: zero, never, comes last.
+// ExpiresKey returns an expiry as a sort key: zero, never, comes last.
 func ExpiresKey(t time.Time) int64 {
 	if t.IsZero() {
 		return math.MaxInt64
@@ -194,7 +194,7 @@ func (m *moment) Scan(src any) error {
 	return nil
 }
 
-// asText returns a text of a driver, some of which have bytes for it.
+// asText returns a text of a driver; some drivers return bytes for it.
 func asText(src any) (s string, ok bool) {
 	if b, isBytes := src.([]byte); isBytes {
 		return string(b), true

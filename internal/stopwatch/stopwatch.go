@@ -1,6 +1,4 @@
-// Package stopwatch measures how long decisions take. An event says when
-// something was decided, but not when that began; so whoever wants to know puts
-// the beginning into the context, and reads it when the event comes.
+// Package stopwatch measures the duration of decisions.
 package stopwatch
 
 import (

@@ -1,4 +1,4 @@
-// Package sweep does something to all of a list that may grow meanwhile.
+// Package sweep processes a list completely, although the list may grow meanwhile.
 package sweep
 
 import (
@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// ErrEndless is the error of All if list after list had something.
+// ErrEndless is the error of All if every list had something.
 var ErrEndless = errors.New("apitoken: new ones appear faster than they are dealt with")
 
-// maxLists bounds how often All lists. Someone who adds to the list all the time must not
-// keep the caller for ever.
+// maxLists bounds the number of lists of All. Someone who keeps adding items must not keep
+// the caller for ever.
 const maxLists = 100
 
-// All calls do for everything on a list, and lists again, until a list has nothing that began
-// more than settle after the last one that had: what was under way at that moment has ended
-// then, and would be on it. If the first list has nothing, that is all.
+// All calls do for everything on a list, and lists again. It ends when a list has no items
+// and began more than settle after the last list with items: everything that was in flight
+// then has ended, and would be on the list. It also ends if the first list has no items.
 //
-// What do fails for is left, and tried again with the next list as long as something else
-// succeeds; then the errors are returned together. An error of list ends All; so does ctx, as
-// list fails then. If there is a first, it is done before anything is listed.
+// All keeps items for which do fails, and tries them again with the next list as long as
+// something else succeeds; then it returns their errors together. An error of list ends
+// All; so does ctx, because list then fails. All processes first before it lists anything.
 func All[T any](ctx context.Context, settle time.Duration, first []T, list func() ([]T, error), do func(T) error) error {
 	var last time.Time
 	var failed []error
@@ -58,8 +58,8 @@ func All[T any](ctx context.Context, settle time.Duration, first []T, list func(
 	return ErrEndless
 }
 
-// Descend takes out of list what is in family or has a parent there, and adds it to family,
-// until there is no more. The order of the list does not matter.
+// Descend removes from list the items that are in family or have a parent there, and adds
+// them to family, until there are no more. The order of the list does not matter.
 func Descend[T any](list []T, family map[string]bool, ids func(T) (id, parent string)) (found []T) {
 	for n := -1; n != len(found); {
 		n = len(found)

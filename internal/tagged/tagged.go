@@ -1,5 +1,5 @@
-// Package tagged is a canonical encoding of fields: tag, length and value of each, tags
-// ascending, at every level. What it does not know it keeps and writes back.
+// Package tagged is a canonical encoding of fields: tag, length and value of each field,
+// with ascending tags, at every level. It keeps unknown fields and writes them back.
 package tagged
 
 import (
@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A Coder writes fields, or reads them: a visit method of what is encoded has one line
-// for both. What a Coder reads are parts of one text, but for byte strings, which share
-// a memory of their own. A Coder that failed reads all that follows as left out.
+// A Coder writes fields, or reads them: the visit method of an encoded type has one line
+// for both. The texts that a Coder reads are parts of one text; byte strings share a
+// separate memory. After a failure a Coder reads all later fields as absent.
 type Coder struct {
 	out []byte // when writing
 
@@ -28,25 +28,25 @@ type Coder struct {
 // NewWriter returns a Coder that writes, with room for so many bytes.
 func NewWriter(room int) Coder { return Coder{out: make([]byte, 0, room)} }
 
-// Written returns what was written; false if an unknown field was malformed or known.
+// Written returns the encoding; false if an unknown field was malformed or known.
 func (c *Coder) Written() ([]byte, bool) { return c.out, !c.failed }
 
 // NewReader returns a Coder that reads.
 func NewReader(text string) Coder { return Coder{reading: true, in: text, end: len(text)} }
 
-// ReadAll reports whether all of the text was read, and was what a Coder writes.
+// ReadAll reports whether the whole text was read, and was in the form that a Coder writes.
 func (c *Coder) ReadAll() bool { return !c.failed && c.at == c.end }
 
-// fail makes all that follows read as left out.
+// fail makes all later fields absent.
 func (c *Coder) fail() { c.in, c.at, c.end, c.failed = "", 0, 0, true }
 
-// A Level is what a Coder has to know again when it is done with the level below.
+// A Level is the state of a Coder that it needs again after the level below.
 type Level struct {
 	last    uint64
 	unknown string
 }
 
-// Begin comes before the fields of a level, of which it is given the unknown ones.
+// Begin comes before the fields of a level. It takes the unknown fields of that level.
 func (c *Coder) Begin(unknown string) (above Level) {
 	above = Level{c.last, c.unknown}
 	c.last, c.unknown = 0, ""
@@ -56,7 +56,7 @@ func (c *Coder) Begin(unknown string) (above Level) {
 	return above
 }
 
-// Finish comes after the fields that are known.
+// Finish comes after the known fields.
 func (c *Coder) Finish(above Level, unknown *string) {
 	c.pass(math.MaxUint64)
 	if c.reading {
@@ -70,8 +70,8 @@ func (c *Coder) Finish(above Level, unknown *string) {
 	c.last, c.unknown = above.last, above.unknown
 }
 
-// field comes before the value of a field, and reports whether there is one: when
-// writing, it is told.
+// field comes before the value of a field, and reports whether the field is present; a
+// writing Coder gets that in there.
 func (c *Coder) field(tag uint64, there bool) bool {
 	if c.reading || c.unknown != "" {
 		c.pass(tag)
@@ -196,7 +196,7 @@ func List[E any](c *Coder, tag uint64, l *[]E) Value {
 	return v
 }
 
-// length reads one that does not reach beyond what is read.
+// length reads a length that does not exceed the rest of the text.
 func (c *Coder) length() int {
 	n, k := uvarint(c.in[c.at:c.end])
 	if k == 0 || n > uint64(c.end-c.at-k) {
@@ -328,7 +328,7 @@ func (c *Coder) Flag(tag uint64, f *bool) {
 	}
 }
 
-// HasEven reports whether a tag of unknown fields is even, or they cannot be read.
+// HasEven reports whether a tag of unknown fields is even, or the fields are malformed.
 func HasEven(fields string) bool {
 	for fields != "" {
 		tag, n := uvarint(fields)

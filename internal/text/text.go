@@ -1,4 +1,4 @@
-// Package text says which names people can read.
+// Package text checks whether people can read a name.
 package text
 
 import (
@@ -9,11 +9,11 @@ import (
 	"unicode/utf8"
 )
 
-// Check refuses a text that people would not recognize as one: it is not UTF-8,
-// of a wrong length, shows nothing, or is read in another order than it has. The rule
-// is the same for what users write and for what the application gives: owners and
-// permissions are read by those who decide by them. The error continues a sentence
-// that begins with the name of the field.
+// Check refuses a text that people would not recognize as one: it is not UTF-8, has a wrong
+// length, shows nothing, or appears in another order than it is stored. The rule is the
+// same for texts of users and of the application, because people decide by the names of
+// owners and permissions. The error continues a sentence that begins with the name of the
+// field.
 func Check(s string, least, most int) error {
 	switch n := utf8.RuneCountInString(s); {
 	case !utf8.ValidString(s):
@@ -37,8 +37,8 @@ func Check(s string, least, most int) error {
 	return nil
 }
 
-// visible reports whether people see a character. A few of those that nobody sees
-// belong into names, as the joiner of an emoji does, so they are not refused there.
+// visible reports whether people see a character. A few invisible characters belong into
+// names, such as the joiner of an emoji, so names may contain them.
 func visible(c rune) bool {
 	const brailleBlank = '\u2800' // a symbol to Unicode
 	return c != brailleBlank && !unicode.In(c, unicode.Z, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point,

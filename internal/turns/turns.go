@@ -1,4 +1,4 @@
-// Package turns decides in which order the changes of one thing are made.
+// Package turns orders the changes of one token.
 package turns
 
 import (
@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Rank says which of the changes of a token goes first.
+// A Rank orders the changes of a token.
 type Rank int
 
 // The ranks, the lowest first.
@@ -20,11 +20,11 @@ const (
 	ranks
 )
 
-// Turns let the changes of one token in this process happen one after the other,
-// those of a higher Rank first, so that a revocation is not lost to others again and
-// again. After a change that is not Ending the token rests for a moment, in which
-// another process has its turn. Turns are a courtesy: what keeps a change from
-// overwriting another is the version in the store. The zero Turns is ready for use.
+// Turns run the changes of one token in this process one after the other, changes of a
+// higher Rank first, so that a revocation does not lose to others again and again. After a
+// change that is not Ending the token rests for a moment, so that another process gets its
+// turn. Turns are a courtesy: the version in the store keeps a change from overwriting
+// another. The zero Turns is ready for use.
 type Turns struct {
 	mu  sync.Mutex
 	ids map[string]*turn
@@ -36,8 +36,8 @@ type turn struct {
 	waiting [ranks][]chan struct{}
 }
 
-// Take waits for the turn of a change, and reports whether others had theirs
-// meanwhile. The caller has to call release if ok.
+// Take waits for the turn of a change, and reports whether others had theirs meanwhile. If
+// ok, the caller must call release.
 func (t *Turns) Take(ctx context.Context, id string, r Rank) (release func(), waited, ok bool) {
 	t.mu.Lock()
 	q := t.ids[id]
@@ -70,8 +70,8 @@ func (t *Turns) Take(ctx context.Context, id string, r Rank) (release func(), wa
 	return t.releaser(id, q, r), true, true // it was given at the same moment
 }
 
-// maxRest bounds how long a token rests. A rest is as long as the change was:
-// another process needs about as much to read the token and to write it.
+// maxRest bounds the rest of a token. A rest is as long as the change was, because another
+// process needs about as long to read the token and to write it.
 const maxRest = 50 * time.Millisecond
 
 func (t *Turns) releaser(id string, q *turn, r Rank) func() {
@@ -110,9 +110,9 @@ func (t *Turns) pass(id string, q *turn) {
 	}
 }
 
-// BackOff waits before a change is tried again that met another one: a random time,
-// as others do the same, which grows with each try, much more so for ordinary
-// changes. It reports whether there is time left.
+// BackOff waits before a conflicting change is repeated: a random time, because others do
+// the same. It grows with each try, much faster for ordinary changes. BackOff reports
+// whether there is time left.
 func BackOff(ctx context.Context, r Rank, try int) bool {
 	longest := time.Millisecond << min(try, 3)
 	if r == Ordinary {

@@ -25,7 +25,7 @@ type claims struct {
 	unknown string
 }
 
-// parse reads claims. What cannot be read is none: to do something twice is better than
+// parse reads claims. A malformed text has no claims: doing something twice is better than
 // never.
 func parse(text string) (cs claims) {
 	c := tagged.NewReader(text)
@@ -36,7 +36,7 @@ func parse(text string) (cs claims) {
 	return cs
 }
 
-// with returns the text of claims, with another one in the place of the last of its kind.
+// with returns the text of claims in which add replaces the last claim of its kind.
 func (cs claims) with(add claim) string {
 	cs.list = append(slices.DeleteFunc(slices.Clone(cs.list), func(c claim) bool { return c.what == add.what }), add)
 	c := tagged.NewWriter(64)
@@ -53,8 +53,7 @@ func (cs claims) of(what string) (c claim) {
 	return c
 }
 
-// open reports whether work is left to do, as nobody has claimed it, or who has did not
-// finish.
+// open reports whether work is left: nobody has claimed it, or the claimant did not finish.
 func (cs claims) open(w Work, now time.Time) bool {
 	c := cs.of(w.What)
 	return !c.due.Equal(w.Due) || !c.done && now.Sub(c.at).Abs() >= Patience

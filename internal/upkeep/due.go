@@ -1,10 +1,10 @@
-// Package upkeep says what is due of a token without anybody asking for it, such as a notice
-// before it expires, and calls in the background what does it.
+// Package upkeep finds due work for tokens, such as a notice before a token expires, and
+// does it in the background.
 package upkeep
 
 import "time"
 
-// What may be due.
+// The kinds of work.
 const (
 	Expiring = "expiring" // a notice: the token expires soon
 	Expired  = "expired"  // a notice
@@ -15,8 +15,8 @@ const (
 
 const day = 24 * time.Hour
 
-// Patience is how long work may be claimed before another node takes it over. It is far
-// longer than a call of Config.Notify may take, NotifyTimeout.
+// Patience is the time after which another node takes over claimed work. It is far longer
+// than NotifyTimeout, the limit of a call of Config.Notify.
 const (
 	Patience      = 10 * time.Minute
 	NotifyTimeout = time.Minute
@@ -25,21 +25,21 @@ const (
 // OncePer is the shortest time between two notices of a reuse of one token.
 const OncePer = day
 
-// stale is when a notice is no news any more, as after a service has stood still, or
-// when it begins to send notices and has tokens that expired years ago.
+// stale is the age at which a notice is outdated: after the service was down, or when a
+// service begins to send notices and has tokens that expired years ago.
 const stale = 7 * day
 
-// stages are how long before the end of a token there is a notice, the last one first.
+// stages are the times between a notice and the end of a token, the last notice first.
 var stages = [...]time.Duration{day, 7 * day, 30 * day}
 
-// Rules are what a service wants.
+// Rules are the configuration of a service.
 type Rules struct {
 	Notify                   bool
 	KeepExpired, KeepDeleted time.Duration // KeepExpired: 0 for ever
 }
 
-// A Token is what has to be known of one. Zero times are those of what did not happen, or
-// will not.
+// A Token has the facts about a token that decide about work. A zero time means that the
+// event did not happen, or will not.
 type Token struct {
 	Active    bool
 	Keep      bool // it is not deleted, whenever it has expired
@@ -50,13 +50,13 @@ type Token struct {
 	Claims    string // as the Worker has written them
 }
 
-// Work is something that is due. When it became due tells it from work of the same kind.
+// Work is due work. Its time distinguishes it from other work of the same kind.
 type Work struct {
 	What string
 	Due  time.Time
 }
 
-// Due returns what is due of a token, also if it was done, what comes first first.
+// Due returns the due work for a token in order, including finished work.
 func (r Rules) Due(t Token, now time.Time) (work []Work) {
 	add := func(what string, due, until time.Time) {
 		if !now.Before(due) && (until.IsZero() || now.Before(until)) {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Records is what a Worker works on; R is one of a token. Its methods return when they
-// have waited for too long.
+// Records gives a Worker its records; R is the record of a token. Its methods return after
+// a bounded wait.
 type Records[R any] interface {
 	Now() time.Time // in whole microseconds
 
@@ -32,8 +32,8 @@ type Records[R any] interface {
 	Do(ctx context.Context, rec R, what string, from netip.Addr) error
 }
 
-// A Worker does what is due on all nodes, each thing on one of them: the one that writes
-// its claim over the version of the record that it has read. A nil Worker does nothing.
+// A Worker does the due work on all nodes. For each work, the node that first writes its
+// claim over the version that it has read does it. A nil Worker does nothing.
 type Worker[R any] struct {
 	records Records[R]
 	rules   Rules
@@ -66,7 +66,7 @@ func Start[R any](records Records[R], rules Rules) *Worker[R] {
 	return w
 }
 
-// Close stops the worker, and waits for what it does at the moment, but not for long.
+// Close stops the worker, and waits for its running work, but at most for limit.
 func (w *Worker[R]) Close(limit time.Duration) {
 	if w == nil {
 		return
@@ -80,7 +80,7 @@ func (w *Worker[R]) Close(limit time.Duration) {
 	}
 }
 
-// wait waits for so long, and reports whether ctx has not ended.
+// wait waits for d, and reports whether ctx has not ended.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -90,8 +90,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// A walk reads so many records at once, and pauses in between, so that it is not felt: it
-// passes over some 2,500 a second.
+// A walk reads batch records at once, and pauses in between, so that nobody notices it: it
+// reads some 2,500 a second.
 const (
 	batch     = 256
 	walkPause = 100 * time.Millisecond
@@ -114,8 +114,8 @@ func (w *Worker[R]) walk(ctx context.Context) {
 	}
 }
 
-// look does the first thing that is due of a token and that nobody else does. What is due
-// besides waits for the next walk.
+// look does the first due work of a token that no other node does. The rest waits for the
+// next walk.
 func (w *Worker[R]) look(ctx context.Context, rec R) {
 	now := w.records.Now()
 	_, t := w.records.Token(rec)
@@ -127,12 +127,12 @@ func (w *Worker[R]) look(ctx context.Context, rec R) {
 	}
 }
 
-// maxTries bounds how often it is written that work is done, if others change the token
-// all the time.
+// maxTries bounds the attempts to mark work as done, if others change the token all the
+// time.
 const maxTries = 16
 
-// do does work, if this node is the first to claim it. It is not broken off when the
-// Worker is closed. The error says that the work was not claimed.
+// do does work if this node is the first to claim it. Closing the Worker does not interrupt
+// it. The error means that the work was not claimed.
 func (w *Worker[R]) do(ctx context.Context, rec R, work Work, now time.Time, from netip.Addr) error {
 	ctx = context.WithoutCancel(ctx)
 	if work.What == Delete { // which replaces the record itself
@@ -165,8 +165,8 @@ func (w *Worker[R]) do(ctx context.Context, rec R, work Work, now time.Time, fro
 	return nil
 }
 
-// Report says that a retired secret of a token was presented. It returns at once. With
-// many others a report may be lost, until the secret is presented again.
+// Report reports that somebody presented a retired secret of a token. It returns at once.
+// Under load a report may get lost, until the secret is presented again.
 func (w *Worker[R]) Report(id string, from netip.Addr) {
 	if w == nil {
 		return

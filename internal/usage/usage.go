@@ -62,7 +62,7 @@ type throttledToken struct {
 	since time.Duration // since Writer.base
 }
 
-// A waitingUse is a [Use] in a list, that of its token or of the free ones.
+// A waitingUse is a Use in a list: in that of its token or in that of the free ones.
 type waitingUse struct {
 	id      tokenID // zero: free
 	digest  [32]byte
@@ -97,10 +97,10 @@ func New(store *bulkhead.Bulkhead, touch func(context.Context, []Use) error) *Wr
 	return w
 }
 
-// Dropped returns how many uses were not recorded.
+// Dropped returns the number of uses that were not recorded.
 func (w *Writer) Dropped() int64 { return w.dropped.Load() }
 
-// Record notes a use.
+// Record records a use.
 func (w *Writer) Record(u Use) {
 	waiting := waitingUse{id: tokenID([]byte(u.ID)), digest: u.Digest, source: u.Source, at: u.At.UnixMicro()}
 	if u.Address.IsValid() {
@@ -141,7 +141,7 @@ func (w *Writer) add(u waitingUse) {
 	}
 }
 
-// keep returns the index in uses that u has from now on.
+// keep returns the index of u in uses.
 func (w *Writer) keep(u waitingUse) int32 {
 	w.waiting++
 	i := w.unused
@@ -167,7 +167,7 @@ func (w *Writer) schedule(delay time.Duration) {
 	}
 }
 
-// flush writes the uses of pending tokens, with all those of throttled ones, too.
+// flush writes the uses of pending tokens, and with all also those of throttled tokens.
 func (w *Writer) flush(all bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -207,7 +207,7 @@ func (w *Writer) flush(all bool) {
 	}
 }
 
-// release makes a throttled token pending, or forgets it if none of its uses waits.
+// release makes a throttled token pending, or removes it if it has no waiting use.
 func (w *Writer) release(id tokenID) {
 	switch t := w.tokens[id]; {
 	case t.first == none:
@@ -218,8 +218,8 @@ func (w *Writer) release(id tokenID) {
 	}
 }
 
-// write writes the uses of some of the pending tokens, and returns of how many and
-// whether to go on. If the store fails, they wait on.
+// write writes the uses of some of the pending tokens. It returns the number of these
+// tokens, and whether to continue. If the store fails, the uses keep waiting.
 func (w *Writer) write(due []tokenID, now time.Duration) (n int, ok bool) {
 	if w.closed {
 		return 0, false
@@ -286,7 +286,7 @@ func (w *Writer) call(uses []Use) (err error) {
 	return err
 }
 
-// Close writes what waits, and ends recording. It takes no longer than the limit.
+// Close writes the waiting uses, and ends recording. It takes at most the limit.
 func (w *Writer) Close() error {
 	err := bulkhead.Do(context.Background(), w.store, "", func(context.Context) error {
 		w.flush(true)

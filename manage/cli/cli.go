@@ -1,28 +1,28 @@
-// Package cli is a command for managing the tokens of a service at a terminal.
-// A service mounts it as a subcommand of its own program, as only that knows its
+// Package cli is a command to manage the tokens of a service at a terminal. A service
+// mounts it as a subcommand of its own program, because only that program knows its
 // permissions, its store and its keys:
 //
 //	if len(os.Args) > 1 && os.Args[1] == "token" {
 //		os.Exit(cli.Run(ctx, auth, os.Args[2:], cli.Config{Actor: operator, Routes: routes.Table()}))
 //	}
 //
-// "token help" lists the commands. They have the rules of the web page and of the JSON
-// API: those of apitoken.Manager. Changes are events of the Authority. Its
-// Config.Observe should write them to the log of the service.
+// "token help" lists the commands. The rules are those of [apitoken.Manager], as on the web
+// page and in the JSON API. Changes are events of the Authority: its Config.Observe should
+// write them to the log of the service.
 //
-// Results go to the standard output, everything else to the standard error. The
-// command writes a secret once, to the standard output, when it generates or rotates a
-// token; no message contains one. With -json, results and errors are JSON.
+// Results go to standard output, everything else to standard error. The command writes a
+// secret once, to standard output, when it generates or rotates a token; no message
+// contains a secret. With -json, results and errors are JSON.
 //
 // The exit code is
 //
 //	0  done
-//	1  failed, or done in part: the message says what
+//	1  failed, or done in part: the message has the details
 //	2  the command line or a value is wrong; nothing was done
-//	3  there is no such token, or none that the actor may see
+//	3  the token does not exist, or the actor may not see it
 //	4  the rules forbid it, or someone else changed the token meanwhile
-//	5  the store did not answer: a change may have been made or not, and a token
-//	   that was to be deactivated or deleted may still be accepted
+//	5  the store did not answer: the outcome of a change is unknown, and nodes may still
+//	   accept a token that was to be deactivated or deleted
 package cli
 
 import (
@@ -138,7 +138,7 @@ type call struct {
 	revoke      apitoken.RevokeParams
 }
 
-// Run runs the command whose name and arguments args are. It returns the exit code.
+// Run runs a command: args are its name and its arguments. It returns the exit code.
 func Run(ctx context.Context, auth *apitoken.Authority, args []string, c Config) int {
 	k := &call{ctx: ctx, auth: auth, in: c.Stdin, routes: c.Routes, out: &output{w: c.Stdout}, err: &output{w: c.Stderr}}
 	if c.Stdin == nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -382,22 +381,4 @@ func TestEveryCommandHasHelp(t *testing.T) {
 		assert.Empty(t, r.stderr)
 	}
 	assert.Contains(t, d.must("import", "-help"), "sha256")
-}
-
-// Commands that pages name exist, with their flags.
-func TestWhatThePagesSayCanBeTyped(t *testing.T) {
-	d := newDesk(t)
-	command := regexp.MustCompile(`server token ([a-z][^\n` + "`" + `|)#…$]*)`)
-	found := 0
-	for _, page := range []string{"../../README.md", "../../docs/operating.md", "../../docs/moving-in.md"} {
-		text, err := os.ReadFile(page)
-		require.NoError(t, err)
-		for _, m := range command.FindAllStringSubmatch(string(text), -1) {
-			args := strings.Fields(regexp.MustCompile(`"[^"]*"`).ReplaceAllString(m[1], "x"))
-			r := d.run("", append(args, "-help")...)
-			assert.Zero(t, r.code, "%s: %s: %s", page, m[0], r.stderr)
-			found++
-		}
-	}
-	assert.Greater(t, found, 10)
 }

@@ -1,5 +1,5 @@
-// Package memory keeps tokens in memory: for tests, and for services whose
-// tokens may be gone when they stop.
+// Package memory keeps tokens in memory: for tests, and for services that can afford to
+// lose their tokens when they stop.
 package memory
 
 import (
@@ -19,9 +19,9 @@ import (
 
 const maxCount = 1000 // where Page.Count stops
 
-// Store is an [apitoken.Store] in memory. Its zero value is empty and ready for
-// use. The first list in an order reads and sorts all its tokens. Later ones read those that they
-// show or count, up to 1,000, but all tokens for a status that depends on the time and that few have.
+// A Store is an [apitoken.Store] in memory. The zero value is empty and ready for use. The
+// first list in an order reads and sorts all tokens. Later lists read the tokens that they show
+// or count, up to 1,000, but all tokens for a status that depends on the time and that few have.
 type Store struct {
 	mu      sync.RWMutex
 	rows    map[string]row // by ID, which is the beginning of the row
@@ -106,7 +106,7 @@ func (r row) decode(id string) (apitoken.Record, error) {
 // New returns an empty Store.
 func New() *Store { return &Store{} }
 
-// Format writes how many tokens are stored, for every verb, and nothing of them.
+// Format writes the number of stored tokens, for every verb, and nothing else.
 func (s *Store) Format(f fmt.State, _ rune) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -122,7 +122,7 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 	return err
 }
 
-// CreateAll implements [apitoken.BatchCreator]. An error leaves none of the records.
+// CreateAll implements [apitoken.BatchCreator]. If it returns an error, it added no record.
 func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func (s *Store) keep(id string, r row) {
 	s.relist(id)
 }
 
-// Cancelable promises what [apitoken.Store] says of it.
+// Cancelable makes the promise that [apitoken.Store] describes.
 func (s *Store) Cancelable() {}
 
 // Get implements [apitoken.Store].

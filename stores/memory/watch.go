@@ -17,8 +17,8 @@ type watch struct {
 // maxWaiting bounds how many changes wait to be passed on.
 const maxWaiting = 10_000
 
-// Watch implements [apitoken.Watcher]. A feed that is too slow for 10,000
-// changes gets a Reset in their place.
+// Watch implements [apitoken.Watcher]. If a feed is too slow, it gets a Reset instead of
+// 10,000 changes.
 func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 	w := &watch{wake: make(chan struct{}, 1)}
 	s.mu.Lock()

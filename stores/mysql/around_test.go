@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"database/sql/driver"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,9 @@ import (
 func TestChangesByHandAreNoticedHoweverTheyAreMade(t *testing.T) {
 	t.Parallel()
 	const update = `UPDATE apitoken_tokens SET status = 'inactive'`
+	dsn := testserver.MariaDBDatabase(t)
+	db, byHand := handle(t, dsn), handle(t, dsn+"?multiStatements=true")
+	s := mustUse(t, db)
 	for _, c := range []struct{ change, told string }{
 		{update, "token"},
 		{`SET foreign_key_checks = 0, unique_checks = 0, sql_log_bin = 0; ` + update, "token"},
@@ -36,11 +40,16 @@ func TestChangesByHandAreNoticedHoweverTheyAreMade(t *testing.T) {
 		{`DELETE FROM apitoken_changes`, "reset"},
 		{`UPDATE apitoken_changes SET mark = mark + 1`, "reset"},
 	} {
-		dsn := testserver.MariaDBDatabase(t)
-		s := mustUse(t, handle(t, dsn))
+		empty(t, db)
+		mustExec(t, byHand, `DROP TABLE IF EXISTS copy, others; DROP VIEW IF EXISTS tokens`)
 		mustCreate(t, s, record("token"))
 		w, _ := poller(t, s)
-		mustExec(t, handle(t, dsn+"?multiStatements=true"), c.change)
+		conn, err := byHand.Conn(t.Context()) // whose settings are then other ones
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, conn, c.change)
+		conn.Raw(func(any) error { return driver.ErrBadConn })
 		if told := toldOf(t, w); !slices.Contains(told, c.told) {
 			t.Errorf("after %s the feed was told %q", c.change, told)
 		}
@@ -73,6 +82,7 @@ func TestWatchEndsWhereChangesPassTheTriggersBy(t *testing.T) {
 		`DROP TRIGGER apitoken_log_update`: "trigger apitoken_log_update",
 		`DROP TRIGGER apitoken_number`:     "trigger apitoken_number",
 		`DROP TRIGGER apitoken_count; CREATE TRIGGER apitoken_count BEFORE INSERT ON apitoken_changes FOR EACH ROW SET NEW.mark = 1`: "trigger apitoken_count",
+		`DROP TRIGGER apitoken_count; ` + triggerOf("apitoken_count"):                                                                "trigger apitoken_count", // it is the second then
 		`RENAME TABLE apitoken_tokens TO before_tokens; CREATE TABLE apitoken_tokens LIKE before_tokens`:                             "trigger apitoken_",
 		`CREATE TABLE owners (name VARBINARY(1200) PRIMARY KEY); INSERT INTO owners VALUES ('owner');
 			ALTER TABLE apitoken_tokens ADD FOREIGN KEY (owner) REFERENCES owners (name) ON DELETE CASCADE`: "foreign key",
@@ -112,7 +122,7 @@ func TestMaintenanceMakesNobodyForgetWhatIsInMemory(t *testing.T) {
 // A dump has the log, the counter and the marks as they were. The restored tables are others, and so is what is told.
 func TestADumpThatIsRestoredIsNoticed(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
+	server := testserver.SharedMariaDB(t)
 	dsn := server.Database(t)
 	s := mustUse(t, handle(t, dsn))
 	mustCreate(t, s, record("token"))

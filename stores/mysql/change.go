@@ -23,7 +23,8 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 	return err
 }
 
-// CreateAll implements [apitoken.BatchCreator], in one transaction: an error leaves none of the records.
+// CreateAll implements [apitoken.BatchCreator], in one transaction: if it returns an error,
+// it added no record.
 func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []bool, err error) {
 	for i := range recs {
 		if err := check(&recs[i]); err != nil {
@@ -212,18 +213,26 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 			if err != nil {
 				return err
 			}
+			// One statement for all of them: CASE id WHEN ? THEN ? ... END for each column.
+			var changed, uses, times []any
 			for _, rec := range recs {
-				changed := false
+				added := false
 				for _, u := range byToken[rec.ID] {
-					changed = rec.AddUse(u) || changed
+					added = rec.AddUse(u) || added
 				}
-				if !changed {
-					continue
+				if added {
+					changed = append(changed, rec.ID)
+					uses = append(uses, rec.ID, sqlkit.UsesJSON(rec.Uses))
+					times = append(times, rec.ID, rec.LastUsed().UnixMicro())
 				}
-				if _, err := c.ExecContext(ctx, `UPDATE apitoken_tokens SET uses = ?, last_used_at = ?, last_used_key = ? WHERE id = ?`,
-					sqlkit.UsesJSON(rec.Uses), sqlkit.Micros(rec.LastUsed()), rec.LastUsed().UnixMicro(), rec.ID); err != nil {
-					return err
-				}
+			}
+			if len(changed) == 0 {
+				continue
+			}
+			byID := `CASE id` + strings.Repeat(` WHEN ? THEN ?`, len(changed)) + ` END`
+			if _, err := c.ExecContext(ctx, `UPDATE apitoken_tokens SET uses = `+byID+`, last_used_at = `+byID+`, last_used_key = `+byID+` WHERE id IN `+places(len(changed)),
+				slices.Concat(uses, times, times, changed)...); err != nil {
+				return err
 			}
 		}
 		return nil

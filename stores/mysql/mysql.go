@@ -1,6 +1,6 @@
-// Package mysql keeps tokens in a MySQL or MariaDB database of the application, in tables whose names
-// begin with "apitoken_". It needs MySQL 8.0.16 or MariaDB 10.11, or a later version, and the driver
-// github.com/go-sql-driver/mysql.
+// Package mysql keeps tokens in a MySQL or MariaDB database of the application, in tables
+// whose names begin with "apitoken_". It needs MySQL 8.0.16 or MariaDB 10.11, or a later
+// version, and the driver github.com/go-sql-driver/mysql.
 //
 //	db, err := sql.Open("mysql", "user:password@tcp(host)/database")
 //	if err != nil {
@@ -12,8 +12,8 @@
 //	}
 //	defer store.Close() // does not close db
 //
-// A change that was acknowledged is committed by InnoDB. Replicas are never read. Changes by any node, and by hand,
-// reach all nodes: triggers write a log of them.
+// InnoDB has committed an acknowledged change. The store never reads replicas. Changes by
+// any node, and manual edits, reach all nodes: triggers write a log of them.
 package mysql
 
 import (
@@ -24,6 +24,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/apitoken-go/apitoken"
@@ -40,6 +41,8 @@ type Store struct {
 	warnings []string
 	patience time.Duration // for a poll, at least; the tests have more
 
+	swept atomic.Int64 // when sums that are over were removed, in nanoseconds since 1970
+
 	life context.Context // until Close
 	end  context.CancelFunc
 }
@@ -52,16 +55,17 @@ var (
 	_ apitoken.Watcher      = (*Store)(nil)
 )
 
-// Use keeps the tokens in a database of the application, of which the DSN has to name one. It never closes db. The
-// tables are made if they are not there; see also [Schema].
+// Use keeps the tokens in a database of the application; the DSN must name one. It never
+// closes db. If the tables do not exist, Use creates them; see also [Schema].
 //
-// It refuses replicas and servers that are read-only, versions that are too old, tables that this version of
-// the package does not know, users who lack a right, and sessions in which a text or a change could become another one
-// (see the README). No setting of a connection is changed. For what it lets pass with doubts see [Store.Warnings].
+// It refuses replicas and read-only servers, old versions, tables that this version of the
+// package does not know, users who lack a right, and sessions whose settings could alter a
+// text or a change (see the README). It changes no setting of a connection.
+// [Store.Warnings] reports doubtful settings that it accepts.
 //
-// Each call takes a connection of db: inside a transaction that holds the last one (SetMaxOpenConns) it waits until its
-// context ends. Watch polls, each time with such a connection. If the application has all of them in use for seconds,
-// nodes read each token anew.
+// Each call takes a connection of db: inside a transaction that holds the last one
+// (SetMaxOpenConns) it waits until its context ends. Watch polls, each time with such a
+// connection. If the application uses all of them for seconds, nodes read each token again.
 func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 	s := &Store{db: db, patience: minPatience}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -83,8 +87,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Warnings says what is wrong with the setup, in sentences for an operator: what the server may lose, and by what
-// tokens can change unnoticed. It is what was found at the start.
+// Warnings returns the problems of the setup, as sentences for an operator: possible losses
+// of the server, and ways in which tokens can change unnoticed. The store checks the setup
+// when it starts.
 func (s *Store) Warnings() []string { return s.warnings }
 
 func (s *Store) warn(sentence string) { s.warnings = append(s.warnings, sentence) }
@@ -145,7 +150,7 @@ func (s *Store) checkServer(ctx context.Context, c *sql.Conn) error {
 	case err != nil:
 		return err
 	case packet < leastPacket:
-		return fmt.Errorf("max_allowed_packet is %d bytes; it must be %d at least", packet, leastPacket)
+		return fmt.Errorf("max_allowed_packet is %d bytes; it must be %d at least; an administrator has to run: SET GLOBAL max_allowed_packet = %[2]d", packet, leastPacket)
 	case flush != 1:
 		s.warn(fmt.Sprintf("innodb_flush_log_at_trx_commit is %d and not 1: a crash can undo acknowledged changes, also deactivations", flush))
 	}

@@ -14,7 +14,7 @@ var selected = sqlkit.Selected("t.")
 // check refuses what the columns cannot hold.
 func check(rec *apitoken.Record) error { return sqlkit.Check(rec, utf8.ValidString, "valid UTF-8") }
 
-// Cancelable promises what [apitoken.Store] says of it.
+// Cancelable makes the promise that [apitoken.Store] describes.
 func (s *Store) Cancelable() {}
 
 // Get implements [apitoken.Store].
@@ -28,7 +28,7 @@ func (s *Store) Get(ctx context.Context, id string) (rec apitoken.Record, err er
 			break
 		}
 	}
-	return rec, wrap(err)
+	return rec, wrap(ended(ctx, err))
 }
 
 // guarded is a row that begins with what is wrong with the session, and whether there is a record.

@@ -19,6 +19,10 @@ var trials = []struct{ table, right, statement string }{
 	{"apitoken_index", "UPDATE", `UPDATE apitoken_index SET entry = entry WHERE id = '' AND FALSE`},
 	{"apitoken_index", "DELETE", `DELETE FROM apitoken_index WHERE id = '' AND FALSE`},
 	{"apitoken_counter", "SELECT", `SELECT * FROM apitoken_counter WHERE FALSE`}, // to see that it is there
+	{"apitoken_limits", "SELECT", `SELECT * FROM apitoken_limits WHERE FALSE`},
+	{"apitoken_limits", "INSERT", `INSERT INTO apitoken_limits SELECT * FROM apitoken_limits WHERE FALSE`},
+	{"apitoken_limits", "UPDATE", `UPDATE apitoken_limits SET used = used WHERE name = '' AND FALSE`},
+	{"apitoken_limits", "DELETE", `DELETE FROM apitoken_limits WHERE name = '' AND FALSE`},
 	{"apitoken_changes", "SELECT", `SELECT * FROM apitoken_changes WHERE FALSE`},
 	{"apitoken_changes", "DELETE", "DELETE FROM apitoken_changes WHERE `change` = 0 AND FALSE"},
 }

@@ -24,7 +24,7 @@ func toRun(t *testing.T, dsn string) string {
 
 func TestAUserWithoutRightsIsToldWhatToRun(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
+	server := testserver.SharedMariaDB(t)
 	do := func(t *testing.T, statements string) {
 		t.Helper()
 		if out, err := server.Do(statements); err != nil {

@@ -18,9 +18,9 @@ import (
 //go:embed schema.sql
 var schema string
 
-// Schema returns the SQL that makes the tables, for those who migrate databases themselves. Run its
-// statements once, in their order; each ends with a semicolon at the end of a line, and has no other. [Use] runs them where there
-// are no tables.
+// Schema returns the SQL that creates the tables, for your own migrations. Run its
+// statements once, in order; each ends with a semicolon at the end of a line, and contains
+// no other. Use runs them if there are no tables.
 func Schema() string { return schema }
 
 // fingerprint names the columns and triggers that schema makes, a line each, with
@@ -45,6 +45,9 @@ func checkSchema(ctx context.Context, c *sql.Conn) (there bool, err error) {
 		func(query string) sqlkit.Row { return c.QueryRowContext(ctx, query) },
 		func() (_ []string, err error) { lines, err = describe(ctx, c); return lines, err })
 	seen := slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "trigger ") && strings.Contains(fingerprint, l) })
+	if err != nil && strings.Contains(err.Error(), "another: trigger ") {
+		err = fmt.Errorf("%w; an administrator has to drop the triggers of that table whose names begin with apitoken_, and to run their CREATE TRIGGER statements of mysql.Schema in their order", err)
+	}
 	if err != nil && lines != nil && !seen {
 		err = fmt.Errorf("%w; if the triggers are there, the user may not see them, and an administrator has to run: GRANT TRIGGER ON %s TO %s", err, onAll(ctx, c), account(ctx, c))
 	}
@@ -66,7 +69,8 @@ func describe(ctx context.Context, c *sql.Conn) ([]string, error) {
 			FROM information_schema.columns c WHERE c.table_schema = DATABASE() AND c.table_name IN (`+tables+`)
 		UNION ALL SELECT CAST(concat('table ', t.table_name, ' ', t.engine) AS BINARY), ''
 			FROM information_schema.tables t WHERE t.table_schema = DATABASE() AND t.table_name IN (`+tables+`)
-		UNION ALL SELECT CAST(concat('trigger ', g.trigger_name, ' on ', g.event_object_table, ', ', g.action_timing, ' ', g.event_manipulation) AS BINARY),
+		UNION ALL SELECT CAST(concat('trigger ', g.trigger_name, ' on ', g.event_object_table, ', ', g.action_timing, ' ', g.event_manipulation,
+			CASE WHEN g.event_object_table = 'apitoken_changes' THEN concat(' ', g.action_order) ELSE '' END) AS BINARY),
 			CAST(ifnull(g.action_statement, 'hidden') AS BINARY)
 			FROM information_schema.triggers g WHERE g.event_object_schema = DATABASE() AND g.event_object_table IN (`+tables+`)`)
 	if err != nil {
@@ -76,7 +80,7 @@ func describe(ctx context.Context, c *sql.Conn) ([]string, error) {
 	return sqlkit.Describe(rows)
 }
 
-const tables = `'apitoken_schema', 'apitoken_tokens', 'apitoken_index', 'apitoken_changes', 'apitoken_counter'`
+const tables = `'apitoken_schema', 'apitoken_tokens', 'apitoken_index', 'apitoken_changes', 'apitoken_counter', 'apitoken_limits'`
 
 // migrate makes the tables if they are not there. Of several nodes that try, one does it; the others wait, and find it done.
 func (s *Store) migrate(ctx context.Context) error {

@@ -143,6 +143,13 @@ CREATE TRIGGER apitoken_log_delete AFTER DELETE ON apitoken_tokens FOR EACH ROW
 CREATE TRIGGER apitoken_deleted AFTER DELETE ON apitoken_tokens FOR EACH ROW FOLLOWS apitoken_log_delete
 	DELETE FROM apitoken_index WHERE id = OLD.id;
 
+-- How much of their limits tokens and owners have used, see Count. Rows can go at any time.
+CREATE TABLE apitoken_limits (
+	name VARBINARY(64) NOT NULL PRIMARY KEY,
+	used BIGINT NOT NULL DEFAULT 0, -- microseconds, from which the time since at is to be taken
+	at   BIGINT NOT NULL DEFAULT 0
+) ENGINE = InnoDB;
+
 -- Which programs may use these tables. It comes last: where it is, everything is.
 CREATE TABLE apitoken_schema (
 	version INT NOT NULL PRIMARY KEY, -- a program must know exactly this one

@@ -55,6 +55,7 @@ func TestTablesInWhichSomethingIsMissingAreRefused(t *testing.T) {
 		`DROP TRIGGER apitoken_deleted`:                               "trigger apitoken_deleted",
 		`ALTER TABLE apitoken_tokens DROP COLUMN ciphertext`:          "column apitoken_tokens.ciphertext",
 		`ALTER TABLE apitoken_tokens MODIFY owner VARCHAR(64)`:        "column apitoken_tokens.owner",
+		`DROP TRIGGER apitoken_log_delete`:                            "CREATE TRIGGER statements of mysql.Schema",
 		`DROP TABLE apitoken_changes`:                                 "apitoken_changes",
 		`UPDATE apitoken_schema SET version = 2, oldest = 'v0.9.0'`:   "v0.9.0",
 		`DELETE FROM apitoken_schema`:                                 "empty",
@@ -108,7 +109,7 @@ func TestOfManyNodesOneMakesTheTables(t *testing.T) {
 }
 
 func TestTheSchemaIsMadeByTheClientOfTheServer(t *testing.T) {
-	server := testserver.MariaDB(t)
+	server := testserver.SharedMariaDB(t)
 	dsn := server.Database(t)
 	db := handle(t, dsn)
 	if out, err := server.Do("USE " + answer(t, db, `SELECT DATABASE()`) + ";\n" + Schema()); err != nil {

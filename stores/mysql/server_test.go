@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ func TestWhatWasAcknowledgedSurvivesACrash(t *testing.T) {
 	server := testserver.MariaDB(t)
 	s := mustUse(t, handle(t, server.Database(t)))
 	mustCreate(t, s, record("replaced"), record("deleted"))
-	for i := range int64(3) {
+	for i := range int64(2) {
 		rec := record("replaced")
 		rec.Version = 2 + i
 		if err := s.Replace(t.Context(), rec); err != nil {
@@ -48,10 +49,9 @@ func TestWhatWasAcknowledgedSurvivesACrash(t *testing.T) {
 // The connections of before the restart are all dead.
 func TestACallThatMeetsDeadConnectionsGoesOn(t *testing.T) {
 	t.Parallel()
-	server := testserver.MariaDB(t)
-	network := netfault.New(t, server.Addr())
-	dsn := server.Database(t)
-	db := handle(t, strings.Replace(dsn, server.Addr(), network.Addr(), 1)+"?checkConnLiveness=false")
+	dsn := testserver.MariaDBDatabase(t)
+	network := netfault.New(t, address(dsn))
+	db := handle(t, strings.Replace(dsn, address(dsn), network.Addr(), 1)+"?checkConnLiveness=false")
 	db.SetMaxIdleConns(5)
 	s := mustUse(t, db)
 	mustCreate(t, s, record("token"))
@@ -208,7 +208,7 @@ func TestATransactionThatStaysOpenKeepsChangesWaitingAndNoReads(t *testing.T) {
 func TestRevocationsThatCannotBeWrittenAreWrittenLater(t *testing.T) {
 	testserver.Unwatched(t)
 	t.Parallel()
-	server := testserver.MariaDB(t)
+	server := testserver.SharedMariaDB(t)
 	dsn := server.Database(t)
 	name := answer(t, handle(t, dsn), `SELECT DATABASE()`)
 	do := func(statements string) {
@@ -220,7 +220,21 @@ func TestRevocationsThatCannotBeWrittenAreWrittenLater(t *testing.T) {
 	mustUse(t, handle(t, dsn))
 	// Rights to a table hold at once, those to a database with the next connection.
 	rights := "INSERT, UPDATE, DELETE ON " + name + ".apitoken_"
-	do("CREATE USER limited@'%'; GRANT SELECT, TRIGGER ON " + name + ".* TO limited@'%'; GRANT " + rights + "tokens TO limited@'%'; GRANT " + rights + "index TO limited@'%'; GRANT DELETE ON " + name + ".apitoken_changes TO limited@'%'")
+	do("CREATE USER limited@'%'; GRANT SELECT, TRIGGER ON " + name + ".* TO limited@'%'; GRANT " + rights + "tokens TO limited@'%'; GRANT " + rights + "index TO limited@'%'; GRANT " + rights + "limits TO limited@'%'; GRANT DELETE ON " + name + ".apitoken_changes TO limited@'%'")
 	s := mustUse(t, handle(t, strings.Replace(dsn, "apitoken@", "limited@", 1)))
 	managertest.RunReadOnly(t, s, func() { do("REVOKE " + rights + "tokens FROM limited@'%'") }, func() { do("GRANT " + rights + "tokens TO limited@'%'") })
+}
+
+func TestOfAContextThatEndedItIsTheContextThatIsTheError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := ended(ctx, driver.ErrBadConn); !errors.Is(err, driver.ErrBadConn) {
+		t.Errorf("before its end the error is %v", err)
+	}
+	cancel()
+	if err := ended(ctx, driver.ErrBadConn); !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	if err := ended(ctx, apitoken.ErrConflict); !errors.Is(err, apitoken.ErrConflict) {
+		t.Errorf("the error of a change is %v", err)
+	}
 }

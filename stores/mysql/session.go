@@ -19,15 +19,15 @@ import (
 type condition struct{ name, holds, remedy string }
 
 var conditions = []condition{
-	{"read_only", `@@read_only = 0 AND @@innodb_read_only = 0`, "the server is read-only, as replicas are; connect to the primary"},
-	{"autocommit", `@@autocommit = 1`, "reads would be of the past; do not turn autocommit off in the DSN or by a statement"},
-	{"completion_type", `@@completion_type IN ('NO_CHAIN', '0')`, "each COMMIT would begin a transaction; set it to NO_CHAIN"},
+	{"read_only", `@@read_only = 0 AND @@innodb_read_only = 0`, "the server is read-only, as replicas are; connect to the primary, or if this is the new one, run SET GLOBAL read_only = 0"},
+	{"autocommit", `@@autocommit = 1`, "reads would be of the past; do not turn autocommit off in the DSN or by a statement; SET autocommit = 1 turns it on"},
+	{"completion_type", `@@completion_type IN ('NO_CHAIN', '0')`, "each COMMIT would begin a transaction; run SET completion_type = 'NO_CHAIN'"},
 	{"sql_mode", `@@sql_mode LIKE '%STRICT%' AND @@sql_mode NOT LIKE '%EMPTY_STRING%'`,
 		"texts could become others; have STRICT_TRANS_TABLES and not EMPTY_STRING_IS_NULL: add sql_mode=%27STRICT_TRANS_TABLES%27 to the DSN"},
 	{"character_set", `@@character_set_client = 'utf8mb4' AND @@character_set_connection = 'utf8mb4' AND ifnull(@@character_set_results, 'utf8mb4') = 'utf8mb4'`,
-		"texts would be converted; leave charset and collation out of the DSN, or set charset=utf8mb4"},
-	{"sql_select_limit", `@@sql_select_limit > 1000000000`, "lists would be cut; leave it out of the DSN"},
-	{"tx_isolation", `@@tx_isolation <> 'READ-UNCOMMITTED'`, "reads would be of what may never be; take another isolation level than READ UNCOMMITTED"},
+		"texts would be converted; leave charset and collation out of the DSN, or set charset=utf8mb4; SET NAMES utf8mb4 undoes a statement"},
+	{"sql_select_limit", `@@sql_select_limit > 1000000000`, "lists would be cut; leave it out of the DSN, or run SET sql_select_limit = DEFAULT"},
+	{"tx_isolation", `@@tx_isolation <> 'READ-UNCOMMITTED'`, "reads would be of changes that are not committed, perhaps never; take another isolation level than READ UNCOMMITTED: SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"},
 	{"database", `hex(DATABASE()) = 'PLACE'`, "a statement of the application, USE, has selected another database; name it in the DSN"},
 	{"transaction", `@@in_transaction = 0`, "reads would be of the past; a statement of the application has left a transaction open"}, // the last
 }
@@ -81,6 +81,14 @@ func (s *Store) lend(ctx context.Context, f func(*sql.Conn) error) (err error) {
 			break
 		}
 	}
+	return ended(ctx, err)
+}
+
+// ended returns the error of a context that has ended, in place of what the driver says of the connection that it then closed.
+func ended(ctx context.Context, err error) error {
+	if isTransient(err) && ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return err
 }
 
@@ -112,7 +120,7 @@ func (s *Store) repeat(ctx context.Context, begin string, f func(*sql.Conn) erro
 			break
 		}
 	}
-	return err
+	return ended(ctx, err)
 }
 
 // transact calls f in a transaction, and reports whether it can be tried again.

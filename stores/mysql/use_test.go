@@ -38,6 +38,9 @@ func TestEveryOptionStoresTheSame(t *testing.T) {
 	n := 0
 	for name, s := range stores {
 		n++
+		if sums, err := s.Count(t.Context(), map[string]time.Duration{"all": time.Hour}); err != nil || sums["all"] < time.Duration(n)*59*time.Minute {
+			t.Errorf("%s: after %d hours it counts %v (%v)", name, n, sums, err)
+		}
 		rec := record(fmt.Sprint("Token ", n))
 		rec.Permissions, rec.History = []string{"a \"b\" {c}", "'\\", "NULL", "müller", ""}, []apitoken.HistoryEntry{{At: today, By: "'\\"}}
 		rec.Description = "'\\' \" ? :a \x00 \\0 😀 "
@@ -101,6 +104,7 @@ func calls(t *testing.T, s *Store) map[string]func() error {
 			return s.Replace(ctx, rec)
 		},
 		"Touch": func() error { return s.Touch(ctx, []apitoken.Use{use("token", today)}) },
+		"Count": func() error { _, err := s.Count(ctx, map[string]time.Duration{"token": time.Second}); return err },
 		"Use":   func() error { _, err := Use(ctx, s.db); return err },
 	}
 }

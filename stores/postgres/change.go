@@ -83,8 +83,8 @@ func (s *Store) exec(ctx context.Context, query string, args ...any) (rows int64
 	return rows, err
 }
 
-// Touch implements [apitoken.Toucher]. It does not wait for the disk: a crash of
-// the server can undo what was written within the last second.
+// Touch implements [apitoken.Toucher]. It does not wait for the disk: a crash of the server
+// can undo the writes of the last second.
 func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	var keep []apitoken.Use
 	for _, u := range uses {

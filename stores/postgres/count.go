@@ -28,7 +28,8 @@ const sweepQuery = `
 // sweepEvery is how often a Store removes sums that are over.
 const sweepEvery = 10 * time.Minute
 
-// Count implements [apitoken.Counter]. A crash of the server loses all sums: their table is not logged.
+// Count implements [apitoken.Counter]. A crash of the server loses all sums, because their
+// table is unlogged.
 func (s *Store) Count(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
 	keys := slices.Sorted(maps.Keys(add))
 	var micros []string

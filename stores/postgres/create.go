@@ -26,7 +26,8 @@ const group = 100
 
 var insertOne, insertGroup = insert(1), insert(group)
 
-// CreateAll implements [apitoken.BatchCreator], in one transaction: an error leaves none of the records.
+// CreateAll implements [apitoken.BatchCreator], in one transaction: if it returns an error,
+// it added no record.
 func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []bool, err error) {
 	place := make(map[string]int) // of the first record with an ID
 	for i := range recs {

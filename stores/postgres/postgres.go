@@ -1,7 +1,7 @@
-// Package postgres keeps tokens in a PostgreSQL database, in tables whose names
-// begin with "apitoken_". It needs PostgreSQL 13 or later, and uses pgx.
+// Package postgres keeps tokens in a PostgreSQL database, in tables whose names begin with
+// "apitoken_". It needs PostgreSQL 13 or later, and uses pgx.
 //
-// In the pool that an application has:
+// In the pgx pool of an application:
 //
 //	store, err := postgres.New(ctx, pool)
 //
@@ -17,9 +17,9 @@
 //	}
 //	defer store.Close()
 //
-// A change that was acknowledged is on the disk of the primary, whatever
-// synchronous_commit is set to. Replicas are never read. Changes by any node,
-// and by hand, reach all nodes.
+// An acknowledged change is on the disk of the primary, whatever the value of
+// synchronous_commit is. The store never reads replicas. Changes by any node, and manual
+// edits, reach all nodes.
 package postgres
 
 import (
@@ -37,8 +37,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A Store keeps tokens in a PostgreSQL database. It implements [apitoken.Store]
-// and all its companions. Every record must be valid UTF-8 without NUL.
+// A Store keeps tokens in a PostgreSQL database. It implements [apitoken.Store] and all its
+// optional interfaces. All texts of a record must be valid UTF-8 without NUL.
 type Store struct {
 	db       connector
 	pool     *pgxpool.Pool // db, if it is one of pgx
@@ -70,11 +70,11 @@ const (
 	statementTimeout = 30 * time.Second
 )
 
-// Open connects to a database with a pool of its own, and makes the tables if
-// there are none. The URL, or keyword/value string, is what [pgxpool.ParseConfig] reads.
-// It may name several servers, of which the primary is taken.
+// Open connects to a database with its own pool, and creates the tables if there are none.
+// It parses the URL, or keyword/value string, with [pgxpool.ParseConfig]. The URL may name
+// several servers; Open takes the primary.
 //
-// No error of Open contains the URL, as that may contain a password.
+// No error of Open contains the URL, because it may contain a password.
 func Open(ctx context.Context, url string) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -104,14 +104,14 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
-// New keeps the tokens in the database of a pool of the application, which stays
-// its own: Close does not close it. The tables are made in the first
-// schema of the search path, if they are not there; see also [Schema].
+// New keeps the tokens in the database of a pool of the application. Close does not close
+// the pool. If the tables do not exist, New creates them in the first schema of the search
+// path; see also [Schema].
 //
-// It refuses replicas, tables that this version of the package does not know, databases
-// and sessions that are not in UTF-8, servers before version 13, roles that lack a right, and,
-// behind a pooler, modes of the driver that prepare statements. For what it lets pass
-// with doubts see [Store.Warnings].
+// It refuses replicas, tables that this version of the package does not know, databases and
+// sessions that do not use UTF-8, servers before version 13, roles that lack a right, and,
+// behind a pooler, driver modes that prepare statements. [Store.Warnings] reports doubtful
+// settings that it accepts.
 func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 	s := newStore(pgxPool{pool})
 	s.pool, s.inBinary = pool, inBinary(pool.Config().ConnConfig)
@@ -143,9 +143,8 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Warnings says what is wrong with the setup, in sentences for an operator: what
-// the server may lose, and what takes longer than it could. It is what was found
-// at the start.
+// Warnings returns the problems of the setup, as sentences for an operator: possible losses
+// of the server, and avoidable delays. The store checks the setup when it starts.
 func (s *Store) Warnings() []string { return s.warnings }
 
 // inspect looks at how the server is set up.

@@ -26,7 +26,7 @@ const inUTF8 = `(SELECT (CASE current_setting('client_encoding') WHEN 'UTF8' THE
 
 var getQuery = `SELECT ` + selected + ` FROM apitoken_tokens t WHERE t.id = $1::text AND ` + onPrimary
 
-// Cancelable promises what [apitoken.Store] says of it.
+// Cancelable makes the promise that [apitoken.Store] describes.
 func (s *Store) Cancelable() {}
 
 // Get implements [apitoken.Store].
@@ -56,9 +56,8 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 
 var keysQuery = sqlkit.KeysQuery(onPrimary)
 
-// KeysInUse implements [apitoken.Scanner]. It counts up to
-// 1,000 of each kind: to count all would take the longer the more
-// tokens there are, and a node asks when it starts.
+// KeysInUse implements [apitoken.Scanner]. It counts up to 1,000 of each kind, because a
+// full count takes longer the more tokens there are, and a node calls it when it starts.
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	err = s.read(ctx, "", func(db querier) error {
 		rows, err := db.query(ctx, keysQuery)

@@ -15,9 +15,9 @@ import (
 //go:embed schema.sql
 var schema string
 
-// Schema returns the SQL that makes the tables, for those who migrate databases themselves.
-// It is to be run once, in one transaction; the tables are made in the first schema of the search path. [New] runs
-// it where there are no tables.
+// Schema returns the SQL that creates the tables, for your own migrations. Run it once, in
+// one transaction; it creates the tables in the first schema of the search path. New runs
+// it if there are no tables.
 func Schema() string { return schema }
 
 // fingerprint names the columns, triggers and functions that schema makes, a line each, with

@@ -15,16 +15,19 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// Use keeps the tokens in a database of the application, as [New] does with a pool of pgx, and refuses the same. It never
-// closes db. The driver is pgx/stdlib, lib/pq, or another one for PostgreSQL whose errors have a method SQLState.
+// Use keeps the tokens in a database of the application, as New does with a pgx pool, and
+// refuses the same. It never closes db. The driver is pgx/stdlib, lib/pq, or another driver
+// for PostgreSQL whose errors have a method SQLState.
 //
-// Watch finds the changes of other nodes by polling, each time with a connection of db. If the application has all
-// connections in use for seconds, nodes read each token anew. A call of the store takes a connection, too: inside a
-// transaction that holds the last one (SetMaxOpenConns) it waits until its context ends.
+// Watch polls for the changes of other nodes, each time with a connection of db. If the
+// application uses all connections for seconds, nodes read each token again. A call of the
+// store takes a connection, too: inside a transaction that holds the last one
+// (SetMaxOpenConns) it waits until its context ends.
 //
-// With another driver than pgx/stdlib each statement is in a transaction, which takes two more round trips. Such drivers
-// prepare a statement in one step and execute it in the next, and a pooler may send the second step to another
-// session, which has prepared something else.
+// With another driver than pgx/stdlib each statement runs in a transaction, which takes two
+// more round trips. Such drivers prepare a statement in one step and execute it in the
+// next, and a pooler may send the second step to another session, which has prepared
+// something else.
 func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 	h := &sqlDB{DB: db}
 	s := newStore(h)

@@ -40,9 +40,9 @@ const (
 
 var errClosed = errors.New("the store is closed")
 
-// Watch implements [apitoken.Watcher]. It has a connection of its own, outside
-// the pool. Where that leads through a pooler, Watch polls only. With a database of [Use] it polls, too, each time
-// with a connection of that database.
+// Watch implements [apitoken.Watcher]. It has its own connection, outside the pool. Through
+// a pooler, Watch only polls. With a database of [Use] it also polls, each time with a
+// connection of that database.
 func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -173,7 +173,7 @@ func terms(rec *apitoken.Record) []string {
 	return slices.DeleteFunc(rec.Terms(), func(t string) bool { return strings.HasPrefix(rec.NameKey(), t) })
 }
 
-// A writer is the connection for writes, with the statements that it has
+// A writer is a connection for writes, with the statements that it has
 // prepared.
 type writer struct {
 	conn  *sql.Conn
@@ -215,6 +215,15 @@ func (r noRow) Scan(...any) error { return r.err }
 // write runs f in a transaction of the writer, and commits what it did unless
 // it returns an error.
 func (s *Store) write(ctx context.Context, f func(context.Context, *writer) error) error {
+	err := s.writeBy(ctx, &s.writer, f)
+	if err == nil {
+		s.wake()
+	}
+	return err
+}
+
+// writeBy runs f in a transaction of w, when no other one of this process runs.
+func (s *Store) writeBy(ctx context.Context, w *writer, f func(context.Context, *writer) error) error {
 	wait, cancel := patience(ctx)
 	defer cancel()
 	select {
@@ -226,16 +235,12 @@ func (s *Store) write(ctx context.Context, f func(context.Context, *writer) erro
 		return wrap(locked(wait, wait.Err()))
 	}
 	defer func() { s.writing <- struct{}{} }()
-	err := transact(ctx, s.writer.conn, func(ctx context.Context) error {
+	return wrap(transact(ctx, w.conn, func(ctx context.Context) error {
 		if err := s.file.check(); err != nil {
 			return err
 		}
-		return f(ctx, &s.writer)
-	})
-	if err == nil {
-		s.wake()
-	}
-	return wrap(err)
+		return f(ctx, w)
+	}))
 }
 
 var errClosed = errors.New("sqlite: the store is closed")

@@ -9,7 +9,8 @@ import (
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
-// CreateAll implements [apitoken.BatchCreator], in one transaction: an error leaves none of the records.
+// CreateAll implements [apitoken.BatchCreator], in one transaction: if it returns an error,
+// it added no record.
 func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []bool, err error) {
 	for i := range recs {
 		if err := check(&recs[i]); err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/apitoken-go/apitoken/internal/sqlkit"
 )
 
-// Cancelable promises what [apitoken.Store] says of it. A read that has begun is not broken
-// off: it takes no longer than its disk.
+// Cancelable makes the promise that [apitoken.Store] describes. A read that has begun is
+// not interrupted: it takes no longer than its disk.
 func (s *Store) Cancelable() {}
 
 // Get implements [apitoken.Store].
@@ -43,8 +43,8 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 
 var keysQuery = sqlkit.KeysQuery("TRUE")
 
-// KeysInUse implements [apitoken.Scanner]. It counts up to 1,000 of each kind: to count all would take the longer the more tokens there are, and
-// a node asks when it starts.
+// KeysInUse implements [apitoken.Scanner]. It counts up to 1,000 of each kind, because a
+// full count takes longer the more tokens there are, and a node calls it when it starts.
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, nil, err

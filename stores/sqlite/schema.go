@@ -13,8 +13,9 @@ import (
 //go:embed schema.sql
 var schema string
 
-// Schema returns the SQL that makes the tables, for those who migrate databases themselves. Run it once, as
-// one batch of statements in one transaction. [Open] and [Use] then find the tables; where there are none, they run it.
+// Schema returns the SQL that creates the tables, for your own migrations. Run it once, as
+// one batch of statements in one transaction. Open and Use then find the tables; without
+// tables, they run it themselves.
 func Schema() string { return schema }
 
 // fingerprint names the columns and triggers that schema makes, a line each, with

@@ -175,3 +175,10 @@ END;
 CREATE TRIGGER apitoken_trim_log AFTER INSERT ON apitoken_changes WHEN new.change % 250 = 0 BEGIN
 	DELETE FROM apitoken_changes WHERE change <= new.change - 10000;
 END;
+
+-- How much of their limits tokens and owners have used, see Count. Rows can go at any time.
+CREATE TABLE apitoken_limits (
+	key TEXT NOT NULL PRIMARY KEY,
+	sum INTEGER NOT NULL, -- microseconds
+	at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,5 +1,5 @@
-// Package sqlite keeps tokens in an SQLite database: a file of their own, or
-// some tables in the database that an application has anyway. It needs no cgo.
+// Package sqlite keeps tokens in an SQLite database: in a file of their own, or in tables
+// of the application's database. It needs no cgo.
 //
 //	store, err := sqlite.Open(ctx, "tokens.db")
 //	if err != nil {
@@ -7,12 +7,11 @@
 //	}
 //	defer store.Close()
 //
-// A change that was acknowledged is on the disk (write-ahead log, synchronous =
-// FULL), and every handle of the file sees it, in this and other processes. A
-// log in the database, written by triggers, says what changed, so that a node
-// which answers from memory follows changes by other processes and by hand. The
-// file must be on a disk of this machine: SQLite's locks do not work over a
-// network.
+// An acknowledged change is on the disk (write-ahead log, synchronous = FULL), and every
+// handle of the file sees it, in this and in other processes. Triggers write a log of
+// changes into the database, so that a node that answers from memory follows the changes of
+// other processes and manual edits. The file must be on a local disk: SQLite's locks do not
+// work over a network.
 package sqlite
 
 import (
@@ -34,11 +33,11 @@ import (
 )
 
 // A Store keeps tokens in an SQLite database. It implements [apitoken.Store],
-// [apitoken.Toucher], [apitoken.Scanner] and
-// [apitoken.Watcher].
+// [apitoken.BatchCreator], [apitoken.Toucher], [apitoken.Scanner], [apitoken.Watcher] and
+// [apitoken.Counter].
 //
-// Reads run beside each other and beside a write; writes come one by one, each
-// as one transaction. Every record must be valid UTF-8 throughout.
+// Reads run concurrently with each other and with a write; writes run one by one, each in
+// one transaction. All texts of a record must be valid UTF-8.
 type Store struct {
 	file    *file
 	readers *sql.DB
@@ -47,8 +46,10 @@ type Store struct {
 
 	writing chan struct{} // holds one element while nobody writes
 	writer  writer
+	counter writer    // for Count
+	swept   time.Time // when Count removed what is over
 
-	writers *sql.DB // of which writer is the one connection
+	writers *sql.DB // of which writer and counter are connections
 
 	mu       sync.Mutex
 	watches  map[*watch]struct{}
@@ -67,11 +68,11 @@ var (
 // maxReading bounds how many reads run at once.
 const maxReading = 16
 
-// Open opens the database file at path, which it creates, readable by its owner
-// alone, if it does not exist. Other tables in it are left alone.
+// Open opens the database file at path. If the file does not exist, Open creates it,
+// readable by its owner only. Open does not touch other tables in it.
 //
-// It refuses what is not an SQLite database, a database that cannot be written,
-// and tables that this version of the package does not know.
+// It refuses a file that is not an SQLite database, a database that it cannot write, and
+// tables that this version of the package does not know.
 func Open(ctx context.Context, path string) (*Store, error) {
 	c, err := modernc.NewConnector("")
 	if err != nil {
@@ -124,6 +125,9 @@ func open(ctx context.Context, path string, d driver.Driver) (_ *Store, err erro
 	if err := s.prepareWriter(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.prepareCounter(ctx); err != nil {
+		return nil, err
+	}
 	// Who reads waits for nobody but one who repairs the log after a crash.
 	s.readers = pool(d, path, `PRAGMA busy_timeout = 1000`+cache+`; PRAGMA query_only = ON`)
 	s.readers.SetMaxIdleConns(maxReading)
@@ -133,7 +137,7 @@ func open(ctx context.Context, path string, d driver.Driver) (_ *Store, err erro
 
 func newStore() *Store {
 	s := &Store{reading: make(chan struct{}, maxReading), writing: make(chan struct{}, 1)}
-	s.writer.stmts = make(map[string]*sql.Stmt)
+	s.writer.stmts, s.counter.stmts = make(map[string]*sql.Stmt), make(map[string]*sql.Stmt)
 	s.watches = make(map[*watch]struct{})
 	s.writing <- struct{}{}
 	return s
@@ -171,10 +175,10 @@ func (s *Store) prepareReaders(ctx context.Context) (err error) {
 	return err
 }
 
-// Close releases what the store holds, after the write that runs. It does not
-// close a database given to [Use]. Where the file was replaced it is an error, and
-// what is open stays open until the process ends: with its last connection, the
-// engine would remove the log of the file that is there now.
+// Close releases the resources of the store, after the running write. It does not close a
+// database given to Use. If somebody replaced the file, Close returns an error, and
+// everything stays open until the process ends: with its last connection, the engine would
+// remove the log of the new file.
 func (s *Store) Close() error {
 	if _, ok := <-s.writing; !ok {
 		return nil
@@ -193,11 +197,13 @@ func (s *Store) Close() error {
 	if s.readers != nil {
 		errs = append(errs, s.readers.Close())
 	}
-	for _, stmt := range s.writer.stmts {
-		errs = append(errs, stmt.Close()) // or else the connection stays open
-	}
-	if s.writer.conn != nil {
-		errs = append(errs, s.writer.conn.Close())
+	for _, w := range []*writer{&s.writer, &s.counter} {
+		for _, stmt := range w.stmts {
+			errs = append(errs, stmt.Close()) // or else the connection stays open
+		}
+		if w.conn != nil {
+			errs = append(errs, w.conn.Close())
+		}
 	}
 	if s.writers != nil {
 		errs = append(errs, s.writers.Close()) // the last, which tidies up the log

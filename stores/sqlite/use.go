@@ -10,18 +10,20 @@ import (
 	"path/filepath"
 )
 
-// Use keeps the tokens in a database of the application, in tables whose names
-// begin with "apitoken_". It never closes db.
+// Use keeps the tokens in a database of the application, in tables whose names begin with
+// "apitoken_". It never closes db.
 //
-// The database must be in WAL mode (PRAGMA journal_mode = WAL, once), be a file
-// and have the encoding UTF-8. Use opens that file with connections of its own, by the driver of db, as [Open] does. It takes
-// one of db only while it looks at how the database is set up: whatever db allows with SetMaxOpenConns, and
-// whatever settings its connections have, stays so, and reads of tokens do not wait for connections that the
-// application has in use. Use refuses a database whose connections have synchronous = OFF.
+// The database must be in WAL mode (PRAGMA journal_mode = WAL, once), be a file and have
+// the encoding UTF-8. Use opens that file with its own connections, with the driver of db,
+// as Open does. It takes a connection of db only while it checks the setup of the database:
+// the limit of SetMaxOpenConns and the settings of connections stay unchanged, and reads of
+// tokens do not wait for connections that the application uses. Use refuses a database
+// whose connections have synchronous = OFF.
 //
-// It works with the drivers modernc.org/sqlite and github.com/mattn/go-sqlite3, also under another name. The
-// path has to be enough to open the file: a database that needs a key cannot be used. A program with
-// github.com/glebarez/go-sqlite cannot import this package, as both drivers register the name "sqlite".
+// It works with the drivers modernc.org/sqlite and github.com/mattn/go-sqlite3, also under
+// another name. The path must be enough to open the file: a database with a key does not
+// work. A program with github.com/glebarez/go-sqlite cannot import this package, because
+// both drivers register the name "sqlite".
 func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 	path, err := lookAt(ctx, db)
 	var s *Store

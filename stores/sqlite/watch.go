@@ -19,9 +19,9 @@ type watch struct {
 // so what it takes until a change made by another process is noticed.
 const maxPause = 50 * time.Millisecond
 
-// Watch implements [apitoken.Watcher]. It is told of changes made by s itself,
-// and looks for those made by others, hand edits included, every 50 ms. It reads
-// only, so that nobody who writes makes it wait. It ends when s is closed.
+// Watch implements [apitoken.Watcher]. It learns of changes by s itself at once, and looks
+// for changes by others, including manual edits, every 50 ms. It only reads, so that no
+// writer waits for it. It ends when s is closed.
 func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

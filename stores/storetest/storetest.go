@@ -10,13 +10,12 @@
 //		})
 //	}
 //
-// A store that is an [apitoken.Watcher] is checked by [RunWatch] as well, with
-// several handles of the same data and faults in between.
+// [RunWatch] also checks a store that is an [apitoken.Watcher], with several handles of the
+// same data and faults in between.
 //
-// What [apitoken.Store] leaves to the implementation is not checked. There are
-// two such liberties: a text with a zero byte or with bytes that are not UTF-8
-// may be refused, as long as it is never altered or cut; and a page may be
-// shorter than its limit.
+// The suite does not check what [apitoken.Store] leaves to the implementation. There are
+// two such liberties: a store may refuse a text with a zero byte or with bytes that are not
+// UTF-8, but must never alter or cut it; and a page may be shorter than its limit.
 package storetest
 
 import (
@@ -37,13 +36,13 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Run checks the stores that open returns. Each case is a subtest with a store
-// of its own, which must be empty. The companions ([apitoken.BatchCreator], [apitoken.Counter],
-// [apitoken.Toucher] and [apitoken.Scanner]) are checked if the store implements them.
+// Run checks the stores that open returns. Each case is a subtest with a new store, which
+// must be empty. Run also checks the optional interfaces ([apitoken.BatchCreator],
+// [apitoken.Counter], [apitoken.Toucher] and [apitoken.Scanner]) that the store implements.
 //
-// A store that is an [io.Closer] is closed at the end of its case; cleanups that
-// open registers run after that. Then no goroutine may be left of those that
-// the store started. Open must not call t.Parallel.
+// Run closes a store that is an io.Closer at the end of its case; cleanups that open
+// registers run after that. Then no goroutine of the store may be left. open must not call
+// t.Parallel.
 func Run(t *testing.T, open func(t *testing.T) apitoken.Store) {
 	for _, c := range cases {
 		left := leftBehind(func() {

@@ -11,42 +11,42 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Nodes are what a service with several nodes has: handles of the same data, and
-// a network between them that can fail. Functions are nil where a store has
-// nothing that they could do; the cases that need them are skipped.
+// Nodes are the handles of a service with several nodes: handles of the same data, and a
+// network between them that can fail. A function is nil if the store has nothing that it
+// could do; cases that need it are skipped.
 type Nodes struct {
-	// Open returns a new handle, as another node has it. What the functions
-	// below disturb is its connection. It is closed if it is an [io.Closer].
+	// Open returns a new handle, like that of another node. The functions below disturb its
+	// connection. RunWatch closes it if it is an [io.Closer].
 	Open func(t *testing.T) apitoken.Store
 
-	// Direct returns a handle that they do not disturb. If it is nil, Open does.
+	// Direct returns a handle that these functions do not disturb. If Direct is nil, Open
+	// returns one.
 	Direct func(t *testing.T) apitoken.Store
 
-	// Cut breaks the connections of all handles of Open and lets none be made.
-	// Freeze loses, from when it returns, all that is sent on them, without a
-	// sign; new ones are made, and hang. Delay has answers arrive later. Heal
-	// ends all that; connections that were frozen break then.
+	// Cut breaks the connections of all handles of Open and prevents new ones. After Freeze
+	// returns, everything that is sent on them is lost without a sign; new connections
+	// succeed, and hang. Delay makes answers arrive later. Heal ends all that; frozen
+	// connections then break.
 	Cut, Freeze func()
 	Delay       func(time.Duration)
 	Heal        func()
 
-	// Hold begins a transaction that has nothing to do with tokens, has written
-	// something and stays open until release.
+	// Hold begins a transaction that does not concern tokens, has written something and
+	// stays open until release.
 	Hold func(t *testing.T) (release func())
 
-	// Edit changes the record with this ID behind the store's back, as an
-	// operator does in the engine's own shell; nil if by design that goes
-	// unnoticed.
+	// Edit changes the record with this ID without the store, as an operator does in the
+	// engine's own shell. It is nil if by design nobody notices such an edit.
 	Edit func(t *testing.T, id string)
 
-	// HoldEdit is like Edit, in a transaction that has made the change when it
+	// HoldEdit is like Edit, in a transaction that has made the change when HoldEdit
 	// returns, and stays open until commit.
 	HoldEdit func(t *testing.T, id string) (commit func())
 }
 
-// RunWatch checks that the stores of nodes, which are called once for each case
-// and must be empty then, implement [apitoken.Watcher]. Cleanups that nodes
-// registers run after the handles were closed. Nodes must not call t.Parallel.
+// RunWatch checks that stores implement [apitoken.Watcher]. It calls nodes once for each
+// case; the stores must be empty then. Cleanups that nodes registers run after the handles
+// are closed. nodes must not call t.Parallel.
 //
 // It takes most of a minute.
 func RunWatch(t *testing.T, nodes func(t *testing.T) Nodes) {

@@ -19,21 +19,23 @@ type probe struct {
 	args []string
 }
 
-// No token has these keys, as no ID is empty.
+// No token and no sum has these keys, as no ID is empty.
 var (
 	noRecord = recordKey("")
 	noUses   = usesKey("")
 	noIndex  = shardBase(shards) + byID
+	noSum    = sumPrefix + "}"
 )
 
 const (
 	recordKeys = "~apitoken:*"
 	usesKeys   = "~apitoken-uses:*"
 	indexKeys  = "~apitoken-index:*"
+	sumKeys    = "~apitoken-limit:*"
 )
 
-// probes are for what every store needs. The last ones ask for keys only: an index is read,
-// and a record and its uses are written, by commands that another probe has for other keys.
+// probes are for what every store needs. Some ask for keys only: an index is read, and a record,
+// its uses and a sum are written, by commands that another probe has for other keys.
 var probes = []probe{
 	{"+get", usesKeys, []string{"GET", noUses}},
 	{"+set", recordKeys, []string{"SET", noRecord, "", "XX"}}, // only if it exists
@@ -51,6 +53,7 @@ var probes = []probe{
 	{"+zrangebyscore", indexKeys, []string{"ZRANGEBYSCORE", noIndex, "0", "0"}},
 	{"+zlexcount", indexKeys, []string{"ZLEXCOUNT", noIndex, "-", "+"}},
 	{"+time", "", []string{"TIME"}},
+	{"+getex", sumKeys, []string{"GETEX", noSum}}, // to read and to write
 	{"+eval", recordKeys, []string{"EVAL", "return 1", "1", noRecord}},
 	{"+evalsha", indexKeys, []string{"EVALSHA", strings.Repeat("0", 40), "1", noIndex}}, // there is no such script
 }

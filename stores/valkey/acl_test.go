@@ -80,9 +80,10 @@ func TestAUserWithoutACommandIsRefusedWithTheRuleThatGrantsIt(t *testing.T) {
 func TestAUserWithoutTheKeysIsRefusedWithTheRuleThatGrantsThem(t *testing.T) {
 	server := testserver.Redis(t)
 	for pattern, others := range map[string][]string{
-		"~apitoken:*":       {"~apitoken-uses:*", "~apitoken-index:*"},
-		"~apitoken-uses:*":  {"~apitoken:*", "~apitoken-index:*"},
-		"~apitoken-index:*": {"~apitoken:*", "~apitoken-uses:*", "%R~apitoken-index:*"},
+		"~apitoken:*":       {"~apitoken-uses:*", "~apitoken-index:*", "~apitoken-limit:*"},
+		"~apitoken-uses:*":  {"~apitoken:*", "~apitoken-index:*", "~apitoken-limit:*"},
+		"~apitoken-index:*": {"~apitoken:*", "~apitoken-uses:*", "~apitoken-limit:*", "%R~apitoken-index:*"},
+		"~apitoken-limit:*": {"~apitoken:*", "~apitoken-uses:*", "~apitoken-index:*", "%R~apitoken-limit:*"},
 	} {
 		url := restricted(t, server)
 		do(t, server, append([]string{"ACL", "SETUSER", "apitoken", "resetkeys"}, others...)...)

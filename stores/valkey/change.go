@@ -71,8 +71,8 @@ func (s *Store) Create(ctx context.Context, rec apitoken.Record) error {
 	return nil
 }
 
-// Replace implements [apitoken.Store]. A server without memory refuses a new name,
-// and nothing else.
+// Replace implements [apitoken.Store]. A server without free memory refuses a new name, and
+// nothing else.
 func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	if err := check(&rec); err != nil {
 		return err

@@ -26,7 +26,7 @@ var countScript = newScript(`
 	end
 	return string.format('%.0f', sum)`)
 
-// Count implements [apitoken.Counter]. A failover can lose what was counted last.
+// Count implements [apitoken.Counter]. A failover can lose the last counts.
 func (s *Store) Count(ctx context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -10,10 +10,9 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Get implements [apitoken.Store]. It may return some seconds after its context has
-// ended, if a connection has to be made and the server does not answer: the client
-// has one caller make it, and the others wait. So the store has
-// no method Cancelable.
+// Get implements [apitoken.Store]. It may return some seconds after the end of its context
+// if a connection has to be opened and the server does not answer: the client lets one
+// caller open it, and the others wait. So the store has no method Cancelable.
 func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	found, err := s.read(ctx, id)
 	switch {
@@ -163,8 +162,8 @@ while true do
 	from = '[' .. key .. '\1'
 end`)
 
-// KeysInUse implements [apitoken.Scanner]. For ten minutes after a change that
-// broke off it may count one too many, but never one too few.
+// KeysInUse implements [apitoken.Scanner]. For ten minutes after an interrupted change it
+// may count one too many, but never one too few.
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, wrap(err)

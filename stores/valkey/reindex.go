@@ -8,14 +8,12 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Reindex makes the indexes fit the records, which it reads from end to end.
-// It is for after a failover in a cluster, where the node of an index and that
-// of a record can lose different changes, after a backup was restored, and after
-// records were written or removed by hand: a token that has no entries can be
-// used, but is on no list. The service may run meanwhile.
+// Reindex reads all records and makes the indexes fit them. Call it after a failover in a
+// cluster, where the node of an index and the node of a record can lose different changes;
+// after you restored a backup; and after you wrote or removed records manually. A token
+// without entries works, but is on no list. The service may run meanwhile.
 //
-// What does not belong into the indexes of keys (see [Store.KeysInUse]) is gone
-// after ten minutes.
+// Wrong entries in the indexes of keys (see [Store.KeysInUse]) disappear after ten minutes.
 func (s *Store) Reindex(ctx context.Context) error {
 	primaries, err := s.primaries(ctx)
 	if err != nil {

@@ -9,8 +9,8 @@
 //		log.Print(w)
 //	}
 //
-// A server that is set up as a cache loses what it acknowledged: see Warnings.
-// What a failover may lose is said in the README.
+// A server with the settings of a cache loses acknowledged changes: see Warnings. The
+// README describes what a failover may lose.
 package valkey
 
 import (
@@ -26,10 +26,9 @@ import (
 )
 
 // A Store keeps tokens in Valkey or Redis. It implements [apitoken.Store],
-// [apitoken.Toucher], [apitoken.Scanner] and
-// [apitoken.Watcher].
+// [apitoken.Toucher], [apitoken.Scanner] and [apitoken.Watcher].
 //
-// Texts with a zero byte are refused.
+// It refuses texts with a zero byte.
 type Store struct {
 	client   client.Client
 	owned    bool // Close closes the client
@@ -51,8 +50,8 @@ var (
 //	redis://user:password@host:6379/0
 //	rediss://host1:6379?addr=host2:6379&addr=host3:6379
 //
-// where rediss is TLS and each addr a further node of the cluster; the schemes
-// valkey and valkeys mean the same. For more settings call [New].
+// rediss means TLS, and each addr is another node of the cluster; the schemes valkey and
+// valkeys mean the same. For more settings call [New].
 func Open(ctx context.Context, url string) (*Store, error) {
 	option, err := client.ParseURL(url)
 	if err != nil {
@@ -83,8 +82,8 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return nil, wrap(err)
 }
 
-// New uses the client of an application, which Close leaves open. [Store.Watch]
-// needs RESP3, which is what a client uses unless told otherwise.
+// New uses the client of an application; Close leaves it open. [Store.Watch] needs RESP3,
+// which is the default of the client.
 func New(ctx context.Context, c client.Client) (*Store, error) {
 	s := &Store{client: c}
 	s.open, s.close = context.WithCancel(context.Background())
@@ -94,12 +93,11 @@ func New(ctx context.Context, c client.Client) (*Store, error) {
 	return s, nil
 }
 
-// Warnings returns what the servers were found to be able to lose when the store
-// was opened, one sentence each; nil if nothing.
+// Warnings returns the possible losses of the servers, as found when the store was opened,
+// one sentence each; nil if there are none.
 func (s *Store) Warnings() []string { return s.warnings }
 
-// Close ends all Watches, and closes the connections of a store that was opened
-// by [Open].
+// Close ends all Watches. It closes the connections of a store that [Open] made.
 func (s *Store) Close() error {
 	s.close()
 	if s.owned {

@@ -16,18 +16,16 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Watch implements [apitoken.Watcher]. It has every primary broadcast which keys
-// of tokens change (CLIENT TRACKING in the mode BCAST), on a connection of its
-// own.
+// Watch implements [apitoken.Watcher]. Every primary broadcasts the changed keys of tokens
+// (CLIENT TRACKING in the mode BCAST), on a separate connection.
 //
-// A server queues what it broadcasts before it sends the reply of the command
-// that made the change, and a connection keeps the order. So when the answer to
-// a question has come, everything has come that was acknowledged before the
-// question was asked.
+// A server queues a broadcast before it sends the reply to the command that made the
+// change, and a connection keeps the order. So when Watch gets the answer to a question, it
+// has all changes that were acknowledged before it asked.
 //
-// A cluster must stay as it is: where a node joins, fails or takes over, Watch
-// returns. It does not begin while there is a primary without slots, as the
-// client does not know it, and slots may be on their way to it.
+// If a node of a cluster joins, fails or takes over, Watch returns. It does not begin while
+// there is a primary without slots, because the client does not know that primary, and
+// slots may be moving to it.
 func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 	if err := ctx.Err(); err != nil {
 		return wrap(err)

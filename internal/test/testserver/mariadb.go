@@ -5,28 +5,17 @@ package testserver
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // A MariaDBServer is a MariaDB of a test. It lets everybody in who can reach the port, as the superuser "apitoken".
-type MariaDBServer struct {
-	dir      string // its own, with the data folder and a log in it
-	settings []string
-	port     string
-	identity *syscall.SysProcAttr
-	cmd      *exec.Cmd
-	reaper   reaper
-}
+type MariaDBServer struct{ daemon }
 
 // MariaDB starts a server, which is stopped and removed at the end of the test. The settings are of the form
 // "name=value". What is acknowledged is on the disk, if that is where TMPDIR leads.
@@ -39,24 +28,15 @@ func MariaDB(t testing.TB, settings ...string) *MariaDBServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.Kill()
-		os.RemoveAll(s.dir)
-	})
+	s.endWith(t, s.Kill)
 	return s
 }
 
 // sharedMariaDB is started once per test process.
 var sharedMariaDB = sync.OnceValues(func() (*MariaDBServer, error) { return newMariaDB(nil) })
 
-var mariaDBDatabases struct {
-	sync.Mutex
-	n int
-}
-
-// MariaDBDatabase returns the DSN of a fresh database, in which texts are compared as in a human language. It is on a server that
-// the tests of a process share, and is dropped at the end of the test.
-func MariaDBDatabase(t testing.TB) string {
+// SharedMariaDB returns a server that the tests of a process share.
+func SharedMariaDB(t testing.TB) *MariaDBServer {
 	t.Helper()
 	s, err := sharedMariaDB()
 	if errors.Is(err, errNoMariaDB) {
@@ -65,7 +45,19 @@ func MariaDBDatabase(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Database(t)
+	return s
+}
+
+// MariaDBDatabase returns the DSN of a fresh database of SharedMariaDB, in which texts are compared as in a human language. It is
+// dropped at the end of the test.
+func MariaDBDatabase(t testing.TB) string {
+	t.Helper()
+	return SharedMariaDB(t).Database(t)
+}
+
+var mariaDBDatabases struct {
+	sync.Mutex
+	n int
 }
 
 // Database makes a database, which is dropped at the end of the test, and returns its DSN.
@@ -129,12 +121,6 @@ func (s *MariaDBServer) Snapshot(t testing.TB) (back func()) {
 	}
 }
 
-// Addr returns the address on which the server listens.
-func (s *MariaDBServer) Addr() string { return net.JoinHostPort("127.0.0.1", s.port) }
-
-// PID returns the process ID of the server.
-func (s *MariaDBServer) PID() int { return s.cmd.Process.Pid }
-
 // Stop halts the server, which keeps its connections.
 func (s *MariaDBServer) Stop() { s.cmd.Process.Signal(syscall.SIGSTOP) }
 
@@ -181,44 +167,21 @@ var installedMariaDB = sync.OnceValues(func() (s *MariaDBServer, err error) {
 	if s, err = mariaDBFolder(); err != nil {
 		return nil, err
 	}
-	if s.reaper, err = startReaper("", s.dir); err != nil {
-		return nil, err
-	}
 	users := filepath.Join(s.dir, "users.sql")
 	if err := os.WriteFile(users, []byte("FLUSH PRIVILEGES;\nCREATE USER apitoken@'%';\nGRANT ALL ON *.* TO apitoken@'%' WITH GRANT OPTION;\n"), 0o644); err != nil {
 		return nil, err
 	}
-	out, err := s.command(install, "--no-defaults", "--datadir="+s.data(), "--tmpdir="+s.dir, "--skip-test-db", "--auth-root-authentication-method=normal",
-		"--innodb-log-file-size=8M", "--extra-file="+users).CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
-	}
-	return s, nil
+	return s, s.init(s.command(install, "--no-defaults", "--datadir="+s.data(), "--tmpdir="+s.dir, "--skip-test-db", "--auth-root-authentication-method=normal",
+		"--innodb-log-file-size=8M", "--extra-file="+users))
 })
 
 // mariaDBFolder returns a server that has an empty folder so far.
-func mariaDBFolder() (s *MariaDBServer, err error) {
-	s = &MariaDBServer{}
-	if s.dir, err = os.MkdirTemp("", "apitoken-mariadb"); err != nil {
-		return nil, err
-	}
-	// It refuses to run as root.
-	if os.Geteuid() == 0 {
-		u, err := user.Lookup("mysql")
-		if err != nil {
-			return nil, errNoMariaDB
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		s.identity = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-		if err := os.Chown(s.dir, uid, gid); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+func mariaDBFolder() (*MariaDBServer, error) {
+	d, err := newDaemon("MariaDB", "mysql", errNoMariaDB)
+	return &MariaDBServer{d}, err
 }
 
-func newMariaDB(settings []string) (_ *MariaDBServer, err error) {
+func newMariaDB(settings []string) (*MariaDBServer, error) {
 	first, err := installedMariaDB()
 	if err != nil {
 		return nil, err
@@ -227,35 +190,8 @@ func newMariaDB(settings []string) (_ *MariaDBServer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(s.dir)
-		}
-	}()
 	s.settings = settings
-	if out, err := s.command("cp", "-R", first.data(), s.data()).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("copying the data folder: %w\n%s", err, out)
-	}
-	for range 3 { // someone else may have got the port
-		var port int
-		if port, err = FreePort(); err == nil {
-			s.port = strconv.Itoa(port)
-			if err = s.start(); err == nil {
-				return s, nil
-			}
-		}
-	}
-	return nil, err
-}
-
-func (s *MariaDBServer) data() string { return filepath.Join(s.dir, "data") }
-
-func (s *MariaDBServer) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(program, args...)
-	cmd.Dir = s.dir
-	cmd.SysProcAttr = s.identity
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
-	return cmd
+	return s, s.begin(&first.daemon, s.start)
 }
 
 // start starts the server and waits until it takes connections.
@@ -270,30 +206,11 @@ func (s *MariaDBServer) start() error {
 	for _, setting := range s.settings {
 		args = append(args, "--"+setting)
 	}
-	logName := filepath.Join(s.dir, "log")
-	logFile, err := os.OpenFile(logName, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer logFile.Close()
-	s.cmd = s.command(program, args...)
-	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
-	if err := s.cmd.Start(); err != nil {
-		return err
-	}
-	if s.reaper, err = startReaper(strconv.Itoa(s.PID()), s.dir); err != nil {
-		return err
-	}
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if _, err := s.Do("SELECT 1"); err == nil {
-			return nil
+	return s.launch(s.command(program, args...), func() error {
+		if err := s.accepts(); err != nil {
+			return err
 		}
-		var status syscall.WaitStatus
-		if pid, _ := syscall.Wait4(s.PID(), &status, syscall.WNOHANG, nil); pid == s.PID() {
-			break // it has ended
-		}
-	}
-	s.Kill()
-	log, _ := os.ReadFile(logName)
-	return fmt.Errorf("MariaDB does not start:\n%s", log)
+		_, err := s.Do("SELECT 1")
+		return err
+	}, s.Kill)
 }

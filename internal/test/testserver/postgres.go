@@ -9,13 +9,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,13 +25,8 @@ import (
 // A PostgresServer is a PostgreSQL of a test. It lets everybody in who can reach
 // the port, as the superuser "apitoken".
 type PostgresServer struct {
+	daemon
 	programs string // the folder of initdb, postgres, createdb and dropdb
-	dir      string // its own, with the data folder and a log in it
-	settings []string
-	port     string
-	identity *syscall.SysProcAttr
-	cmd      *exec.Cmd // the postmaster
-	reaper   reaper
 }
 
 // Postgres starts a server, which is stopped and removed at the end of the test.
@@ -49,10 +41,7 @@ func Postgres(t testing.TB, settings ...string) *PostgresServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		s.Kill()
-		os.RemoveAll(s.dir)
-	})
+	s.endWith(t, s.Kill)
 	return s
 }
 
@@ -128,12 +117,6 @@ func (s *PostgresServer) URL(database string) string {
 	}
 	return u.String()
 }
-
-// Addr returns the address on which the server listens.
-func (s *PostgresServer) Addr() string { return net.JoinHostPort("127.0.0.1", s.port) }
-
-// PID returns the process ID of the postmaster.
-func (s *PostgresServer) PID() int { return s.cmd.Process.Pid }
 
 // Stop halts all processes of the server, which keep their connections.
 func (s *PostgresServer) Stop() { s.signal(syscall.SIGSTOP) }
@@ -247,42 +230,20 @@ var initialized = sync.OnceValues(func() (s *PostgresServer, err error) {
 	if s, err = postgresFolder(); err != nil {
 		return nil, err
 	}
-	if s.reaper, err = startReaper("", s.dir); err != nil {
-		return nil, err
-	}
-	out, err := s.run("initdb", "--pgdata="+s.data(), "--username=apitoken", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-	if err != nil {
-		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	return s, nil
+	return s, s.init(s.program("initdb", "--pgdata="+s.data(), "--username=apitoken", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"))
 })
 
 // postgresFolder returns a server that has an empty folder so far.
-func postgresFolder() (s *PostgresServer, err error) {
-	s = &PostgresServer{}
-	if s.programs, err = postgresPrograms(); err != nil {
+func postgresFolder() (*PostgresServer, error) {
+	programs, err := postgresPrograms()
+	if err != nil {
 		return nil, err
 	}
-	if s.dir, err = os.MkdirTemp("", "apitoken-postgres"); err != nil {
-		return nil, err
-	}
-	// It refuses to run as root.
-	if os.Geteuid() == 0 {
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			return nil, errNoPostgres
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		s.identity = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
-		if err := os.Chown(s.dir, uid, gid); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
+	d, err := newDaemon("PostgreSQL", "postgres", errNoPostgres)
+	return &PostgresServer{d, programs}, err
 }
 
-func newPostgres(settings []string) (_ *PostgresServer, err error) {
+func newPostgres(settings []string) (*PostgresServer, error) {
 	first, err := initialized()
 	if err != nil {
 		return nil, err
@@ -291,37 +252,13 @@ func newPostgres(settings []string) (_ *PostgresServer, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			os.RemoveAll(s.dir)
-		}
-	}()
 	s.settings = settings
-	cp := exec.Command("cp", "-R", first.data(), s.data())
-	cp.SysProcAttr = s.identity
-	if out, err := cp.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("copying the data folder: %w\n%s", err, out)
-	}
-	for range 3 { // someone else may have got the port
-		var port int
-		if port, err = FreePort(); err == nil {
-			s.port = strconv.Itoa(port)
-			if err = s.start(); err == nil {
-				return s, nil
-			}
-		}
-	}
-	return nil, err
+	return s, s.begin(&first.daemon, s.start)
 }
 
-func (s *PostgresServer) data() string { return filepath.Join(s.dir, "data") }
-
-// command prepares one of the programs.
-func (s *PostgresServer) command(program string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(s.programs, program), args...)
-	cmd.Dir = s.dir
-	cmd.SysProcAttr = s.identity
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
+// program prepares one of the programs.
+func (s *PostgresServer) program(name string, args ...string) *exec.Cmd {
+	cmd := s.command(filepath.Join(s.programs, name), args...)
 	if s.port != "" {
 		cmd.Env = append(cmd.Env, "PGHOST=127.0.0.1", "PGPORT="+s.port, "PGUSER=apitoken", "PGDATABASE=postgres")
 	}
@@ -329,7 +266,7 @@ func (s *PostgresServer) command(program string, args ...string) *exec.Cmd {
 }
 
 func (s *PostgresServer) run(program string, args ...string) ([]byte, error) {
-	return s.command(program, args...).CombinedOutput()
+	return s.program(program, args...).CombinedOutput()
 }
 
 // start starts the postmaster and waits until it takes connections.
@@ -339,53 +276,11 @@ func (s *PostgresServer) start() error {
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
-	logName := filepath.Join(s.dir, "log")
-	logFile, err := os.OpenFile(logName, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer logFile.Close()
-	s.cmd = s.command("postgres", args...)
-	s.cmd.Stdout, s.cmd.Stderr = logFile, logFile
-	if err := s.cmd.Start(); err != nil {
-		return err
-	}
-	if s.reaper, err = startReaper(strconv.Itoa(s.PID()), s.dir); err != nil {
-		return err
-	}
-	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if _, err := s.run("pg_isready", "--quiet"); err == nil {
-			return nil
+	return s.launch(s.program("postgres", args...), func() error {
+		if err := s.accepts(); err != nil {
+			return err
 		}
-		var status syscall.WaitStatus
-		if pid, _ := syscall.Wait4(s.PID(), &status, syscall.WNOHANG, nil); pid == s.PID() {
-			break // it has ended
-		}
-	}
-	s.Kill()
-	log, _ := os.ReadFile(logName)
-	return fmt.Errorf("PostgreSQL does not start:\n%s", log)
-}
-
-// A reaper is a process that waits for the end of this one, also if it
-// is killed, and then ends the server, if there is one, and removes its files. (A
-// parent death signal would leave the files.)
-type reaper struct{ stdin io.WriteCloser }
-
-func startReaper(pid, dir string) (reaper, error) {
-	const script = `read line && exit; kill -9 "$1"; while kill -0 "$1"; do sleep 0.1; done; sleep 1; rm -rf "$2"`
-	cmd := exec.Command("sh", "-c", script, "sh", pid, dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // an interrupt of the tests is not for it
-	stdin, err := cmd.StdinPipe()                        // which closes when this process ends
-	if err != nil {
-		return reaper{}, err
-	}
-	return reaper{stdin}, cmd.Start()
-}
-
-func (r reaper) dismiss() {
-	if r.stdin != nil {
-		io.WriteString(r.stdin, "\n")
-		r.stdin.Close()
-	}
+		_, err := s.run("pg_isready", "--quiet")
+		return err
+	}, s.Kill)
 }

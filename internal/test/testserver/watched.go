@@ -19,11 +19,12 @@ func Unwatched(t testing.TB) {
 }
 
 // UnwatchedLists skips what the suite of stores asks of lists, filters and scans, which is
-// most of its time and does one thing after the other, where the race detector watches.
-func UnwatchedLists(t testing.TB) {
+// most of its time and does one thing after the other, where the race detector watches, and
+// more parts that take long over a store.
+func UnwatchedLists(t testing.TB, more ...string) {
 	t.Helper()
 	_, name, _ := strings.Cut(t.Name(), "/")
-	for _, about := range []string{"List", "Status", "Position", "Filter", "Counts", "IDsAre", "EnvironmentsAre", "Paging", "ScanReads", "KeysInUse"} {
+	for _, about := range append(more, "List", "Status", "Position", "Filter", "Counts", "IDsAre", "EnvironmentsAre", "Paging", "ScanReads", "KeysInUse") {
 		if strings.Contains(name, about) {
 			Unwatched(t)
 		}

@@ -33,7 +33,17 @@ import (
 	"github.com/apitoken-go/apitoken/stores/valkey"
 )
 
-var cycles = flag.Int("cycles", 4, "how often each is killed")
+var (
+	cycles  = flag.Int("cycles", 4, "how often each is killed")
+	storeIs = flag.String("store", "", "sqlite, postgres, mysql or redis; all if it is empty")
+)
+
+// onlyIf skips what is about another store than the flag names.
+func onlyIf(t *testing.T, name string) {
+	if *storeIs != "" && *storeIs != name {
+		t.Skip("the flag -store is " + *storeIs)
+	}
+}
 
 // How many workers there are, how long they wait for the store, and how long the
 // checks do.
@@ -294,6 +304,7 @@ func TestAnApplicationThatIsKilledLosesNothing(t *testing.T) {
 		"mysql":    func(t *testing.T) string { return "mysql:" + testserver.MariaDBDatabase(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			onlyIf(t, name)
 			address, began := address(t), time.Now()
 			l := new(ledger)
 			for range *cycles {
@@ -336,6 +347,7 @@ func TestAServerThatIsKilledLosesNothing(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			onlyIf(t, name)
 			server, address := start(t)
 			began := time.Now()
 			l := new(ledger)

@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"io"
 	"net/url"
 	"strings"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
+	"github.com/apitoken-go/apitoken/stores/mysql"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 	"github.com/apitoken-go/apitoken/stores/valkey"
 )
@@ -31,7 +34,7 @@ type database interface {
 // An engine is a server of ours that can be made to fail.
 type engine struct {
 	name, version string
-	notification  string // the command for a bare one
+	notification  string // the command for a bare one, "" if it has none
 
 	addr    string
 	open    func(ctx context.Context, addr string) (database, error) // as it is seen at an address
@@ -41,7 +44,7 @@ type engine struct {
 	restart func(testing.TB)
 
 	// bare returns a function that sends a notification of the engine's own, and
-	// returns how long it took to arrive at another connection.
+	// returns how long it took to arrive at another connection. It is nil without a notification.
 	bare func(testing.TB) func() (time.Duration, error)
 
 	dsn string // of PostgreSQL
@@ -92,6 +95,39 @@ func (e *engine) connect(t testing.TB) *pgx.Conn {
 	t.Cleanup(func() { conn.Close(context.Background()) })
 	return conn
 }
+
+func newMariaDB(t testing.TB) *engine {
+	server := testserver.MariaDB(t)
+	dsn := server.Database(t)
+	e := &engine{
+		name: "MariaDB", addr: server.Addr(),
+		stop: server.Stop, proceed: server.Continue, kill: server.Kill, restart: server.Restart,
+	}
+	e.open = func(ctx context.Context, addr string) (database, error) {
+		db, err := sql.Open("mysql", strings.Replace(dsn, server.Addr(), addr, 1))
+		if err != nil {
+			return nil, err
+		}
+		db.SetMaxOpenConns(20)
+		db.SetMaxIdleConns(20)
+		s, err := mysql.Use(ctx, db)
+		return withDatabase{s, db}, err
+	}
+	version, err := server.Do("SELECT version()")
+	if err != nil {
+		t.Fatal(version)
+	}
+	e.version, _, _ = strings.Cut(version, "-")
+	return e
+}
+
+// withDatabase is a store whose database Close closes, too.
+type withDatabase struct {
+	*mysql.Store
+	db *sql.DB
+}
+
+func (s withDatabase) Close() error { return errors.Join(s.Store.Close(), s.db.Close()) }
 
 func newRedis(t testing.TB) *engine {
 	server := testserver.Redis(t)

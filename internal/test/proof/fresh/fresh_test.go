@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/test/testserver"
 )
 
 // The promise, in seconds, and without a word on speed.
@@ -26,6 +28,12 @@ func TestOnRedisADeactivationIsNeverSeenLaterThanMaxStaleness(t *testing.T) {
 		t.Skip("takes half a minute")
 	}
 	keepsThePromise(t, newRedis(t))
+}
+
+// make check has no time for a third engine.
+func TestOnMariaDBADeactivationIsNeverSeenLaterThanMaxStaleness(t *testing.T) {
+	testserver.LongVariant(t)
+	keepsThePromise(t, newMariaDB(t))
 }
 
 func keepsThePromise(t *testing.T, e *engine) {

@@ -36,20 +36,19 @@ func (r *report) wrong(where string, what []string) int {
 func (r *report) begin(s scale) {
 	r.printf(`# Freshness
 
-How soon a token that one node has deactivated is refused by the others; and what
-happens when the feed of changes, or the store, fails. Three nodes, each with
-connections of its own to one server; rows have a MAC; MaxStaleness is %v. Written by
+This page measures how soon other nodes refuse a token after one node has deactivated it, also
+while the feed of changes, or the store, fails. Three nodes have their own
+connections to one server; rows have a MAC; MaxStaleness is %v. Written by
 
     go run ./internal/test/proof/fresh -o docs/freshness.md    # make fresh
 
 on %s, on %s, %s. Everything (the server, the nodes, the load) shares
 this machine.
 
-Every request leaves a trace: when it began, and what the answer was. Afterwards each is
-held against the moment when the deactivation of its token was acknowledged. A request
-that began later than MaxStaleness after it and was accepted (MaxCacheAge, where the feed lies), one that began after it at all and was accepted by the
-node that acknowledged it, and a refusal of a good token are wrong. One wrong decision, or
-a lost change, and the program fails.
+The program records when each request began, and its answer. Afterwards it compares each request with the
+acknowledgement of the deactivation of its token. Three decisions are wrong: to accept a request that began more than MaxStaleness after
+the acknowledgement (MaxCacheAge, if the feed lies); to accept one that began after it at all, on the
+node that acknowledged it; and to refuse a valid token. The program fails at one wrong decision, or at one lost change.
 `, s.maxStaleness, time.Now().UTC().Format("2 January 2006"), machine(), runtime.Version())
 }
 
@@ -80,8 +79,8 @@ func (r *report) revocations(e *engine, v revocation) {
 	r.printf(`
 ### The feed is up
 
-%d deactivations, %d at a time, while each of the three nodes, which had the token in memory,
-was asked for it every %v. Negative is before the acknowledgement had come back.
+%d deactivations, %d at a time. Each of the three nodes had the token in memory, and got
+a request with it every %v. Negative times are before the acknowledgement arrived.
 
 | | median | p99 | max |
 |---|---|---|---|
@@ -89,11 +88,16 @@ was asked for it every %v. Negative is before the acknowledgement had come back.
 	row := func(name string, d times, unit func(time.Duration) string) {
 		r.printf("| %s | %s | %s | %s |\n", name, unit(d.at(0.5)), unit(d.at(0.99)), unit(d.at(1)))
 	}
-	row("a bare "+e.notification+", sent → received", v.bare, ms)
+	if e.notification != "" {
+		row("a bare "+e.notification+", sent → received", v.bare, ms)
+	}
 	row("`Deactivate`, called → acknowledged", v.calls, ms)
 	row("**acknowledged → refused elsewhere**", v.other, ms)
-	r.printf("| the last, as a multiple of the first | %.1f | %.1f | %.1f |\n\nWrong decisions: %d.\n",
-		ratio(v.other, v.bare, 0.5), ratio(v.other, v.bare, 0.99), ratio(v.other, v.bare, 1), wrong)
+	if e.notification != "" {
+		r.printf("| the last, as a multiple of the first | %.1f | %.1f | %.1f |\n",
+			ratio(v.other, v.bare, 0.5), ratio(v.other, v.bare, 0.99), ratio(v.other, v.bare, 1))
+	}
+	r.printf("\nWrong decisions: %d.\n", wrong)
 }
 
 func ratio(a, b times, q float64) float64 { return float64(a.at(q)) / float64(max(b.at(q), 1)) }
@@ -104,12 +108,12 @@ func (r *report) faults(s scale) {
 	r.printf(`
 ### The feed fails
 
-The store stays in reach. Each fault lasts %v; a token is deactivated every %v, and all
-nodes are asked for it every millisecond until well after MaxStaleness. The figure to look at
-is how long after the acknowledgement the latest request began that was still accepted.
-Hints, which PostgreSQL sends beside its log, can be doubled, reordered and lost; what Redis says comes on
-one connection, which keeps the order, so there it is all or nothing. A feed that reports no change, and looks
-healthy, is believed for MaxCacheAge, which is %v for it.
+The store stays reachable. Each fault lasts %v. The program deactivates a token every %v, and sends
+a request with it to all nodes every millisecond until well after MaxStaleness. The important column is the latest acceptance: the time
+from the acknowledgement to the start of the last accepted request.
+PostgreSQL sends hints beside its log, which can be doubled, reordered and lost; Redis reports changes on
+one connection, which keeps the order, so there it is all or nothing. MariaDB only answers polls. Nodes trust a feed that reports no change, and looks
+healthy, for MaxCacheAge, which is %v in this test.
 
 | fault | deactivations | requests | acknowledged → refused, median | latest acceptance | wrong |
 |---|---|---|---|---|---|
@@ -124,8 +128,8 @@ func (r *report) outages(s scale) {
 	r.printf(`
 ### The store fails
 
-It is away for %v under a load of requests, generations and deactivations. "Good answers"
-are those from %v after it was back. "Lost" is what was acknowledged and is not there afterwards.
+The store is down for %v under a load of requests, generations and deactivations. "Good answers"
+counts from %v after its return. "Lost" counts acknowledged changes that are missing afterwards.
 
 | fault | requests | of them 503 | slowest 503 (deadline) | good answers | last 503 after the return | wrong or lost |
 |---|---|---|---|---|---|---|
@@ -141,7 +145,7 @@ func (r *report) cold(c coldStart) {
 	r.printf(`
 ### A cold start with %d tokens
 
-Store and Authority were open after %s; the first request after that took %s. The start and
+Opening the store and the Authority took %s; the first request after that took %s. The start and
 %d requests read %d rows of the table of tokens and entries of its indexes, and scanned it %d times.
 `, c.rows, ms(c.opening), ms(c.first), c.asked, c.read, c.scans)
 	r.wrong("cold start", c.wrong)

@@ -3,12 +3,17 @@
 // Package scale measures what docs/scale.md calculates with, on private servers:
 //
 //	go test -run '^$' -bench . ./internal/test/proof/scale
+//
+// With -store mysql the server is MariaDB.
 package scale
 
 import (
 	"context"
+	"database/sql"
+	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +26,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
+	"github.com/apitoken-go/apitoken/stores/mysql"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 )
 
@@ -30,21 +36,49 @@ var (
 	owner   = apitoken.Actor{User: "ada", Environment: "scale", Grants: []apitoken.Permission{use}}
 )
 
-// A rig is a PostgreSQL with some tokens.
+var storeIs = flag.String("store", "postgres", "postgres or mysql")
+
+// A rig is a server with some tokens.
 type rig struct {
-	url   string
-	store *postgres.Store
+	store interface {
+		apitoken.Store
+		apitoken.Toucher
+		apitoken.Watcher
+	}
 	auth  *apitoken.Authority
 	ids   []string
+	spent func(testing.TB) time.Duration // what the server's processes have used of the processors
 }
 
-func newRig(t testing.TB, tokens int, settings ...string) *rig {
-	r := &rig{url: testserver.Postgres(t, settings...).URL("postgres")}
-	var err error
-	if r.store, err = postgres.Open(t.Context(), r.url); err != nil {
-		t.Fatal(err)
+func newRig(t testing.TB, tokens int) *rig {
+	r := new(rig)
+	switch *storeIs {
+	case "postgres":
+		url := testserver.Postgres(t).URL("postgres")
+		s, err := postgres.Open(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		r.store, r.spent = s, func(t testing.TB) time.Duration { return postgresTime(t, url) }
+	case "mysql":
+		server := testserver.MariaDB(t)
+		db, err := sql.Open("mysql", server.Database(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		db.SetMaxIdleConns(200) // as a service has them that is busy
+		s, err := mysql.Use(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		r.store, r.spent = s, func(t testing.TB) time.Duration { return threadsTime(t, server.PID()) }
+	default:
+		t.Fatalf("-store=%s", *storeIs)
 	}
-	t.Cleanup(func() { r.store.Close() })
+	var err error
 	r.auth, err = apitoken.New(apitoken.Config{Prefix: "scale", Permissions: &catalog, Store: r.store, MaxStaleness: apitoken.NoCache})
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +101,7 @@ func newRig(t testing.TB, tokens int, settings ...string) *rig {
 func BenchmarkRead(b *testing.B) {
 	r := newRig(b, 100)
 	b.SetParallelism(4)
-	before := serverTime(b, r)
+	before := r.spent(b)
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
@@ -78,7 +112,7 @@ func BenchmarkRead(b *testing.B) {
 		}
 	})
 	b.StopTimer()
-	b.ReportMetric(float64((serverTime(b, r)-before).Microseconds())/float64(b.N), "server-µs/op")
+	b.ReportMetric(float64((r.spent(b)-before).Microseconds())/float64(b.N), "server-µs/op")
 }
 
 // BenchmarkFeed is what nodes that watch an idle log cost the server: time of its
@@ -87,13 +121,13 @@ func BenchmarkRead(b *testing.B) {
 func BenchmarkFeed(b *testing.B) {
 	for _, nodes := range []int{10, 100} {
 		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
-			r := newRig(b, 1, "max_connections=200")
+			r := newRig(b, 1)
 			watch(b, r, nodes, nil)
 			var costs []float64
 			for b.Loop() {
-				before, began := serverTime(b, r), time.Now()
+				before, began := r.spent(b), time.Now()
 				time.Sleep(time.Second)
-				spent := float64((serverTime(b, r) - before).Microseconds())
+				spent := float64((r.spent(b) - before).Microseconds())
 				costs = append(costs, spent/float64(nodes)/time.Since(began).Seconds())
 			}
 			slices.Sort(costs)
@@ -106,7 +140,7 @@ func BenchmarkFeed(b *testing.B) {
 func BenchmarkChange(b *testing.B) {
 	for _, nodes := range []int{10, 100} {
 		b.Run(fmt.Sprint("nodes=", nodes), func(b *testing.B) {
-			r := newRig(b, 1, "max_connections=200")
+			r := newRig(b, 1)
 			heard := make(chan struct{}, 10*nodes)
 			var change atomic.Int64
 			watch(b, r, nodes, func() func() {
@@ -118,7 +152,7 @@ func BenchmarkChange(b *testing.B) {
 					}
 				}
 			})
-			before := serverTime(b, r)
+			before := r.spent(b)
 			active := true
 			for b.Loop() {
 				change.Add(1)
@@ -135,7 +169,7 @@ func BenchmarkChange(b *testing.B) {
 					<-heard
 				}
 			}
-			b.ReportMetric(float64((serverTime(b, r)-before).Microseconds())/float64(b.N), "server-µs/op")
+			b.ReportMetric(float64((r.spent(b)-before).Microseconds())/float64(b.N), "server-µs/op")
 		})
 	}
 }
@@ -152,7 +186,7 @@ func BenchmarkUse(b *testing.B) {
 		}
 		uses[i] = apitoken.Use{ID: id, Digest: rec.Secrets[0].Digest, Source: apitoken.Scheme("apiToken")}
 	}
-	before, at := serverTime(b, r), time.Now().UTC().Truncate(time.Microsecond)
+	before, at := r.spent(b), time.Now().UTC().Truncate(time.Microsecond)
 	for b.Loop() {
 		at = at.Add(time.Minute)
 		for i := range uses {
@@ -162,7 +196,7 @@ func BenchmarkUse(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64((serverTime(b, r)-before).Microseconds())/float64(b.N)/batch, "server-µs/use")
+	b.ReportMetric(float64((r.spent(b)-before).Microseconds())/float64(b.N)/batch, "server-µs/use")
 }
 
 // watch has as many nodes follow the changes, and returns when all do.
@@ -193,10 +227,31 @@ func (f *feed) CaughtUp(time.Time)      { f.begun() }
 func (f *feed) Interval() time.Duration { return time.Second / 4 }
 func (f *feed) Changed(...string)       { f.changed() }
 
-// serverTime returns what the server's processes have used of the processors.
-func serverTime(t testing.TB, r *rig) time.Duration {
+// threadsTime returns what the threads of a process have used. Those that have ended no longer count; a server with many clients
+// keeps them.
+func threadsTime(t testing.TB, pid int) (sum time.Duration) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if len(threads) == 0 {
+		t.Skip("needs /proc/self/schedstat (Linux)")
+	}
+	for _, name := range threads {
+		sum += timeIn(name)
+	}
+	return sum
+}
+
+// timeIn returns the time of a process or a thread, nothing if it has just ended.
+func timeIn(schedstat string) time.Duration {
+	stat, _ := os.ReadFile(schedstat)
+	spent, _, _ := strings.Cut(string(stat), " ")
+	ns, _ := strconv.Atoi(spent)
+	return time.Duration(ns)
+}
+
+// postgresTime returns what the processes of PostgreSQL that serve somebody have used.
+func postgresTime(t testing.TB, url string) time.Duration {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), r.url)
+	conn, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,10 +266,7 @@ func serverTime(t testing.TB, r *rig) time.Duration {
 	}
 	var sum time.Duration
 	for _, pid := range pids {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid)) // nothing, if it has just ended
-		spent, _, _ := strings.Cut(string(stat), " ")
-		ns, _ := strconv.Atoi(spent)
-		sum += time.Duration(ns)
+		sum += timeIn(fmt.Sprintf("/proc/%d/schedstat", pid))
 	}
 	return sum
 }

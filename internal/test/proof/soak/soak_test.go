@@ -4,6 +4,7 @@ package soak
 
 import (
 	"context"
+	"database/sql"
 	"flag"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/internal/test/testserver"
 	"github.com/apitoken-go/apitoken/stores/memory"
+	"github.com/apitoken-go/apitoken/stores/mysql"
 	"github.com/apitoken-go/apitoken/stores/postgres"
 	"github.com/apitoken-go/apitoken/stores/sqlite"
 	"github.com/apitoken-go/apitoken/stores/valkey"
@@ -29,7 +31,7 @@ import (
 
 var (
 	duration = flag.Duration("duration", 20*time.Second, "how long")
-	storeIs  = flag.String("store", "sqlite", "memory, sqlite, postgres or redis")
+	storeIs  = flag.String("store", "sqlite", "memory, sqlite, postgres, mysql or redis")
 	clients  = flag.Int("clients", 8, "how many clients")
 )
 
@@ -45,6 +47,14 @@ func open(t *testing.T) apitoken.Store {
 		return s
 	case "postgres":
 		s, err := postgres.Open(ctx, testserver.PostgresDatabase(t))
+		must(t, err)
+		t.Cleanup(func() { s.Close() })
+		return s
+	case "mysql":
+		db, err := sql.Open("mysql", testserver.MariaDBDatabase(t))
+		must(t, err)
+		t.Cleanup(func() { db.Close() })
+		s, err := mysql.Use(ctx, db)
 		must(t, err)
 		t.Cleanup(func() { s.Close() })
 		return s
