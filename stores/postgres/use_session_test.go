@@ -258,6 +258,7 @@ func TestARoleThatMayNotMakeTablesUsesThoseOfTheOwner(t *testing.T) {
 // A call whose context ends before it has begun goes on behind who has left, while the
 // connection is given back.
 func TestACallThatBeginsLateMeetsNoConnectionThatIsBeingClosed(t *testing.T) {
+	t.Parallel()
 	h := &sqlDB{DB: handle(t, "postgres", testserver.PostgresDatabase(t))}
 	h.SetMaxOpenConns(20)
 	var all sync.WaitGroup

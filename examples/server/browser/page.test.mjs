@@ -458,9 +458,9 @@ describe("a user", of("use"), () => {
 	});
 });
 
-describe("an administrator", of("use"), () => {
+describe("an administrator", () => {
 	for (const javaScriptEnabled of [true, false]) {
-		test(`manages the tokens of others, JavaScript ${javaScriptEnabled}`, async () => {
+		test(`manages the tokens of others, JavaScript ${javaScriptEnabled}`, of(javaScriptEnabled ? "use" : "states"), async () => {
 			const ada = await signedIn("ada");
 			const group = newName("Fleet");
 			const names = [1, 2, 3].map((n) => `${group} no${n}`);
@@ -521,7 +521,7 @@ describe("an administrator", of("use"), () => {
 		});
 	}
 
-	test("is alone in seeing the tokens of others", async () => {
+	test("is alone in seeing the tokens of others", of("use"), async () => {
 		const { page, calm } = await signedIn("ada");
 		assert.equal(await page.getByRole("link", { name: "All API tokens" }).count(), 0);
 		assert.equal((await page.goto(`${manage}all`)).status(), 403);

@@ -18,15 +18,15 @@ func TestOfAModuleAloneRunsWhatHasNotPassedWhole(t *testing.T) {
 	compilesMuch(t)
 	const head = "package m\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nvar _ = os.Getenv\n\n"
 	w, r, out := newWorkspace(t, map[string]string{
-		"m_test.go":             head + once + long,
-		"quick/quick_test.go":   head + once,
-		"benchmarks/go.mod":     "module example.com/m/benchmarks\n\ngo 1.26\n",
-		"benchmarks/b_test.go":  head + once,
-		"adapters/x/go.mod":     "module example.com/m/adapters/x\n\ngo 1.26\n",
-		"adapters/x/x_test.go":  head + "func TestWatched(t *testing.T) {}\n",
-		"adapters/x/all.go":     "package m\n",
-		"benchmarks/all.go":     "package m\n",
-		"quick/internal/all.go": "package m\n",
+		"m_test.go":                      head + once + long,
+		"internal/quick/quick_test.go":   head + once,
+		"benchmarks/go.mod":              "module example.com/m/benchmarks\n\ngo 1.26\n",
+		"benchmarks/b_test.go":           head + once,
+		"adapters/x/go.mod":              "module example.com/m/adapters/x\n\ngo 1.26\n",
+		"adapters/x/x_test.go":           head + "func TestWatched(t *testing.T) {}\n",
+		"adapters/x/all.go":              "package m\n",
+		"benchmarks/all.go":              "package m\n",
+		"internal/quick/internal/all.go": "package m\n",
 	})
 	r.gotest("go test -short", w.command(w.root.Dir, "go", append(goTest, "-short", "work")...))
 	assert.Equal(t, 2, r.count(skipped), out)

@@ -105,7 +105,7 @@ func TestATestThatRanInAnyStageIsNotSkipped(t *testing.T) {
 	r.gotest("go test", w.command(w.root.Dir, "go", append(goTest, "work")...))
 	r.requireTests(w.modules)
 	assert.True(t, r.close(true), out)
-	assert.Contains(t, out.String(), "\n6 passed, 0 failed, 0 skipped\n", "two tests, and build and vet of two modules")
+	assert.Contains(t, out.String(), "\n6 passed, 0 failed, 0 skipped\n", "two tests, and compiling and vetting two modules")
 }
 
 func TestTheTestsOfVariantsAreFoundAndOnlyTheyRun(t *testing.T) {
