@@ -26,7 +26,7 @@ fuzz: ## every fuzz target of every module; FUZZTIME=30s is the time of each
 timing: ## does the time of a refusal tell about the secret? TIMING=2m is how long to look
 	@go test -count=1 -v -run '^TestTheTimeOfARefusal' -timeout 0 -timing "$${TIMING:-2m}" .
 
-fresh: ## how soon other nodes refuse a deactivated token, into docs/freshness.md; some 15 minutes
+fresh: ## how soon other nodes refuse a deactivated token, into docs/freshness.md; some 20 minutes
 	@go run ./internal/test/proof/fresh -o docs/freshness.md
 
 newcomer: ## build the program of the README with modules as they will be released; COLD=1 with an empty build cache
@@ -37,6 +37,7 @@ mutation: ## break the library in some 440 places, one at a time: does a test no
 
 variants: ## the suites over further variants of stores, which repeat what make check runs; some 10 minutes
 	@for store in mysql postgres sqlite valkey; do APITOKEN_VARIANTS=all go test -C stores/$$store -count=1 -timeout 30m . || exit 1; done
+	@APITOKEN_VARIANTS=all go test -C internal/test/proof -count=1 -run OnMariaDB ./fresh
 
 histories: ## is what a node acknowledged enforced at once? OPS=10000000 is how many checks for each store
 	@$(proof) ./histories -ops "$${OPS:-10000000}"
