@@ -26,7 +26,7 @@ fuzz: ## every fuzz target of every module; FUZZTIME=30s is the time of each
 timing: ## does the time of a refusal tell about the secret? TIMING=2m is how long to look
 	@go test -count=1 -v -run '^TestTheTimeOfARefusal' -timeout 0 -timing "$${TIMING:-2m}" .
 
-fresh: ## how soon other nodes refuse a deactivated token, into docs/freshness.md; some 15 minutes
+fresh: ## how soon other nodes refuse a deactivated token, into docs/freshness.md; some 20 minutes
 	@go run ./internal/test/proof/fresh -o docs/freshness.md
 
 newcomer: ## build the program of the README with modules as they will be released; COLD=1 with an empty build cache

@@ -67,7 +67,7 @@ func openSQLite(t testing.TB) database {
 }
 
 func openMySQL(t testing.TB) database {
-	dsn := testserver.MariaDB(t, "innodb-buffer-pool-size=2G", "innodb-log-file-size=1G").Database(t)
+	dsn := testserver.MariaDB(t, "innodb-buffer-pool-size=2G", "innodb-log-file-size=1G", "sort-buffer-size=256M").Database(t)
 	db := must(sql.Open("mysql", dsn))
 	cleanup(t, db.Close)
 	store := must(mysql.Use(t.Context(), db))

@@ -76,7 +76,7 @@ var fills = map[string]struct {
 			`INSERT INTO apitoken_index SELECT environment, 'p=half', id FROM apitoken_tokens WHERE permissions LIKE '%"half"%' ORDER BY 3`,
 			`INSERT INTO apitoken_index SELECT environment, 'p=late', id FROM apitoken_tokens WHERE permissions LIKE '%"late"%' ORDER BY 3`,
 			`INSERT INTO apitoken_index SELECT environment, concat('t=', term) AS entry, id FROM (` + mysqlTerms + `) e ORDER BY 1, 2, 3`,
-			`INSERT INTO apitoken_index SELECT DISTINCT environment, concat('w=', substr(term, 1, 3), name_key) AS entry, id FROM (` + mysqlTerms + `) e ORDER BY 1, 2, 3`,
+			`INSERT IGNORE INTO apitoken_index SELECT environment, concat('w=', substr(term, 1, 3), name_key) AS entry, id FROM (` + mysqlTerms + `) e ORDER BY 1, 2, 3`,
 			mysqlTrigger,
 			`ANALYZE TABLE apitoken_tokens, apitoken_index`,
 		},
