@@ -241,9 +241,9 @@ func (m *Manager) objects() resource.Limits {
 // setOnly limits a new token to the objects that were asked for, within those that the actor
 // may grant.
 func (m *Manager) setOnly(rec *Record, asked []string, acting *row) (err error) {
-	var by []string
+	var by resource.Limits
 	if acting != nil {
-		by = acting.rec.Only
+		by = acting.rec.limitsOf()
 	}
 	if rec.Only, err = resource.Grant(asked, m.a.rows.catalog.ResourceNames(), by, m.objects()); err != nil {
 		return &FieldError{"only", err.Error()}

@@ -283,3 +283,39 @@ func TestAPermissionThatNoRouteNamesIsUnused(t *testing.T) {
 	assert.Equal(t, []apitoken.Permission{w.spare}, reports.UnusedPermissions(&w.catalog, w.routes))
 	assert.Equal(t, w.catalog.All(), reports.UnusedPermissions(&w.catalog, nil))
 }
+
+func TestRoutesThatSayNothingOfATypeOfObjectsAreListed(t *testing.T) {
+	var c apitoken.Catalog
+	read := c.Define("devices:read", "See devices")
+	device, room := c.Resource("device", "Device"), c.Resource("room", "Room")
+	auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: &c, Store: memory.New()})
+	require.NoError(t, err)
+	defer auth.Close()
+	rt, none := auth.Routes(http.NewServeMux()), http.NotFoundHandler()
+	rt.Handle("GET /devices/{id}", "See", apitoken.All(read).On(device, apitoken.PathValue("id")), none)
+	rt.Handle("GET /rooms", "List", apitoken.All(read).Filtered(room, device), none)
+	rt.Handle("GET /forgotten", "Forgotten", apitoken.All(read), none)
+	rt.Open("GET /healthz", "Health", none)
+	names := func(routes []apitoken.Route) (list []string) {
+		for _, r := range routes {
+			list = append(list, r.Pattern)
+		}
+		return list
+	}
+	assert.Equal(t, []string{"/forgotten"}, names(reports.RoutesWithout(device, rt.Table())))
+	assert.Equal(t, []string{"/devices/{id}", "/forgotten"}, names(reports.RoutesWithout(room, rt.Table())))
+
+	ada := apitoken.Actor{User: "ada", Environment: "default", Grants: c.All()}
+	in, _, err := auth.As(ada).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: c.All(), Expiry: apitoken.Never(), Only: []string{"device:7"}})
+	require.NoError(t, err)
+	reached, err := reports.Reach(t.Context(), auth.As(ada), in.ID, &c, rt.Table())
+	require.NoError(t, err)
+	said := []string{}
+	for _, r := range reached {
+		said = append(said, fmt.Sprintln(r.Pattern, r.Reasons, r.Only))
+	}
+	assert.Equal(t, []string{"/devices/{id} [] [device:7]\n", "/rooms [] [device:7]\n", "/forgotten [apitoken: resource_not_allowed] []\n", "/healthz [] []\n"}, said)
+
+	_, err = reports.RequirementOf(&c, apitoken.Route{Match: "token", Resources: []string{"gone"}})
+	assert.ErrorContains(t, err, `is about the type "gone"`)
+}

@@ -154,20 +154,16 @@ func (l Limits) Beyond(outer Limits) string {
 // Grant returns the objects of a new token, as they are stored: those that were asked for. In
 // other types it inherits those of the token that makes it, and those of the actor, and it
 // must not go beyond either.
-func Grant(asked, types, acting []string, actor Limits) ([]string, error) {
-	by, err := Parse(acting)
-	if err != nil {
-		return nil, err
-	}
+func Grant(asked, types []string, acting, actor Limits) ([]string, error) {
 	l, err := Read(asked)
 	if err != nil {
 		return nil, err
 	}
-	l = l.inherit(by).inherit(actor)
-	if name := cmp.Or(l.Beyond(by), l.Beyond(actor)); name != "" {
+	l = l.inherit(acting).inherit(actor)
+	if name := cmp.Or(l.Beyond(acting), l.Beyond(actor)); name != "" {
 		return nil, fmt.Errorf("contains objects of the type %s that you may not grant", name)
 	}
-	return Normalize(l.Entries(), types, acting)
+	return Normalize(l.Entries(), types, acting.Entries())
 }
 
 // inherit returns l, limited as outer is in the types in which l is not.

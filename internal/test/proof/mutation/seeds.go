@@ -133,7 +133,7 @@ var seeds = []seed{
 	{"a type of which there is to be none is not limited", "internal/resource Parse", before(stmt("append(l, Set"), `if id == "" { continue }`)},
 	{"a token without limits lies within any", "internal/resource Limits.Beyond", without(operand("!limited"))},
 	{"objects that were left out are not inherited", "internal/resource Grant", drop(stmt("inherit"))},
-	{"a token grants objects beyond its own", "internal/resource Grant", become(call("Beyond", "by"), `""`)},
+	{"a token grants objects beyond its own", "internal/resource Grant", become(call("Beyond", "acting"), `""`)},
 	{"an actor grants objects beyond their own", "internal/resource Grant", become(call("Beyond", "actor"), `""`)},
 	{"a new permission is granted for all objects", "UpdateParams.edit", without(operand("grants"))},
 	{"to give more objects is no grant", "UpdateParams.edit", become(expr(`rec.limitsOf().Beyond(old.limitsOf()) != ""`), "false")},
