@@ -191,11 +191,12 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Way.Owner {
 		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
-	if which > 0 || n.Value.bound() || x != nil {
-		v.token.x = &extra{secret: which, derived: x}
-	}
 	if x != nil {
 		x.bound(q, &n.Value)
+		x.extra = extra{secret: which, derived: x}
+		v.token.x = &x.extra
+	} else if which > 0 || n.Value.bound() {
+		v.token.x = &extra{secret: which}
 	}
 }
 

@@ -115,6 +115,7 @@ func (t Token) Derived() (label string, ok bool) {
 // A derivation is what a derived token has beside its parent.
 type derivation struct {
 	derived.Token
+	extra     extra           // that of the token, here to save an allocation
 	granted   bitset.Set      // of the permissions of the parent
 	only      resource.Limits // of the objects of the parent
 	elsewhere bool            // the request is for another route
@@ -158,7 +159,7 @@ func (e *entry) proves(c *derived.Codec, x *derivation) (secret presentedSecret,
 func (x *derivation) bound(q *request, e *entry) {
 	x.granted, x.only = e.perms(), e.more().narrow.only.And(x.Objects)
 	if x.Permissions != "" {
-		x.granted = x.granted.And(e.home.Value().catalog.Set(strings.Split(x.Permissions, ",")))
+		x.granted = x.granted.And(e.home.Value().catalog.SetOf(x.Permissions))
 	}
 	if x.elsewhere = x.Route != "" && q.again == nil && x.Route != q.pattern(); x.elsewhere {
 		x.granted = bitset.Set{}

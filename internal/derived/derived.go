@@ -85,6 +85,7 @@ type Token struct {
 	Objects resource.Limits // what Only says
 	encoded []byte          // the claims
 	mac     []byte
+	key     *sync.Pool // of Codec.keys
 }
 
 // Text returns the derived token with these claims of a token, which was presented with the
@@ -94,7 +95,7 @@ func (c *Codec) Text(parent string, digest *[sha256.Size]byte, foreign bool, cla
 	w := tagged.NewWriter(128)
 	claims.visit(&w)
 	encoded, _ := w.Written() // no tag is unknown
-	mac := c.sum(&Token{Claims: claims, Parent: parent, encoded: encoded}, digest, foreign)
+	mac := c.sum(&Token{Parent: parent, encoded: encoded, key: c.keys[c.newest]}, digest, foreign)
 	return c.grammar.DerivedText(parent, encoding.EncodeToString(append(encoded, mac[:]...)))
 }
 
@@ -117,7 +118,8 @@ func (c *Codec) Parse(text string, t *Token) bool {
 			return false
 		}
 	}
-	return r.ReadAll() && t.unknown == "" && t.Ends > 0 && c.keys[t.KeyID] != nil
+	t.key = c.keys[t.KeyID]
+	return r.ReadAll() && t.unknown == "" && t.Ends > 0 && t.key != nil
 }
 
 // IsOf reports whether a derived token that Parse has read was made with the secret that has
@@ -130,13 +132,13 @@ func (c *Codec) IsOf(t *Token, digest *[sha256.Size]byte, foreign bool) bool {
 // sum computes the MAC of a token. Every part but the last has its length before it, or has
 // always the same.
 func (c *Codec) sum(t *Token, digest *[sha256.Size]byte, foreign bool) (mac [sha256.Size]byte) {
-	k := c.keys[t.KeyID].Get().(*keyed)
+	k := t.key.Get().(*keyed)
 	k.memory = tagged.AppendText(append(k.memory[:0], context...), c.prefix)
 	k.memory = append(tagged.AppendText(k.memory, t.Parent), digest[:]...)
 	k.memory = append(tagged.AppendFlag(k.memory, foreign), t.encoded...)
 	k.hash.Write(k.memory)
 	copy(mac[:], k.hash.Sum(k.memory[:0]))
 	k.hash.Reset()
-	c.keys[t.KeyID].Put(k)
+	t.key.Put(k)
 	return mac
 }

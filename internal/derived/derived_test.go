@@ -120,8 +120,7 @@ func (c *Codec) write(claims Claims, digest *[32]byte) string {
 	claims.unknown = ""
 	_, body, _ := c.grammar.ParseDerived(c.Text(parent, digest, false, claims))
 	raw, _ := encoding.DecodeString(body)
-	claims.KeyID = c.newest
-	t := &Token{Claims: claims, Parent: parent, encoded: append(raw[:len(raw)-32:len(raw)-32], unknown...)}
+	t := &Token{Parent: parent, encoded: append(raw[:len(raw)-32:len(raw)-32], unknown...), key: c.keys[c.newest]}
 	mac := c.sum(t, digest, false)
 	return c.grammar.DerivedText(parent, encoding.EncodeToString(append(t.encoded, mac[:]...)))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
@@ -95,6 +96,16 @@ func (c *Catalog) Close(at string) {
 // Set returns those of the named permissions that a closed catalog has.
 func (c *Catalog) Set(names []string) (set bitset.Set) {
 	for _, name := range names {
+		if p, ok := c.byName[name]; ok {
+			set.Add(p.Index)
+		}
+	}
+	return set
+}
+
+// SetOf is Set for names with commas between them.
+func (c *Catalog) SetOf(names string) (set bitset.Set) {
+	for name := range strings.SplitSeq(names, ",") {
 		if p, ok := c.byName[name]; ok {
 			set.Add(p.Index)
 		}
