@@ -126,7 +126,7 @@ func TestEveryProblemIsDescribed(t *testing.T) {
 	require.NotEmpty(t, codes)
 	assert.ElementsMatch(t, codes, described(t, "components", "schemas", "Problem", "properties", "code", "x-extensible-enum"))
 
-	anchors := []string{"no-token", "invalid-request", "insufficient-scope", "invalid-token", "rate-limited"} // of the root package
+	anchors := []string{"no-token", "invalid-request", "insufficient-scope", "invalid-token", "rate-limited", "resource-not-allowed", "unknown-resource"} // of the root package
 	for _, code := range codes {
 		anchors = append(anchors, strings.ReplaceAll(code.(string), "_", "-"))
 	}
