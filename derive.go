@@ -71,7 +71,7 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	if d.Permissions != nil && names == nil {
 		found.field("permissions", "is empty: leave it out for all of the token")
 	}
-	only, err := resource.Grant(d.Only, a.rows.catalog.ResourceNames(), tok.only().Entries(), nil)
+	only, err := resource.Grant(d.Only, a.rows.catalog.ResourceNames(), tok.only(), nil)
 	if err != nil {
 		found.field("only", "%v", err)
 	}

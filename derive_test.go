@@ -513,3 +513,53 @@ func TestADerivedTokenOfARetiredSecretIsNoReuse(t *testing.T) {
 		assert.Equal(t, []string{"reuse parent"}, c.notices())
 	})
 }
+
+func TestADerivedTokenIsLimitedToObjectsOfItsParent(t *testing.T) {
+	var catalog apitoken.Catalog
+	read := catalog.Define("devices:read", "See devices")
+	device, project := catalog.Resource("device", "Device"), catalog.Resource("project", "Project")
+	g := deriving(t, func(c *apitoken.Config) { c.Permissions = &catalog })
+	actor := apitoken.Actor{User: "ada", Environment: "production", Grants: catalog.All()}
+	in, parent, err := g.As(actor).Generate(t.Context(), apitoken.GenerateParams{
+		Name: "n", Permissions: catalog.All(), Expiry: apitoken.Never(), Only: []string{"device:7", "device:8"},
+	})
+	require.NoError(t, err)
+	on := func(s apitoken.Secret, requirement apitoken.Requirement) (apitoken.Token, error) {
+		return g.Verify(t.Context(), apitoken.Credential{Secret: s, Environment: "production"}, requirement)
+	}
+	tok, err := on(parent, apitoken.All(read).Filtered(device))
+	require.NoError(t, err)
+	all, err := g.Derive(tok, fiveMinutes)
+	require.NoError(t, err)
+	d, err := g.Derive(tok, apitoken.Derived{For: time.Minute, Only: []string{"device:7", "project:1"}})
+	require.NoError(t, err)
+	for _, only := range []string{"device:9", "device", "devices:7", "device:"} {
+		_, err = g.Derive(tok, apitoken.Derived{For: time.Minute, Only: []string{only}})
+		if only == "device:" {
+			assert.NoError(t, err, "none is fewer")
+			continue
+		}
+		f, _ := errors.AsType[*apitoken.FieldError](err)
+		require.NotNil(t, f, only)
+		assert.Equal(t, "only", f.Field)
+	}
+	for id, want := range map[string][3]error{"7": {}, "8": {nil, nil, apitoken.ErrResourceNotAllowed}, "9": {apitoken.ErrResourceNotAllowed, apitoken.ErrResourceNotAllowed, apitoken.ErrResourceNotAllowed}} {
+		for i, s := range []apitoken.Secret{parent, all, d} {
+			_, err := on(s, apitoken.All(read).On(device, apitoken.ID(id)).Filtered(project))
+			assert.ErrorIs(t, err, want[i], "%s, %d", id, i)
+		}
+	}
+	tok, err = on(d, apitoken.All(read).Filtered(device, project))
+	require.NoError(t, err)
+	ids, limited := tok.Only(device)
+	assert.Equal(t, []string{"7"}, ids)
+	assert.True(t, limited)
+	_, err = g.As(actor).Update(t.Context(), in.ID, apitoken.UpdateParams{Only: &[]string{"device:8"}})
+	require.NoError(t, err)
+	_, err = on(d, apitoken.All(read).On(device, apitoken.ID("7")).Filtered(project))
+	assert.ErrorIs(t, err, apitoken.ErrResourceNotAllowed, "the parent was narrowed")
+	_, err = on(all, apitoken.All(read).On(device, apitoken.ID("8")))
+	assert.NoError(t, err)
+	_, err = g.Recheck(t.Context(), tok, apitoken.All(read).On(device, apitoken.ID("7")).Filtered(project))
+	assert.ErrorIs(t, err, apitoken.ErrResourceNotAllowed)
+}

@@ -23,5 +23,5 @@ const (
 var argued = []argument{
 	{"entry.assigned", drop(stmt("slices.Sort")), memory},
 	{"entry.assigned", drop(stmt("p.Name")), memory},
-	{"shouldRecord", become(expr("now.Unix()/useGrain<<4"), "now.Unix()/useGrain<<5"), "One bit more is left free between the parts of a number that is only compared."},
+	{"shouldRecord", become(expr("now.Unix()/useGrain<<5"), "now.Unix()/useGrain<<6"), "One bit more is left free between the parts of a number that is only compared."},
 }
