@@ -21,7 +21,7 @@
 //
 //	400  what was presented is malformed, or was presented twice
 //	401  no token, or one that is unknown, expired, deactivated, ...
-//	403  a valid token that lacks a permission
+//	403  a valid token that lacks a permission, or is limited to other objects
 //	503  the store or a function of the application failed
 //
 // with a challenge (RFC 9110 section 11, error codes of RFC 6750) and a problem
