@@ -178,6 +178,12 @@ func (a *Authority) Limits() Limits {
 	return a.config.Limits
 }
 
+// Routes returns a recorder for mux. Register routes with it while the program starts;
+// afterwards many goroutines may read its table.
+func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Routes {
+	return &Routes{a: a, mux: mux}
+}
+
 // IDOf returns the ID in the text of a token, of a derived one that of its parent. ok is
 // false if no token of this Authority can have that text. IDOf does not ask the store:
 // there may be no such token.

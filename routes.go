@@ -35,12 +35,6 @@ type Route struct {
 	Description    string   `json:"description"`
 }
 
-// Routes returns a recorder for mux. Register routes with it while the program starts;
-// afterwards many goroutines may read its table.
-func (a *Authority) Routes(mux interface{ Handle(string, http.Handler) }) *Routes {
-	return &Routes{a: a, mux: mux}
-}
-
 // Handle registers a handler that is called only for requests whose token meets the
 // requirement. It panics if [Authority.Guard] or the mux does, and without a
 // description.
