@@ -3,6 +3,7 @@ package apitoken
 import (
 	"context"
 	"errors"
+	"net/http"
 	"fmt"
 	"slices"
 	"sync/atomic"
