@@ -3,8 +3,8 @@ package apitoken
 import (
 	"context"
 	"errors"
-	"net/http"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
