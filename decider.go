@@ -14,6 +14,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
+	"github.com/apitoken-go/apitoken/internal/resource"
 )
 
 // A decider finds the facts about a request and evaluates them. It answers nothing,
@@ -118,6 +119,16 @@ func (d *decider) scope(q *request, v *verdict, f *facts, powerless bool) {
 		f.objects, v.about, err = q.requirement.covers(q.ctx, only, q.http)
 		v.err = cmp.Or(v.err, err)
 	}
+}
+
+// covers answers whether a token with these limits may make a request, nil if there is
+// none. It names the type of objects that the answer is about.
+func (n *Requirement) covers(ctx context.Context, l resource.Limits, r *http.Request) (a answer, about string, err error) {
+	if r == nil && n.objects != nil {
+		r = new(http.Request).WithContext(ctx)
+	}
+	about, err = n.objects.Cover(l, r)
+	return answerTo(about == "", err), about, err
 }
 
 // identify finds the token that a request presents.

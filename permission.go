@@ -1,7 +1,6 @@
 package apitoken
 
 import (
-	"context"
 	"iter"
 	"net/http"
 	"reflect"
@@ -11,7 +10,6 @@ import (
 	"github.com/apitoken-go/apitoken/internal/callsite"
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/permission"
-	"github.com/apitoken-go/apitoken/internal/resource"
 	"github.com/apitoken-go/apitoken/internal/spelling"
 )
 
@@ -231,16 +229,6 @@ func PathValue(name string) func(*http.Request) string {
 
 // ID returns a function for On that returns an ID that the program knows.
 func ID(id string) func(*http.Request) string { return func(*http.Request) string { return id } }
-
-// covers answers whether a token with these limits may make a request, nil if there is
-// none. It names the type of objects that the answer is about.
-func (n *Requirement) covers(ctx context.Context, l resource.Limits, r *http.Request) (a answer, about string, err error) {
-	if r == nil && n.objects != nil {
-		r = new(http.Request).WithContext(ctx)
-	}
-	about, err = n.objects.Cover(l, r)
-	return answerTo(about == "", err), about, err
-}
 
 // Only returns the IDs of the objects of a type that a token is limited to, sorted. limited
 // is false if it is not limited in that type. The zero Token is limited to nothing.

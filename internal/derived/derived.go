@@ -114,12 +114,10 @@ func (c *Codec) Parse(text string, t *Token) bool {
 	r := tagged.NewReader(alias.String(t.encoded))
 	t.visit(&r)
 	if t.Only != "" {
-		if t.Objects, err = resource.Parse(strings.Split(t.Only, "\n")); err != nil {
-			return false
-		}
+		t.Objects, err = resource.Parse(strings.Split(t.Only, "\n"))
 	}
 	t.key = c.keys[t.KeyID]
-	return r.ReadAll() && t.unknown == "" && t.Ends > 0 && t.key != nil
+	return err == nil && r.ReadAll() && t.unknown == "" && t.Ends > 0 && t.key != nil
 }
 
 // IsOf reports whether a derived token that Parse has read was made with the secret that has

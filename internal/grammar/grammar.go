@@ -53,12 +53,15 @@ func ValidPrefix(s string) bool { return len(s) <= 16 && prefixPattern.MatchStri
 // A Grammar is that of one service.
 type Grammar struct {
 	prefix   string // with the underscore
+	derived  string // how derived tokens begin
 	min, max int    // length of foreign tokens; max is 0 if there are none
 }
 
 // New returns the grammar of a service with this prefix, and with foreign tokens,
 // those of an earlier system, of min to max characters; with none if max is 0.
-func New(prefix string, min, max int) Grammar { return Grammar{prefix + "_", min, max} }
+func New(prefix string, min, max int) Grammar {
+	return Grammar{prefix + "_", prefix + "_" + derivedMark, min, max}
+}
 
 // Mint makes the two random parts of a token.
 func (g Grammar) Mint() (id, secret string) {
@@ -97,14 +100,11 @@ func (g Grammar) Parse(text string) (id, secret string, ok bool) {
 const derivedMark = "d."
 
 // Derived reports whether a text is meant as a derived token, right or wrong.
-func (g Grammar) Derived(text string) bool {
-	rest, ok := strings.CutPrefix(text, g.prefix)
-	return ok && strings.HasPrefix(rest, derivedMark)
-}
+func (g Grammar) Derived(text string) bool { return strings.HasPrefix(text, g.derived) }
 
 // DerivedText returns the derived token of the token with an ID. The body is base64url.
 func (g Grammar) DerivedText(id, body string) string {
-	text := g.prefix + derivedMark + id + "." + body
+	text := g.derived + id + "." + body
 	sum := checksum(text)
 	return text + string(sum[:])
 }
@@ -112,13 +112,13 @@ func (g Grammar) DerivedText(id, body string) string {
 // ParseDerived returns the ID of the parent and the body of a derived token; false if text
 // is none.
 func (g Grammar) ParseDerived(text string) (id, body string, ok bool) {
-	const begin, least = len(derivedMark), len(derivedMark) + IDLen + len(".") + checksumLen
-	if !g.Derived(text) || len(text) > MaxText || len(text) < len(g.prefix)+least {
+	claims, marked := strings.CutPrefix(text, g.derived)
+	if !marked || len(text) > MaxText || len(claims) < IDLen+len(".")+checksumLen {
 		return "", "", false
 	}
-	id = text[len(g.prefix)+begin:][:IDLen]
-	body, sum := text[len(g.prefix)+least-checksumLen:len(text)-checksumLen], checksum(text[:len(text)-checksumLen])
-	if !alnum.holdsAll(id) || text[len(g.prefix)+begin+IDLen] != '.' || !base64Byte.holdsAll(body) || text[len(text)-checksumLen:] != string(sum[:]) {
+	id, body = claims[:IDLen], claims[IDLen+len("."):len(claims)-checksumLen]
+	sum := checksum(text[:len(text)-checksumLen])
+	if !alnum.holdsAll(id) || claims[IDLen] != '.' || !base64Byte.holdsAll(body) || text[len(text)-checksumLen:] != string(sum[:]) {
 		return "", "", false
 	}
 	return id, body, true
@@ -237,22 +237,19 @@ func (g Grammar) tokenAt(query string) (public string, n int) {
 // derivedAt is tokenAt for derived tokens, also such as are cut off.
 func (g Grammar) derivedAt(query string) (public string, n int) {
 	var text [MaxText]byte
-	length := len(g.prefix) + len(derivedMark) + IDLen + len(".")
-	for i := range length {
+	id := len(g.derived) // where the ID begins
+	for i := range id + IDLen + len(".") {
 		if n == len(query) {
 			return "", 0
 		}
 		c, width := rawquery.Byte(query[n:])
-		if i < len(g.prefix) && c != g.prefix[i] {
+		if i < id && c != g.derived[i] || id <= i && i < id+IDLen && !alnum[c] || i == id+IDLen && c != '.' {
 			return "", 0
 		}
 		text[i] = c
 		n += width
 	}
-	public = string(text[:length-1])
-	if !g.Derived(public) || text[length-1] != '.' || !alnum.holdsAll(public[length-1-IDLen:]) {
-		return "", 0
-	}
+	public = string(text[:id+IDLen])
 	for n < len(query) {
 		c, width := rawquery.Byte(query[n:])
 		if !base64Byte[c] {
