@@ -130,7 +130,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	// With many tokens an entry is not in the processor's cache. It is looked up
 	// before the secret is hashed, so that the hash is computed while it arrives.
 	var key cache.Key
-	var n *node
+	var n node
 	var fresh bool
 	if c := d.reader.cache; c != nil {
 		key = c.Key(v.id)
@@ -143,7 +143,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.record = recordAnswer(q.ctx, v.err)
 		return
 	}
-	which := n.Value.find(&secret)
+	which := entryOf(n).find(&secret)
 	if which < 0 {
 		f.secret = no
 		return
@@ -152,7 +152,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Way.Owner {
 		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
-	if which > 0 || n.Value.bound() {
+	if which > 0 || entryOf(n).bound() {
 		v.token.x = &extra{secret: which}
 	}
 }
@@ -178,12 +178,12 @@ func failure(ctx context.Context, err error) answer {
 
 // find returns the entry of a token: cached, if that may still be used for who
 // presents the secret, or else from the store.
-func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached *node, fresh bool, secret *presentedSecret) (*node, error) {
+func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached node, fresh bool, secret *presentedSecret) (node, error) {
 	known := cached
-	if known != nil && known.Value.find(secret) < 0 {
-		known = nil
+	if !known.IsZero() && entryOf(known).find(secret) < 0 {
+		known = node{}
 	}
-	if fresh && known != nil && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
+	if fresh && !known.IsZero() && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
 		d.reader.cache.Invalidate(v.id)
 		fresh = false
