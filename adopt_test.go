@@ -71,7 +71,7 @@ func TestADamagedRecordIsAdoptedAsItIsShown(t *testing.T) {
 	rec, err := store.Get(t.Context(), damaged.ID)
 	require.NoError(t, err)
 	rec.Version++
-	rec.Unknown = "\x1c\x01x"
+	rec.Unknown = "\x20\x01x"
 	require.NoError(t, store.Replace(t.Context(), rec))
 	_, err = rekey(func(*apitoken.TokenInfo) bool { return true })
 	require.Error(t, err)
@@ -85,7 +85,7 @@ func TestARecordThatOnlyPretendsToBeOfALaterVersionIsDamaged(t *testing.T) {
 	rec, err := store.Get(t.Context(), in.ID)
 	require.NoError(t, err)
 	rec.Version++
-	rec.Unknown = unknown(28, "even")
+	rec.Unknown = unknown(32, "even")
 	require.NoError(t, store.Replace(t.Context(), rec))
 	require.Equal(t, 503, g.get(secret.Reveal()))
 	shown, err := g.As(ada).Get(t.Context(), in.ID)

@@ -44,6 +44,12 @@ func TestADecisionAllocatesNoMoreThanItDid(t *testing.T) {
 		asContext := g.Require(wireRead)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
 		asArgument := g.Handler(func(w http.ResponseWriter, _ *http.Request, _ apitoken.Token) { w.WriteHeader(204) }, wireRead)
 		good := newRequest("/", "apiToken "+goodToken.text)
+		onOne := newRequest("/devices/7", "apiToken "+mint("only").text)
+		onOne.SetPathValue("id", "7")
+		only := mint("only").record(wireRead)
+		only.Only = []string{"device:7", "device:8"}
+		require.NoError(t, store.Create(t.Context(), only))
+		limitedContext := g.Guard(onDevice)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
 		for _, c := range []struct {
 			name    string
 			h       http.Handler
@@ -52,6 +58,7 @@ func TestADecisionAllocatesNoMoreThanItDid(t *testing.T) {
 			n, size uint64 // at most
 		}{
 			{"accepted by Require", asContext, good, 204, 2, 368},
+			{"accepted for an object", limitedContext, onOne, 204, 2, 368},
 			{"accepted by Handler", asArgument, good, 204, 1, 16},
 			{"accepted by its parameter", asContext, newRequest("/?apiToken=" + goodToken.text), 204, 5, 688},
 			{"no token", asContext, newRequest("/"), 401, 1, 80},
@@ -60,7 +67,7 @@ func TestADecisionAllocatesNoMoreThanItDid(t *testing.T) {
 			{"an unknown token", asContext, newRequest("/", "apiToken "+unknownToken.text), 401, 8, 640},
 		} {
 			if c.name == "an unknown token" {
-				require.EqualValues(t, 2, g.Stats().Misses, "each of the two tokens was read once")
+				require.EqualValues(t, 3, g.Stats().Misses, "each of the three tokens was read once")
 			}
 			w := &bareWriter{header: make(http.Header)}
 			before := observed

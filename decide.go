@@ -25,6 +25,7 @@ type facts struct {
 	address     answer // the token may be used from there
 	owner       answer // the owner exists
 	permissions answer // they are enough for the route
+	objects     answer // the token may be used for those of the request; failed: which these are is not known
 	limits      answer // those of the token and of its owner allow one request more
 }
 
@@ -82,6 +83,8 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrUnavailable, f.owner == failed)
 	against.add(errCanceled, f.owner == abandoned)
 	against.add(ErrMissingPermission, f.permissions == no)
+	against.add(ErrResourceNotAllowed, f.objects == no)
+	against.add(errUnknownResource, f.objects == failed)
 	against.add(ErrRateLimited, f.limits == no)
 	return against
 }
@@ -93,8 +96,8 @@ func past(end, now int64) bool { return end != noTime && now >= end }
 // of reasons: a list of texts would be ten times as large, and is copied for every
 // request. It has room for every line of evaluate.
 type reasonList struct {
-	n    int
-	rows [23]uint8
+	n    uint8
+	rows [25]uint8
 }
 
 func (l *reasonList) add(r Reason, applies bool) {

@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -51,6 +52,7 @@ type verdict struct {
 	err    error  // behind ErrUnavailable
 	id     string // of the token that was presented, if it is well formed
 	token  Token  // whose secret was presented
+	about  string // the type of objects that a refusal is about
 	at     time.Time
 }
 
@@ -68,7 +70,7 @@ func (d *decider) decide(q *request, v *verdict) {
 		f.blocked = d.blocks.Has(v.id)
 		d.surroundings(q, v, &f)
 		if !asks {
-			f.permissions = answerTo(q.requirement.needs.MetBy(tok.effective()), nil)
+			d.scope(q, v, &f, false)
 		}
 	}
 	against := evaluate(&f)
@@ -93,10 +95,21 @@ func (d *decider) askOwner(q *request, v *verdict, f *facts) {
 	v.at = d.clock.now()
 	f.now = d.clock.micros(v.at)
 	if f.owner == yes {
-		f.permissions = answerTo(!powerless && q.requirement.needs.MetBy(v.token.effective()), nil)
+		d.scope(q, v, f, powerless)
 	}
 	against := evaluate(f)
 	v.reason = against.first()
+}
+
+// scope finds whether the token, whose owner may do nothing if powerless, is enough for
+// the route, and allowed the objects that the request is about.
+func (d *decider) scope(q *request, v *verdict, f *facts, powerless bool) {
+	f.permissions = answerTo(!powerless && q.requirement.needs.MetBy(v.token.effective()), nil)
+	if only := v.token.entry().more().narrow.only; only != nil || q.requirement.objects != nil {
+		var err error
+		f.objects, v.about, err = q.requirement.covers(q.ctx, only, q.http)
+		v.err = cmp.Or(v.err, err)
+	}
 }
 
 // identify finds the token that a request presents.
@@ -110,7 +123,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.credential = no
 		return
 	}
-	if v.err = q.requirement.needs.Check(d.reader.catalog); v.err != nil {
+	if v.err = q.requirement.needs.Check(d.reader.catalog, q.requirement.objects); v.err != nil {
 		f.requirement = failed
 		return
 	}
@@ -245,7 +258,7 @@ func ownerAnswer(ctx context.Context, err error) (answer, error) {
 // and takes it from both. A request counts once: it is not taken again where its context has the
 // token, as behind a middleware or after NewContext, and by Recheck.
 func (d *decider) admits(q *request, v *verdict) bool {
-	own, owner := v.token.entry().more().limit.Tighter(limit.Limit(d.limits.Token)), limit.Limit(d.limits.Owner)
+	own, owner := v.token.entry().more().narrow.limit.Tighter(limit.Limit(d.limits.Token)), limit.Limit(d.limits.Owner)
 	if own == (limit.Limit{}) && owner == (limit.Limit{}) || q.again != nil {
 		return true
 	}

@@ -91,7 +91,7 @@ func TestARecordOfWhichAFieldIsRemovedMovedRepeatedOrSplicedIsRefused(t *testing
 			}
 		}
 	}
-	for _, tag := range []uint64{13, 21, 28, 1001} {
+	for _, tag := range []uint64{13, 21, 32, 1001} {
 		added := stored
 		added.Unknown = unknown(tag, "x")
 		refused("a field is added", fieldsOf(encode(t, added)), true)
@@ -122,7 +122,7 @@ func TestARecordThatALaterVersionHasToJudgeIsRefusedWithAReasonOfItsOwn(t *testi
 			secret := apitoken.NewSecret(goodToken.text)
 			add(&rec, unknown(13, "odd"))
 			require.NoError(t, g.present(rec, secret))
-			add(&rec, unknown(13, "odd")+unknown(28, "even"))
+			add(&rec, unknown(13, "odd")+unknown(32, "even"))
 			err := g.present(rec, secret)
 			require.ErrorIs(t, err, newerRecord)
 			require.ErrorIs(t, err, apitoken.ErrUnavailable)

@@ -82,7 +82,7 @@ func LogEvents(l *slog.Logger) func(context.Context, Event) {
 	return func(ctx context.Context, ev Event) {
 		level := slog.LevelInfo
 		switch {
-		case ev.Reason == ErrUnavailable || ev.Reason == errNewerRecord:
+		case ev.Reason == ErrUnavailable || ev.Reason == errNewerRecord || ev.Reason == errUnknownResource:
 			level = slog.LevelError
 		case ev.Action == actionUse && (ev.Reason == "" || ev.Reason == ErrNoToken || ev.Reason == errCanceled):
 			level = slog.LevelDebug

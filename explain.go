@@ -21,6 +21,11 @@ type Explanation struct {
 	MissingFromToken []string // required, but not assigned
 	MissingFromOwner []string // required, but not the owner's
 
+	// Only are the objects of which the request has to be one, or which the handler lists, as
+	// in TokenInfo.Only: those of each type that the token is limited in. Nil if there is no
+	// such limit, and if the route refuses the token whatever the request is about.
+	Only []string
+
 	// Err is why Config.OwnerPermissions could not say what the owner has.
 	Err error
 }
@@ -33,7 +38,7 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 	if err != nil {
 		return nil, err
 	}
-	if err := requirement.needs.Check(m.a.rows.catalog); err != nil {
+	if err := requirement.needs.Check(m.a.rows.catalog, requirement.objects); err != nil {
 		return nil, &FieldError{"requirement", err.Error()}
 	}
 	l := r.rec.life()
@@ -51,6 +56,11 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 			x.MissingFromOwner = requirement.needs.Missing(owner)
 		}
 		f.permissions = answerTo(requirement.needs.MetBy(effective) && !(limited && owner.Empty()), nil)
+	}
+	limits := r.rec.limitsOf()
+	requirement.objects = requirement.objects.Any(ctx, limits)
+	if f.objects, _, _ = requirement.covers(ctx, limits, nil); f.objects == yes {
+		x.Only = r.rec.Only
 	}
 	f.now = m.a.clock.micros(m.a.clock.now())
 	against := evaluate(&f)

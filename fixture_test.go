@@ -404,6 +404,8 @@ func challengeOf(p apitoken.Problem) []string {
 		return []string{`apiToken realm="api", error="invalid_request"`}
 	case "invalid-token":
 		return []string{`apiToken realm="api", error="invalid_token"`}
+	case "resource-not-allowed":
+		return []string{`apiToken realm="api", error="insufficient_scope"`}
 	case "insufficient-scope":
 		return []string{`apiToken realm="api", error="insufficient_scope", scope="` + strings.Join(p.Required, " ") + `"`}
 	}

@@ -173,7 +173,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add(append(slices.Clone(golden), 0))
 	f.Add(encode(f, apitoken.Record{}))
 	f.Add(encode(f, filled()))
-	f.Add([]byte(unknown(13, "a") + unknown(24, "\x04"+unknown(2, "x")[:3]+"\x00") + unknown(28, "b")))
+	f.Add([]byte(unknown(13, "a") + unknown(24, "\x04"+unknown(2, "x")[:3]+"\x00") + unknown(32, "b")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var rec apitoken.Record
 		if err := rec.UnmarshalBinary(b); err != nil {

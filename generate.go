@@ -17,7 +17,7 @@ import (
 
 // GenerateParams are the parameters of [Manager.Generate]. Name, Permissions and Expiry
 // are required. If the actor came by an API token, omitted limits are those of that
-// token: Expiry, if it has one, NotBefore, Networks and Limit.
+// token: Expiry, if it has one, NotBefore, Networks, Limit and Only.
 type GenerateParams struct {
 	// Owner is whose token it becomes: "" means the actor. [Manager.Generate] takes one of
 	// Actor.ActsFor, [Manager.Import] with ManageOthers anybody.
@@ -30,6 +30,11 @@ type GenerateParams struct {
 	NotBefore   time.Time      // zero: valid from the start
 	Networks    []netip.Prefix // from which it can be used; none: from everywhere
 	Limit       Limit          // tighter than Config.Limits.Token; zero: none of its own
+
+	// Only are the objects that the token can be used for, at most 100: the name of a type, a
+	// colon and an ID, as in "device:7". "device:" is none of the type; types without an
+	// entry are not limited. See docs/resources.md.
+	Only []string
 
 	// IdempotencyKey, "" for none, up to 255 bytes, protects callers who do not know whether
 	// their first attempt succeeded: see [Manager.Generate].
@@ -81,7 +86,7 @@ func (m *Manager) generated(ctx context.Context, asked *Record) (*TokenInfo, Sec
 	rec := &r.rec
 	sameExpiry := rec.ExpiresAt.Equal(asked.ExpiresAt) || !rec.ExpiresAt.IsZero() && rec.ExpiresAt.Sub(rec.CreatedAt) == asked.ExpiresAt.Sub(asked.CreatedAt)
 	if !m.actor.Token.IsZero() || !sameExpiry || rec.Owner != asked.Owner || rec.Name != asked.Name || rec.Description != asked.Description ||
-		!slices.Equal(rec.Permissions, asked.Permissions) || !rec.NotBefore.Equal(asked.NotBefore) || !slices.Equal(rec.Networks, asked.Networks) {
+		!slices.Equal(rec.Permissions, asked.Permissions) || !rec.NotBefore.Equal(asked.NotBefore) || !slices.Equal(rec.Networks, asked.Networks) || !slices.Equal(rec.Only, asked.Only) {
 		return m.info(r), Secret{}, ErrExists
 	}
 	return m.revealAgain(ctx, m.info(r), ErrExists)
@@ -214,6 +219,7 @@ func (m *Manager) fill(ctx context.Context, action Action, id, secret string, i 
 	rec.Networks, err = networks(g.Networks)
 	found.add(err)
 	found.add(m.setLimit(&rec, g.Limit))
+	found.add(m.setOnly(&rec, g.Only, acting))
 	found.add(m.checkRecord(&rec, func(field string) bool { return field != "expiry" && field != "not_before" || expires }))
 	if acting != nil {
 		found.add(m.beyond(&rec, acting, expires))

@@ -645,6 +645,7 @@ func operateAndLook(t *testing.T) {
 	w.show("a pointer to an Authority", w.auth)
 	w.show("a store in memory", w.store.Store)
 	w.show("stats", w.auth.Stats())
+	w.show("a type of objects", wireDevice)
 	w.put("the default log", logged.String())
 	w.mustBeTight()
 	w.mustHaveShownEveryType()

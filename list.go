@@ -310,7 +310,8 @@ type TokenInfo struct {
 	ExpiresAt time.Time // zero: never. A policy may end it sooner, see Manager.Explain.
 	NotBefore time.Time // zero: valid from the start
 	Networks  []netip.Prefix
-	Limit     Limit // of its own; zero: that of Config.Limits
+	Limit     Limit    // of its own; zero: that of Config.Limits
+	Only      []string // objects that it can be used for, as in GenerateParams; sorted
 
 	DisplayID  string // how the text of the token begins, "" for a foreign one
 	Revealable bool   // Manager.Reveal can show it to its owner
@@ -370,7 +371,7 @@ func (m *Manager) info(r *row) *TokenInfo {
 		Status: m.a.decider.policy.Status(&rec, now), DeactivatedAt: rec.DeactivatedAt, DeactivatedBy: rec.DeactivatedBy, DeactivatedAs: rec.deactivatedAs(),
 		DeletedAt: rec.DeletedAt, DeletedBy: rec.DeletedBy,
 		CreatedAt: rec.CreatedAt, CreatedBy: rec.CreatedBy, CreatedWith: rec.CreatedWith, ChangedAt: rec.ChangedAt,
-		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks, Limit: Limit(rec.limitOf()),
+		ExpiresAt: rec.ExpiresAt, NotBefore: rec.NotBefore, Networks: rec.Networks, Limit: Limit(rec.limitOf()), Only: rec.Only,
 		Revealable: len(newest.Ciphertext) > 0, UseRecorded: m.a.uses != nil, History: rec.History,
 	}
 	if m.a.config.OwnerPermissions == nil && in.Status != StatusDeleted {

@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/bulkhead"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/network"
+	"github.com/apitoken-go/apitoken/internal/resource"
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
@@ -23,6 +24,10 @@ type Actor struct {
 
 	// Grants are the permissions that the actor has now, and so may give to tokens.
 	Grants []Permission
+
+	// Only are the objects of which the actor may give some to tokens, as in GenerateParams;
+	// nil: all. The empty list is refused, as it would also be all; "device:" is none.
+	Only []string
 
 	// ActsFor are further owners, such as teams and services, whose tokens the actor manages
 	// as their own. An application must never give the name of an owner to somebody else, and
@@ -54,7 +59,7 @@ type Actor struct {
 //     reported as ErrNotFound.
 //   - Actors cannot grant permissions that they do not have. To grant is to generate,
 //     import, activate or rotate a token, to add a permission, to extend the life of a
-//     token, or to widen its networks.
+//     token, or to widen its networks. The token is then limited to objects of Actor.Only.
 //   - With ManageOthers, actors can activate, deactivate, delete and narrow the tokens
 //     of others. They cannot change them in any other way.
 //   - Owners cannot activate a token that somebody else deactivated. The [Role] of that
@@ -63,8 +68,8 @@ type Actor struct {
 // If the actor came by an API token (Actor.Token, the acting token), more rules apply,
 // so that a person who finds a token cannot get a better one:
 //
-//   - A token that they generate or import has no permissions, networks, lifetime or
-//     rate limit beyond those of the acting token. Omitted limits are those of the acting
+//   - A token that they generate or import has no permissions, networks, lifetime, rate
+//     limit or objects beyond those of the acting token. Omitted limits are those of the acting
 //     token; wider ones are a [FieldError]. The new token belongs to User, or to the owner
 //     of the acting token.
 //   - They can narrow, deactivate and delete existing tokens, and change them in no
@@ -187,6 +192,9 @@ func (m *Manager) authorize() error {
 	case !m.actor.Token.IsZero() && m.actor.Token.Environment() != m.actor.Environment:
 		return &ForbiddenError{Rule: "the API token that the actor came by is of another environment"}
 	}
+	if _, err := resource.Read(m.actor.Only); err != nil || m.actor.Only != nil && len(m.actor.Only) == 0 {
+		return &ForbiddenError{Rule: "the list of objects that the actor may grant is malformed, or empty"}
+	}
 	for _, name := range append([]string{m.actor.User, m.actor.Environment}, m.actor.ActsFor...) {
 		if text.Check(name, 1, maxName) != nil {
 			return &ForbiddenError{Rule: "user and environment of an actor, and whom they act for, are at most 200 characters, one of them visible, without control characters"}
@@ -205,6 +213,33 @@ func (m *Manager) mayGrant(perms []Permission) error {
 	}
 	if denied != nil {
 		return &ForbiddenError{"you may not grant what you do not have", denied}
+	}
+	return nil
+}
+
+// mayGrantOnly refuses limits that allow objects which the actor may not grant.
+func (m *Manager) mayGrantOnly(l resource.Limits) error {
+	if name := l.Beyond(m.objects()); name != "" {
+		return &ForbiddenError{Rule: "you may not grant what you do not have: objects of the type " + name}
+	}
+	return nil
+}
+
+// objects returns the objects that the actor may grant.
+func (m *Manager) objects() resource.Limits {
+	l, _ := resource.Read(m.actor.Only) // authorize has looked at it
+	return l
+}
+
+// setOnly limits a new token to the objects that were asked for, within those that the actor
+// may grant.
+func (m *Manager) setOnly(rec *Record, asked []string, acting *row) (err error) {
+	var by []string
+	if acting != nil {
+		by = acting.rec.Only
+	}
+	if rec.Only, err = resource.Grant(asked, m.a.rows.catalog.ResourceNames(), by, m.objects()); err != nil {
+		return &FieldError{"only", err.Error()}
 	}
 	return nil
 }

@@ -112,7 +112,7 @@ func (a *Authority) bind(requirement *Requirement) {
 	if !a.ready() {
 		return // and refuse every request
 	}
-	if err := requirement.needs.Check(a.rows.catalog); err != nil {
+	if err := requirement.needs.Check(a.rows.catalog, requirement.objects); err != nil {
 		panic(err.Error() + " (" + caller() + ")")
 	}
 	requirement.denials = a.refuser.denials(requirement)
@@ -295,7 +295,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 			Time: v.at, Action: actionUse, Reason: v.reason,
 			TokenID: v.id, Source: Source(q.raw.Source()),
 		}
-		if v.reason == ErrUnavailable || v.reason == errNewerRecord || v.reason == errCanceled {
+		if v.reason == ErrUnavailable || v.reason == errNewerRecord || v.reason == errCanceled || v.reason == errUnknownResource {
 			ev.Err = v.err
 		}
 		if !v.token.IsZero() {
@@ -308,7 +308,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		}
 		ev.Address, _ = a.application.address(q)
 		if reason == ErrMissingPermission {
-			p := &a.refuser.refusal(reason, &q.raw, q.requirement, v.token).problem
+			p := &a.refuser.refusal(reason, q, &v).problem
 			ev.Missing, ev.MissingFromOwner = p.Missing, p.MissingFromOwner
 		}
 		if err := a.application.observe(q.ctx, &ev); err != nil {
@@ -319,7 +319,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		addr, _ := a.application.address(q)
 		a.upkeep.Report(v.id, addr)
 	}
-	if a.uses != nil && q.again == nil && (reason == "" || reason == ErrMissingPermission) && shouldRecord(v.token.node(), v.token.secret(), q.raw.Way.Rank, v.at) {
+	if a.uses != nil && q.again == nil && (reason == "" || reason.Status() == http.StatusForbidden) && shouldRecord(v.token.node(), v.token.secret(), q.raw.Way.Rank, v.at) {
 		e := v.token.entry()
 		addr, _ := a.application.address(q)
 		a.uses.Record(usage.Use{
@@ -335,7 +335,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		refused.standings = q.standings
 		return Token{}, &refused
 	}
-	return Token{}, a.refuser.refusal(reason, &q.raw, q.requirement, v.token)
+	return Token{}, a.refuser.refusal(reason, q, &v)
 }
 
 // asError makes an error of a refusal; a nil one would be an error that is not nil.

@@ -16,7 +16,7 @@ var mutatedRecords = flag.Int("records", 50_000, "how many damaged encodings of 
 // FuzzRecord looks for what is new; this one goes through many, without a fuzzer's pauses.
 func TestADamagedEncodingIsRefusedOrComesBackAsItIs(t *testing.T) {
 	hasNoRaces(t)
-	corpus := [][]byte{goldenRecord(t), encode(t, filled()), encode(t, apitoken.Record{}), []byte(unknown(13, "a") + unknown(28, "b"))}
+	corpus := [][]byte{goldenRecord(t), encode(t, filled()), encode(t, apitoken.Record{}), []byte(unknown(13, "a") + unknown(32, "b"))}
 	r := rand.New(rand.NewPCG(1, 2))
 	decoded := 0
 	for range *mutatedRecords {

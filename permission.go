@@ -97,6 +97,7 @@ func (p Permission) String() string { return p.Name() }
 type Requirement struct {
 	needs      permission.Requirement
 	headerOnly bool
+	objects    permission.Objects
 	denials    [][]*Refusal // of a route; see denials
 }
 

@@ -38,7 +38,7 @@ const (
 	tag      = "v0.1.0" // the tag to come, that nested modules require
 
 	// A reader has to keep the whole API in mind. Raise it with a reason.
-	maxExportedNames = 114
+	maxExportedNames = 118
 
 	apiFile = "testdata/api.txt"
 )

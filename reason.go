@@ -27,6 +27,14 @@ const (
 	ErrRateLimited       Reason = "rate_limited"        // valid, but over its limit or that of its owner; 429
 	ErrUnavailable       Reason = "unavailable"         // no decision was possible; 503
 
+	// ErrResourceNotAllowed: valid, but limited to other objects, or in a type of objects of
+	// which the route says nothing; 403.
+	ErrResourceNotAllowed Reason = "resource_not_allowed"
+
+	// errUnknownResource has the status 500: the function that Requirement.On was given does
+	// not say which object the request is about. Correct the route.
+	errUnknownResource Reason = "unknown_resource"
+
 	// errWrongUser is an ErrInvalidToken: the user name is not the owner of the token. See
 	// BasicOwnerPassword.
 	errWrongUser Reason = "wrong_user"
@@ -63,6 +71,8 @@ var reasons = [...]struct {
 	{ErrAddressNotAllowed, http.StatusUnauthorized, true, "The address is not in the networks that the token is bound to."},
 	{ErrNoOwner, http.StatusUnauthorized, true, "The owner of the token is no longer a user of this service."},
 	{ErrMissingPermission, http.StatusForbidden, false, "A permission is missing."},
+	{ErrResourceNotAllowed, http.StatusForbidden, false, "The token is limited to some objects, and the request is not about one of these."},
+	{errUnknownResource, http.StatusInternalServerError, false, "The route does not know which object the request is about."},
 	{ErrRateLimited, http.StatusTooManyRequests, false, "The token or its owner has made too many requests."},
 	{errNewerRecord, http.StatusServiceUnavailable, false, "The token was changed by a later version of this service, which has to check it."},
 	{errCanceled, http.StatusServiceUnavailable, false, "The client did not wait for the answer."},

@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
+	"github.com/apitoken-go/apitoken/internal/resource"
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
@@ -52,6 +53,7 @@ type Record struct {
 	NotBefore time.Time      // zero: valid from the start
 	Networks  []netip.Prefix // none: usable from every address
 	Limit     string         // as Limit.String writes it, "" for none of its own
+	Only      []string       // objects, as "device:7": sorted, none twice; "device:" for none of a type
 
 	Secrets []SecretRecord // the newest first; a second one during and after a rotation
 
@@ -238,13 +240,13 @@ func (r *Record) AddUse(u Use) bool {
 //	                22 networks
 //	                24 secrets
 //	                26 MAC key ID
+//	                28 only
 //	                30 limit
 //	                34 deleted at
 //	                36 deleted by
 //	                38 deactivated as: the same as 14
 //	and reserved, without a use yet
-//	13 labels       28 resources
-//	                32 idle bound
+//	13 labels       32 idle bound
 //	secret
 //	 1 idempotency key
 //	                 2 digest
@@ -295,6 +297,11 @@ func (r *Record) visit(c *tagged.Coder) {
 	c.Close(l)
 	visitSecrets(c, 24, &r.Secrets)
 	c.Text(26, &r.MACKeyID)
+	l = tagged.List(c, 28, &r.Only)
+	for i := range r.Only {
+		c.TextValue(&r.Only[i])
+	}
+	c.Close(l)
 	c.Text(30, &r.Limit)
 	c.Time(34, &r.DeletedAt)
 	c.Text(36, &r.DeletedBy)
@@ -394,10 +401,17 @@ func (r *Record) limitOf() limit.Limit {
 	return l
 }
 
+// limitsOf returns the objects that a record which was checked is limited to.
+func (r *Record) limitsOf() resource.Limits {
+	l, _ := resource.Parse(r.Only)
+	return l
+}
+
 // clone returns a copy that shares nothing with r which an edit could reach.
 func (r Record) clone() Record {
 	r.Permissions = slices.Clone(r.Permissions)
 	r.Networks = slices.Clone(r.Networks)
+	r.Only = slices.Clone(r.Only)
 	r.Secrets = slices.Clone(r.Secrets)
 	r.Retired = slices.Clone(r.Retired)
 	r.History = slices.Clone(r.History)

@@ -364,7 +364,7 @@ func TestUnknownFieldsAreKeptWhereTheyStand(t *testing.T) {
 	known := rec
 	known.Unknown = ""
 	for _, fields := range []string{
-		unknown(13, ""), unknown(13, "x") + unknown(21, "y"), unknown(28, "x"), unknown(13, "a") + unknown(28, "b") + unknown(1<<63+1, "c"),
+		unknown(13, ""), unknown(13, "x") + unknown(21, "y"), unknown(32, "x"), unknown(13, "a") + unknown(32, "b") + unknown(1<<63+1, "c"),
 		unknown(13, strings.Repeat("x", 1000)) + unknown(21, "\x00"),
 	} {
 		rec.Unknown = fields

@@ -41,13 +41,17 @@ type Problem struct {
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
 
-	// With status 403: the names of the permissions that are required, those of them that
+	// With status 403 for permissions: the names of the permissions that are required, those of them that
 	// are missing, and those of these that the token has and its owner has no longer. Match
 	// is "any" if one would do.
 	Required         []string `json:"required,omitzero"`
 	Missing          []string `json:"missing,omitzero"`
 	MissingFromOwner []string `json:"missing_from_owner,omitempty"`
 	Match            string   `json:"match,omitempty"`
+
+	// Resource is the type of the objects that the token is limited to, if that is why the
+	// status is 403.
+	Resource string `json:"resource,omitempty"`
 }
 
 // problemTypes is where the types of problems are described.
@@ -59,10 +63,10 @@ func (r *Refusal) Error() string { return "apitoken: " + r.problem.Title }
 // Unwrap returns the [Reason], which is not for clients.
 func (r *Refusal) Unwrap() error { return r.reason }
 
-// Status returns the HTTP status: 400, 401, 403, 429 or 503.
+// Status returns the HTTP status: 400, 401, 403, 429, 500 or 503.
 func (r *Refusal) Status() int { return r.problem.Status }
 
-// Challenge returns the value of WWW-Authenticate, "" for the status 429 and 503. It joins
+// Challenge returns the value of WWW-Authenticate, "" for the status 429, 500 and 503. It joins
 // with commas what Refuse writes as several fields.
 func (r *Refusal) Challenge() string { return strings.Join(r.challenges, ", ") }
 
@@ -92,6 +96,11 @@ var (
 		Detail: "The API token, or its owner, has made too many requests. Try again after as many seconds as Retry-After says.",
 	})
 
+	refusedUnknownResource = newRefusal(errUnknownResource, Problem{
+		Type: problemTypes + "unknown-resource", Title: "Route misconfigured", Status: http.StatusInternalServerError,
+		Detail: "The service could not find out which object the request is about. No API token is accepted here until the service is corrected.",
+	})
+
 	unavailableProblem = Problem{
 		Type: problemTypes + "unavailable", Title: "Authentication unavailable", Status: http.StatusServiceUnavailable,
 		Detail: "The API token could not be checked just now. Try again.",
@@ -107,8 +116,8 @@ type refuser struct {
 
 // refusal returns the Refusal for a reason. What is said to the client is the same
 // for all that are ErrInvalidToken.
-func (f *refuser) refusal(reason Reason, c *credential.Found, requirement *Requirement, tok Token) *Refusal {
-	s := &f.schemes[0]
+func (f *refuser) refusal(reason Reason, q *request, v *verdict) *Refusal {
+	s, c := &f.schemes[0], &q.raw
 	if c.Way != nil {
 		s = &f.schemes[c.Way.Scheme]
 	}
@@ -118,7 +127,15 @@ func (f *refuser) refusal(reason Reason, c *credential.Found, requirement *Requi
 	case reason == ErrMalformed:
 		return s.malformed[c.Fault]
 	case reason == ErrMissingPermission:
-		return requirement.denial(s, tok)
+		return q.requirement.denial(s, v.token)
+	case reason == ErrResourceNotAllowed:
+		return newRefusal(reason, Problem{
+			Type: problemTypes + "resource-not-allowed", Title: "Resource not allowed", Status: http.StatusForbidden,
+			Detail:   "The API token is limited to some objects of the type " + v.about + ", and the request is not about one of these.",
+			Resource: v.about,
+		}, s.scope)
+	case reason == errUnknownResource:
+		return refusedUnknownResource
 	case reason == ErrUnavailable:
 		return refusedUnavailable
 	case reason == errNewerRecord:

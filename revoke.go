@@ -60,7 +60,7 @@ func (m *Manager) mayRevoke(u *UpdateParams) bool {
 	if u.Active != nil {
 		return !*u.Active
 	}
-	narrows := u.Permissions != nil || u.Networks != nil || u.Limit != nil || u.NotBefore != nil || u.Expiry.kind != expiryUnsaid
+	narrows := u.Permissions != nil || u.Networks != nil || u.Limit != nil || u.Only != nil || u.NotBefore != nil || u.Expiry.kind != expiryUnsaid
 	return m.actor.ManageOthers && narrows && u.Name == nil && u.Description == nil
 }
 
@@ -94,6 +94,8 @@ func narrows(old, rec *Record, fields []string) bool {
 			less = network.AllInside(rec.Networks, old.Networks)
 		case "limit":
 			less = rec.limitOf().Within(old.limitOf())
+		case "only":
+			less = rec.limitsOf().Beyond(old.limitsOf()) == ""
 		case "secret":
 			less = endsSecrets(old, rec)
 		}

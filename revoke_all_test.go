@@ -288,7 +288,7 @@ func TestATokenOfANewerVersionIsNamedAndADamagedOneLeft(t *testing.T) {
 		c := newCrowd(t)
 		newer, err := c.store.Get(t.Context(), c.all[0])
 		require.NoError(t, err)
-		newer.Unknown, newer.Version = unknown(28, "resources"), newer.Version+1
+		newer.Unknown, newer.Version = unknown(32, "idle bound"), newer.Version+1
 		require.NoError(t, c.store.Replace(t.Context(), newer))
 		broken, err := c.store.Get(t.Context(), c.all[1])
 		require.NoError(t, err)

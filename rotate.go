@@ -57,7 +57,7 @@ func (m *Manager) Rotate(ctx context.Context, id string, overlap time.Duration, 
 		case m.a.decider.policy.Status(rec, m.judged()) != StatusActive:
 			return nil, &ForbiddenError{Rule: "only an active token can be rotated"}
 		}
-		if err := m.mayGrant(before.known); err != nil {
+		if err := cmp.Or(m.mayGrant(before.known), m.mayGrantOnly(rec.limitsOf())); err != nil {
 			return nil, err
 		}
 		if i := rec.rotatedWith(key); i == 0 {
@@ -163,7 +163,7 @@ func (m *Manager) endOverlap(ctx context.Context, id string, keepOld bool) (*Tok
 			return nil, ErrNotRotating
 		}
 		if keepOld {
-			if err := m.mayGrant(before.known); err != nil {
+			if err := cmp.Or(m.mayGrant(before.known), m.mayGrantOnly(rec.limitsOf())); err != nil {
 				return nil, err
 			}
 			*first, *second = *second, *first

@@ -27,6 +27,8 @@ type Route struct {
 	Permissions []string `json:"permissions"`
 	Match       string   `json:"match"` // "all" or "any" of Permissions, any "token", or "open"
 	HeaderOnly  bool     `json:"header_only,omitempty"`
+	Resources   []string `json:"resources,omitempty"`   // types of objects that requests are about
+	Filtered    []string `json:"filtered,omitempty"`    // types of objects that the handler filters
 	OtherLogin  bool     `json:"other_login,omitempty"` // requests without a token may come in by it
 	Description string   `json:"description"`
 }
@@ -53,9 +55,11 @@ func (rt *Routes) HandleOr(pattern, description string, requirement Requirement,
 }
 
 func routeOf(pattern, description string, requirement Requirement) Route {
-	return Route{
+	r := Route{
 		Pattern: pattern, Permissions: permission.Names(requirement.needs.Permissions), Match: string(requirement.needs.Match), HeaderOnly: requirement.headerOnly, Description: description,
 	}
+	r.Resources, r.Filtered = requirement.objects.Names()
+	return r
 }
 
 // Open registers a handler that requires no token, and the table says so. It panics if
@@ -79,7 +83,8 @@ func (rt *Routes) add(r Route, h http.Handler) {
 func (rt *Routes) Table() []Route {
 	table := append([]Route{}, rt.table...)
 	for i := range table {
-		table[i].Permissions = slices.Clone(table[i].Permissions)
+		r := &table[i]
+		r.Permissions, r.Resources, r.Filtered = slices.Clone(r.Permissions), slices.Clone(r.Resources), slices.Clone(r.Filtered)
 	}
 	return table
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/permission"
+	"github.com/apitoken-go/apitoken/internal/resource"
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
@@ -153,6 +154,9 @@ func (c *records) validate(id string, rec *Record) error {
 	}
 	if l, err := limit.Parse(rec.Limit); err != nil || l.String() != rec.Limit {
 		return bad("with a malformed limit")
+	}
+	if _, err := resource.Parse(rec.Only); err != nil {
+		return bad("with a list of objects that " + err.Error())
 	}
 	if err := c.verify(rec); err != nil {
 		return bad(err.Error())

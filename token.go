@@ -17,6 +17,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/permission"
+	"github.com/apitoken-go/apitoken/internal/resource"
 )
 
 // A Token is the verified token of a request. It is a small immutable handle. The zero
@@ -248,11 +249,21 @@ type rare struct {
 	older    []oldSecret // what rotations have replaced, the newest first
 	high     []uint64    // the permissions from index 64 on
 	networks []netip.Prefix
-	limit    limit.Limit // of its own
-	assigned []string    // the stored names, if they are more than the permissions say
+	narrow   *narrow  // unlimited for neither
+	assigned []string // the stored names, if they are more than the permissions say
 }
 
-var noneRare = &rare{until: noTime}
+// narrow is what bounds the requests of a token itself, apart from rare, which would be
+// larger for tokens that have only older secrets.
+type narrow struct {
+	limit limit.Limit     // of its own
+	only  resource.Limits // the objects
+}
+
+var (
+	unlimited = new(narrow)
+	noneRare  = &rare{until: noTime, narrow: unlimited}
+)
 
 // An oldSecret is the secret that another has replaced.
 type oldSecret struct {
@@ -278,7 +289,7 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (node, error
 	e := entryOf(n)
 	perms := c.catalog.Set(rec.Permissions)
 	e.low = perms.Low
-	r := &rare{high: perms.High, until: micros(rec.Secrets[0].ValidUntil)}
+	r := &rare{high: perms.High, until: micros(rec.Secrets[0].ValidUntil), narrow: unlimited}
 	e.rare = r
 	if int(e.end) > len(e.text) {
 		r.text = rec.Owner + rec.Name
@@ -294,11 +305,13 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (node, error
 		r.older = append(r.older, oldSecret{presentedSecret{[32]byte(s.Digest), s.Foreign}, micros(ended)})
 	}
 	r.networks = slices.Clone(rec.Networks)
-	r.limit = rec.limitOf()
+	if rec.Limit != "" || rec.Only != nil {
+		r.narrow = &narrow{rec.limitOf(), rec.limitsOf()}
+	}
 	if !slices.Equal(rec.Permissions, e.assigned()) {
 		r.assigned = slices.Clone(rec.Permissions)
 	}
-	if r.text == "" && r.until == noTime && r.older == nil && r.high == nil && r.networks == nil && r.assigned == nil && rec.Limit == "" {
+	if r.text == "" && r.until == noTime && r.older == nil && r.high == nil && r.networks == nil && r.assigned == nil && r.narrow == unlimited {
 		e.rare = nil
 	}
 	return n, nil

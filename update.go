@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
+	"github.com/apitoken-go/apitoken/internal/resource"
 )
 
 // UpdateParams are the parameters of [Manager.Update]. Nil and zero fields change
@@ -30,6 +31,7 @@ type UpdateParams struct {
 	NotBefore *time.Time      // to the zero time: valid at once
 	Networks  *[]netip.Prefix // to none: usable from everywhere
 	Limit     *Limit          // to the zero Limit: none of its own
+	Only      *[]string       // to none: usable for all objects
 
 	// IfVersion makes the update fail with ErrConflict if the token has another version. 0
 	// means any version.
@@ -69,6 +71,7 @@ func (m *Manager) Deactivate(ctx context.Context, id string) (*TokenInfo, error)
 func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) (fields []string, err error) {
 	old := &before.rec
 	widened := false  // whether the change grants what the token has
+	grants := false   // whether it adds permissions
 	var foreign error // of the first change that only the owner may make
 	changed := func(field string, differs, widens bool) {
 		if differs && widens && !m.owns(before) {
@@ -102,7 +105,8 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 			return nil, err
 		}
 		added := slices.DeleteFunc(slices.Clone(*u.Permissions), func(p Permission) bool { return slices.Contains(before.known, p) })
-		changed("permissions", !slices.Equal(rec.Permissions, old.Permissions), len(added) > 0 && !m.owns(before))
+		grants = len(added) > 0
+		changed("permissions", !slices.Equal(rec.Permissions, old.Permissions), grants && !m.owns(before))
 		if err := cmp.Or(foreign, m.mayGrant(added)); err != nil {
 			return nil, err
 		}
@@ -138,11 +142,22 @@ func (u UpdateParams) edit(m *Manager, rec *Record, before *row, now time.Time) 
 		}
 		changed("limit", rec.Limit != old.Limit, !rec.limitOf().Within(old.limitOf()))
 	}
+	if u.Only != nil {
+		if rec.Only, err = resource.Normalize(*u.Only, m.a.rows.catalog.ResourceNames(), old.Only); err != nil {
+			return nil, &FieldError{"only", err.Error()}
+		}
+		changed("only", !slices.Equal(rec.Only, old.Only), rec.limitsOf().Beyond(old.limitsOf()) != "")
+	}
 	if err := cmp.Or(foreign, m.checkRecord(rec, func(field string) bool { return slices.Contains(fields, field) })); err != nil {
 		return nil, err
 	}
 	if widened {
 		if err := m.mayGrant(permissions(m.a.rows.catalog.In(m.a.rows.catalog.Set(rec.Permissions)))); err != nil {
+			return nil, err
+		}
+	}
+	if widened || grants {
+		if err := m.mayGrantOnly(rec.limitsOf()); err != nil {
 			return nil, err
 		}
 	}

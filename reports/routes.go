@@ -2,6 +2,7 @@ package reports
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,9 +11,29 @@ import (
 )
 
 // RequirementOf returns the requirement of a route, a line of the table of
-// [apitoken.Routes]. It is an error if the catalog lacks one of the permissions, and if the
-// route is open: it requires nothing.
+// [apitoken.Routes], for [apitoken.Manager.Explain]: it does not know where a request has the
+// ID of an object. It is an error if the catalog lacks one of the permissions or types of
+// objects, and if the route is open: it requires nothing.
 func RequirementOf(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Requirement, error) {
+	requirement, err := permissionsOf(c, rt)
+	types := c.Resources()
+	for i, name := range slices.Concat(rt.Resources, rt.Filtered) {
+		k := slices.IndexFunc(types, func(r apitoken.Resource) bool { return r.Name() == name })
+		switch {
+		case err != nil:
+		case k < 0:
+			err = &apitoken.FieldError{Field: "route", Problem: fmt.Sprintf("is about the type %.40q, which the catalog does not have", name)}
+		case i < len(rt.Resources):
+			requirement = requirement.On(types[k], apitoken.PathValue(""))
+		default:
+			requirement = requirement.Filtered(types[k])
+		}
+	}
+	return requirement, err
+}
+
+// permissionsOf returns what a route requires apart from objects.
+func permissionsOf(c *apitoken.Catalog, rt apitoken.Route) (apitoken.Requirement, error) {
 	perms, err := c.Lookup(rt.Permissions...)
 	switch {
 	case err != nil:
@@ -53,7 +74,7 @@ func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Cata
 			if err != nil {
 				return nil, err
 			}
-			key := rt.Match + " " + strings.Join(rt.Permissions, " ")
+			key := fmt.Sprintln(rt.Match, rt.Permissions, rt.Resources, rt.Filtered)
 			if x = known[key]; x == nil {
 				if x, err = m.Explain(ctx, id, requirement, netip.Addr{}); err != nil {
 					return nil, err
@@ -72,5 +93,13 @@ func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Cata
 func UnusedPermissions(c *apitoken.Catalog, routes []apitoken.Route) []apitoken.Permission {
 	return slices.DeleteFunc(c.All(), func(p apitoken.Permission) bool {
 		return slices.ContainsFunc(routes, func(rt apitoken.Route) bool { return slices.Contains(rt.Permissions, p.Name()) })
+	})
+}
+
+// RoutesWithout returns the routes that take tokens and say nothing of a type of objects: they
+// refuse every token that is limited in it. It is a check for the start of a service.
+func RoutesWithout(r apitoken.Resource, routes []apitoken.Route) []apitoken.Route {
+	return slices.DeleteFunc(slices.Clone(routes), func(rt apitoken.Route) bool {
+		return rt.Match == "open" || slices.Contains(rt.Resources, r.Name()) || slices.Contains(rt.Filtered, r.Name())
 	})
 }

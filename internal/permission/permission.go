@@ -23,6 +23,8 @@ type Catalog struct {
 	list   []*Permission
 	byName map[string]*Permission
 	closed string // where Close was called first
+
+	resources []*Resource
 }
 
 // A Permission is one entry of a Catalog.
@@ -184,8 +186,14 @@ func Names(list []*Permission) []string {
 	return names
 }
 
-// Check reports a Requirement that cannot be judged against this catalog.
-func (n *Requirement) Check(c *Catalog) error {
+// Check reports a Requirement, with the objects that it is about, that cannot be judged
+// against this catalog.
+func (n *Requirement) Check(c *Catalog, objects Objects) error {
+	for i := range objects {
+		if r := objects[i].Resource; r.Catalog != c {
+			return fmt.Errorf("apitoken: resource %q, defined at %s, is not of the catalog in Config.Permissions", r.Name, r.defined)
+		}
+	}
 	stray := n.stray
 	switch {
 	case n.Match == "":

@@ -29,7 +29,7 @@ var laterCases = []testCase{{
 	must: "give back the unknown fields of a record, of each secret and of each line of the history as they were, whatever their tags",
 	run: func(x *trial) {
 		for i, level := range levels {
-			for j, tag := range []uint64{13, 28, 129, 1 << 40, 1<<64 - 2} {
+			for j, tag := range []uint64{13, 32, 129, 1 << 40, 1<<64 - 2} {
 				rec := plain(fmt.Sprint("token ", i, j))
 				*level.field(&rec) = unknown(tag, strings.Repeat("\x00\xffx", 50*j))
 				x.create(rec)
@@ -154,7 +154,7 @@ var laterCases = []testCase{{
 			info, secret, err := l.manager.Generate(x.ctx, apitoken.GenerateParams{Name: "name", Permissions: l.all, Expiry: apitoken.Never()})
 			x.ok(err, "Generate")
 			rec := x.get(info.ID)
-			*level.field(&rec) = unknown(13, "") + unknown(28, level.name)
+			*level.field(&rec) = unknown(13, "") + unknown(32, level.name)
 			rec.Version++
 			x.replace(rec)
 			m := l.manager

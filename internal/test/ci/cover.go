@@ -18,13 +18,13 @@ import (
 const coverageGoal = 95
 
 var parts = []string{
-	"alias", "bitset", "bulkhead", "cache", "credential", "cursor", "feed", "grammar", "keyring", "limit", "network", "permission", "rawquery", "spelling", "tagged", "text", "usage",
+	"alias", "bitset", "bulkhead", "cache", "credential", "cursor", "feed", "grammar", "keyring", "limit", "network", "permission", "rawquery", "resource", "spelling", "tagged", "text", "usage",
 }
 
 // Files by their names, which differ in the root package and its parts.
 var decisionPath = []string{
 	"application.go", "area.go", "bulkhead.go", "cache.go", "credential.go", "decide.go", "decider.go", "grammar.go",
-	"hide.go", "lookup.go", "middleware.go", "rawquery.go", "refusal.go", "shared.go",
+	"hide.go", "limits.go", "lookup.go", "middleware.go", "object.go", "rawquery.go", "refusal.go", "resource.go", "shared.go",
 }
 
 var cover = stage{"coverage of the root package and its parts", func(w *workspace, r *results) {

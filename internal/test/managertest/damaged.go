@@ -70,7 +70,7 @@ func (s Suite) TestATokenOfALaterVersionIsListedAndNothingElse(t *testing.T) {
 	in, _ := w.generate(w.ada)
 	rec := w.stored(in.ID)
 	rec.Version++
-	rec.Unknown = "\x1c\x01x" // tag 28, which this version does not know and must not ignore
+	rec.Unknown = "\x20\x01x" // tag 32, which this version does not know and must not ignore
 	require.NoError(t, w.store.Replace(t.Context(), rec))
 	page, err := w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
 	require.NoError(t, err)

@@ -19,6 +19,8 @@ func (c *call) routes() (any, error) {
 		Permissions []string `json:"permissions"`
 		Match       string   `json:"match"`
 		HeaderOnly  bool     `json:"header_only"`
+		Resources   []string `json:"resources,omitempty"`
+		Filtered    []string `json:"filtered,omitempty"`
 		OtherLogin  bool     `json:"other_login"`
 		Description string   `json:"description"`
 	}
