@@ -57,10 +57,10 @@ func TestADecisionAllocatesNoMoreThanItDid(t *testing.T) {
 			status  int
 			n, size uint64 // at most
 		}{
-			{"accepted by Require", asContext, good, 204, 2, 368},
-			{"accepted for an object", limitedContext, onOne, 204, 2, 368},
+			{"accepted by Require", asContext, good, 204, 2, 384},
+			{"accepted for an object", limitedContext, onOne, 204, 2, 384},
 			{"accepted by Handler", asArgument, good, 204, 1, 16},
-			{"accepted by its parameter", asContext, newRequest("/?apiToken=" + goodToken.text), 204, 5, 688},
+			{"accepted by its parameter", asContext, newRequest("/?apiToken=" + goodToken.text), 204, 5, 704},
 			{"no token", asContext, newRequest("/"), 401, 1, 80},
 			{"a malformed credential", asContext, newRequest("/", "apiToken"), 400, 1, 80},
 			{"a missing permission", asContext, newRequest("/", "apiToken "+lackingToken.text), 403, 1, 80},

@@ -38,10 +38,10 @@ type Authority struct {
 	lanes       lanes
 	turns       turns.Turns
 	blocks      blocks.Blocks
-	deleted     atomic.Int64           // how many tokens, see purgeEvery
-	uses        *usage.Writer          // nil if the store is no Toucher
-	follower    *feed.Follower[entry]  // nil without a cache, or if the store is no Watcher
-	upkeep      *upkeep.Worker[Record] // nil without Config.Notify and Config.KeepExpired
+	deleted     atomic.Int64                    // how many tokens, see purgeEvery
+	uses        *usage.Writer                   // nil if the store is no Toucher
+	follower    *feed.Follower[plain, pointers] // nil without a cache, or if the store is no Watcher
+	upkeep      *upkeep.Worker[Record]          // nil without Config.Notify and Config.KeepExpired
 }
 
 // New checks a configuration and returns an Authority. It reports all mistakes together;
@@ -74,7 +74,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	}
 	c.Permissions.catalog.Close(caller())
 	if c.MaxStaleness != NoCache {
-		a.rows.cache = cache.New[entry](c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
+		a.rows.cache = cache.New[plain, pointers](c.MaxStaleness, c.MaxCacheAge, c.CacheEntries, a.clock.started)
 	}
 	counter, _ := c.Store.(Counter)
 	_, cancelable := c.Store.(interface{ Cancelable() })
@@ -90,7 +90,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		reader: reader{
 			records: records, store: c.Store, cancelable: cancelable, cache: a.rows.cache, now: now,
 			lookups: store(c.MaxConcurrentLookups), renewals: store(max(1, c.MaxConcurrentLookups/2)),
-			waiting: new(bulkhead.Waiting[cache.Call[entry]]),
+			waiting: new(bulkhead.Waiting[cache.Call[plain, pointers]]),
 		},
 		application: a.application,
 		blocks:      &a.blocks,
@@ -104,9 +104,9 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		a.uses = newUsageWriter(t, c.Accept, c.StoreTimeout)
 	}
 	if w, ok := c.Store.(Watcher); ok && a.rows.cache != nil {
-		a.follower = &feed.Follower[entry]{
+		a.follower = &feed.Follower[plain, pointers]{
 			Cache: a.rows.cache, Now: now,
-			Watch: func(ctx context.Context, f *feed.Feed[entry]) error { return w.Watch(ctx, f) },
+			Watch: func(ctx context.Context, f *feed.Feed[plain, pointers]) error { return w.Watch(ctx, f) },
 			Lost: func(ctx context.Context, err error) {
 				_ = a.application.observe(ctx, &Event{Time: now(), Action: actionWatch, Reason: ErrUnavailable, Err: err})
 			},

@@ -174,7 +174,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	// With many tokens an entry is not in the processor's cache. It is looked up
 	// before the secret is hashed, so that the hash is computed while it arrives.
 	var key cache.Key
-	var n *node
+	var n node
 	var fresh bool
 	if c := d.reader.cache; c != nil {
 		key = c.Key(v.id)
@@ -183,17 +183,17 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Ours {
 		secret.digest = grammar.Digest(c.Secret)
 	}
-	if !proven && n != nil {
-		secret, proven = n.Value.proves(d.derived, x)
+	if !proven && !n.IsZero() {
+		secret, proven = entryOf(n).proves(d.derived, x)
 	}
 	if n, v.err = d.find(q.ctx, v, key, n, fresh, &secret); v.err != nil {
 		f.record = recordAnswer(q.ctx, v.err)
 		return
 	}
 	if !proven {
-		secret, proven = n.Value.proves(d.derived, x)
+		secret, proven = entryOf(n).proves(d.derived, x)
 	}
-	which := n.Value.find(&secret)
+	which := entryOf(n).find(&secret)
 	if which < 0 || !proven {
 		f.secret = no
 		return
@@ -203,10 +203,10 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
 	if x != nil {
-		x.bound(q, &n.Value)
+		x.bound(q, entryOf(n))
 		x.extra = extra{secret: which, derived: x}
 		v.token.x = &x.extra
-	} else if which > 0 || n.Value.bound() {
+	} else if which > 0 || entryOf(n).bound() {
 		v.token.x = &extra{secret: which}
 	}
 }
@@ -232,12 +232,12 @@ func failure(ctx context.Context, err error) answer {
 
 // find returns the entry of a token: cached, if that may still be used for who
 // presents the secret, or else from the store.
-func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached *node, fresh bool, secret *presentedSecret) (*node, error) {
+func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached node, fresh bool, secret *presentedSecret) (node, error) {
 	known := cached
-	if known != nil && known.Value.find(secret) < 0 {
-		known = nil
+	if !known.IsZero() && entryOf(known).find(secret) < 0 {
+		known = node{}
 	}
-	if fresh && known != nil && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
+	if fresh && !known.IsZero() && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
 		d.reader.cache.Invalidate(v.id)
 		fresh = false

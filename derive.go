@@ -146,7 +146,7 @@ func (t Token) only() resource.Limits {
 }
 
 // proves reports whether a derived token was made with a secret of the token, and which.
-func (e *entry) proves(c *derived.Codec, x *derivation) (secret presentedSecret, ok bool) {
+func (e entry) proves(c *derived.Codec, x *derivation) (secret presentedSecret, ok bool) {
 	for i := range 1 + len(e.more().older) {
 		if s := e.secret(i); c.IsOf(&x.Token, &s.digest, s.foreign) {
 			return s, true
@@ -156,7 +156,7 @@ func (e *entry) proves(c *derived.Codec, x *derivation) (secret presentedSecret,
 }
 
 // bound completes a derivation for a request: the permissions that the derived token has.
-func (x *derivation) bound(q *request, e *entry) {
+func (x *derivation) bound(q *request, e entry) {
 	x.granted, x.only = e.perms(), e.more().narrow.only.And(x.Objects)
 	if x.Permissions != "" {
 		x.granted = x.granted.And(e.home.Value().catalog.SetOf(x.Permissions))

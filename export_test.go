@@ -14,4 +14,4 @@ func NewWithClock(c Config, now func() time.Time) (*Authority, error) { return n
 var RaceEnabled bool
 
 // EntrySize is what a token in memory takes beside its place in the table, in bytes.
-const EntrySize = unsafe.Sizeof(node{})
+const EntrySize = unsafe.Sizeof(*node{}.Plain) + unsafe.Sizeof(pointers{})

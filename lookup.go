@@ -14,26 +14,26 @@ import (
 type reader struct {
 	records
 	store             Store
-	cancelable        bool                // Store.Get returns when its context ends
-	cache             *cache.Cache[entry] // nil with NoCache
+	cancelable        bool                          // Store.Get returns when its context ends
+	cache             *cache.Cache[plain, pointers] // nil with NoCache
 	lookups, renewals *bulkhead.Bulkhead
-	waiting           *bulkhead.Waiting[cache.Call[entry]] // with NoCache: by ID
+	waiting           *bulkhead.Waiting[cache.Call[plain, pointers]] // with NoCache: by ID
 	now               func() time.Time
 }
 
 // lookup returns the entry of a token from the store, for a request that began at a
 // moment; known is the entry that is in memory if the request has shown a secret of it.
 // The error is ErrNotFound or a cause of ErrUnavailable.
-func (r *reader) lookup(ctx context.Context, key cache.Key, id string, known *node, began time.Time) (*node, error) {
+func (r *reader) lookup(ctx context.Context, key cache.Key, id string, known node, began time.Time) (node, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return node{}, err
 	}
 	if r.cache != nil {
 		return r.fetch(ctx, key, id, known, began)
 	}
-	f, mine := r.waiting.Join(id, func() *cache.Call[entry] { return cache.NewCall[entry](cache.Instant{}, false) })
+	f, mine := r.waiting.Join(id, func() *cache.Call[plain, pointers] { return cache.NewCall[plain, pointers](cache.Instant{}, false) })
 	if mine {
-		r.start(ctx, cache.Key{}, id, nil, f, began.Add(r.lookups.Limit()))
+		r.start(ctx, cache.Key{}, id, node{}, f, began.Add(r.lookups.Limit()))
 	}
 	return r.await(ctx, f, r.lookups.Limit())
 }
@@ -41,7 +41,7 @@ func (r *reader) lookup(ctx context.Context, key cache.Key, id string, known *no
 // start makes a call of the store, with a deadline. Of a store that may hang it is
 // left to a goroutine: all that it costs besides, a stack and being waited for, is
 // more than a store in memory takes to answer, and half of what one on disk does.
-func (r *reader) start(ctx context.Context, key cache.Key, id string, known *node, f *cache.Call[entry], deadline time.Time) {
+func (r *reader) start(ctx context.Context, key cache.Key, id string, known node, f *cache.Call[plain, pointers], deadline time.Time) {
 	if r.cancelable {
 		r.ask(ctx, key, id, known, f, deadline)
 		return
@@ -55,17 +55,17 @@ var errSlow = errors.New("apitoken: the store answers more slowly than Config.Ma
 // fetch reads a token from the store, in one call for all requests that ask for
 // it at the same time. Who is known, by the secret of a token that is in memory,
 // does not have to queue behind a flood of those who are not.
-func (r *reader) fetch(ctx context.Context, key cache.Key, id string, known *node, now time.Time) (*node, error) {
+func (r *reader) fetch(ctx context.Context, key cache.Key, id string, known node, now time.Time) (node, error) {
 	c := r.cache
 	end := now.Add(r.lookups.Limit())
 	for range 2 {
-		f, mine := c.Join(key, known != nil, c.Instant(now), r.lookups.Limit())
+		f, mine := c.Join(key, !known.IsZero(), c.Instant(now), r.lookups.Limit())
 		if mine {
 			r.start(ctx, key, id, known, f, end)
 		}
 		e, err := r.await(ctx, f, end.Sub(now))
 		if err != nil {
-			return nil, err
+			return node{}, err
 		}
 		// The feed does not count here: it may have reported a change of the
 		// token after this request has joined.
@@ -73,12 +73,12 @@ func (r *reader) fetch(ctx context.Context, key cache.Key, id string, known *nod
 			return e, nil
 		}
 	}
-	return nil, errSlow
+	return node{}, errSlow
 }
 
 // await returns what a call answers, or an error when the limit has passed or
 // ctx ends.
-func (r *reader) await(ctx context.Context, f *cache.Call[entry], limit time.Duration) (*node, error) {
+func (r *reader) await(ctx context.Context, f *cache.Call[plain, pointers], limit time.Duration) (node, error) {
 	select {
 	case <-f.Done:
 		return f.Entry, f.Err
@@ -90,24 +90,24 @@ func (r *reader) await(ctx context.Context, f *cache.Call[entry], limit time.Dur
 	case <-f.Done:
 		return f.Entry, f.Err
 	case <-timer.C:
-		return nil, r.lookups.Late(f.Entered.Load(), context.DeadlineExceeded)
+		return node{}, r.lookups.Late(f.Entered.Load(), context.DeadlineExceeded)
 	case <-ctx.Done():
-		return nil, r.lookups.Late(f.Entered.Load(), ctx.Err())
+		return node{}, r.lookups.Late(f.Entered.Load(), ctx.Err())
 	}
 }
 
 // ask makes a call of the store. Its context is not that of the request which was
 // the first to need it, and does not end with that. Of a token that is known its owner
 // holds the slot, else the ID itself, of which nobody knows the owner yet.
-func (r *reader) ask(ctx context.Context, key cache.Key, id string, known *node, f *cache.Call[entry], deadline time.Time) {
+func (r *reader) ask(ctx context.Context, key cache.Key, id string, known node, f *cache.Call[plain, pointers], deadline time.Time) {
 	var reserve *bulkhead.Bulkhead
 	by := id
-	if known != nil {
+	if !known.IsZero() {
 		reserve = r.renewals
-		by = holder(known.Value.home.Value().environment, known.Value.ownerText())
+		by = holder(known.Pointers.home.Value().environment, entryOf(known).ownerText())
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
-	var n *node
+	var n node
 	g, err := r.lookups.Enter(ctx, by, reserve)
 	if r.cache == nil {
 		r.waiting.Begin(id)
@@ -129,13 +129,13 @@ func (r *reader) ask(ctx context.Context, key cache.Key, id string, known *node,
 }
 
 // read reads a token from the store, on the caller's goroutine.
-func (r *reader) read(ctx context.Context, id string, at cache.Instant) (*node, error) {
+func (r *reader) read(ctx context.Context, id string, at cache.Instant) (node, error) {
 	rec, err := r.store.Get(ctx, id)
 	if err != nil {
-		return nil, err
+		return node{}, err
 	}
 	if rec.ID == id && rec.Status == StatusDeleted { // not even checked, so that it takes as long as an unknown one
-		return nil, ErrNotFound
+		return node{}, ErrNotFound
 	}
 	return r.entry(id, &rec, at)
 }

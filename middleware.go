@@ -368,7 +368,7 @@ const useGrain = 5 // seconds
 
 // shouldRecord reports whether a use is to be recorded: it is the first of its five
 // seconds, or by another secret or source than the one before.
-func shouldRecord(n *node, secret int, source uint8, now time.Time) bool {
+func shouldRecord(n node, secret int, source uint8, now time.Time) bool {
 	use := now.Unix()/useGrain<<5 | int64(secret)<<4 | int64(source)
 	if n.Mark.Load() == use { // only read, as a rule: writing would cost other cores their copy
 		return false

@@ -24,7 +24,7 @@ import (
 type rows struct {
 	records
 	store Store
-	cache *cache.Cache[entry]
+	cache *cache.Cache[plain, pointers]
 	calls *bulkhead.Bulkhead // where calls wait, if nothing else is said
 }
 

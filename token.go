@@ -23,17 +23,19 @@ import (
 // A Token is the verified token of a request. It is a small immutable handle. The zero
 // Token is no token and has no permissions.
 type Token struct {
-	p unsafe.Pointer // to a node; fmt follows other pointers, and would show its digests
-	x *extra
+	p, q unsafe.Pointer // to the parts of a node; fmt follows other pointers, and would show its digests
+	x    *extra
 }
 
-func newToken(n *node) Token { return Token{p: unsafe.Pointer(n)} }
+func newToken(n node) Token { return Token{unsafe.Pointer(n.Plain), unsafe.Pointer(n.Pointers), nil} }
 
-// node returns the node of the token, nil if it is zero.
-func (t Token) node() *node { return (*node)(t.p) }
+// node returns the node of the token.
+func (t Token) node() node {
+	return node{Plain: (*cache.Plain[plain])(t.p), Pointers: (*pointers)(t.q)}
+}
 
 // entry returns the entry of a token that is not zero.
-func (t Token) entry() *entry { return &t.node().Value }
+func (t Token) entry() entry { return entryOf(t.node()) }
 
 // extra is what a request adds to the entry of its token, where it does.
 type extra struct {
@@ -208,27 +210,36 @@ func micro(t time.Time) time.Time {
 	return t.UTC().Round(0).Truncate(time.Microsecond)
 }
 
-// A node is an entry in the cache, which adds its ID, and when it was read.
-type node = cache.Entry[entry]
+// A node is an entry in the cache, which adds its ID, and when it was read. It is two
+// pointers, and passed as it is.
+type node = cache.Entry[plain, pointers]
 
 // An entry is a record as requests need it: checked, and cut to what decisions
-// read and a [Token] shows. It is one object without much for the garbage
-// collector to follow, as there may be millions; what few tokens have is in rare.
-//
-// An entry does not change. A node has 192 bytes, a size that the allocator puts at the
-// beginning of a cache line.
+// read and a [Token] shows. What few tokens have is in rare. An entry does not change.
 type entry struct {
+	*plain
+	*pointers
+}
+
+func entryOf(n node) entry { return entry{&n.Value, n.Pointers} }
+
+// pointers are what the garbage collector follows of an entry, as there may be millions.
+type pointers struct {
+	home unique.Handle[home]
+	rare *rare
+}
+
+// plain is what it does not read. With what the cache adds it has 192 bytes, three cache lines.
+type plain struct {
 	digest [32]byte // of the newest secret
 	life   life
 	low    uint64 // the permissions with the indexes 0 to 63
-	home   unique.Handle[home]
-	rare   *rare
 
 	// Owner and name stand in text one after the other; these are where the name
 	// begins, and where it ends. What is longer than text is in rare.
 	name, end uint16
 	foreign   bool // digest is that of a foreign token
-	text      [35]byte
+	text      [51]byte
 }
 
 // A home is what the tokens of an environment share.
@@ -268,20 +279,20 @@ type oldSecret struct {
 
 // entry checks a record that the store returned for id, which it was asked for
 // at the instant read, and makes an entry of it.
-func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, error) {
+func (c *records) entry(id string, rec *Record, read cache.Instant) (node, error) {
 	if err := c.validate(id, rec); err != nil {
-		return nil, err
+		return node{}, err
 	}
-	n := cache.NewEntry[entry](id, read)
-	n.Value = entry{
-		home:    unique.Make(home{rec.Environment, c.catalog}),
+	n := cache.NewEntry[plain, pointers](id, read)
+	n.Pointers.home = unique.Make(home{rec.Environment, c.catalog})
+	n.Value = plain{
 		name:    uint16(len(rec.Owner)),
 		end:     uint16(len(rec.Owner) + len(rec.Name)),
 		digest:  [32]byte(rec.Secrets[0].Digest),
 		foreign: rec.Secrets[0].Foreign,
 		life:    rec.life(),
 	}
-	e := &n.Value
+	e := entryOf(n)
 	perms := c.catalog.Set(rec.Permissions)
 	e.low = perms.Low
 	r := &rare{high: perms.High, until: micros(rec.Secrets[0].ValidUntil), narrow: unlimited}
@@ -312,7 +323,7 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (*node, erro
 	return n, nil
 }
 
-func (e *entry) more() *rare {
+func (e entry) more() *rare {
 	if e.rare == nil {
 		return noneRare
 	}
@@ -321,21 +332,21 @@ func (e *entry) more() *rare {
 
 // texts returns what stands in text from one place to another. It is not copied,
 // as an entry does not change.
-func (e *entry) texts(from, to uint16) string {
+func (e entry) texts(from, to uint16) string {
 	if int(e.end) > len(e.text) {
 		return e.rare.text[from:to]
 	}
 	return alias.String(e.text[from:to])
 }
 
-func (e *entry) ownerText() string { return e.texts(0, e.name) }
-func (e *entry) nameText() string  { return e.texts(e.name, e.end) }
-func (e *entry) perms() bitset.Set { return bitset.Set{Low: e.low, High: e.more().high} }
-func (e *entry) bound() bool       { return len(e.more().networks) > 0 } // to networks
+func (e entry) ownerText() string { return e.texts(0, e.name) }
+func (e entry) nameText() string  { return e.texts(e.name, e.end) }
+func (e entry) perms() bitset.Set { return bitset.Set{Low: e.low, High: e.more().high} }
+func (e entry) bound() bool       { return len(e.more().networks) > 0 } // to networks
 
 // assigned returns the names of the permissions in the order of their bytes, or
 // as they were stored if that is something else.
-func (e *entry) assigned() []string {
+func (e entry) assigned() []string {
 	if e.more().assigned != nil {
 		return slices.Clone(e.rare.assigned)
 	}
@@ -355,7 +366,7 @@ type presentedSecret struct {
 
 // find returns which of the token's secrets was presented, 0 for the newest, higher ones
 // for older ones; -1 for none of them.
-func (e *entry) find(p *presentedSecret) int {
+func (e entry) find(p *presentedSecret) int {
 	found := -1
 	for i := range e.more().older {
 		if old := &e.rare.older[i]; p.equal(&old.digest, old.foreign) {
@@ -373,7 +384,7 @@ func (p *presentedSecret) equal(digest *[32]byte, foreign bool) bool {
 }
 
 // secret returns the secret that find found.
-func (e *entry) secret(found int) presentedSecret {
+func (e entry) secret(found int) presentedSecret {
 	if found > 0 {
 		return e.rare.older[found-1].presentedSecret
 	}
@@ -381,7 +392,7 @@ func (e *entry) secret(found int) presentedSecret {
 }
 
 // until returns when the secret that find found ends, as in life.
-func (e *entry) until(found int) int64 {
+func (e entry) until(found int) int64 {
 	if found > 0 {
 		return e.rare.older[found-1].until
 	}
@@ -389,4 +400,4 @@ func (e *entry) until(found int) int64 {
 }
 
 // allows reports whether a token may be used from an address.
-func (e *entry) allows(addr netip.Addr) bool { return network.Inside(e.more().networks, addr) }
+func (e entry) allows(addr netip.Addr) bool { return network.Inside(e.more().networks, addr) }

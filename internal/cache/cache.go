@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/apitoken-go/apitoken/internal/alias"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 )
 
@@ -29,7 +28,7 @@ import (
 // they share. Changes are rarer and take the lock of a shard.
 //
 // The nil Cache holds nothing; only Invalidate and Finish may be called.
-type Cache[V any] struct {
+type Cache[V, P any] struct {
 	// MaxStaleness is how old an entry may be. It does not change.
 	MaxStaleness time.Duration
 
@@ -37,7 +36,7 @@ type Cache[V any] struct {
 	limit   int64         // entries
 	base    time.Time
 	seed    maphash.Seed
-	shards  []shard[V]
+	shards  []shard[V, P]
 	shift   uint // of a hash, for its shard
 
 	current atomic.Pointer[Instant] // what the feed said last; nil without one
@@ -46,34 +45,6 @@ type Cache[V any] struct {
 
 	size, misses, expired, evictions, invalidations, resets atomic.Int64
 }
-
-// An Entry is a value with what the cache has to know of it. Only the cache changes it,
-// but for Mark. The fields are in the order in which a request reads them: with many
-// entries each line of memory is a wait.
-type Entry[V any] struct {
-	next atomic.Pointer[Entry[V]] // in its bucket
-	id   [grammar.IDLen]byte
-	era  uint16      // that of its shard when it came
-	hot  atomic.Bool // used since the eviction last came by
-
-	// Read is when the store was asked; nothing older is in here.
-	Read Instant
-
-	Value V
-
-	// Mark belongs to the user. An entry takes it over from the one that it replaces.
-	Mark atomic.Int64
-}
-
-// NewEntry returns an entry of what a store was asked for at a moment, without its value.
-func NewEntry[V any](id string, read Instant) *Entry[V] {
-	e := &Entry[V]{Read: read}
-	copy(e.id[:], id)
-	return e
-}
-
-// ID returns the ID of the entry. It is not copied, as an entry keeps it.
-func (e *Entry[V]) ID() string { return alias.String(e.id[:]) }
 
 // A Key is where an ID is found in a cache.
 type Key struct {
@@ -89,36 +60,33 @@ type Stats struct {
 	FeedAge time.Duration // since all had been reported
 }
 
-// A shard holds the entries of some hashes in a table of linked lists. Lists are
-// followed without the lock. One that is being changed may seem to lack an entry,
-// which costs a second look, but never shows one that was taken out before the
-// look began.
-type shard[V any] struct {
-	table atomic.Pointer[[]atomic.Pointer[Entry[V]]] // a power of two of them
-	era   atomic.Uint32                              // how many resets there were
+// A shard holds the entries of some hashes.
+type shard[V, P any] struct {
+	area atomic.Pointer[area[V, P]]
+	era  atomic.Uint32 // how many resets there were
 
 	mu    sync.Mutex
-	n     int                              // entries
-	hand  int                              // the bucket where the next eviction begins
-	calls map[[grammar.IDLen]byte]*Call[V] // of the store, running, that requests may join
-	_     [64]byte                         // a line of its own
+	n     int                                 // entries
+	hand  int                                 // the bucket where the next eviction begins
+	calls map[[grammar.IDLen]byte]*Call[V, P] // of the store, running, that requests may join
+	_     [64]byte                            // a line of its own
 }
 
 // A Call of the store may answer many requests. Once it was taken out of
 // shard.calls, because what it reads changed, it answers only those that had joined
 // it, and what it read is not kept.
-type Call[V any] struct {
+type Call[V, P any] struct {
 	Began   Instant
 	Known   bool          // it is for one who has shown the right secret
 	Entered atomic.Bool   // it waits for the store, not for a slot
 	Done    chan struct{} // closed when Entry and Err are set
-	Entry   *Entry[V]
+	Entry   Entry[V, P]
 	Err     error
 }
 
 // NewCall returns a call that no cache knows.
-func NewCall[V any](began Instant, known bool) *Call[V] {
-	return &Call[V]{Began: began, Known: known, Done: make(chan struct{})}
+func NewCall[V, P any](began Instant, known bool) *Call[V, P] {
+	return &Call[V, P]{Began: began, Known: known, Done: make(chan struct{})}
 }
 
 // An Instant is a moment on two clocks: the monotonic one, which nobody sets but
@@ -132,56 +100,55 @@ func (i Instant) Age(now Instant) time.Duration {
 }
 
 const (
-	maxShards   = 256
-	shardSize   = 256 // below which a shard is not worth having
-	firstBucket = 8
+	maxShards = 256
+	shardSize = 256 // below which a shard is not worth having
 )
 
 // New returns a cache of at most limit entries, that believes a feed for at most maxAge.
 // Instants count from now.
-func New[V any](maxStaleness, maxAge time.Duration, limit int, now time.Time) *Cache[V] {
+func New[V, P any](maxStaleness, maxAge time.Duration, limit int, now time.Time) *Cache[V, P] {
 	n := 1
 	for n < maxShards && n*shardSize < limit {
 		n *= 2
 	}
-	c := &Cache[V]{
+	c := &Cache[V, P]{
 		MaxStaleness: maxStaleness, halfAge: maxAge / 2, limit: int64(limit), base: now, seed: maphash.MakeSeed(),
-		shards: make([]shard[V], n), shift: uint(64 - bits.Len(uint(n-1))),
+		shards: make([]shard[V, P], n), shift: uint(64 - bits.Len(uint(n-1))),
 	}
 	for i := range c.shards {
 		c.shards[i].clear()
-		c.shards[i].calls = make(map[[grammar.IDLen]byte]*Call[V])
+		c.shards[i].calls = make(map[[grammar.IDLen]byte]*Call[V, P])
 	}
 	return c
 }
 
 // Instant returns a reading of time.Now on both clocks.
-func (c *Cache[V]) Instant(t time.Time) Instant { return Instant{int64(t.Sub(c.base)), t.UnixNano()} }
+func (c *Cache[V, P]) Instant(t time.Time) Instant {
+	return Instant{int64(t.Sub(c.base)), t.UnixNano()}
+}
 
 // Key returns the key of an ID, which has grammar.IDLen bytes.
-func (c *Cache[V]) Key(id string) Key {
+func (c *Cache[V, P]) Key(id string) Key {
 	k := Key{hash: maphash.String(c.seed, id)}
 	copy(k.id[:], id)
 	return k
 }
 
-func (c *Cache[V]) keyOf(e *Entry[V]) Key { return c.Key(string(e.id[:])) }
+func (c *Cache[V, P]) shard(hash uint64) *shard[V, P] { return &c.shards[hash>>c.shift] }
 
-func (c *Cache[V]) shard(hash uint64) *shard[V] { return &c.shards[hash>>c.shift] }
-
-// Get returns the entry of a key, nil if there is none, and whether it is fresh.
-func (c *Cache[V]) Get(k Key, now Instant) (e *Entry[V], fresh bool) {
+// Get returns the entry of a key, the zero Entry if there is none, and whether it is fresh.
+func (c *Cache[V, P]) Get(k Key, now Instant) (e Entry[V, P], fresh bool) {
 	s := c.shard(k.hash)
 	// The feed's moment first. An entry that is found after that was not taken
 	// out by what the feed reported before it, so that the moment holds for it.
 	current := c.current.Load()
-	e = s.find(k)
-	if e == nil {
+	e = s.area.Load().find(k)
+	if e.IsZero() {
 		c.misses.Add(1)
-		return nil, false
+		return e, false
 	}
 	// Of an entry from before a reset only its secrets are of use: who shows one is known.
-	if age := e.Read.Age(now); e.era != uint16(s.era.Load()) || age > c.MaxStaleness && (current == nil || current.Age(now) > c.MaxStaleness || c.overdue(k.hash, e, age)) {
+	if age := e.Read.Age(now); e.era != uint16(s.era.Load()) || age > c.MaxStaleness && (current == nil || current.Age(now) > c.MaxStaleness || c.overdue(k.hash, e.Read, age)) {
 		c.expired.Add(1)
 		return e, false
 	}
@@ -196,40 +163,25 @@ func (c *Cache[V]) Get(k Key, now Instant) (e *Entry[V], fresh bool) {
 // half and the whole of Config.MaxCacheAge. It follows from the hash and the moment of
 // the read, so that tokens that were read together are not read again together, on
 // this node or, as each hashes with a seed of its own, on others.
-func (c *Cache[V]) overdue(hash uint64, e *Entry[V], age time.Duration) bool {
+func (c *Cache[V, P]) overdue(hash uint64, read Instant, age time.Duration) bool {
 	if age <= c.halfAge {
 		return false
 	}
 	const golden = 0x9e3779b97f4a7c15 // 2⁶⁴ over the golden ratio: moves low bits up
-	more, _ := bits.Mul64((hash^uint64(e.Read.mono))*golden, uint64(c.halfAge))
+	more, _ := bits.Mul64((hash^uint64(read.mono))*golden, uint64(c.halfAge))
 	return age > c.halfAge+time.Duration(more)
-}
-
-// find looks an entry up, without the lock.
-func (s *shard[V]) find(k Key) *Entry[V] {
-	e := s.bucket(k.hash).Load()
-	for e != nil && e.id != k.id {
-		e = e.next.Load()
-	}
-	return e
-}
-
-// bucket returns where the list of a hash begins.
-func (s *shard[V]) bucket(hash uint64) *atomic.Pointer[Entry[V]] {
-	table := *s.table.Load()
-	return &table[int(hash)&(len(table)-1)]
 }
 
 // Join returns a call of the store for a token: one that runs, if it is not
 // too old to answer, or a new one, which the caller has to have made and finished.
-func (c *Cache[V]) Join(k Key, known bool, now Instant, oldest time.Duration) (f *Call[V], mine bool) {
+func (c *Cache[V, P]) Join(k Key, known bool, now Instant, oldest time.Duration) (f *Call[V, P], mine bool) {
 	s := c.shard(k.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f := s.calls[k.id]; f != nil && f.Began.Age(now) <= min(oldest, c.MaxStaleness) && (f.Known || !known || f.Entered.Load()) {
 		return f, false
 	}
-	f = NewCall[V](now, known)
+	f = NewCall[V, P](now, known)
 	s.calls[k.id] = f
 	return f, true
 }
@@ -237,7 +189,7 @@ func (c *Cache[V]) Join(k Key, known bool, now Instant, oldest time.Duration) (f
 // Finish ends a call with what the store answered: an entry or an error; gone says that
 // the store does not have it any more. The answer is kept if nothing has said meanwhile
 // that it changed.
-func (c *Cache[V]) Finish(k Key, f *Call[V], e *Entry[V], err error, gone bool) {
+func (c *Cache[V, P]) Finish(k Key, f *Call[V, P], e Entry[V, P], err error, gone bool) {
 	f.Entry, f.Err = e, err
 	defer close(f.Done)
 	if c == nil {
@@ -252,7 +204,7 @@ func (c *Cache[V]) Finish(k Key, f *Call[V], e *Entry[V], err error, gone bool) 
 	delete(s.calls, k.id)
 	switch {
 	case err == nil:
-		c.put(s, k, e)
+		f.Entry = c.put(s, k, e)
 	case gone:
 		c.drop(s, k)
 	}
@@ -260,7 +212,7 @@ func (c *Cache[V]) Finish(k Key, f *Call[V], e *Entry[V], err error, gone bool) 
 
 // Invalidate says that what IDs stand for changed, or may have. When it has returned, no
 // request that begins is answered by what was read before.
-func (c *Cache[V]) Invalidate(ids ...string) {
+func (c *Cache[V, P]) Invalidate(ids ...string) {
 	if c == nil {
 		return
 	}
@@ -269,7 +221,7 @@ func (c *Cache[V]) Invalidate(ids ...string) {
 	}
 }
 
-func (c *Cache[V]) invalidate(id string) {
+func (c *Cache[V, P]) invalidate(id string) {
 	k := c.Key(id)
 	s := c.shard(k.hash)
 	s.mu.Lock()
@@ -280,7 +232,7 @@ func (c *Cache[V]) invalidate(id string) {
 }
 
 // Reset says that anything may have changed. Entries stay, but are not fresh any more.
-func (c *Cache[V]) Reset() {
+func (c *Cache[V, P]) Reset() {
 	c.current.Store(nil)
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -295,100 +247,15 @@ func (c *Cache[V]) Reset() {
 	c.resets.Add(1)
 }
 
-// clear empties the table of a shard.
-func (s *shard[V]) clear() {
-	s.table.Store(new(make([]atomic.Pointer[Entry[V]], firstBucket)))
-	s.n, s.hand = 0, 0
-}
-
-// put adds an entry to a locked shard, in place of the one with its ID.
-func (c *Cache[V]) put(s *shard[V], k Key, e *Entry[V]) {
-	e.era = uint16(s.era.Load())
-	table := *s.table.Load()
-	link := &table[int(k.hash)&(len(table)-1)]
-	first := link
-	for old := link.Load(); old != nil; old = link.Load() {
-		if old.id == e.id {
-			e.hot.Store(old.hot.Load())
-			e.Mark.Store(old.Mark.Load())
-			e.next.Store(old.next.Load())
-			link.Store(e)
-			return
-		}
-		link = &old.next
-	}
-	e.next.Store(first.Load())
-	first.Store(e)
-	s.n++
-	if s.n > len(table)/2 { // most buckets have one entry or none: following a list costs a cache miss
-		c.grow(s)
-	}
-	if c.size.Add(1) > c.limit {
-		c.evict(s, e)
-	}
-}
-
-// grow doubles the table of a locked shard.
-func (c *Cache[V]) grow(s *shard[V]) {
-	old := *s.table.Load()
-	table := make([]atomic.Pointer[Entry[V]], 2*len(old))
-	for i := range old {
-		for e := old[i].Load(); e != nil; {
-			next := e.next.Load()
-			link := &table[int(c.keyOf(e).hash)&(len(table)-1)]
-			e.next.Store(link.Load())
-			link.Store(e)
-			e = next
-		}
-	}
-	s.table.Store(&table)
-	s.hand = 0
-}
-
-// drop takes an entry out of a locked shard.
-func (c *Cache[V]) drop(s *shard[V], k Key) {
-	table := *s.table.Load()
-	link := &table[int(k.hash)&(len(table)-1)]
-	for e := link.Load(); e != nil; e = link.Load() {
-		if e.id == k.id {
-			link.Store(e.next.Load())
-			s.n--
-			c.size.Add(-1)
-			return
-		}
-		link = &e.next
-	}
-}
-
-// evict takes one entry out of a locked shard: the next that was not used since
-// evictions last came by, other than the one that came in; that one, if there is
-// no other.
-func (c *Cache[V]) evict(s *shard[V], in *Entry[V]) {
-	table := *s.table.Load()
-	victim := in
-search:
-	for range 2*len(table) + 1 {
-		for e := table[s.hand].Load(); e != nil; e = e.next.Load() {
-			if e != in && !e.hot.CompareAndSwap(true, false) {
-				victim = e
-				break search
-			}
-		}
-		s.hand = (s.hand + 1) & (len(table) - 1)
-	}
-	c.drop(s, c.keyOf(victim))
-	c.evictions.Add(1)
-}
-
 // CaughtUp says that the feed has reported all that changed before a moment.
-func (c *Cache[V]) CaughtUp(at Instant) {
+func (c *Cache[V, P]) CaughtUp(at Instant) {
 	if before := c.current.Load(); before == nil || at.mono > before.mono {
 		c.current.Store(&at)
 	}
 }
 
 // Stats returns what the cache has counted.
-func (c *Cache[V]) Stats(now Instant) Stats {
+func (c *Cache[V, P]) Stats(now Instant) Stats {
 	s := Stats{
 		Entries: c.size.Load(), Misses: c.misses.Load(), Expired: c.expired.Load(), Evictions: c.evictions.Load(),
 		Invalidations: c.invalidations.Load(), Resets: c.resets.Load(),

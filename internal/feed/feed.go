@@ -13,12 +13,12 @@ import (
 )
 
 // A Follower passes the reports of a store to a cache, from Follow to Close.
-type Follower[V any] struct {
-	Cache *cache.Cache[V]
+type Follower[V, P any] struct {
+	Cache *cache.Cache[V, P]
 	Now   func() time.Time
 
 	// Watch is called with one Feed after another, as each of them breaks.
-	Watch func(context.Context, *Feed[V]) error
+	Watch func(context.Context, *Feed[V, P]) error
 
 	// Lost is called when a Feed was lost, with the reason.
 	Lost func(context.Context, error)
@@ -34,7 +34,7 @@ const (
 )
 
 // Follow starts the Follower.
-func (f *Follower[V]) Follow() {
+func (f *Follower[V, P]) Follow() {
 	var ctx context.Context
 	ctx, f.stop = context.WithCancel(context.Background())
 	f.done = make(chan struct{})
@@ -42,7 +42,7 @@ func (f *Follower[V]) Follow() {
 }
 
 // run watches until ctx is done.
-func (f *Follower[V]) run(ctx context.Context) {
+func (f *Follower[V, P]) run(ctx context.Context) {
 	defer close(f.done)
 	for wait := pause; ; wait = min(2*wait, maxPause) {
 		stood, err := f.watch(ctx)
@@ -62,10 +62,10 @@ func (f *Follower[V]) run(ctx context.Context) {
 }
 
 // watch calls Watch once, and reports whether its feed ever stood.
-func (f *Follower[V]) watch(ctx context.Context) (stood bool, err error) {
+func (f *Follower[V, P]) watch(ctx context.Context) (stood bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	feed := &Feed[V]{cache: f.Cache, now: f.Now}
+	feed := &Feed[V, P]{cache: f.Cache, now: f.Now}
 	returned := make(chan error, 1)
 	go func() {
 		err := errors.New("apitoken: the store's Watch did not return") // but called runtime.Goexit
@@ -80,7 +80,7 @@ func (f *Follower[V]) watch(ctx context.Context) (stood bool, err error) {
 }
 
 // Close ends the Follower, and waits for its Watch, but at most for limit.
-func (f *Follower[V]) Close(limit time.Duration) error {
+func (f *Follower[V, P]) Close(limit time.Duration) error {
 	f.stop()
 	select {
 	case <-f.done:
@@ -92,8 +92,8 @@ func (f *Follower[V]) Close(limit time.Duration) error {
 
 // A Feed receives the reports of one call of Watch. Reports before its first Reset, or
 // after Watch has returned, do not count.
-type Feed[V any] struct {
-	cache *cache.Cache[V]
+type Feed[V, P any] struct {
+	cache *cache.Cache[V, P]
 	now   func() time.Time
 
 	mu    sync.Mutex
@@ -102,7 +102,7 @@ type Feed[V any] struct {
 }
 
 // Reset starts the feed, and marks all entries of the cache as stale.
-func (f *Feed[V]) Reset() {
+func (f *Feed[V, P]) Reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.ended {
@@ -112,13 +112,13 @@ func (f *Feed[V]) Reset() {
 }
 
 // Changed reports changed records. It counts at any time: dropping an entry is harmless.
-func (f *Feed[V]) Changed(ids ...string) {
+func (f *Feed[V, P]) Changed(ids ...string) {
 	f.cache.Invalidate(ids...)
 }
 
 // CaughtUp reports that all changes up to t were reported. It ignores a moment that lies
 // ahead, or cannot be compared on both clocks: entries would be valid for too long.
-func (f *Feed[V]) CaughtUp(t time.Time) {
+func (f *Feed[V, P]) CaughtUp(t time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
@@ -137,9 +137,9 @@ func monotonic(t time.Time) bool { return t != t.Round(0) }
 const minInterval = 10 * time.Millisecond
 
 // Interval returns the longest time between two calls of CaughtUp.
-func (f *Feed[V]) Interval() time.Duration { return max(f.cache.MaxStaleness/4, minInterval) }
+func (f *Feed[V, P]) Interval() time.Duration { return max(f.cache.MaxStaleness/4, minInterval) }
 
-func (f *Feed[V]) end() (stood bool) {
+func (f *Feed[V, P]) end() (stood bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = true
