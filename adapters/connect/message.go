@@ -89,9 +89,9 @@ func (i *interceptor) check(ctx context.Context, procedure string) error {
 	tok, found := apitoken.FromContext(ctx)
 	switch {
 	case !known:
-		return connect.NewError(connect.CodePermissionDenied, errors.New("This procedure is not served to anyone."))
+		return connect.NewError(connect.CodePermissionDenied, errors.New("the service serves this procedure to nobody"))
 	case !found && ctx.Value(guardedKey{}) == nil:
-		return connect.NewError(connect.CodeInternal, errors.New("This procedure has no guard."))
+		return connect.NewError(connect.CodeInternal, errors.New("this procedure has no guard"))
 	case !found:
 		return nil
 	}

@@ -102,8 +102,10 @@ func TestDecisionsAreCountedByPatternAndReason(t *testing.T) {
 		apitoken_refusals_total{reason="other_environment"} 0
 		apitoken_refusals_total{reason="owner_gone"} 0
 		apitoken_refusals_total{reason="rate_limited"} 0
+		apitoken_refusals_total{reason="resource_not_allowed"} 0
 		apitoken_refusals_total{reason="retired_secret"} 0
 		apitoken_refusals_total{reason="unavailable"} 0
+		apitoken_refusals_total{reason="unknown_resource"} 0
 		apitoken_refusals_total{reason="unknown_token"} 1
 		apitoken_refusals_total{reason="wrong_secret"} 0
 		apitoken_refusals_total{reason="wrong_user"} 0
