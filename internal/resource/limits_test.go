@@ -92,3 +92,23 @@ func FuzzObjects(f *testing.F) {
 		}
 	})
 }
+
+func TestBothListsBoundWhatTheyAllowTogether(t *testing.T) {
+	for _, c := range []struct{ a, b, both string }{
+		{"", "", ""},
+		{"device:7 device:8", "", "device:7 device:8"},
+		{"", "device:7", "device:7"},
+		{"device:7 device:8", "device:8 device:9", "device:8"},
+		{"device:7", "device:8", "device:"}, // none, not all
+		{"device:", "device:7", "device:"},
+		{"device:7 room:1", "device:7", "device:7 room:1"},
+		{"device:7", "room:1", "device:7 room:1"},
+	} {
+		a, err := Parse(strings.Fields(c.a))
+		require.NoError(t, err)
+		b, err := Parse(strings.Fields(c.b))
+		require.NoError(t, err)
+		require.Equal(t, strings.Fields(c.both), append([]string{}, a.And(b).Entries()...), "%q and %q", c.a, c.b)
+		require.ElementsMatch(t, a.And(b).Entries(), b.And(a).Entries())
+	}
+}
