@@ -58,9 +58,11 @@ func situations(f func(situation, *facts)) {
 				l.inactive, l.expires, l.used, l.notBefore = true, testNow, noTime, testNow+1
 			case 8:
 				f.blocked = true
+			case 9:
+				f.ends = testNow // a derived token, whose parent goes on
 			}
 			f.life = &l
-		}, "", "good", "inactive", "expired", "too old", "idle", "early", "all four", "blocked")},
+		}, "", "good", "inactive", "expired", "too old", "idle", "early", "all four", "blocked", "derived, and over")},
 		{"environment", answers(func(f *facts, a answer) { f.environment = a }, "", "same", "other", "unknown")},
 		{"address", answers(func(f *facts, a answer) { f.address = a }, "", "inside", "outside", "unknown")},
 		{"owner", answers(func(f *facts, a answer) {
@@ -109,7 +111,7 @@ var answers = []struct {
 		return s["life"] == "inactive" || s["life"] == "blocked" || s["life"] == "all four"
 	}},
 	{ErrExpired, func(s situation) bool {
-		return s["life"] == "expired" || s["life"] == "too old" || s["life"] == "all four"
+		return s["life"] == "expired" || s["life"] == "too old" || s["life"] == "all four" || s["life"] == "derived, and over"
 	}},
 	{ErrIdle, func(s situation) bool { return s["life"] == "idle" || s["life"] == "all four" }},
 	{ErrNotYetValid, func(s situation) bool { return s["life"] == "early" || s["life"] == "all four" }},
