@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
@@ -100,6 +101,16 @@ func TestADerivedTokenOfAllPermissionsHasThoseOfItsParentAsTheyAre(t *testing.T)
 	require.NoError(t, err)
 	_, err = verify(g, d)
 	assert.ErrorIs(t, err, apitoken.ErrMissingPermission)
+}
+
+// The checksum of such a text is right: anybody can compute it.
+func TestATextThatIsTooShortForAMACIsAnUnknownToken(t *testing.T) {
+	g := deriving(t)
+	in, _ := g.generate(t)
+	for _, body := range []string{"", "A", "AAAA", strings.Repeat("A", 42), strings.Repeat("A", 44)} {
+		_, err := verify(g, apitoken.NewSecret(grammar.New("acme", 0, 0).DerivedText(in.ID, body)))
+		assert.ErrorIs(t, err, apitoken.ErrUnknownToken, "%q", body)
+	}
 }
 
 func TestInTheQueryARouteCanAcceptDerivedTokensOnly(t *testing.T) {
