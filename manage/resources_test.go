@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +42,22 @@ func TestTheObjectsOfATokenAreSetShownAndRemoved(t *testing.T) {
 	}
 	assert.Equal(t, []any{map[string]any{"name": "device", "label": "Device"}, map[string]any{"name": "room", "label": "Room"}},
 		w.do("GET", "permissions", "", apiAs("ada")).at("resources"))
+}
+
+func TestAListHasTheTokensThatAreLimitedToAnObjectOrInItsType(t *testing.T) {
+	w := resourceAPI(t)
+	for name, only := range map[string][]string{"a": nil, "b": {"device:7"}, "c": {"device:7", "device:77", "room:1"}, "d": {"device:"}, "e": {"room:device"}} {
+		w.generate("ada", func(g *apitoken.GenerateParams) { g.Name, g.Only = name, only })
+	}
+	for only, want := range map[string]string{
+		"device:7": "bc", "device:77": "c", "device": "bcd", "device:": "d", "room": "ce", "room:device": "e", "device:8": "", "devic": "", "gadget": "", "7": "",
+	} {
+		for _, limit := range []string{"1", "200"} {
+			names, _ := w.listed(t, "owner=@all&limit="+limit+"&"+url.Values{"only": {only}}.Encode())
+			slices.Sort(names)
+			assert.Equal(t, want, strings.Join(names, ""), only)
+		}
+	}
 }
 
 func TestExplainNamesTheObjectsOfATokenAndWhoCanFindsIt(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 type Filter struct {
 	Expires, Created, Used Range
 	CreatedWith            string // the ID of a token
+	Only                   string // an entry of TokenInfo.Only, or the type of some
 
 	status apitoken.Status // that no Query asks for
 }
@@ -52,9 +53,16 @@ func (f Filter) lets(in *apitoken.TokenInfo) bool {
 	claimed := in.Status == apitoken.StatusDamaged || in.Status == apitoken.StatusNewer
 	return (f.status == "" || f.status == in.Status) &&
 		(f.CreatedWith == "" || f.CreatedWith == in.CreatedWith) &&
+		(f.Only == "" || slices.ContainsFunc(in.Only, f.names)) &&
 		f.Created.has(in.CreatedAt) &&
 		(f.Expires == Range{} || !claimed && f.Expires.has(in.ExpiresAt)) &&
 		(f.Used == Range{} || !claimed && in.UseRecorded && f.Used.has(in.LastUsed().At))
+}
+
+// names reports whether Only names an entry, such as "device:7", or its type.
+func (f Filter) names(entry string) bool {
+	name, _, _ := strings.Cut(entry, ":")
+	return f.Only == entry || f.Only == name
 }
 
 // ended reports whether f lets no token of a list through that follows in.

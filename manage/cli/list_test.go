@@ -32,6 +32,7 @@ func TestAListIsNarrowedAsInTheAPI(t *testing.T) {
 			"-never-used":                 "kept",
 			"-never-used -owner bob":      "",
 			"-created-with " + id:         "",
+			"-only device:7":              "",
 			"-status damaged":             "",
 			"-created-before 5d -limit 1": "kept",
 			"-expires-before " + time.Now().Add(21*24*time.Hour).Format(time.RFC3339): "old",

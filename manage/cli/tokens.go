@@ -89,6 +89,7 @@ type listValues struct {
 	limit                                 int
 
 	createdWith string
+	only        string
 	moments     [3][2]string // of created, expires and last-used: after, before
 	never       [3]bool
 }
@@ -102,6 +103,7 @@ func listFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.page.permission, "permission", "", "only those with the permission of this `NAME`")
 	fs.StringVar(&k.page.text, "text", "", "only those whose ID, owner or a word of whose name begins with `TEXT`")
 	fs.StringVar(&k.page.createdWith, "created-with", "", "only those that the token with this `ID` has made")
+	fs.StringVar(&k.page.only, "only", "", "only those that are limited to the `OBJECT`, such as device:7, or in a type of objects, such as device")
 	for i, name := range momentNames {
 		when := "before now, such as 30d"
 		if name == "expires" {
@@ -140,7 +142,7 @@ func (k *call) list() error {
 
 // filter returns what the flags leave out that ListParams cannot.
 func (v *listValues) filter() (f fields.Filter, err error) {
-	f.CreatedWith = v.createdWith
+	f.CreatedWith, f.Only = v.createdWith, v.only
 	for i, r := range []*fields.Range{&f.Created, &f.Expires, &f.Used} {
 		r.Never = v.never[i]
 		for end, at := range []*time.Time{&r.After, &r.Before} {

@@ -95,7 +95,7 @@ const maxMistakes = 20
 
 // listParameters are the names of the query parameters of a list.
 var listParameters = []string{
-	"owner", "status", "q", "permission", "created_with", "sort", "order", "limit", "cursor",
+	"owner", "status", "q", "permission", "created_with", "only", "sort", "order", "limit", "cursor",
 	"created_after", "created_before", "expires_after", "expires_before", "never_expires",
 	"last_used_after", "last_used_before", "never_used",
 }
@@ -216,7 +216,7 @@ func (c *call) listParams() (l apitoken.ListParams, f fields.Filter) {
 	}
 	f = fields.Filter{
 		Created: c.moments("created", ""), Expires: c.moments("expires", "never_expires"), Used: c.moments("last_used", "never_used"),
-		CreatedWith: get("created_with"),
+		CreatedWith: get("created_with"), Only: get("only"),
 	}
 	return l, f
 }
