@@ -51,6 +51,11 @@ func TestEveryBenchmarkRuns(t *testing.T) {
 		}
 		want = append(want, "Lists/store="+store+"/what=generate")
 	}
+	for _, way := range []string{"middleware", "connection"} {
+		for _, of := range []string{"none", "token", "both"} {
+			want = append(want, "Limit/way="+way+"/of="+of)
+		}
+	}
 	for _, impl := range []string{"apitoken", "floor"} {
 		want = append(want, "Scale/tokens=1k/impl="+impl)
 	}
