@@ -16,7 +16,7 @@ import (
 // The conformance of lists once more, but where every filter lets through more
 // than a few tokens, and pages end early or late.
 func TestEveryWayToAPageIsRight(t *testing.T) {
-	testserver.Variant(t)
+	testserver.LongVariant(t)
 	defer func(b sqlkit.Bounds) { bounds = b }(bounds)
 	dsn := testserver.MariaDBDatabase(t)
 	for _, c := range []struct {
