@@ -95,7 +95,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		application: a.application,
 		blocks:      &a.blocks,
 		derived:     derived.New(codec, c.Prefix, records.integrity),
-		limits:      c.Limits,
+		limits:      [2]limit.Rate{limit.Limit(c.Limits.Token).Rate(), limit.Limit(c.Limits.Owner).Rate()},
 		limiter:     limit.New(func() time.Duration { return now().Sub(a.clock.started) }, counter, c.StoreTimeout),
 	}
 	a.credentials = credential.New(a.decider.grammar, texts(c.Accept), c.AcceptFirst)

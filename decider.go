@@ -27,7 +27,7 @@ type decider struct {
 	application application
 	blocks      *blocks.Blocks
 	derived     *derived.Codec
-	limits      Limits
+	limits      [2]limit.Rate // of each token, and of each owner
 	limiter     *limit.Limiter
 }
 
@@ -298,17 +298,17 @@ func ownerAnswer(ctx context.Context, err error) (answer, error) {
 // admits reports whether the limits of a token and of its owner allow one request more,
 // and takes it from both. A request counts once: it is not taken again where its context has the
 // token, as behind a middleware or after NewContext, and by Recheck.
-func (d *decider) admits(q *request, v *verdict) bool {
-	own, owner := v.token.entry().more().narrow.limit.Tighter(limit.Limit(d.limits.Token)), limit.Limit(d.limits.Owner)
-	if own == (limit.Limit{}) && owner == (limit.Limit{}) || q.again != nil {
+func (d *decider) admits(q *request, v *verdict) (ok bool) {
+	own, owner := v.token.entry().more().narrow.limit.Tighter(d.limits[0]), d.limits[1]
+	if own == (limit.Rate{}) && owner == (limit.Rate{}) || q.again != nil {
 		return true
 	}
 	if tok, ok := FromContext(q.ctx); ok && tok.ID() == v.id {
 		return true
 	}
-	q.standings = new(limit.Standings)
-	return d.limiter.Admit(v.at.Sub(d.clock.started), &limit.Demands{
-		{Key: limit.Key{ID: v.id}, Limit: own},
-		{Key: limit.Key{Environment: v.token.Environment(), Owner: v.token.Owner()}, Limit: owner},
-	}, q.standings)
+	q.standings, ok = d.limiter.Admit(v.at.Sub(d.clock.started), &limit.Demands{
+		{Key: limit.Key{ID: v.id}, Rate: own},
+		{Key: limit.Key{Environment: v.token.Environment(), Owner: v.token.Owner()}, Rate: owner},
+	})
+	return ok
 }

@@ -323,6 +323,7 @@ var seeds = []seed{
 	{"a token of ours is imported as foreign", "internal/grammar Grammar.Foreign", without(operand("HasPrefix"))},
 	{"a token without permissions is generated", "Manager.fill", never(when("len(g.Permissions)"))},
 	{"the key of a token with another name returns that", "Manager.generated", without(operand("asked.Name"))},
+	{"the key of a token with another limit returns that", "Manager.generated", without(operand("asked.Limit"))},
 	{"the key of a token with other permissions returns that", "Manager.generated", without(operand("asked.Permissions"))},
 	{"the key of another user returns their token", "Manager.Generate", become(call("holder"), `""`)},
 	{"a key makes a token each time", "Manager.Generate", never(then("KeyedID"))},
