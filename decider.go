@@ -14,6 +14,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
+	"github.com/apitoken-go/apitoken/internal/lookup"
 	"github.com/apitoken-go/apitoken/internal/resource"
 )
 
@@ -23,11 +24,12 @@ type decider struct {
 	clock       clock
 	grammar     grammar.Grammar
 	policy      Policy
-	reader      reader
+	rows        rows
+	lookup      lookup.Reader[plain, pointers]
 	application application
 	blocks      *blocks.Blocks
 	derived     *derived.Codec
-	limits      Limits
+	limits      [2]limit.Rate // of each token, and of each owner
 	limiter     *limit.Limiter
 }
 
@@ -142,7 +144,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.credential = no
 		return
 	}
-	if v.err = q.requirement.needs.Check(d.reader.catalog, q.requirement.objects); v.err != nil {
+	if v.err = q.requirement.needs.Check(d.rows.catalog, q.requirement.objects); v.err != nil {
 		f.requirement = failed
 		return
 	}
@@ -176,7 +178,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	var key cache.Key
 	var n node
 	var fresh bool
-	if c := d.reader.cache; c != nil {
+	if c := d.rows.cache; c != nil {
 		key = c.Key(v.id)
 		n, fresh = c.Get(key, c.Instant(v.at))
 	}
@@ -237,15 +239,15 @@ func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached no
 	if !known.IsZero() && entryOf(known).find(secret) < 0 {
 		known = node{}
 	}
-	if fresh && !known.IsZero() && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
+	if fresh && !known.IsZero() && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.rows.cache.Instant(v.at)) > min(d.rows.cache.MaxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
-		d.reader.cache.Invalidate(v.id)
+		d.rows.cache.Invalidate(v.id)
 		fresh = false
 	}
 	if fresh {
 		return cached, nil
 	}
-	n, err := d.reader.lookup(ctx, key, v.id, known, v.at)
+	n, err := d.lookup.Entry(ctx, key, v.id, known, v.at)
 	v.at = d.clock.now() // the store had its time
 	return n, err
 }
@@ -298,17 +300,34 @@ func ownerAnswer(ctx context.Context, err error) (answer, error) {
 // admits reports whether the limits of a token and of its owner allow one request more,
 // and takes it from both. A request counts once: it is not taken again where its context has the
 // token, as behind a middleware or after NewContext, and by Recheck.
-func (d *decider) admits(q *request, v *verdict) bool {
-	own, owner := v.token.entry().more().narrow.limit.Tighter(limit.Limit(d.limits.Token)), limit.Limit(d.limits.Owner)
-	if own == (limit.Limit{}) && owner == (limit.Limit{}) || q.again != nil {
+func (d *decider) admits(q *request, v *verdict) (ok bool) {
+	own, owner := v.token.entry().more().narrow.limit.Tighter(d.limits[0]), d.limits[1]
+	if own == (limit.Rate{}) && owner == (limit.Rate{}) || q.again != nil {
 		return true
 	}
 	if tok, ok := FromContext(q.ctx); ok && tok.ID() == v.id {
 		return true
 	}
-	q.standings = new(limit.Standings)
-	return d.limiter.Admit(v.at.Sub(d.clock.started), &limit.Demands{
-		{Key: limit.Key{ID: v.id}, Limit: own},
-		{Key: limit.Key{Environment: v.token.Environment(), Owner: v.token.Owner()}, Limit: owner},
-	}, q.standings)
+	q.standings, ok = d.limiter.Admit(v.at.Sub(d.clock.started), &limit.Demands{
+		{Key: limit.Key{ID: v.id}, Rate: own},
+		{Key: limit.Key{Environment: v.token.Environment(), Owner: v.token.Owner()}, Rate: owner},
+	})
+	return ok
+}
+
+// read reads a token from the store, on the caller's goroutine.
+func (d *decider) read(ctx context.Context, id string, at cache.Instant) (node, error) {
+	rec, err := d.rows.store.Get(ctx, id)
+	if err != nil {
+		return node{}, err
+	}
+	if rec.ID == id && rec.Status == StatusDeleted { // not even checked, so that it takes as long as an unknown one
+		return node{}, ErrNotFound
+	}
+	return d.rows.entry(id, &rec, at)
+}
+
+// ownerOf returns the owner of a token as the holder of its lookups.
+func ownerOf(n node) string {
+	return holder(n.Pointers.home.Value().environment, entryOf(n).ownerText())
 }

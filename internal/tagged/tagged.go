@@ -145,7 +145,7 @@ func (c *Coder) Open() Value {
 	return v
 }
 
-// Close ends what Open or List began.
+// Close ends what Open or list began.
 func (c *Coder) Close(v Value) {
 	switch {
 	case !v.there || c.failed:
@@ -170,8 +170,38 @@ func (c *Coder) Close(v Value) {
 	copy(c.out[v.start-1:], length[:k])
 }
 
-// List opens a list, to which it gives its length when reading.
-func List[E any](c *Coder, tag uint64, l *[]E) Value {
+// Each writes or reads a field with a list of values, each with its length before it; an
+// empty list is left out.
+func Each[E any](c *Coder, tag uint64, l *[]E, visit func(*E, *Coder)) {
+	all := list(c, tag, l)
+	for i := range *l {
+		v := c.Open()
+		visit(&(*l)[i], c)
+		c.Close(v)
+	}
+	c.Close(all)
+}
+
+// Texts writes or reads a field with a list of texts; an empty one is left out.
+func (c *Coder) Texts(tag uint64, l *[]string) {
+	all := list(c, tag, l)
+	for i := range *l {
+		c.TextValue(&(*l)[i])
+	}
+	c.Close(all)
+}
+
+// Networks writes or reads a field with a list of networks; an empty one is left out.
+func (c *Coder) Networks(tag uint64, l *[]netip.Prefix) {
+	all := list(c, tag, l)
+	for i := range *l {
+		c.networkValue(&(*l)[i])
+	}
+	c.Close(all)
+}
+
+// list opens a list, to which it gives its length when reading.
+func list[E any](c *Coder, tag uint64, l *[]E) Value {
 	if !c.field(tag, len(*l) > 0) {
 		return Value{}
 	}
@@ -223,8 +253,8 @@ func (c *Coder) TextValue(s *string) {
 	c.out = AppendText(c.out, *s)
 }
 
-// NetworkValue writes or reads a network in a list.
-func (c *Coder) NetworkValue(n *netip.Prefix) {
+// networkValue writes or reads a network in a list.
+func (c *Coder) networkValue(n *netip.Prefix) {
 	text := ""
 	if !c.reading && n.IsValid() {
 		text = n.String()
