@@ -98,6 +98,12 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		limits:      [2]limit.Rate{limit.Limit(c.Limits.Token).Rate(), limit.Limit(c.Limits.Owner).Rate()},
 		limiter:     limit.New(func() time.Duration { return now().Sub(a.clock.started) }, counter, c.StoreTimeout),
 	}
+	lost := func(action Action) func(context.Context, error) {
+		return func(ctx context.Context, err error) {
+			_ = a.application.observe(ctx, &Event{Time: now(), Action: action, Reason: ErrUnavailable, Err: err})
+		}
+	}
+	a.decider.limiter.Lost = lost(actionLimits)
 	a.credentials = credential.New(a.decider.grammar, texts(c.Accept), c.AcceptFirst)
 	a.refuser.prepare(a.credentials, c.Realm)
 	if t, ok := c.Store.(Toucher); ok {
@@ -107,9 +113,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		a.follower = &feed.Follower[plain, pointers]{
 			Cache: a.rows.cache, Now: now,
 			Watch: func(ctx context.Context, f *feed.Feed[plain, pointers]) error { return w.Watch(ctx, f) },
-			Lost: func(ctx context.Context, err error) {
-				_ = a.application.observe(ctx, &Event{Time: now(), Action: actionWatch, Reason: ErrUnavailable, Err: err})
-			},
+			Lost:  lost(actionWatch),
 		}
 		a.follower.Follow()
 	}
