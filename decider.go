@@ -147,23 +147,23 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		return
 	}
 	var secret presentedSecret
-	var x *derivation
+	var t *derived.Token
 	proven := true // that a derived token was made with this secret
 	switch {
 	case q.again != nil:
 		v.id, secret = q.id, *q.again
 		if q.derived != nil {
-			x = &derivation{Token: q.derived.Token}
+			t = &derived.Token{Claims: q.derived.Claims}
 		}
 	case c.Ours:
 		v.id = c.ID
-	case d.grammar.Derived(c.Text):
-		x, proven = new(derivation), false
-		if !d.derived.Parse(c.Text, &x.Token) {
+	case c.Derived:
+		t, proven = new(derived.Token), false
+		if !d.derived.Parse(c.ID, c.Body, t) {
 			f.record = no
 			return
 		}
-		v.id = x.Parent
+		v.id = c.ID
 	case d.grammar.Foreign(c.Text):
 		secret = presentedSecret{grammar.Digest(c.Text), true}
 		v.id = grammar.ForeignID(secret.digest[:])
@@ -184,14 +184,14 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		secret.digest = grammar.Digest(c.Secret)
 	}
 	if !proven && !n.IsZero() {
-		secret, proven = entryOf(n).proves(d.derived, x)
+		secret, proven = entryOf(n).proves(d.derived, t)
 	}
 	if n, v.err = d.find(q.ctx, v, key, n, fresh, &secret); v.err != nil {
 		f.record = recordAnswer(q.ctx, v.err)
 		return
 	}
 	if !proven {
-		secret, proven = entryOf(n).proves(d.derived, x)
+		secret, proven = entryOf(n).proves(d.derived, t)
 	}
 	which := entryOf(n).find(&secret)
 	if which < 0 || !proven {
@@ -202,10 +202,8 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Way.Owner {
 		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
-	if x != nil {
-		x.bound(q, entryOf(n))
-		x.extra = extra{secret: which, derived: x}
-		v.token.x = &x.extra
+	if t != nil {
+		v.token.x = &q.derivation(&t.Claims, entryOf(n), which).extra
 	} else if which > 0 || entryOf(n).bound() {
 		v.token.x = &extra{secret: which}
 	}
