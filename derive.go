@@ -144,14 +144,14 @@ func (t Token) only() resource.Limits {
 	return t.entry().more().narrow.only
 }
 
-// proves reports whether a derived token was made with a secret of the token, and which.
-func (e entry) proves(c *derived.Codec, t *derived.Token) (secret presentedSecret, ok bool) {
+// proves returns with which of the token's secrets a derived token was made, as find does.
+func (e entry) proves(c *derived.Codec, t *derived.Token) int {
 	for i := range 1 + len(e.more().older) {
 		if s := e.secret(i); c.IsOf(t, &s.digest, s.foreign) {
-			return s, true
+			return i
 		}
 	}
-	return presentedSecret{}, false
+	return -1
 }
 
 // derivation returns that of a request whose token claims this and was made with a secret of
