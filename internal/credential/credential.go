@@ -36,8 +36,9 @@ type Found struct {
 
 	// The parts of text if that is a token of ours, or derived from one: then ID is that of
 	// its parent.
-	ID, Secret, Body string
-	Ours, Derived    bool
+	ID, Secret    string
+	Body          []byte
+	Ours, Derived bool
 }
 
 // Direct is the way of what was not found in a request.

@@ -10,7 +10,6 @@ package derived
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"hash"
 	"strings"
 	"sync"
@@ -26,9 +25,6 @@ const (
 	keyContext = "apitoken derived key 1\x00" // what makes a key of its own from an integrity key
 	context    = "apitoken derived 1\x00"
 )
-
-// Strict, so that each derived token has one text.
-var encoding = base64.RawURLEncoding.Strict()
 
 // A Codec writes and reads the derived tokens of a service.
 type Codec struct {
@@ -96,21 +92,21 @@ func (c *Codec) Text(parent string, digest *[sha256.Size]byte, foreign bool, cla
 	t.visit(&w)
 	t.encoded, _ = w.Written() // no tag is unknown
 	mac := c.sum(&t, digest, foreign)
-	return c.grammar.DerivedText(parent, encoding.EncodeToString(append(t.encoded, mac[:]...)))
+	return c.grammar.DerivedText(parent, append(t.encoded, mac[:]...))
 }
 
 // Parse reads what grammar.ParseDerived returned into t, which is zero. It returns false if
 // no token can have it: it has another form, names another key, or claims what this version
 // does not know.
-func (c *Codec) Parse(parent, body string, t *Token) bool {
-	raw, err := encoding.DecodeString(body)
-	n := len(raw) - sha256.Size
-	if err != nil || n < 0 {
+func (c *Codec) Parse(parent string, body []byte, t *Token) bool {
+	n := len(body) - sha256.Size
+	if n < 0 {
 		return false
 	}
-	t.Parent, t.encoded, t.mac = parent, raw[:n], raw[n:]
+	t.Parent, t.encoded, t.mac = parent, body[:n], body[n:]
 	r := tagged.NewReader(alias.String(t.encoded))
 	t.visit(&r)
+	var err error
 	if t.only != "" {
 		t.Only, err = resource.Parse(strings.Split(t.only, "\n"))
 	}
