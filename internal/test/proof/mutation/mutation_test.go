@@ -419,3 +419,15 @@ func TestTheTestsThatFailedAreNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestAPackageWithoutTestsIsTestedByTheOneThatItIsAPartOf(t *testing.T) {
+	tester := &tester{root: filepath.Join("..", "..", "..", "..")}
+	for dir, want := range map[string][]string{
+		"internal/feed": {"."}, "internal/derived": {"internal/derived", "."}, "internal/sqlkit": {"internal/sqlkit", "stores/sqlite"},
+		"stores/sqlite": {"stores/sqlite"}, ".": {"."},
+	} {
+		if got, err := tester.suites(dir); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s is tested by %q, not by %q: %v", dir, got, want, err)
+		}
+	}
+}
