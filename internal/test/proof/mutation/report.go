@@ -120,7 +120,7 @@ func (r *report) page(command string) string {
 	p("# Breaks that the tests notice\n\n")
 	p("Written by `%s`, %s, in %s, on %s.\n", strings.TrimSpace(command), r.finished, r.took.Round(time.Second), r.machine)
 	p("`make mutation` makes it anew.\n\n")
-	p("Each break is one small edit of the root package or, of the seeded ones, of stores/memory, stores/sqlite and internal/sqlkit. All those of a\n")
+	p("Each break is one small edit of the root package or, of the seeded ones, of a package in internal/, stores/memory or stores/sqlite. All those of a\n")
 	p("package are in one test program, built with -overlay: beside each function stand its broken copies, and an environment\n")
 	p("variable says which one is called. The package's own tests run for each, with -short, until the first that fails; then, for\n")
 	p("packages in internal/, those of the root package (of stores/sqlite for internal/sqlkit). The test that failed\n")
