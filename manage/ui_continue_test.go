@@ -20,7 +20,7 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// A slowStore takes a time for each piece of a list that it reads, of 50 tokens at most.
+// A slowStore takes a time for each piece of a list that it reads, of 10 tokens at most.
 type slowStore struct {
 	*memory.Store
 	piece time.Duration
@@ -28,7 +28,7 @@ type slowStore struct {
 
 func (s *slowStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
 	time.Sleep(s.piece)
-	q.Limit = min(q.Limit, 50)
+	q.Limit = min(q.Limit, 10)
 	return s.Store.List(ctx, q)
 }
 
@@ -85,7 +85,7 @@ func savedFiltersFind(t *testing.T, piece time.Duration) {
 	lasts := make("Lasts", apitoken.Never())
 	s.used(ends, time.Hour)
 	s.used(lasts, 100*24*time.Hour)
-	for i := range 120 {
+	for i := range 20 {
 		s.used(make(fmt.Sprint("Other ", i), apitoken.In(50*24*time.Hour)), time.Hour)
 	}
 	rec, err := s.store.Get(t.Context(), old.ID)
@@ -106,10 +106,10 @@ func savedFiltersFind(t *testing.T, piece time.Duration) {
 		}
 	}
 	names, _ := s.whole("ada", "?show=nothing")
-	assert.Len(t, names, 124, "there is no such filter")
+	assert.Len(t, names, 24, "there is no such filter")
 }
 
-// In a look of two seconds, a store that needs one for each 50 tokens shows 100 of them.
+// In a look of two seconds, a store that needs one for each 10 tokens shows 20 of them.
 func TestUIAllThatMatchAreChangedInSeveralLooks(t *testing.T) {
 	synctest.Test(t, changesInSeveralLooks)
 }
@@ -117,7 +117,7 @@ func TestUIAllThatMatchAreChangedInSeveralLooks(t *testing.T) {
 func changesInSeveralLooks(t *testing.T) {
 	store := &slowStore{Store: memory.New()}
 	s := newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.Store = store })
-	for i := range 230 {
+	for i := range 45 {
 		s.generate("bob", fmt.Sprintf("Sensor %03d", i))
 	}
 	s.generate("bob", "Laptop")
@@ -143,21 +143,21 @@ func changesInSeveralLooks(t *testing.T) {
 	}
 	for range 2 { // the second time, the first ones are so already
 		asked, said := change("deactivate")
-		assert.Equal(t, []string{"100", "100", "30"}, asked)
-		assert.Regexp(t, "30 (API tokens|were) deactivated", said)
+		assert.Equal(t, []string{"20", "20", "5"}, asked)
+		assert.Regexp(t, "5 (API tokens|were) deactivated", said)
 		inactive, _ := s.whole("bob", "?status=inactive")
-		assert.Len(t, inactive, 230)
+		assert.Len(t, inactive, 45)
 	}
 	ask := s.do("bob", "bulk?all=1&back="+url.QueryEscape("?q=sensor")+"&action=activate", nil)
-	ask.says(200, "Activate 100 API tokens?", "you are asked about the others after them")
+	ask.says(200, "Activate 20 API tokens?", "you are asked about the others after them")
 	a := s.do("bob", "bulk", ask.form())
 	for a.StatusCode != 303 {
 		a = s.do("bob", "bulk", a.form())
 	}
 	next := s.do("bob", a.goesTo(s, "bulk"), nil)
-	next.says(200, "100 API tokens activated.", "Activate 100 API tokens?")
+	next.says(200, "20 API tokens activated.", "Activate 20 API tokens?")
 	asked, _ := change("delete")
-	assert.Equal(t, []string{"100", "100", "30"}, asked)
+	assert.Equal(t, []string{"20", "20", "5"}, asked)
 	left, _ := s.whole("bob", "")
 	assert.Equal(t, []string{"Laptop"}, left)
 }
