@@ -16,6 +16,7 @@ type whoCanData struct {
 	Description string
 	Routes      []option
 	Rows        []row
+	Limited     bool   // a token of Rows is limited to some objects
 	Cut         string // why there may be more than Rows, "" if these are all
 }
 
@@ -65,6 +66,7 @@ func (h *handler) whoCan(rq *request) {
 			p.Cut = h.words.Text("These are the first {1}. Others can make this call, too.", maxWhoCan)
 			break
 		}
+		p.Limited = p.Limited || in.Only != nil
 		p.Rows = append(p.Rows, row{
 			TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now),
 			Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
