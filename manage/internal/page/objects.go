@@ -24,6 +24,7 @@ type objectType struct {
 	Choices     []objectChoice
 	Find        string // what is searched for
 	Searchable  bool
+	First       int  // how many objects the form shows of more, 0 for all
 	Unlisted    bool // the service could not say its objects
 }
 
@@ -212,6 +213,9 @@ func (h *handler) formObjects(rq *request, q url.Values, had []string) []*object
 			continue
 		}
 		t.Searchable = len(choices) >= manyChoices || t.Find != ""
+		if len(choices) > maxChoices {
+			t.First = maxChoices
+		}
 		for _, c := range choices[:min(maxChoices, len(choices))] {
 			t.Choices = append(t.Choices, objectChoice{c.ID, cmp.Or(c.Label, c.ID), slices.Contains(t.IDs, c.ID)})
 		}
@@ -226,8 +230,18 @@ func (h *handler) formObjects(rq *request, q url.Values, had []string) []*object
 				t.Choices = append(t.Choices, objectChoice{id, cmp.Or(labels[t.Name+":"+id], id), true})
 			}
 		}
+		slices.SortStableFunc(t.Choices, func(a, b objectChoice) int { return notSelected(a) - notSelected(b) })
 	}
 	return types
+}
+
+// notSelected returns the place of a choice: the selected ones are first, so that nobody has to look for
+// them.
+func notSelected(c objectChoice) int {
+	if c.Selected {
+		return 0
+	}
+	return 1
 }
 
 // listResources calls Config.ListResources, if there is one. If that fails, the error is logged

@@ -82,7 +82,7 @@ func (h *handler) path(rq *request) []Crumb {
 }
 
 // fewObjects is how many objects of a token a row of a table shows.
-const fewObjects = 5
+const fewObjects = 3
 
 // funcs returns the functions of the templates.
 func (h *handler) funcs() template.FuncMap {
