@@ -121,13 +121,20 @@ func (t Token) derivation() *derived.Claims {
 
 // granted returns the permissions of the token itself, whatever its owner has.
 func (t Token) granted() bitset.Set {
+	if t.derivation() != nil {
+		return t.claimed()
+	}
+	return t.entry().perms()
+}
+
+// claimed is granted for a derived token.
+func (t Token) claimed() bitset.Set {
 	set := t.entry().perms()
-	switch c := t.derivation(); {
-	case c == nil:
+	switch names := t.derivation().Permissions; {
 	case t.x.elsewhere:
 		return bitset.Set{}
-	case c.Permissions != "":
-		return set.And(t.entry().home.Value().catalog.SetOf(c.Permissions))
+	case names != "":
+		return set.And(t.entry().home.Value().catalog.SetOf(names))
 	}
 	return set
 }
@@ -135,7 +142,7 @@ func (t Token) granted() bitset.Set {
 // only returns the objects that the token is limited to.
 func (t Token) only() resource.Limits {
 	only := t.entry().more().narrow.only
-	if c := t.derivation(); c != nil {
+	if c := t.derivation(); c != nil && c.Only != nil {
 		return only.And(c.Only)
 	}
 	return only
