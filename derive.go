@@ -111,17 +111,8 @@ func (t Token) Derived() (label string, ok bool) {
 	return t.x.derived.Label, true
 }
 
-// A derivation is what a derived token has beside its parent.
-type derivation struct {
-	derived.Claims
-	extra     extra           // that of the token, here to save an allocation
-	granted   bitset.Set      // of the permissions of the parent
-	only      resource.Limits // of the objects of the parent
-	elsewhere bool            // the request is for another route
-}
-
-// derivation returns that of a derived token, nil for other tokens.
-func (t Token) derivation() *derivation {
+// derivation returns what a derived token says of itself, nil for other tokens.
+func (t Token) derivation() *derived.Claims {
 	if t.x == nil {
 		return nil
 	}
@@ -130,18 +121,31 @@ func (t Token) derivation() *derivation {
 
 // granted returns the permissions of the token itself, whatever its owner has.
 func (t Token) granted() bitset.Set {
-	if x := t.derivation(); x != nil {
-		return x.granted
+	if t.derivation() != nil {
+		return t.claimed()
 	}
 	return t.entry().perms()
 }
 
+// claimed is granted for a derived token.
+func (t Token) claimed() bitset.Set {
+	set := t.entry().perms()
+	switch names := t.derivation().Permissions; {
+	case t.x.elsewhere:
+		return bitset.Set{}
+	case names != "":
+		return set.And(t.entry().home.Value().catalog.SetOf(names))
+	}
+	return set
+}
+
 // only returns the objects that the token is limited to.
 func (t Token) only() resource.Limits {
-	if x := t.derivation(); x != nil {
-		return x.only
+	only := t.entry().more().narrow.only
+	if c := t.derivation(); c != nil && c.Only != nil {
+		return only.And(c.Only)
 	}
-	return t.entry().more().narrow.only
+	return only
 }
 
 // proves returns with which of the token's secrets a derived token was made, as find does.
@@ -154,18 +158,16 @@ func (e entry) proves(c *derived.Codec, t *derived.Token) int {
 	return -1
 }
 
-// derivation returns that of a request whose token claims this and was made with a secret of
-// its parent.
-func (q *request) derivation(c *derived.Claims, parent entry, secret int) *derivation {
-	x := &derivation{Claims: *c, granted: parent.perms(), only: parent.more().narrow.only.And(c.Only)}
-	x.extra.secret, x.extra.derived = secret, x
-	if c.Permissions != "" {
-		x.granted = x.granted.And(parent.home.Value().catalog.SetOf(c.Permissions))
-	}
-	if x.elsewhere = c.Route != "" && q.again == nil && c.Route != q.pattern(); x.elsewhere {
-		x.granted = bitset.Set{}
-	}
-	return x
+// derive makes of a token, whose secret is found, the derived one that claims this.
+func (q *request) derive(t *Token, c *derived.Claims, secret int) {
+	x := &struct {
+		extra
+		claims derived.Claims // here to save an allocation
+	}{claims: *c}
+	t.x = &x.extra
+	x.secret, x.derived = secret, &x.claims
+	x.elsewhere = c.Route != "" && q.again == nil && c.Route != q.pattern()
+	x.perms, x.limited = t.granted(), true
 }
 
 // pattern returns that of the route.

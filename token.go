@@ -14,6 +14,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/alias"
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/permission"
@@ -43,7 +44,9 @@ type extra struct {
 	address netip.Addr // where from, if the token is bound to networks
 	perms   bitset.Set // effective
 	limited bool       // perms holds, not the entry's
-	derived *derivation
+
+	elsewhere bool            // the request is not for the route of a derived token
+	derived   *derived.Claims // of a derived token
 }
 
 // ID returns the public ID of the token, which may be logged.
