@@ -317,7 +317,7 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (node, error
 	if rec.Limit != "" || rec.Only != nil {
 		r.narrow = &narrow{rec.limitOf().Rate(), rec.limitsOf()}
 	}
-	if !slices.Equal(rec.Permissions, e.assigned()) {
+	if perms.Len() != len(rec.Permissions) || !slices.IsSorted(rec.Permissions) { // it is not what assigned returns else
 		r.assigned = slices.Clone(rec.Permissions)
 	}
 	if r.text == "" && r.until == noTime && r.older == nil && r.high == nil && r.networks == nil && r.assigned == nil && r.narrow == unlimited {
