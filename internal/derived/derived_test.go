@@ -102,6 +102,8 @@ func TestATextOfAnotherKeyPrefixOrVersionIsNoDerivedToken(t *testing.T) {
 	later := claims
 	later.unknown = "\x0e\x01x" // tag 14
 	assert.False(t, c.Parse(c.write(later, &digest), &tok), "a claim of a later version")
+	later.unknown = "\x0e\x09x" // of which a part is missing
+	assert.False(t, c.Parse(c.write(later, &digest), &tok), "a claim that is cut off")
 	assert.False(t, c.Parse(c.write(Claims{Ends: 1, Only: "device"}, &digest), &tok), "no object")
 	assert.False(t, c.Parse(c.write(Claims{Permissions: "a:b"}, &digest), &tok), "without an end")
 	assert.False(t, c.Parse(c.write(Claims{Ends: -1}, &digest), &tok), "an end before 1970")
