@@ -45,7 +45,8 @@ func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other f
 	return middleware(httpbridge.GuardOr(auth, requirement), other, options)
 }
 
-// middleware lets requests on that a guard admits, and to other those that it leaves to that.
+// middleware calls the next handler for requests that a guard admits, and other for
+// requests that the guard leaves to the other login.
 func middleware(guard, other func(http.Handler) http.Handler, options []connect.HandlerOption) func(http.Handler) http.Handler {
 	protocols := connect.NewErrorWriter(options...)
 	return func(next http.Handler) http.Handler {
@@ -79,8 +80,8 @@ func middleware(guard, other func(http.Handler) http.Handler, options []connect.
 	}
 }
 
-// code returns what a status of HTTP is to Connect. What is malformed is invalid
-// whatever the state of the system, as the specification has it of
+// code returns the code of Connect for a status of HTTP. A malformed request is invalid
+// in every state of the system, as the specification has it of
 // invalid_argument, and no other token would help, as unauthenticated would
 // suggest. In Connect's own protocol all have the HTTP status they come from.
 func code(status int) connect.Code {

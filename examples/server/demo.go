@@ -73,8 +73,8 @@ func introduction(url string, s *secrets, t demoTokens) string {
 }
 
 var introductionText = template.Must(template.New("introduction").Parse(`
-This is the first start with this database. Copy what you need: this is not
-shown again.
+This is the first start with this database. You will see these passwords and
+tokens only once: copy them now.
 
 Users, their passwords, and what they may give to API tokens:
 {{range .Users}}

@@ -200,8 +200,8 @@ func parseFlags(args []string) (c commandLine, err error) {
 // shutdownTime is how long requests that are running may take to end.
 const shutdownTime = 10 * time.Second
 
-// serve answers requests until ctx is done and those that came before have
-// been answered.
+// serve answers requests until ctx is done and all running requests are
+// answered.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := &http.Server{
 		Handler:           h,

@@ -155,7 +155,7 @@ func readSecrets() (*secrets, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &secrets{source: "the users' passwords are those that were shown when " + path + " was made; to start anew, remove it and the database"}
+	s := &secrets{source: "the server showed the users' passwords when it made " + path + "; for new ones, remove this file and the database"}
 	if err := json.Unmarshal(text, s); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", path, err)
 	}

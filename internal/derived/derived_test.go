@@ -125,7 +125,7 @@ func (c *Codec) write(claims Claims, digest *[32]byte) string {
 	return c.grammar.DerivedText(parent, encoding.EncodeToString(append(t.encoded, mac[:]...)))
 }
 
-// No text but those that the Codec made passes, however it comes from them.
+// Only texts that the Codec made pass, not texts that are derived from them.
 func FuzzDerived(f *testing.F) {
 	c := codec("acme", "k1", "k2")
 	digest := sha256.Sum256([]byte("s"))

@@ -17,8 +17,8 @@
 //	}
 //	defer store.Close()
 //
-// An acknowledged change is on the disk of the primary, whatever the value of
-// synchronous_commit is. The store never reads replicas. Changes by any node, and manual
+// An acknowledged change is on the disk of the primary, with every value of
+// synchronous_commit. The store never reads replicas. Changes by any node, and manual
 // edits, reach all nodes.
 package postgres
 
