@@ -1,5 +1,5 @@
 // Package apitoken authenticates API requests by API token and checks the
-// permissions that are assigned to the token.
+// permissions of the token.
 //
 // A service defines its permissions, creates an [Authority], and wraps handlers:
 //
@@ -19,8 +19,8 @@
 // parameter apiToken. The handler is called only with a valid token that has
 // the permissions, and finds it with [FromContext]. Every other request gets:
 //
-//	400  what was presented is malformed, or was presented twice
-//	401  no token, or one that is unknown, expired, deactivated, ...
+//	400  the credential is malformed, or the request has two
+//	401  no token, or an unknown, expired, deactivated, ... one
 //	403  a valid token that lacks a permission, or is limited to other objects
 //	503  the store or a function of the application failed
 //
@@ -42,8 +42,8 @@
 // the store does not give access. Anyone who sees a token can use it: serve over
 // TLS, and prefer the header, as URLs end up in logs and browser histories. The
 // library checks what a store returns, but trusts it to keep what it acknowledged.
-// Time is that of the local clock. A request that is already in its handler when its
-// token is revoked finishes. SECURITY.md says more.
+// Expiry uses the local clock. A request that is already in its handler when its token
+// is revoked finishes. SECURITY.md has the details.
 //
 // # Other packages
 //

@@ -22,11 +22,10 @@ import (
 // service once for each procedure, with the requirement of that procedure. So no procedure
 // is open, because a procedure that is not registered does not exist.
 //
-// A request without a valid token gets the code unauthenticated, a request whose token
-// lacks a permission gets permission_denied, a malformed request gets invalid_argument, and
-// a request that cannot be checked now gets unavailable. The header has the fields of the
-// refusal, including WWW-Authenticate. Requests of none of the protocols get the answer of
-// apitoken.
+// A request without a valid token gets the code unauthenticated, and a request whose token lacks a
+// permission gets permission_denied. A malformed request gets invalid_argument, and a request that
+// cannot be checked now gets unavailable. The header has the fields of the refusal, including
+// WWW-Authenticate. Requests of none of the protocols get the answer of apitoken.
 //
 // Guard is a middleware and not an interceptor, so that nothing reads the body of an
 // unknown sender. The options are the handler options that matter for errors, such as
