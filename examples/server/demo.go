@@ -90,7 +90,7 @@ API tokens, valid for 90 days:
   {{.Tokens.Deactivated.Reveal}}  of ada: devices:read, deactivated
   {{.Tokens.Full.Reveal}}  of admin: everything
 
-To try, each with the status that it gets:
+Try these commands. Each comment has the status of the answer:
 
   # 200: the token in the header
   curl -i -H 'Authorization: apiToken {{.Tokens.Reader.Reveal}}' '{{.URL}}/api/devices'

@@ -115,7 +115,7 @@ func makeSecrets(first bool) (*secrets, error) {
 	// Another node may have made it since findSecrets looked.
 	s, err := readSecrets()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s, which belongs to the database, is missing: restore it, or remove the database to start anew, or set DEMO_PASSWORD", path)
+		return nil, fmt.Errorf("%s, which belongs to the database, is missing: restore it, or remove the database, or set DEMO_PASSWORD", path)
 	}
 	return s, err
 }
@@ -149,7 +149,7 @@ func readSecrets() (*secrets, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	case runtime.GOOS != "windows" && info.Mode()&0o077 != 0:
-		return nil, fmt.Errorf("%s can be read by others, its mode is %04o: chmod 600 it", path, info.Mode().Perm())
+		return nil, fmt.Errorf("other users can read %s, its mode is %04o: run chmod 600", path, info.Mode().Perm())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
