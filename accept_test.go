@@ -163,7 +163,7 @@ func TestOfSeveralCredentialsTheFirstCountsIfThatIsSaid(t *testing.T) {
 				assert.Zero(t, s.called(), c.name)
 			}
 			if s.called() > 0 {
-				assert.NotContains(t, s.request.URL.RawQuery, "acme_", "the handler sees no token in the query, also of those that did not count")
+				assert.NotContains(t, s.request.URL.RawQuery, "acme_", "the handler sees no token in the query, not even one that did not count")
 			}
 		}
 	}

@@ -27,8 +27,8 @@ func (s *meddlingStore) Replace(ctx context.Context, rec apitoken.Record) error 
 	return s.Store.Replace(ctx, rec)
 }
 
-// A rule over two fields at once, such as "whoever may write expires", holds for what
-// is written, also if the fields are changed by two updates at the same time.
+// A rule over two fields at once, such as "a token that may write expires", holds for the
+// written token, also if the fields are changed by two updates at the same time.
 func TestAVetoCannotBeEvadedByTwoChangesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(meddlingStore)

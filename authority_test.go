@@ -387,7 +387,7 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 	}{
 		{name: "all of it", owner: wire.All(), token: bothToken, requirement: apitoken.All(wireRead, wireWrite), effective: []apitoken.Permission{wireRead, wireWrite}},
 		{name: "some of it", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.Any(wireRead, wireWrite), effective: []apitoken.Permission{wireWrite}},
-		{name: "nothing of it, where nothing is asked", owner: []apitoken.Permission{wireReports}, token: bothToken, requirement: apitoken.AnyToken(), effective: []apitoken.Permission{}},
+		{name: "nothing of it, without a requirement", owner: []apitoken.Permission{wireReports}, token: bothToken, requirement: apitoken.AnyToken(), effective: []apitoken.Permission{}},
 		{name: "not what is required", owner: []apitoken.Permission{wireWrite, wireReports}, token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
 			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read"}, fromOwner: []string{"devices:read"}},
 		{name: "not what the token lacks", owner: wire.All(), token: goodToken, requirement: apitoken.All(wireRead, wireWrite),
@@ -396,7 +396,7 @@ func TestARequestMayUseNoMoreThanTheOwnerOfItsTokenMayNow(t *testing.T) {
 			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}, fromOwner: []string{"devices:read"}},
 		{name: "no permission at all", token: bothToken, requirement: apitoken.All(wireRead, wireWrite),
 			reason: apitoken.ErrMissingPermission, want: insufficientScope, missing: []string{"devices:read", "devices:write"}, fromOwner: []string{"devices:read", "devices:write"}},
-		{name: "no permission at all, where nothing is asked", token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrMissingPermission, want: insufficientScope},
+		{name: "no permission at all, without a requirement", token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrMissingPermission, want: insufficientScope},
 		{name: "no owner", err: apitoken.ErrNoOwner, owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
 		{name: "no owner, wrapped", err: fmt.Errorf("ldap: %w", apitoken.ErrNoOwner), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrNoOwner, want: invalidToken},
 		{name: "an error", err: errors.New("ldap is down"), owner: wire.All(), token: bothToken, requirement: apitoken.AnyToken(), reason: apitoken.ErrUnavailable, want: unavailable},

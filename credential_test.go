@@ -374,7 +374,7 @@ func TestBearerCanBeTheOnlyScheme(t *testing.T) {
 	assert.Equal(t, []string{`bearer realm="api"`}, a.header["Www-Authenticate"])
 }
 
-// Whatever New accepts as the name of the parameter means the same to us as to
+// Every name of the parameter that New accepts means the same to us as to
 // url.ParseQuery, or the token would stay where others find it.
 func TestEveryParameterThatNewAcceptsIsComparedDecoded(t *testing.T) {
 	for _, name := range []string{"api_key", "api-key", "api.key", "api~key", "k", "*", "api+key", "api%20key", "%61", "a&b", "#"} {

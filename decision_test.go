@@ -69,7 +69,7 @@ var decisionSyntaxes = []decisionSyntax{
 // unavailable that is set counts; neither: it can be used.
 type decisionState struct {
 	name        string
-	invalid     bool // 401, whoever asks for what
+	invalid     bool // 401, for every requirement
 	unavailable bool // 503
 	powerless   bool // its owner may do nothing: 403 on every route
 	limited     bool // its owner has only devices:read

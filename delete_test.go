@@ -13,9 +13,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Where tokens of other systems are taken, an owner cannot delete what somebody else
-// has deactivated. That rule is for the owner: whoever manages the tokens of others
-// can, one at a time and many at once.
+// Where tokens of other systems can be imported, an owner cannot delete a token that
+// somebody else has deactivated. Users who manage the tokens of others can, one at a time and many at once.
 func TestAnAdministratorDeletesWhatAnAdministratorDeactivated(t *testing.T) {
 	g := newRig(t, func(c *apitoken.Config) { c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 40} })
 	admin := func(name string) *apitoken.Manager {

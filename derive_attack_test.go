@@ -19,8 +19,8 @@ import (
 var attacks = flag.Int("attacks", 5_000, "how many texts TestNoTextMadeFromDerivedTokensIsAccepted tries")
 
 // Somebody has many derived tokens, and knows the format and the checksum but no key.
-// They flip, cut, splice, widen, extend and move what they have to other parents. No text
-// is accepted but those that the service made.
+// They flip, cut, splice, widen, extend and move what they have to other parents. Only
+// texts that the service made are accepted.
 func TestNoTextMadeFromDerivedTokensIsAccepted(t *testing.T) {
 	store := memory.New()
 	node := func(keys ...string) *rig {

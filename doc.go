@@ -1,5 +1,5 @@
 // Package apitoken authenticates API requests by API token and checks the
-// permissions that are assigned to the token.
+// permissions of the token.
 //
 // A service defines its permissions, creates an [Authority], and wraps handlers:
 //
@@ -44,8 +44,8 @@
 // the store does not give access. Anyone who sees a token can use it: serve over
 // TLS, and prefer the header, as URLs end up in logs and browser histories. The
 // library checks what a store returns, but trusts it to keep what it acknowledged.
-// Time is that of the local clock. A request that is already in its handler when its
-// token is revoked finishes. SECURITY.md says more.
+// Expiry uses the local clock. A request that is already in its handler when its token
+// is revoked finishes. SECURITY.md has the details.
 //
 // # Other packages
 //

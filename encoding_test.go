@@ -131,7 +131,7 @@ func TestARecordThatALaterVersionHasToJudgeIsRefusedWithAReasonOfItsOwn(t *testi
 			assert.Equal(t, "Authentication unavailable", refusal.Problem().Title, "clients are not told more")
 			assert.Equal(t, 1, int(g.Stats().Refused[newerRecord]))
 
-			// Whatever else is odd in it is for the later version to judge.
+			// Other oddities are for the later version to judge.
 			rec.Status, rec.Secrets = "paused", append(rec.Secrets, rec.Secrets[0], rec.Secrets[0])
 			require.ErrorIs(t, g.present(rec, secret), newerRecord)
 

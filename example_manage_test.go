@@ -12,9 +12,9 @@ import (
 	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
-// Several nodes share a store. Each answers from memory, and hears of what the
-// others change: by the feed of the store in milliseconds, and whatever fails
-// after MaxStaleness.
+// Several nodes share a store. Each answers from memory. The feed of the store reports
+// the changes of the others within milliseconds; they hold after MaxStaleness even if
+// the feed fails.
 func ExampleConfig_cluster() {
 	store := memory.New() // of many machines: stores/postgres or stores/valkey
 	node := func() *apitoken.Authority {

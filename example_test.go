@@ -139,7 +139,7 @@ func ExampleAny() {
 	// Output: 200 hello, alice
 }
 
-// Every valid token may pass, whatever its permissions.
+// Every valid token may pass, with any permissions.
 func ExampleAnyToken() {
 	auth, secret := newService(readReports)
 	mux := http.NewServeMux()

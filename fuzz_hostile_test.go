@@ -134,7 +134,7 @@ func parseChallenge(s string) (scheme string, params map[string]string, ok bool)
 }
 
 // FuzzCursor gives cursors that were made up or changed: they lead nowhere, and
-// those that were issued lead on in their own list only.
+// issued ones lead on in their own list only.
 func FuzzCursor(f *testing.F) {
 	type list struct {
 		m     *apitoken.Manager
@@ -205,8 +205,8 @@ func mac(t testing.TB, key apitoken.Key, rec apitoken.Record) []byte {
 	return h.Sum(nil)
 }
 
-// FuzzHostileRow gives rows that a store should not have: whatever they hold, no
-// handler is called that the fields, read naively, would not allow.
+// FuzzHostileRow gives rows that a store should not have. No handler is called that
+// the fields, read naively, would not allow.
 func FuzzHostileRow(f *testing.F) {
 	for _, rec := range wireRecords() {
 		f.Add(encode(f, rec), int64(0))
@@ -260,7 +260,7 @@ func FuzzHostileRow(f *testing.F) {
 		}
 		require.Equal(t, a.status == 204, s.called() == 1)
 
-		// Whoever has no key made it, so that it is worth nothing.
+		// Somebody without the key made it, so that it is worth nothing.
 		rec.MAC = bytes.Repeat([]byte{byte(mac)}, 32)
 		a, s = withKeys.ask(t, r)
 		require.Zero(t, s.called())

@@ -155,7 +155,7 @@ func FuzzParseToken(f *testing.F) {
 		if !valid {
 			require.Error(t, err)
 			require.True(t, tok.IsZero())
-			require.Empty(t, g.store.gets, "before the store is asked")
+			require.Empty(t, g.store.gets, "before a call of the store")
 			return
 		}
 		require.NoError(t, err)
@@ -262,7 +262,7 @@ func FuzzWithoutQueryToken(f *testing.F) {
 		got, _ := url.ParseQuery(clean.URL.RawQuery)
 		require.Equal(t, want, got)
 
-		// The others keep order and spelling, also those that do not parse.
+		// The others keep order and spelling, also parameters that do not parse.
 		var kept []string
 		found := false
 		for _, pair := range strings.Split(query, "&") {

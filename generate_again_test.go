@@ -134,7 +134,7 @@ func TestAnActorWhoCameByTokenIsShownNoSecretThatWasGeneratedBefore(t *testing.T
 	assert.Equal(t, in.ID, again.ID)
 	assert.Empty(t, shown.Reveal())
 
-	// Whoever found a token must not prepare what its owner takes for their own.
+	// Somebody who found a token must not prepare one that its owner takes for their own.
 	own, _, err := g.As(ada).Generate(t.Context(), askWithKey("k"))
 	require.NoError(t, err)
 	assert.NotEqual(t, in.ID, own.ID)

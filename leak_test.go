@@ -39,7 +39,7 @@ import (
 // where somebody asked to see them. Only a Record may show its own digests and
 // what is protected; no event, error, log or answer carries one.
 
-// everyVerb are the verbs of fmt, also those that do not fit: for them fmt
+// everyVerb are the verbs of fmt, also unsuitable ones: for them fmt
 // follows pointers that %v does not.
 var everyVerb = []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "% x", "%t", "%e", "%c", "%U", "%o", "%b", "%p"}
 
@@ -246,11 +246,11 @@ func newLeakWorld(t *testing.T) *leakWorld {
 		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, Accept: []apitoken.Source{apitoken.Scheme("apiToken"), apitoken.Bearer(), apitoken.QueryParameter("apiToken")}, KeepDeleted: time.Nanosecond,
 		Observe: observe,
 		Audit: func(_ context.Context, ev apitoken.Event) error {
-			w.show("what the audit is asked about "+string(ev.Action), ev)
+			w.show("the event of Audit "+string(ev.Action), ev)
 			return nil
 		},
 		OwnerPermissions: func(_ context.Context, env, owner string) ([]apitoken.Permission, error) {
-			w.put("what OwnerPermissions is asked", env+owner)
+			w.put("the arguments of OwnerPermissions", env+owner)
 			return wire.All(), nil
 		},
 	}
@@ -552,7 +552,7 @@ func operateAndLook(t *testing.T) {
 		apitoken.ListParams{Text: "o"}, apitoken.BulkParams{IDs: []string{in.ID}}, apitoken.RevokeParams{MadeWith: in.ID}, apitoken.UpdateParams{Name: &name}, apitoken.RekeyParams{After: in.ID},
 		apitoken.Query{Policy: w.auth.Policy(), After: &position}, apitoken.All(wireRead), routes, routes.Table(),
 	} {
-		w.show("what is asked", v)
+		w.show("the parameters", v)
 	}
 	err = m.Delete(ctx, in.ID)
 	keep("delete", nil, nothing, err)

@@ -162,7 +162,7 @@ func TestAStoreThatHangsIs503AfterTheTimeout(t *testing.T) {
 				g.store.get = func(ctx context.Context, _ string) (apitoken.Record, error) {
 					deadline, _ := ctx.Deadline()
 					told <- deadline
-					<-release // whatever ctx says
+					<-release // also after the end of ctx
 					return goodToken.record(wireRead), nil
 				}
 				start := time.Now()
@@ -511,7 +511,7 @@ func (e *brokenError) Error() string { return e.text }
 
 func (e *brokenError) Unwrap() error { return e.cause }
 
-// An unwrapBroken has a text, but panics when it is asked what it wraps.
+// An unwrapBroken has a text, but its Unwrap panics.
 type unwrapBroken struct{ brokenError }
 
 func (*unwrapBroken) Error() string { return "broken" }

@@ -17,8 +17,8 @@ import (
 // that has all of these permissions. It refuses every other request; the package
 // documentation lists the answers. The handler finds the token with [FromContext].
 //
-// Require panics on a zero permission, and on one of another catalog than that of the
-// Config.
+// Require panics on a zero permission, and on a permission of another catalog than
+// Config.Permissions.
 func (a *Authority) Require(p Permission, more ...Permission) func(http.Handler) http.Handler {
 	return a.Guard(newRequirement(permission.All, p, more, caller()))
 }
@@ -30,13 +30,12 @@ func (a *Authority) Guard(requirement Requirement) func(http.Handler) http.Handl
 	return a.guard(requirement, nil)
 }
 
-// GuardOr is Guard for handlers that a second login also opens, such as a session or a
-// JWT. A request without a token goes to the handler that other returns, and is neither
-// counted nor passed to Config.Observe. A request with a token that is refused does not
-// reach the other login. A text in a header field or in the query that cannot be a token
-// of this service does not count as a token: it has not the prefix, and
-// Config.ForeignTokens does not allow it. If other returns its argument, a token is
-// optional.
+// GuardOr is Guard for handlers that a second login also opens, such as a session or a JWT. A
+// request without a token goes to the handler that other returns, and is neither counted nor passed
+// to Config.Observe. A request with a token that is refused does not reach the other login. A text
+// in a header field or in the query that cannot be a token of this service does not count as a
+// token: it lacks the prefix, and Config.ForeignTokens does not allow it. If other returns its
+// argument, a token is optional.
 func (a *Authority) GuardOr(requirement Requirement, other func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	if other == nil {
 		panic("apitoken: " + caller() + ": GuardOr without another login")
@@ -135,10 +134,9 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	return without(a.credentials, q.http, tok, found)
 }
 
-// varies says that an answer depends on the token, before the handler, which can
-// add to it or replace it. Otherwise a cache that keeps answers to requests with a
-// token (nginx does, RFC 9111 section 3.5 forbids it) gives them to requests without
-// one. The value is in the memory given, which is of this answer alone.
+// varies sets Vary before the handler, which can add to it or replace it. Otherwise a cache that
+// keeps answers to requests with a token (nginx does, RFC 9111 section 3.5 forbids it) gives them
+// to requests without one. The value is in the memory given, which is of this answer alone.
 func varies(h http.Header, fields string, memory *[1]string) {
 	if others := h["Vary"]; fields == "" {
 	} else if len(others) == 0 {
@@ -283,7 +281,7 @@ func (c *tokenContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// check finds the credential of an HTTP request and decides.
+// check finds the credential of an HTTP request and decides about it.
 func (a *Authority) check(q *request) (Token, *Refusal) {
 	if !a.ready() {
 		return Token{}, refusedUnavailable
@@ -364,7 +362,7 @@ func asError(tok Token, refusal *Refusal) (Token, error) {
 	return tok, nil
 }
 
-// newUsageWriter returns what records uses in a store.
+// newUsageWriter returns the writer that records uses in a store.
 func newUsageWriter(store Toucher, accept []Source, timeout time.Duration) *usage.Writer {
 	sources := [...]Source{0: Direct, credential.DerivedRank: credential.Derived}
 	copy(sources[1:], accept)

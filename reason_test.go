@@ -54,7 +54,7 @@ func TestWhatIsNoReasonRefusesAsUnavailable(t *testing.T) {
 	}
 }
 
-// The operating page has the reasons with their sentences, for whoever reads logs.
+// The page of reasons has all reasons with their sentences, for readers of logs.
 func TestTheReasonsPageHasEveryReason(t *testing.T) {
 	page, err := os.ReadFile("docs/reasons.md")
 	require.NoError(t, err)

@@ -165,7 +165,7 @@ func TestNothingElseOfARequestChangesTheDecision(t *testing.T) {
 	}{
 		{"a good token stays good", goodToken, true},
 		{"a deactivated token stays refused", deactivatedToken, false},
-		{"a network stays refused, whatever a header claims", networkToken, false},
+		{"a network stays refused, although a header claims another", networkToken, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := httptest.NewRequest("POST", "/devices?x=1", strings.NewReader("apiToken=x"))

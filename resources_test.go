@@ -122,7 +122,7 @@ func TestARefusalForAnObjectNamesItsTypeAndNoID(t *testing.T) {
 		assert.NotZero(t, ev.Token)
 		assert.NoError(t, ev.Err)
 	}
-	assert.Equal(t, bodies[0], bodies[1], "whatever the request is about")
+	assert.Equal(t, bodies[0], bodies[1], "for every object of the request")
 	assert.Equal(t, bodies[0], bodies[2])
 	a, s := g.askObject(t, apitoken.All(wireRead), "7", token)
 	mustRefuse(t, a, s, resourceNotAllowed, "")

@@ -24,8 +24,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Whoever logs, prints, encodes or compares a Secret or a Key by accident shows
-// "[secret]", or an address in memory, but not one part of it.
+// Code that logs, prints, encodes or compares a Secret or a Key by accident shows
+// "[secret]", or an address in memory, but no part of it.
 
 const secretText = "acme_Zx81qPsW4tBn6VyKd"
 

@@ -21,8 +21,8 @@ import (
 // in random order, and a test of whether their times differ.
 //
 // Four things make that fair here. A class is as varied as the other: every
-// call has another token, or caches and branch predictors would tell a fixed one
-// apart, whatever the code does. Where the texts of a class lie in memory is drawn
+// call has another token, because caches and branch predictors would distinguish a
+// fixed one from the others. Where the texts of a class lie in memory is drawn
 // anew for each block of calls, and each block counts as one observation: two sets
 // of the same kind differ by a tenth of a nanosecond for as long as they lie where
 // they are, which twenty million calls find. The same measurement compares two

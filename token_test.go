@@ -27,8 +27,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Vectors are the published examples of the grammar, for whoever reads or makes
-// tokens in another language. They are written by this file's own reading of
+// Vectors are the published examples of the grammar, for programs in other
+// languages that read or make tokens. They are written by this file's own reading of
 // the grammar, and hold the code to it.
 type vectors struct {
 	Grammar []string       `json:"grammar"`
@@ -303,7 +303,7 @@ func TestEveryNeighbourOfATokenIsRefusedBeforeTheStoreIsAsked(t *testing.T) {
 	assert.NoError(t, err, "the token itself")
 }
 
-// Pass-the-hash: whoever reads the store has nothing to present.
+// Pass-the-hash: a reader of the store has nothing to present.
 func TestAStoredDigestPresentedAsATokenNeverPasses(t *testing.T) {
 	digest := sha256Of(goodToken.secret)
 	in62 := number62(new(big.Int).SetBytes(digest), 43)

@@ -106,7 +106,7 @@ func TestANodeThatDiesBetweenANoticeAndItsMarkLeavesOneMore(t *testing.T) {
 		"it is cut off":        func(_ context.Context, kill func(), _ <-chan struct{}) error { kill(); return nil },
 		"Notify fails":         func(context.Context, func(), <-chan struct{}) error { return errors.New("no answer after DATA") },
 		"Notify panics":        func(context.Context, func(), <-chan struct{}) error { panic("broken") },
-		"Notify heeds its end": func(ctx context.Context, _ func(), _ <-chan struct{}) error { <-ctx.Done(); return ctx.Err() },
+		"Notify obeys its end": func(ctx context.Context, _ func(), _ <-chan struct{}) error { <-ctx.Done(); return ctx.Err() },
 		"Notify hangs":         func(_ context.Context, _ func(), hang <-chan struct{}) error { <-hang; return nil },
 	} {
 		for _, notice := range []string{"expiring", "expired", "reuse"} {

@@ -395,7 +395,7 @@ func TestTheCorpusOfRequestsOverTCP(t *testing.T) {
 				t.Run(c.name, func(t *testing.T) {
 					answers, raw := s.exchange(t, c.send, len(c.want))
 					c.mustAnswer(t, answers, s.taken())
-					if hide || c.want[0].by != "mux" { // ServeMux repeats what it is asked
+					if hide || c.want[0].by != "mux" { // ServeMux repeats the path
 						for _, secret := range []string{goodToken.secret[:12], bothToken.secret[:12], goodToken.secret[31:]} {
 							assert.NotContains(t, raw, secret, c.name)
 						}

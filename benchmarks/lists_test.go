@@ -273,7 +273,7 @@ func generating(b *testing.B, s apitoken.Store) func() error {
 	}
 }
 
-// columns are the names of those that have to be written.
+// columns are the names of the columns to write.
 func (d database) columns(ctx context.Context) []string {
 	names := must(d.names(ctx))
 	return slices.DeleteFunc(names, func(name string) bool { return name == "token" })

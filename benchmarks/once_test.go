@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryBenchmarkRuns runs each once, with little work, so that none rots. That
-// their names stay as they are matters to whoever reads them with a script.
+// TestEveryBenchmarkRuns runs each once, with little work, so that none rots. Their
+// names must not change, because scripts read them.
 func TestEveryBenchmarkRuns(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")

@@ -98,8 +98,8 @@ func (c *accountContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// whoever returns a handler that finds the account in the context.
-func whoever(serve Serve) http.Handler {
+// withAccount returns a handler that finds the account in the context.
+func withAccount(serve Serve) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, _ := r.Context().Value(accountKey{}).(*account)
 		if a == nil {
@@ -111,7 +111,7 @@ func whoever(serve Serve) http.Handler {
 }
 
 func newFloor(w *Work, serve Serve) (*Server, error) {
-	all, next := w.accounts(), whoever(serve)
+	all, next := w.accounts(), withAccount(serve)
 	return &Server{
 		Tokens: w.tokens(), Unknown: w.unknown, Scheme: "apiToken",
 		Handlers: routes(w, func(bits uint64, _ []string) http.Handler {

@@ -171,7 +171,7 @@ func newFloorCrowd(w *Work, s *synthetic) (*crowd, error) {
 			name: "owner-" + string(digits62(nil, uint64(i), 6)), permissions: 1<<granted - 1, names: s.names,
 		}
 	}
-	f, next := &floor{all, w.bits(Allowed)}, whoever(Accepted)
+	f, next := &floor{all, w.bits(Allowed)}, withAccount(Accepted)
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, refusal := f.check(r)
 		if refusal != nil {

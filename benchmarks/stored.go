@@ -73,7 +73,7 @@ func casbinServer(w *Work, serve Serve, e enforcer) (*Server, error) {
 	if _, err := e.Enforce("member", w.Permissions[0]); err != nil {
 		return nil, err
 	}
-	all, next := w.accounts(), whoever(serve)
+	all, next := w.accounts(), withAccount(serve)
 	s := &Server{Tokens: w.tokens(), Unknown: w.unknown, Scheme: "apiToken"}
 	s.Handlers = routes(w, func(_ uint64, names []string) http.Handler {
 		f := &floor{all, 0}
@@ -257,7 +257,7 @@ func newBcrypt(w *Work, serve Serve) (*Server, error) {
 			users[u.Name].hash, tokens[i] = hash, u.Name+"."+u.Token
 		}
 	}
-	next := whoever(serve)
+	next := withAccount(serve)
 	s := bearer(w, func(bits uint64, _ []string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

@@ -33,7 +33,7 @@ type Work struct {
 	// Required are the two permissions of each [Route].
 	Required [2][2]int
 
-	// PasswordCost is for those that hash tokens as if they were passwords.
+	// PasswordCost is for implementations that hash tokens like passwords.
 	PasswordCost int
 }
 

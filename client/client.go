@@ -58,11 +58,10 @@ type Config struct {
 	Base http.RoundTripper
 }
 
-// A Transport is an [http.RoundTripper] that adds the token to requests for one origin. It
-// replaces a header field of the same name, usually Authorization. It passes all other
-// requests on unchanged. A redirect gets the token only if its target has the same scheme,
-// host and port, even where [http.Client] would keep a field, as it does for subdomains and
-// other ports.
+// A Transport is an [http.RoundTripper] that adds the token to requests for one origin. It replaces
+// a header field of the same name, usually Authorization. It passes all other requests on
+// unchanged. A redirect gets the token only if its target has the same scheme, host and port.
+// [http.Client] itself would also keep a field for subdomains and other ports.
 //
 // It does not modify the given requests.
 type Transport struct {

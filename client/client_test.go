@@ -34,7 +34,7 @@ type internet struct {
 }
 
 func (i *internet) RoundTrip(r *http.Request) (*http.Response, error) {
-	var sent []string // in whatever case
+	var sent []string // in any case of letters
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		if strings.EqualFold(name, "Authorization") {
 			sent = append(sent, r.Header[name]...)

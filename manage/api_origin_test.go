@@ -65,7 +65,7 @@ func TestAPageOfAnotherOriginCanUseATokenWhereNobodyIsSignedIn(t *testing.T) {
 		a = c.do("PATCH", "tokens/"+c.target.ID, `{"active":false}`, apiWith("acme_wrong"), from)
 		assert.Equal(t, http.StatusUnauthorized, a.status, a.body)
 		a = c.do("PATCH", "tokens/"+c.target.ID, `{"active":false}`, apiAs("ada"), apiWith("acme_wrong"), from)
-		assert.Equal(t, "cross_origin", a.text("code"), "a session decides nothing here, whatever the token is worth")
+		assert.Equal(t, "cross_origin", a.text("code"), "the API refuses the request before it looks at the token")
 		a = c.do("DELETE", "self", "", apiWith(c.weak), from)
 		assert.Equal(t, http.StatusNoContent, a.status, a.body)
 		in, err := c.ada().Get(t.Context(), c.target.ID)

@@ -95,7 +95,7 @@ func TestTheAccessOfOwnersIsShown(t *testing.T) {
 		assert.Equal(t, c.access, a.at("owner_access"))
 		assert.Equal(t, c.effective, a.at("effective_permissions"))
 		assert.Equal(t, "active", a.at("status"))
-		require.Equal(t, http.StatusOK, w.do("GET", "tokens", "", apiAs("ada")).status, "the list answers whatever happens")
+		require.Equal(t, http.StatusOK, w.do("GET", "tokens", "", apiAs("ada")).status, "the list answers in every case")
 	}
 	a := w.do("PATCH", "tokens/"+in.ID, `{"active":false}`, apiAs("ada"))
 	assert.Nil(t, a.at("owner_access"), "which a change does not ask for")

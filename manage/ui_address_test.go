@@ -46,8 +46,8 @@ func addressKind(u *url.URL) string {
 	return path + "?" + strings.Join(slices.Sorted(maps.Keys(u.Query())), "&")
 }
 
-// Every link and every form of every page stays under the path of the page, whatever
-// that is, and of each kind of address one exists.
+// Every link and every form of every page stays under the path of the page, for
+// every path, and the pages have an address of each kind.
 func TestUIThePageWorksUnderAnyPath(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds; make check runs it")

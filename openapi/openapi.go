@@ -121,11 +121,11 @@ func Sentence(r apitoken.Route) string {
 // existing ones; everything else stays, except the order of members. It ignores routes that
 // the document does not describe.
 //
-// It returns an error if the document has an operation that is in no route of the table, or
-// that is not in its path but elsewhere, because its requirement is then unknown. Merge
-// compares the paths of the document with the patterns of the routes, including the names
-// of variables, and ignores the servers of the document. base is a prefix of the patterns
-// that the paths lack, such as "/api", or "".
+// It returns an error if the document has an operation that is in no route of the table, or an
+// operation outside of its path. The requirement of such an operation is unknown. Merge compares
+// the paths of the document with the patterns of the routes, including the names of variables, and
+// ignores the servers of the document. base is a prefix of the patterns that the paths lack, such
+// as "/api", or "".
 func Merge(document []byte, base string, s Schemes, table []apitoken.Route) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(document))
 	d.UseNumber()

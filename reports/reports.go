@@ -97,12 +97,12 @@ func usable(in *apitoken.TokenInfo) bool {
 // A Loss is the effect of dropped permissions on a token.
 type Loss struct {
 	Token       *apitoken.TokenInfo
-	Permissions []string         // of those that are dropped, which are assigned to it
+	Permissions []string         // the dropped permissions that it has
 	Routes      []apitoken.Route // whose requirement it meets with them, and no longer without
 }
 
-// PreviewCatalog returns the usable tokens, or those that will become usable, that have one
-// of the named permissions: of all owners if the actor may see them. With the table of
+// PreviewCatalog returns the valid and pending tokens that have one of the named
+// permissions: of all owners if the actor may see them. With the table of
 // [apitoken.Routes], it also returns the routes that each token would lose if the routes
 // stayed unchanged. It ignores the permissions of the owners.
 func PreviewCatalog(ctx context.Context, m *apitoken.Manager, routes []apitoken.Route, without ...string) iter.Seq2[*Loss, error] {

@@ -58,10 +58,10 @@ type Reached struct {
 	*apitoken.Explanation
 }
 
-// Reach returns for each route, in the order of the table of [apitoken.Routes], whether the
-// service would accept a request with the newest secret of a token now, and the reasons
-// against it. It ignores networks and rate limits. No Reasons means that the service would accept the
-// request. The catalog is that of the service.
+// Reach returns for each route whether the service would accept a request with the newest secret of
+// a token now, and the reasons against it. The routes are in the order of the table of
+// [apitoken.Routes]. It ignores networks and rate limits. No Reasons means that the service would
+// accept the request. The catalog is that of the service.
 func Reach(ctx context.Context, m *apitoken.Manager, id string, c *apitoken.Catalog, routes []apitoken.Route) ([]Reached, error) {
 	if _, err := m.Get(ctx, id); err != nil { // also if all routes are open
 		return nil, err

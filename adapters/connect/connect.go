@@ -22,11 +22,10 @@ import (
 // service once for each procedure, with the requirement of that procedure. So no procedure
 // is open, because a procedure that is not registered does not exist.
 //
-// A request without a valid token gets the code unauthenticated, a request whose token
-// lacks a permission gets permission_denied, a malformed request gets invalid_argument, and
-// a request that cannot be checked now gets unavailable. The header has the fields of the
-// refusal, including WWW-Authenticate. Requests of none of the protocols get the answer of
-// apitoken.
+// A request without a valid token gets the code unauthenticated, and a request whose token lacks a
+// permission gets permission_denied. A malformed request gets invalid_argument, and a request that
+// cannot be checked now gets unavailable. The header has the fields of the refusal, including
+// WWW-Authenticate. Requests of none of the protocols get the answer of apitoken.
 //
 // Guard is a middleware and not an interceptor, so that nothing reads the body of an
 // unknown sender. The options are the handler options that matter for errors, such as
@@ -45,7 +44,8 @@ func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other f
 	return middleware(httpbridge.GuardOr(auth, requirement), other, options)
 }
 
-// middleware lets requests on that a guard admits, and to other those that it leaves to that.
+// middleware calls the next handler for requests that a guard admits, and other for
+// requests that the guard leaves to the other login.
 func middleware(guard, other func(http.Handler) http.Handler, options []connect.HandlerOption) func(http.Handler) http.Handler {
 	protocols := connect.NewErrorWriter(options...)
 	return func(next http.Handler) http.Handler {
@@ -77,8 +77,8 @@ func middleware(guard, other func(http.Handler) http.Handler, options []connect.
 	}
 }
 
-// code returns what a status of HTTP is to Connect. What is malformed is invalid
-// whatever the state of the system, as the specification has it of
+// code returns the code of Connect for a status of HTTP. A malformed request is invalid
+// in every state of the system, as the specification has it of
 // invalid_argument, and no other token would help, as unauthenticated would
 // suggest. In Connect's own protocol all have the HTTP status they come from.
 func code(status int) connect.Code {

@@ -39,7 +39,8 @@ func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other f
 	return handler(httpbridge.GuardOr(auth, requirement), other)
 }
 
-// handler lets requests on that a guard admits, and to other those that it leaves to that.
+// handler calls the next handler for requests that a guard admits, and other for requests
+// that the guard leaves to the other login.
 func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		p := &params{Context: c.Context(), c: c}
@@ -121,8 +122,8 @@ func pass(c fiber.Ctx, before, after *http.Request) {
 
 // request makes an http.Request of the lines that fasthttp has received. It
 // takes the target of the request as it was sent, since fasthttp parses it
-// otherwise than net/http does, and keeps fields that were sent twice: whatever
-// is read of both must be read as by net/http. All strings are copies, because
+// otherwise than net/http does, and keeps fields that were sent twice: both
+// must be read as net/http reads them. All strings are copies, because
 // fasthttp uses its memory again.
 func request(ctx context.Context, c fiber.Ctx) (*http.Request, error) {
 	in := &c.Request().Header

@@ -34,7 +34,7 @@ func Guard(auth *apitoken.Authority, requirement apitoken.Requirement) gin.Handl
 // GuardOr is [Guard] for routes that another login also opens, such as a session: requests
 // without a token go to other, see [apitoken.Authority.GuardOr]. Like every gin handler,
 // other must call Abort to stop the next handlers. They do not run either if other panics,
-// whatever recovers from that.
+// also if a middleware recovers from the panic.
 func GuardOr(auth *apitoken.Authority, requirement apitoken.Requirement, other gin.HandlerFunc) gin.HandlerFunc {
 	if other == nil {
 		panic("apitokengin: GuardOr without another login")

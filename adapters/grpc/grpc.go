@@ -40,11 +40,10 @@ import (
 // Host is the call's authority, the header is the metadata, RemoteAddr is the peer, and
 // Pattern is the full name of the method.
 //
-// A call without a valid token gets Unauthenticated, a call whose token lacks a permission
-// gets PermissionDenied, a call with malformed metadata gets InvalidArgument, and a call
-// that cannot be checked now gets Unavailable. The trailer has the challenge, as
-// www-authenticate. A call gets Internal if its route does not know which object it is
-// about, see [Message].
+// A call without a valid token gets Unauthenticated, and a call whose token lacks a permission gets
+// PermissionDenied. A call with malformed metadata gets InvalidArgument, and a call that cannot be
+// checked now gets Unavailable. The trailer has the challenge, as www-authenticate. A call gets
+// Internal if its route does not know which object it is about, see [Message].
 //
 // The Guard checks a stream when it begins. [apitoken.Authority.Recheck] checks it again.
 type Guard struct {

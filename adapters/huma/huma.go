@@ -148,7 +148,7 @@ func (g Guard) route(op huma.Operation, requirement apitoken.Requirement) apitok
 	return routes.Table()[0]
 }
 
-// nowhere is a mux of which nothing is asked.
+// nowhere is a mux that nobody calls.
 type nowhere struct{}
 
 func (nowhere) Handle(string, http.Handler) {}

@@ -38,10 +38,9 @@ const (
 
 // Telemetry passes events on.
 //
-// The span that is in the context of a request, as the instrumentation of
-// net/http or gRPC puts it there, gets apitoken.outcome, apitoken.reason,
-// apitoken.source and, if the secret was right, apitoken.token.id,
-// apitoken.environment and enduser.id, which is the owner. If owners are not to
+// The instrumentation of net/http or gRPC puts a span into the context of a request. This span gets
+// apitoken.outcome, apitoken.reason and apitoken.source. If the secret was correct, it also gets
+// apitoken.token.id, apitoken.environment and enduser.id, which is the owner. If owners are not to
 // be known where traces go, remove enduser.id there.
 //
 // The metrics are apitoken.decisions (http.route, apitoken.outcome,

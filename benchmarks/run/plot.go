@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// style is of both plots. It follows the light or dark of whoever looks.
+// style is the style of both plots. It follows the reader's light or dark mode.
 const style = `<style>
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 .title { font-weight: 600; font-size: 15px }

@@ -76,7 +76,7 @@ and never reads from a store, so that a token it holds could not even be revoked
 type document struct {
 	b      strings.Builder
 	images map[string]string
-	main   [][]string // the table that is asked for most, with its columns' names
+	main   [][]string // the most important table, with its columns' names
 }
 
 func (d *document) text(format string, args ...any) {

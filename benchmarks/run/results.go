@@ -168,8 +168,8 @@ func each(a, b []float64, f func(a, b float64) float64) (c []float64) {
 	return c
 }
 
-// An estimate is a median, and the interval that contains that of what was sampled
-// with at least 95 % confidence, whatever its distribution. With fewer than six
+// An estimate is a median, and the interval that contains the median of the population
+// with at least 95 % confidence, for every distribution. With fewer than six
 // samples there is no such interval; it is from the least to the greatest then.
 type estimate struct {
 	median, low, high float64

@@ -49,9 +49,9 @@ type settings struct {
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	var s settings
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
-	store := flags.String("store", "", "`postgres` or redis; without it the first of them that is installed")
-	flags.IntVar(&s.seconds, "seconds", 30, "how long to run; 0: until it is interrupted")
-	flags.DurationVar(&s.cut, "cut", 0, "cut the feed after this time; 0: when Enter is pressed")
+	store := flags.String("store", "", "`postgres` or redis; default: the first one that is installed")
+	flags.IntVar(&s.seconds, "seconds", 30, "`NUMBER` of seconds to run; 0: until Ctrl-C")
+	flags.DurationVar(&s.cut, "cut", 0, "cut the feed after this `TIME`; 0: when you press Enter")
 	flags.DurationVar(&s.maxStaleness, "max-staleness", time.Second, "Config.MaxStaleness of the nodes")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -17,7 +17,7 @@ type findings struct {
 	mu   sync.Mutex
 	up   found  // with the feed
 	cut  found  // without
-	late [2]int // of both, those that were still accepted later than MaxStaleness
+	late [2]int // of both, requests that were accepted later than MaxStaleness
 }
 
 type found []time.Duration
@@ -61,8 +61,8 @@ func bounds(maxStaleness time.Duration) []time.Duration {
 	}
 }
 
-// rows counts what lies in each row. In the last one are those that were still
-// accepted when they should not; an answer in time to a request that began in
+// rows counts what lies in each row. The last one has the requests that were
+// wrongly accepted; an answer in time to a request that began in
 // time may come a little later.
 func (f found) rows(bounds []time.Duration, late int) []int {
 	rows := make([]int, len(bounds)+1)

@@ -112,7 +112,7 @@ func TestGORMAndTheTokensShareAnSQLiteOfMattn(t *testing.T) {
 	mustServe(t, store)
 }
 
-// The driver waits for a lock until the engine gives up, whatever its context does.
+// The driver waits for a lock until the engine gives up, also after its context has ended.
 func TestAChangeThatWaitsForATransactionOfMattnEndsWithItsContext(t *testing.T) {
 	db := mattn(t, mattnSettings)
 	store, err := sqlite.Use(t.Context(), db)

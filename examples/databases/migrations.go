@@ -29,8 +29,8 @@ func Goose(ctx context.Context, dialect goose.Dialect, db *sql.DB, own fs.FS, sc
 }
 
 // Migrate runs migrations by golang-migrate. One of the files is what the function Schema of the store's package
-// returns. The URL begins with "sqlite://" or "pgx5://". It has connections of its own, as
-// golang-migrate closes those that it works with.
+// returns. The URL begins with "sqlite://" or "pgx5://". It has connections of its own, because
+// golang-migrate closes its connections.
 func Migrate(url string, files fs.FS) error {
 	source, err := iofs.New(files, ".")
 	if err != nil {

@@ -86,8 +86,8 @@ curl -i http://%[1]s/devices/42
 curl -i -X DELETE -H 'Authorization: apiToken %[2]s' http://%[1]s/devices/42
 `
 
-// serve answers requests until ctx is done, and then lets those that are running
-// finish, for 10 seconds at most.
+// serve answers requests until ctx is done, and then lets running requests finish,
+// for 10 seconds at most.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)

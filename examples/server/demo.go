@@ -73,8 +73,8 @@ func introduction(url string, s *secrets, t demoTokens) string {
 }
 
 var introductionText = template.Must(template.New("introduction").Parse(`
-This is the first start with this database. Copy what you need: this is not
-shown again.
+This is the first start with this database. You will see these passwords and
+tokens only once: copy them now.
 
 Users, their passwords, and what they may give to API tokens:
 {{range .Users}}
@@ -90,7 +90,7 @@ API tokens, valid for 90 days:
   {{.Tokens.Deactivated.Reveal}}  of ada: devices:read, deactivated
   {{.Tokens.Full.Reveal}}  of admin: everything
 
-To try, each with the status that it gets:
+Try these commands. Each comment has the status of the answer:
 
   # 200: the token in the header
   curl -i -H 'Authorization: apiToken {{.Tokens.Reader.Reveal}}' '{{.URL}}/api/devices'

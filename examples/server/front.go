@@ -30,7 +30,7 @@ func newFront(proxies, origins string) (*front, error) {
 			network, err = addr.Prefix(addr.BitLen())
 		}
 		if err != nil {
-			return nil, fmt.Errorf("-proxy: %q is neither an address nor a network", text)
+			return nil, fmt.Errorf("-proxy: %q is neither an address nor a network such as 10.0.0.0/8", text)
 		}
 		f.proxies = append(f.proxies, network)
 	}

@@ -106,7 +106,7 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, auth.Close()) }()
 	for _, w := range warnings(store) {
-		slog.Warn("the store has doubts", "warning", w)
+		slog.Warn("the store has a warning", "warning", w)
 	}
 
 	url := "http://" + listener.Addr().String()
@@ -170,29 +170,29 @@ type commandLine struct {
 
 func parseFlags(args []string) (c commandLine, err error) {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; with port 0 on a free one")
+	flags.StringVar(&c.addr, "addr", "127.0.0.1:8080", "listen on `HOST:PORT`; port 0 is a free port")
 	flags.StringVar(&c.store, "store", "sqlite:apitoken.db", "keep tokens in `STORE`: "+storeKinds)
-	flags.IntVar(&c.demo, "demo", 0, "at a first start make `N` tokens of 300 owners, with 120 permissions, such as 100000; give it at later starts and to token as well")
-	flags.BoolVar(&c.metrics, "metrics", false, "serve /metrics to everyone; without it only if the address is of loopback")
-	flags.StringVar(&c.proxies, "proxy", "", "believe the X-Forwarded-For and X-Forwarded-Proto of proxies in `NETWORKS`, with commas between")
-	flags.StringVar(&c.origins, "origin", "", "take `ORIGINS`, such as https://acme.example, for this server's, if a proxy does not pass the Host on")
+	flags.IntVar(&c.demo, "demo", 0, "at the first start, make `N` tokens of 300 owners with 120 permissions, such as 100000; use the same flag at later starts and with token")
+	flags.BoolVar(&c.metrics, "metrics", false, "serve /metrics to everyone; default: only on a loopback address")
+	flags.StringVar(&c.proxies, "proxy", "", "trust the X-Forwarded-For and X-Forwarded-Proto of proxies in `NETWORKS`, separated by commas")
+	flags.StringVar(&c.origins, "origin", "", "the public `ORIGINS` of this server, such as https://acme.example, if a proxy does not pass on the Host")
 	flags.SetOutput(io.Discard) // main prints the error
 	err = flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		flags.SetOutput(os.Stdout)
 		flags.Usage()
-		fmt.Println("\nserver [-store STORE] token help  shows how to manage tokens")
+		fmt.Println("\nserver [-store STORE] token help  lists the commands for tokens")
 	case err == nil && strings.Contains(flags.Arg(0), "://"):
-		err = errors.New("unexpected argument, a URL (not shown, as it may contain a password); the one of the store follows -store")
+		err = errors.New("unexpected argument, a URL (not shown, because it may contain a password); write -store before the URL of the store")
 	case err == nil && flags.Arg(0) == "token":
 		c.command = flags.Args()
 	case err == nil && flags.NArg() > 0:
 		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case err == nil && c.demo < 0:
-		err = errors.New("-demo is negative")
+		err = errors.New("-demo is negative; use 0 for no tokens")
 	case err == nil && c.addr == "":
-		err = errors.New("-addr is empty")
+		err = errors.New("-addr is empty; use HOST:PORT, such as 127.0.0.1:8080")
 	}
 	return c, err
 }
@@ -200,8 +200,8 @@ func parseFlags(args []string) (c commandLine, err error) {
 // shutdownTime is how long requests that are running may take to end.
 const shutdownTime = 10 * time.Second
 
-// serve answers requests until ctx is done and those that came before have
-// been answered.
+// serve answers requests until ctx is done and all running requests are
+// answered.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := &http.Server{
 		Handler:           h,

@@ -71,7 +71,7 @@ var (
 )
 
 // start starts a server on a free port and waits until it listens. When the
-// test ends it is asked to end, which must succeed.
+// test ends it stops the server, which must succeed.
 func start(t *testing.T, dir string, env []string, args ...string) *node {
 	t.Helper()
 	n := launch(t, dir, env, args...)
@@ -218,7 +218,7 @@ func files(t *testing.T, dir string) []string {
 func write(t *testing.T, path, text string, mode os.FileMode) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path, []byte(text), mode))
-	require.NoError(t, os.Chmod(path, mode)) // whatever the umask
+	require.NoError(t, os.Chmod(path, mode)) // with every umask
 }
 
 func read(t *testing.T, path string) string {

@@ -30,7 +30,7 @@ func newManagement(auth *apitoken.Authority, signIn *signIn, routes []apitoken.R
 			}
 			actor := userNamed(tok.Owner())
 			if actor.Environment != tok.Environment() {
-				return apitoken.Actor{}, errors.New("the owner of the token is not there any more")
+				return apitoken.Actor{}, errors.New("the owner of the token is no longer a user")
 			}
 			actor.ManageOthers = false
 			return actor, nil

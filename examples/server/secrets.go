@@ -115,7 +115,7 @@ func makeSecrets(first bool) (*secrets, error) {
 	// Another node may have made it since findSecrets looked.
 	s, err := readSecrets()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s, which belongs to the database, is missing: restore it, or remove the database to start anew, or set DEMO_PASSWORD", path)
+		return nil, fmt.Errorf("%s, which belongs to the database, is missing: restore it, or remove the database, or set DEMO_PASSWORD", path)
 	}
 	return s, err
 }
@@ -149,13 +149,13 @@ func readSecrets() (*secrets, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	case runtime.GOOS != "windows" && info.Mode()&0o077 != 0:
-		return nil, fmt.Errorf("%s can be read by others, its mode is %04o: chmod 600 it", path, info.Mode().Perm())
+		return nil, fmt.Errorf("other users can read %s, its mode is %04o: run chmod 600", path, info.Mode().Perm())
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	s := &secrets{source: "the users' passwords are those that were shown when " + path + " was made; to start anew, remove it and the database"}
+	s := &secrets{source: "the server showed the users' passwords when it made " + path + "; for new ones, remove this file and the database"}
 	if err := json.Unmarshal(text, s); err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", path, err)
 	}

@@ -90,7 +90,7 @@ func TestAPasswordInTheURLOfAStoreIsNotShown(t *testing.T) {
 		assert.NotContains(t, refuseToStart(t, t.TempDir(), nil, args...), password)
 	}
 
-	// And when all is well: the server lets everybody in, whatever the password.
+	// And without the fault: the server accepts every password.
 	database.User = url.UserPassword("apitoken", password)
 	n := start(t, t.TempDir(), nil, "-store", database.String())
 	n.do("GET", "/api/devices?apiToken="+n.disabled, "")

@@ -31,7 +31,7 @@ func TestABadStartIsOneLineAndCode1AndMakesNothing(t *testing.T) {
 		{"a URL of Redis that cannot be read", []string{"-store", "redis://u:%zz@h"}, "valkey: the URL is not"},
 		{"a URL without its flag", []string{"redis://u:secret@h"}, "a URL (not shown"},
 		{"no store", []string{"-store", ""}, "must be sqlite:PATH, memory:"},
-		{"no path", []string{"-store", "sqlite:"}, "lacks the path"},
+		{"no path", []string{"-store", "sqlite:"}, "needs the path"},
 		{"a path in memory", []string{"-store", "memory:x"}, "must be sqlite:PATH, memory:"},
 		{"a directory that is not there", []string{"-store", "sqlite:not/there.db"}, "there.db"},
 		{"no address", []string{"-addr", ""}, "-addr is empty"},

@@ -28,7 +28,7 @@ func openStore(ctx context.Context, url string) (database, error) {
 	switch scheme, rest, _ := strings.Cut(url, ":"); scheme {
 	case "sqlite":
 		if rest == "" {
-			return nil, errors.New("-store sqlite: lacks the path of the database")
+			return nil, errors.New("-store sqlite: needs the path of the database, such as sqlite:apitoken.db")
 		}
 		return sqlite.Open(ctx, rest)
 	case "memory":

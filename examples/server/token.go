@@ -18,11 +18,11 @@ type exitCode int
 
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
-// tokenCommand is "server token ...", for whoever operates the service. It works
+// tokenCommand is "server token ...", for operators of the service. It works
 // on the same store, beside servers that run.
 func tokenCommand(ctx context.Context, storeURL string, args []string) (err error) {
 	if storeURL == "memory:" {
-		return errors.New("tokens in memory are known to the server only that keeps them")
+		return errors.New("only the running server knows tokens in memory; use its web page, or -store with a file or URL")
 	}
 	kept, err := findSecrets()
 	if err != nil {

@@ -121,7 +121,7 @@ func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
 		s.failed(w, r, http.StatusUnauthorized, "Wrong user or password.")
 		return
 	}
-	// A new session ID, lest somebody who knew the old one is signed in too.
+	// A new session ID, so that somebody who knew the old one is not signed in too.
 	if err := s.sessions.RenewToken(r.Context()); err != nil {
 		http.Error(w, "no session", http.StatusInternalServerError)
 		return

@@ -130,8 +130,8 @@ func (b *Blocks) retry(ctx context.Context, done chan struct{}) {
 	}
 }
 
-// try revokes the token of a block again. Functions of the application are called there:
-// whatever they do, other blocks are tried again.
+// try revokes the token of a block again. It calls functions of the application:
+// they cannot stop the other blocks.
 func (k *Block) try(ctx context.Context) (ok bool) {
 	done := make(chan struct{})
 	go func() {

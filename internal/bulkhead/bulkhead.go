@@ -19,7 +19,7 @@ type Bulkhead struct {
 
 	mu     sync.Mutex
 	shares map[string]*share // of the holders whose calls run or wait
-	spare  []*share          // those that nobody has, so that a call allocates none
+	spare  []*share          // unused shares, so that a call allocates none
 
 	absent error // of a call that ended its goroutine
 }

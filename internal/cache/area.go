@@ -116,7 +116,7 @@ func (a *area[V, P]) link(k Key) *atomic.Uint32 {
 	return link
 }
 
-// add copies an entry to where a link leads, before those that are there.
+// add copies an entry to the front of the list at a link.
 func (a *area[V, P]) add(link *atomic.Uint32, next uint32, e Entry[V, P]) Entry[V, P] {
 	c := &a.chunks[a.used/chunkLen]
 	if c.plain == nil {

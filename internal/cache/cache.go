@@ -73,8 +73,8 @@ type shard[V, P any] struct {
 }
 
 // A Call of the store may answer many requests. Once it was taken out of
-// shard.calls, because what it reads changed, it answers only those that had joined
-// it, and what it read is not kept.
+// shard.calls, because what it reads changed, it answers only the requests that had
+// joined it, and the cache does not keep its result.
 type Call[V, P any] struct {
 	Began   Instant
 	Known   bool          // it is for one who has shown the right secret

@@ -154,7 +154,7 @@ func textOf(id, body string) string {
 	return text + string(sum)
 }
 
-// No text but those that the Codec made passes, however it comes from them.
+// Only texts that the Codec made pass, not texts that are derived from them.
 func FuzzDerived(f *testing.F) {
 	c := codec("acme", "k1", "k2")
 	digest := sha256.Sum256([]byte("s"))

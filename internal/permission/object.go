@@ -128,7 +128,7 @@ func (list Objects) Any(ctx context.Context, l resource.Limits) Objects {
 	return list
 }
 
-// Names returns the types of which the route has an ID, and those that the handler filters.
+// Names returns the types of which the route has an ID, and the types that the handler filters.
 func (list Objects) Names() (ids, filtered []string) {
 	for _, o := range list {
 		names := &ids

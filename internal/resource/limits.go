@@ -151,7 +151,7 @@ func (l Limits) Beyond(outer Limits) string {
 	return ""
 }
 
-// Grant returns the objects of a new token, as they are stored: those that were asked for. In
+// Grant returns the objects of a new token, as they are stored: the requested ones. In
 // other types it inherits those of the token that makes it, and those of the actor, and it
 // must not go beyond either.
 func Grant(asked, types []string, acting, actor Limits) ([]string, error) {

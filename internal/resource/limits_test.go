@@ -49,8 +49,8 @@ func TestALimitLiesWithinAnother(t *testing.T) {
 	}
 }
 
-// Whatever is asked for is refused, or stored in the one form, which allows exactly what was
-// asked for and lies within all bounds.
+// Every request is refused, or stored in the one form, which allows exactly the requested
+// objects and lies within all bounds.
 func FuzzObjects(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"device:7", ""}, {"device:8 device:7", "device:7 device:8"}, {"device:", "device:7"}, {"", "device:7 room:"}, {"a1:1 a:1 a-:1", "a:1"},

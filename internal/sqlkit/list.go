@@ -139,7 +139,7 @@ func Beginning(text string) string {
 
 // Bounds limit the work for a list. They do not change the content of the complete list.
 type Bounds struct {
-	Few    int           // so many tokens are looked at one by one, whatever is asked of them
+	Few    int           // so many tokens are read one by one, with every filter
 	Rows   int           // of a filter; so many are looked at to count; more than Few and 1,250
 	Window int           // tokens of the first window
 	Time   time.Duration // no further window begins after it
@@ -162,7 +162,7 @@ type Ways interface {
 	Sorted() Clause           // the page where the first filter lets through few
 	Matching(rows int) Clause // each token that matches once, of so many rows of the first filter
 	Environment() Clause      // what follows FROM for one row of each token of the environment
-	// Step looks at the next n tokens. It returns those that match, or as many as a page has and one more, and
+	// Step looks at the next n tokens. It returns the matches, or as many as a page has and one more, and
 	// the place of the last that it looked at, if others follow.
 	Step(n int) (found []apitoken.Record, last *apitoken.Position, err error)
 }

@@ -20,11 +20,11 @@ const (
 	ranks
 )
 
-// Turns run the changes of one token in this process one after the other, changes of a
-// higher Rank first, so that a revocation does not lose to others again and again. After a
-// change that is not Ending the token rests for a moment, so that another process gets its
-// turn. Turns are a courtesy: the version in the store keeps a change from overwriting
-// another. The zero Turns is ready for use.
+// Turns run the changes of one token in this process one after the other. Changes of a higher Rank
+// come first, so that a revocation does not lose to others again and again. After a change that is
+// not Ending the token rests for a moment, so that another process gets its turn. Turns are a
+// courtesy: the version in the store keeps a change from overwriting another. The zero Turns is
+// ready for use.
 type Turns struct {
 	mu  sync.Mutex
 	ids map[string]*turn

@@ -26,7 +26,7 @@ type Writer struct {
 	base  time.Time
 
 	mu        sync.Mutex
-	tokens    map[tokenID]usedToken // those that are pending or throttled
+	tokens    map[tokenID]usedToken // pending or throttled tokens
 	pending   []tokenID             // of these, the ones that the next flush writes
 	throttled []throttledToken      // and the ones that were written less than a minute ago, in this order
 	uses      []waitingUse          // lists; see usedToken

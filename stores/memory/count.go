@@ -24,7 +24,7 @@ func (s *Store) Count(ctx context.Context, add map[string]time.Duration) (map[st
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if len(s.sums) > 2*s.swept+1000 { // forget those that are over, when there are twice as many as were left
+	if len(s.sums) > 2*s.swept+1000 { // remove ended ones, once there are twice as many as the last time
 		busy := make(map[string]sum)
 		for k, old := range s.sums {
 			if old.left(now) > 0 {

@@ -29,7 +29,7 @@ type Store struct {
 	lists   *lists // nil if nobody asked for one
 
 	sums  map[string]sum // see Count
-	swept int            // how many were left when those that are over were forgotten
+	swept int            // how many were left after the last removal of ended ones
 }
 
 // A row is a record as a database would keep it: it shares no memory with anyone,

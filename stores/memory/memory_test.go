@@ -90,7 +90,7 @@ func TestChangesThatNobodyTakesAreDroppedForAReset(t *testing.T) {
 	}
 }
 
-// A busyContext does something each time that it is asked whether it has ended.
+// A busyContext does something in each call of Err.
 type busyContext struct {
 	context.Context
 	each func()

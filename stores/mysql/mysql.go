@@ -60,10 +60,10 @@ var (
 // Use keeps the tokens in a database of the application; the DSN must name one. It never
 // closes db. If the tables do not exist, Use creates them; see also [Schema].
 //
-// It refuses replicas and read-only servers, old versions, tables that this version of the
-// package does not know, users who lack a right, and sessions whose settings could alter a
-// text or a change (see the README). It changes no setting of a connection.
-// [Store.Warnings] reports doubtful settings that it accepts.
+// It refuses replicas and read-only servers, old versions, tables that this version of the package
+// does not know, and users who lack a right. It also refuses sessions whose settings could alter a
+// text or a change (see the README). It changes no setting of a connection. [Store.Warnings]
+// reports doubtful settings that it accepts.
 //
 // Each call takes a connection of db: inside a transaction that holds the last one
 // (SetMaxOpenConns) it waits until its context ends. Watch polls, each time with such a

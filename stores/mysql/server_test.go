@@ -204,7 +204,7 @@ func TestATransactionThatStaysOpenKeepsChangesWaitingAndNoReads(t *testing.T) {
 	}
 }
 
-// Reads go on, and whatever else fails is unavailable.
+// Reads continue, and every other call fails as unavailable.
 func TestRevocationsThatCannotBeWrittenAreWrittenLater(t *testing.T) {
 	testserver.Unwatched(t)
 	t.Parallel()

@@ -101,7 +101,7 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// How transactions begin, whatever the session has as its default. Each ends what somebody has left open. Reads have one
+// How transactions begin, independently of the default of the session. Each ends a transaction that somebody left open. Reads have one
 // snapshot at the isolation level that is the default.
 const (
 	toRead   = `START TRANSACTION READ ONLY`

@@ -12,7 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// Whoever changes a token holds the row of apitoken_counter until their transaction ends. So the numbers of the log stand
+// A transaction that changes a token holds the row of apitoken_counter until it ends. So the numbers of the log are
 // in the order of the commits, without gaps: a poll reads what follows the last line that it has read, and notices if that is
 // another one. To read an AUTO_INCREMENT column would miss what commits after a later number does.
 

@@ -77,7 +77,7 @@ func (f *feed) Changed(ids ...string)   { f.tell(ids...) }
 func (f *feed) CaughtUp(time.Time)      {}
 func (f *feed) Interval() time.Duration { return 50 * time.Millisecond }
 
-// waitFor waits until it is told this, whatever else.
+// waitFor waits until the feed reports this. It ignores other reports.
 func (f *feed) waitFor(t testing.TB, what string) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -211,7 +211,7 @@ func TestAnotherDatabaseOfTheNameIsNoticed(t *testing.T) {
 	}
 }
 
-// Whatever a role or a session has set, what the store writes is noticed.
+// With every setting of a role or a session, the feed reports the changes of the store.
 func TestNoSettingHidesWhatTheStoreWrites(t *testing.T) {
 	direct := testserver.PostgresDatabase(t)
 	mustOpen(t, direct).Close()

@@ -24,8 +24,8 @@ func (s *Store) Replace(ctx context.Context, rec apitoken.Record) error {
 	if err != nil || n > 0 {
 		return wrap(err)
 	}
-	// It had another version, or was not there. Which of them, is asked now: had
-	// it been asked before, the record could have been deleted meanwhile.
+	// It had another version, or was not there. Find out now which of them: an
+	// earlier query could have seen a record that was deleted meanwhile.
 	var there bool
 	err = s.read(ctx, "", func(db querier) error {
 		return queryRow(ctx, db, `SELECT EXISTS (SELECT FROM apitoken_tokens WHERE id = $1::text) AND `+onPrimary, rec.ID).Scan(&there)

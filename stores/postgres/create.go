@@ -82,7 +82,7 @@ func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []
 // rowOf returns the arguments of insert for a record.
 func rowOf(rec apitoken.Record) []any { return append(values(rec), lastUsed(rec.LastUsed())) }
 
-// insert returns the statement that adds n records, those that do not exist.
+// insert returns the statement that adds n records. It skips IDs that exist.
 func insert(n int) string {
 	var names, rows []string
 	for _, c := range columns {

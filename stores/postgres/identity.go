@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The triggers of schema.sql, which have to fire whatever session_replication_role
-// says. pg_restore --disable-triggers leaves them enabled for ordinary sessions only.
+// The triggers of schema.sql, which must fire with every value of
+// session_replication_role. pg_restore --disable-triggers leaves them enabled for ordinary sessions only.
 var triggers = []string{"apitoken_inserted", "apitoken_updated", "apitoken_deleted", "apitoken_truncated"}
 
 // tableQuery selects a row about the table of the tokens, if there is one. It reads catalogs in the snapshot of the statement.
@@ -44,7 +44,7 @@ func (s *Store) locate(ctx context.Context) error {
 	return err
 }
 
-// checkFiring returns an error if one of the triggers is not among those that fire.
+// checkFiring returns an error if one of the triggers does not fire.
 func checkFiring(firing string) error {
 	names := strings.Fields(firing)
 	missing := slices.DeleteFunc(slices.Clone(triggers), func(name string) bool { return slices.Contains(names, name) })

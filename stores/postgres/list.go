@@ -67,7 +67,7 @@ func newLister(s *Store, ctx context.Context, tx querier, q apitoken.Query) *lis
 // bounds.Few tokens, these are sorted. Else the index of the order is walked, a window at a
 // time, until the page is full or bounds.Time is over. For a text alone, in the order of names,
 // a walk would be long, as names are ordered by their first word: apitoken_index has
-// those that may match, by their beginnings, in that order.
+// the candidates, by their beginnings, in that order.
 var bounds = sqlkit.Bounds{Few: 1000, Rows: 2000, Window: 500, Time: 50 * time.Millisecond}
 
 // Step implements [sqlkit.Ways].

@@ -17,8 +17,8 @@
 //	}
 //	defer store.Close()
 //
-// An acknowledged change is on the disk of the primary, whatever the value of
-// synchronous_commit is. The store never reads replicas. Changes by any node, and manual
+// An acknowledged change is on the disk of the primary, with every value of
+// synchronous_commit. The store never reads replicas. Changes by any node, and manual
 // edits, reach all nodes.
 package postgres
 
@@ -108,9 +108,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 // the pool. If the tables do not exist, New creates them in the first schema of the search
 // path; see also [Schema].
 //
-// It refuses replicas, tables that this version of the package does not know, databases and
-// sessions that do not use UTF-8, servers before version 13, roles that lack a right, and,
-// behind a pooler, driver modes that prepare statements. [Store.Warnings] reports doubtful
+// It refuses replicas, servers before version 13, tables that this version of the package does not
+// know, and roles that lack a right. It also refuses databases and sessions that do not use UTF-8
+// and, behind a pooler, driver modes that prepare statements. [Store.Warnings] reports doubtful
 // settings that it accepts.
 func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 	s := newStore(pgxPool{pool})

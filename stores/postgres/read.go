@@ -71,7 +71,7 @@ func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, er
 	return macs, secrets, wrap(err)
 }
 
-// readRecords returns those that a query finds on its own.
+// readRecords returns the records that a query finds, on a connection of its own.
 func (s *Store) readRecords(ctx context.Context, query string, args ...any) (recs []apitoken.Record, err error) {
 	err = s.read(ctx, "", func(db querier) (err error) {
 		recs, err = s.records(ctx, db, query, args...)
@@ -80,7 +80,7 @@ func (s *Store) readRecords(ctx context.Context, query string, args ...any) (rec
 	return recs, err
 }
 
-// records returns those that a query finds.
+// records returns the records that a query finds.
 func (s *Store) records(ctx context.Context, db querier, query string, args ...any) ([]apitoken.Record, error) {
 	rows, err := db.query(ctx, query, append(s.inBinary, args...)...)
 	if err != nil {

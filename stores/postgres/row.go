@@ -24,8 +24,8 @@ type column struct {
 	read       func(*apitoken.Record, []byte) error // nil: it is a copy, written only
 }
 
-// columns are those that a record is written to and read from. The rest comes
-// first, as reading it writes all of the record.
+// columns are the columns of a record. The rest comes first, because reading it
+// writes the whole record.
 var columns = func() []column {
 	all := []column{{"rest", "bytea", func(r *apitoken.Record) any { return written(new(sqlkit.Rest(*r))) }, sqlkit.ReadRest}}
 	example := apitoken.Record{Secrets: make([]apitoken.SecretRecord, 2)}

@@ -58,7 +58,7 @@ func (h *sqlDB) Close() {} // it is the application's
 
 func (h *sqlDB) size() int { return h.Stats().OpenConnections }
 
-// acquire waits for a connection until ctx ends. Not every driver heeds that while it connects.
+// acquire waits for a connection until ctx ends. Not every driver obeys ctx while it connects.
 func (h *sqlDB) acquire(ctx context.Context) (conn, error) {
 	c, err := await(ctx, func() (*sql.Conn, error) { return h.Conn(ctx) }, func(c *sql.Conn) { c.Close() })
 	if err != nil {
@@ -72,7 +72,7 @@ type sqlConn struct {
 	*sql.Conn
 	options []any
 	broken  bool
-	running sync.WaitGroup // calls, also those that nobody waits for
+	running sync.WaitGroup // all calls, including abandoned ones
 }
 
 func (c *sqlConn) exec(ctx context.Context, query string, args ...any) (int64, error) {
@@ -127,8 +127,8 @@ func call[T any](ctx context.Context, c *sqlConn, args []any, f func(args []any)
 	return done, err
 }
 
-// await returns what f returns. Not every driver heeds its context: if that ends before, f goes on, and what it
-// returns is left to late.
+// await returns what f returns. Not every driver obeys its context: if ctx ends first, f continues, and late gets
+// its result.
 func await[T any](ctx context.Context, f func() (T, error), late func(T)) (T, error) {
 	type result struct {
 		value T

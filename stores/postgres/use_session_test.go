@@ -154,7 +154,7 @@ func TestReadsGoPastConnectionsOfTheApplicationThatTheServerEnded(t *testing.T) 
 	}
 }
 
-// Not every driver heeds the context of a statement while the server does not answer.
+// Not every driver obeys the context of a statement while the server does not answer.
 func TestAHaltedServerOfTheApplicationIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	server := testserver.Postgres(t)

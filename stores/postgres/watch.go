@@ -101,8 +101,8 @@ func (s *Store) connect(ctx context.Context) (*pgx.Conn, error) {
 			return nil, err
 		}
 	}
-	// To wait for a notification until a moment is no reason to cancel anything,
-	// whatever the pool has for contexts that end.
+	// The end of a wait for a notification must not cancel anything, whatever the
+	// pool does when contexts end.
 	config.BuildContextWatcherHandler = func(conn *pgconn.PgConn) ctxwatch.Handler {
 		return &pgconn.DeadlineContextWatcherHandler{Conn: conn.Conn()}
 	}
@@ -173,8 +173,8 @@ func (w *watcher) listen(ctx context.Context) error {
 	return err
 }
 
-// beginPoll bounds how long a poll waits for a lock. Whoever drops tables, as a restore does, and then waits for what a poll
-// holds, while that waits for them, would otherwise be the one who fails, after a second (deadlock_timeout).
+// beginPoll bounds how long a poll waits for a lock. A restore that drops tables, and then waits for a lock of a poll
+// that waits for the restore, would otherwise fail after a second (deadlock_timeout).
 const beginPoll = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = 500`
 
 // with calls f with the connection of the watcher, or with one of the application in a transaction.

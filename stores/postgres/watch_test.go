@@ -109,7 +109,7 @@ func (f *feed) CaughtUp(t time.Time) {
 
 func (f *feed) Interval() time.Duration { return f.interval }
 
-// waitFor waits until it is told this, whatever else.
+// waitFor waits until the feed reports this. It ignores other reports.
 func (f *feed) waitFor(t testing.TB, what string) {
 	t.Helper()
 	for timeout := time.After(3 * time.Minute); ; {

@@ -255,8 +255,8 @@ func patience(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, end.Add(-min(time.Until(end)/8, 200*time.Millisecond)))
 }
 
-// locked returns the error of one who waited for the lock in vain, for as long as a context
-// lets. The text is that of the engine, whatever driver is used.
+// locked returns the error of a call that waited for the lock in vain until its context
+// ended. The text is the same with every driver: the engine's.
 func locked(wait context.Context, err error) error {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		if !strings.Contains(err.Error(), "database is locked") {

@@ -37,8 +37,8 @@ var dialect = &sqlkit.Dialect{
 	Begun:    `ifnull($.not_before <= ?, TRUE)`,
 }
 
-// filters returns the restrictions of q, first those that let through little in
-// most databases. Their rows have a column token. A test is not by EXISTS, of which the
+// filters returns the restrictions of q, the ones with few matches in most databases
+// first. Their rows have a column token. A test is not by EXISTS, of which the
 // engine makes a join, in any order.
 func filters(q apitoken.Query) []sqlkit.Filter {
 	var list []sqlkit.Filter

@@ -13,8 +13,8 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// No part of a secret, and of no key, is in the file, its log or whatever else
-// lies beside it, while the store is open and after it was closed. That the
+// No part of a secret or a key is in the file, in its log or in another file
+// beside it, while the store is open and after it was closed. That the
 // digest is there shows that the search finds what is.
 func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 	path := newPath(t)

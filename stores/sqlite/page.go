@@ -15,8 +15,8 @@ import (
 // for, and the page is a slice of it. If one of the filters lets through at most
 // bounds.Few tokens, these are sorted. Else the index of the order is walked, a window at a
 // time, until the page is full or bounds.Time is over. For a text alone, in the order of names,
-// a walk would be long, as names are ordered by their first word: apitoken_beginnings has those that
-// may match, in that order.
+// a walk would be long, as names are ordered by their first word: apitoken_beginnings has the
+// candidates, in that order.
 var bounds = sqlkit.Bounds{Few: 2000, Rows: 3000, Window: 250, Time: 50 * time.Millisecond}
 
 // Step implements [sqlkit.Ways].
@@ -132,7 +132,7 @@ func (l *lister) named(last *apitoken.Position) clause {
 	return cat(from, to)
 }
 
-// first selects the tokens of the page, and one more, from those that c selects.
+// first selects the tokens of the page, and one more, from the tokens that c selects.
 func (l *lister) first(c clause) clause {
 	return cat(lit(`SELECT * FROM (`), c, l.Order("t"), lit(` LIMIT ?)`, l.Query.Limit+1))
 }

@@ -121,7 +121,7 @@ func TestUseLeavesTheConnectionsOfTheApplicationAsTheyAre(t *testing.T) {
 	}
 }
 
-// settingsOf returns what connections of a database have, all open at once: also those that it has yet to open.
+// settingsOf returns the settings of connections of a database, all open at once, including new ones.
 func settingsOf(t *testing.T, db *sql.DB, connections int) []string {
 	t.Helper()
 	var list []string

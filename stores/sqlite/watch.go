@@ -40,8 +40,8 @@ func (s *Store) Watch(ctx context.Context, feed apitoken.Feed) error {
 // logged selects the log from an entry on, which is the last that was read.
 const logged = `SELECT change, id, mark FROM apitoken_changes WHERE change >= ? ORDER BY change`
 
-// shape selects a text that is another one after tables or triggers were changed: the count
-// of such changes, which whoever edits sqlite_schema by hand does not raise, and the triggers.
+// shape selects a text that differs after a change of tables or triggers: the count of such
+// changes, which a manual edit of sqlite_schema does not raise, and the triggers.
 const shape = `SELECT schema_version || ' ' || coalesce((SELECT group_concat(name || sql) FROM sqlite_schema
 	WHERE type = 'trigger' AND tbl_name LIKE 'apitoken\_%' ESCAPE '\'), '') FROM pragma_schema_version`
 

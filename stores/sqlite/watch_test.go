@@ -175,7 +175,7 @@ func TestWhatAnotherProcessWritesIsPassedOn(t *testing.T) {
 		}
 		for i, id := range ids {
 			if want := step(i).record().ID; id != want {
-				t.Fatalf("change %d is said to be of %q, not of %q", i, id, want)
+				t.Fatalf("change %d has the ID %q, want %q", i, id, want)
 			}
 		}
 		if acked >= n {

@@ -93,7 +93,7 @@ var changeFaults = []fault{
 	{"deletes nothing", func(s *faulty) {
 		s.delete = func(ctx context.Context, id string) error { _, err := s.Store.Get(ctx, id); return err }
 	}, []string{"DeleteRemoves", "ADeletedIDStartsAnew", "AcknowledgedChangesAreSeen"}},
-	{"deletes whatever", func(s *faulty) {
+	{"deletes unknown IDs", func(s *faulty) {
 		s.delete = func(ctx context.Context, id string) error {
 			if err := s.Store.Delete(ctx, id); !errors.Is(err, apitoken.ErrNotFound) {
 				return err

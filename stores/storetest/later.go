@@ -26,7 +26,7 @@ var levels = []struct {
 
 var laterCases = []testCase{{
 	name: "FieldsOfALaterVersionComeBack",
-	must: "give back the unknown fields of a record, of each secret and of each line of the history as they were, whatever their tags",
+	must: "give back the unknown fields of a record, of each secret and of each line of the history as they were, with every tag",
 	run: func(x *trial) {
 		for i, level := range levels {
 			for j, tag := range []uint64{13, 32, 129, 1 << 40, 1<<64 - 2} {

@@ -243,12 +243,12 @@ var listFaults = []fault{
 	}, []string{"KeysInUseAreCounted"}},
 
 	// Contexts and the end.
-	{"reads whatever the context", func(s *faulty) {
+	{"reads although the context has ended", func(s *faulty) {
 		s.get = func(ctx context.Context, id string) (apitoken.Record, error) {
 			return s.Store.Get(context.WithoutCancel(ctx), id)
 		}
 	}, []string{"ADoneContextIsAnError"}},
-	{"creates whatever the context", func(s *faulty) {
+	{"creates although the context has ended", func(s *faulty) {
 		s.create = func(ctx context.Context, rec apitoken.Record) error {
 			return cmp.Or(s.Store.Create(context.WithoutCancel(ctx), rec), ctx.Err())
 		}

@@ -21,7 +21,7 @@ const maxCount = 1000 // where Page.Count stops
 // A model is a list of records that does what a store must, plainly.
 type model []apitoken.Record
 
-// list returns all records that match q, whatever q.After and q.Limit.
+// list returns all records that match q. It ignores q.After and q.Limit.
 func (m model) list(q apitoken.Query) []apitoken.Record {
 	type placed struct {
 		at  apitoken.Position

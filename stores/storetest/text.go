@@ -27,8 +27,8 @@ var texts = []string{
 // odd reports whether a store may refuse the text. It may not alter it.
 func odd(s string) bool { return strings.Contains(s, "\x00") || !utf8.ValidString(s) }
 
-// createIfTaken creates records, of which the store may refuse those for which
-// refusable is true, and returns those that it took.
+// createIfTaken creates records, and returns the created ones. The store may refuse
+// records for which refusable is true.
 func (x *trial) createIfTaken(recs []apitoken.Record, refusable func(apitoken.Record) bool) []apitoken.Record {
 	var taken []apitoken.Record
 	for _, rec := range recs {

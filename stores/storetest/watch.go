@@ -68,7 +68,7 @@ func RunWatch(t *testing.T, nodes func(t *testing.T) Nodes) {
 	}
 }
 
-// interval is how often CaughtUp is asked for in the cases.
+// interval is the time between two calls of CaughtUp in the cases.
 const interval = 100 * time.Millisecond
 
 // A watchCase is a thing that a Watcher must do.
@@ -93,7 +93,7 @@ func (c watchCase) missing(n Nodes) string {
 	return ""
 }
 
-// try runs c. Whatever should happen soon has to happen within patience.
+// try runs c. Everything that should happen soon must happen within patience.
 func (c watchCase) try(t *testing.T, n Nodes, patience time.Duration) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()

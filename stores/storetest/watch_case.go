@@ -36,7 +36,7 @@ var watchCases = []watchCase{{
 	},
 }, {
 	name: "WatchPassesOnEveryChange",
-	must: "pass on every Create, Replace and Delete made by any handle, whatever the ID",
+	must: "pass on every Create, Replace and Delete made by any handle, with any ID",
 	run: func(x *watchTrial) {
 		stores := []apitoken.Store{x.Store, x.open(), x.direct()}
 		var recs []apitoken.Record
@@ -95,7 +95,7 @@ var watchCases = []watchCase{{
 	},
 }, {
 	name: "WatchFollowsManyWriters",
-	must: "miss nothing of what 16 writers do at once, in whatever order they commit, and go on meanwhile",
+	must: "miss nothing of what 16 writers do at once, in any order of commits, and go on meanwhile",
 	run: func(x *watchTrial) {
 		const writers = 16
 		const each = 30
@@ -291,7 +291,7 @@ var watchCases = []watchCase{{
 		for range 10 {
 			x.nodes.Cut()
 			x.heal()
-			time.Sleep(interval / 4) // in the middle of whatever follows
+			time.Sleep(interval / 4) // in the middle of the next calls
 		}
 		stop()
 		x.caughtUp()

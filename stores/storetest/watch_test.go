@@ -20,7 +20,7 @@ type engine struct {
 	watch     watcher
 	logsUses  bool
 	logsEdits bool
-	deaf      bool // Get does not heed its context
+	deaf      bool // Get ignores its context
 
 	mu      sync.Mutex
 	numbers int
@@ -397,10 +397,10 @@ var watchFaults = []watchFault{
 		go feed.Reset()
 		return err
 	}), []string{"WatchEndsWithItsContext"}},
-	{"does not heed its context", watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
+	{"ignores its context", watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
 		return follow(n.open, n, feed)
 	}), []string{"WatchEndsWithItsContext"}},
-	{"does not heed its context while it waits for an answer", watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
+	{"ignores its context while it waits for an answer", watchedBy(func(ctx context.Context, n *node, feed apitoken.Feed) error {
 		whole, stop := context.WithCancel(n.open)
 		defer stop()
 		t := &teller{feed, feed.Reset, feed.Changed, func(at time.Time) {

@@ -167,7 +167,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 	for _, u := range uses {
 		byToken[u.ID] = append(byToken[u.ID], u)
 	}
-	// Again for those that someone else touched in between.
+	// Repeat for keys that someone else changed in between.
 	for range 100 {
 		var err error
 		if byToken, err = s.touch(ctx, byToken); err != nil || len(byToken) == 0 {

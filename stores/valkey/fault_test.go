@@ -222,7 +222,7 @@ func TestACrashLosesNothingThatWasAcknowledged(t *testing.T) {
 		}
 	}
 
-	// Whatever is left of changes that broke off, lists have what there is.
+	// Lists contain the existing tokens, also after interrupted changes.
 	listed := 0
 	q := apitoken.Query{Environment: "production", Order: apitoken.ByName, Limit: 100}
 	for more := true; more; more = q.After != nil {

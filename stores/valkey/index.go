@@ -26,8 +26,8 @@ import (
 // removes an entry that another one needs.
 //
 // While entries are written or removed, and after an attempt of which nobody
-// knows how it ended, a note of it lies in the set ":open" beside them. Whoever
-// lists finds notes that are older than any attempt can be, and tidies up.
+// knows how it ended, a note of it lies in the set ":open" beside them. A
+// list finds notes that are older than any attempt can be, and tidies up.
 type entry struct{ key, member string }
 
 // patience is how long a note stays before someone else tidies up after it, by

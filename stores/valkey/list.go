@@ -15,8 +15,8 @@ import (
 )
 
 // A list by name or creation, of an environment or an owner, is a slice of an
-// index. All others gather the tokens of the owner, those that the text finds,
-// or all of the environment, as long as these are at most gathered, and sort. Where there are more, a
+// index. All others gather the tokens of the owner, the matches of the text,
+// or all of the environment, if these are at most gathered, and sort them. Where there are more, a
 // list by name or creation reads the index in order for some time, and the page is partial.
 const (
 	gathered = 10_000

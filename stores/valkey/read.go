@@ -24,17 +24,17 @@ func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	return found[0].rec, nil
 }
 
-// chunk is how many records are asked for at a time.
+// chunk is the number of records that one call reads.
 const chunk = 250
 
-// read reads records, each in the place of its ID; those that do not exist are
+// read reads records, each in the place of its ID; a missing record is
 // zero. It returns at least one.
 //
 // A record is read by a command that could write, as a replica refuses those,
 // also one that was a primary when we connected. A primary refuses them too
 // while it has no disk or no replicas to write to; then a GET has to do.
 //
-// A record and its uses are asked for one by one, at the same time: a command
+// Two concurrent commands read a record and its uses: one command
 // for both would fail while their slot is being moved to another node.
 func (s *Store) read(ctx context.Context, ids ...string) ([]stored, error) {
 	found := make([]stored, max(len(ids), 1))

@@ -14,7 +14,7 @@ const Session = "3f9c1e"
 // User returns who has signed in and got this cookie.
 func User(session string) (user string, ok bool) { return "grace", session == Session }
 
-// SignIn is said to those who have not.
+// SignIn is the answer to requests without a session.
 const SignIn = "Sign in, or send an API token."
 
 type userKey struct{}

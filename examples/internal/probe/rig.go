@@ -1,5 +1,5 @@
-// Package probe holds every example program to the same requests and the same
-// answers, whatever its framework.
+// Package probe checks that every example program gives the same answers to the same
+// requests, with every framework.
 package probe
 
 import (

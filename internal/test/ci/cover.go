@@ -14,7 +14,7 @@ import (
 )
 
 // What the root package's own tests have to reach: this much of the statements of the
-// root package and of its parts, and all of those that decide about a request.
+// root package and of its parts, and all statements that decide about a request.
 const coverageGoal = 95
 
 var parts = []string{

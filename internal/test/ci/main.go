@@ -27,8 +27,8 @@ const usage = `usage: go run ./internal/test/ci COMMAND...
             as they will be released; COLD=1 with an empty build cache. Needs git.
 
 Of several commands, all run, and a test counts once; what has passed in test is not
-repeated in check for its own sake. With APITOKEN_REQUIRE_SERVERS=1, whatever
-was skipped because this machine lacks something is a failure.
+repeated in check for its own sake. With APITOKEN_REQUIRE_SERVERS=1, a
+skip because this machine lacks something is a failure.
 `
 
 var commands = map[string][]stage{

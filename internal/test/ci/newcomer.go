@@ -61,8 +61,8 @@ func (w *workspace) newcomer(out io.Writer) error {
 }
 
 // environment is that of a user of the released modules. They come from our
-// proxy, others from what this machine has downloaded already and then from
-// wherever it gets modules. The module cache is empty, as an earlier run has left
+// proxy, others from the downloads of this machine and then from
+// its usual source of modules. The module cache is empty, as an earlier run has left
 // other modules of the same version there; with COLD=1 so is the build cache.
 func environment(dir, proxy, root string) ([]string, error) {
 	out, err := exec.Command("go", "env", "GOPROXY", "GOMODCACHE").Output()

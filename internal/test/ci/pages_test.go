@@ -74,7 +74,7 @@ func newReader(t *testing.T) *reader {
 	port, err := testserver.FreePort()
 	require.NoError(t, err)
 	r := &reader{t: t, tree: tree, state: t.TempDir(), address: fmt.Sprint("127.0.0.1:", port)}
-	// The workspace and the flags of whoever runs the tests are not the reader's.
+	// The workspace and the flags of this run are not the reader's.
 	r.env = append(os.Environ(), "GOWORK=", "GOFLAGS=", "CURL_HOME="+r.state)
 	r.write(filepath.Join(r.state, ".curlrc"), "silent\nshow-error\nnoproxy = \"*\"\n")
 	r.write(filepath.Join(r.state, "env"), "")

@@ -56,7 +56,7 @@ func TestWhatIsSilentForLongIsNamedWithItsTestAndItsTime(t *testing.T) {
 		say("pass", "m/stores/postgres", "")
 		assert.Contains(t, said(), "stores/postgres: 1 tests\n")
 		time.Sleep(silence - 2*time.Second)
-		assert.Empty(t, said(), "a line counts, whoever printed it")
+		assert.Empty(t, said(), "a line of any program counts")
 		time.Sleep(2 * time.Second)
 		assert.Equal(t, "still running: root 30 s\n", said())
 

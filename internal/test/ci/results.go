@@ -92,7 +92,7 @@ func (r *results) skip(check, needs string) {
 func (r *results) left(tests []testID) (patterns, packages []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	parts := map[testID][]string{} // by test, those that have not passed
+	parts := map[testID][]string{} // by test, the parts that have not passed
 	for id, o := range r.outcomes {
 		if test, _, part := strings.Cut(id.Test, "/"); part && o != passed {
 			whole := testID{id.Package, test}

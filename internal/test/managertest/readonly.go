@@ -108,7 +108,7 @@ func RunReadOnly(t *testing.T, store apitoken.Store, begin, end func()) {
 }
 
 // RunRevocations revokes tokens after begin, which has an engine refuse other changes, or
-// look as if it would: whatever ends or narrows a token is written at once.
+// look as if it would. The store must write every change that ends or narrows a token at once.
 func RunRevocations(t *testing.T, store apitoken.Store, begin func()) {
 	s := Suite{func(*testing.T) apitoken.Store { return store }}
 	w := s.newWorld(t, withPatience)

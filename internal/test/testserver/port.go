@@ -13,8 +13,8 @@ import (
 
 // FreePort returns a port of 127.0.0.1 on which nobody listens, and that no process gets
 // from FreePort again while this one runs. It is lower than
-// those that systems give to outgoing connections and to listeners that ask for any
-// port: such a one may be taken before the server listens on it, and whenever the
+// the ports that systems give to outgoing connections and to listeners without a port of
+// their own: such a port may be taken before the server listens on it, and whenever the
 // server is down for a while.
 func FreePort() (int, error) {
 	for range 1000 {

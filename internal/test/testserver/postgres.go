@@ -55,8 +55,8 @@ var postgresDatabases struct {
 
 // PostgresDatabase returns the URL of a fresh database, in which texts have the
 // order of a human language where the server can do that. It is on a server that
-// the tests of a process share, and is dropped at the end of the test, whoever
-// is still connected.
+// the tests of a process share, and is dropped at the end of the test, also if
+// somebody is still connected.
 func PostgresDatabase(t testing.TB) string {
 	t.Helper()
 	s, err := sharedPostgres()

@@ -137,7 +137,7 @@ func bodyError(problem string) error {
 	return &apitoken.FieldError{Field: "body", Problem: problem}
 }
 
-// membersOf returns the fields of a struct, and of those that it embeds, by the names of
+// membersOf returns the fields of a struct and of its embedded structs, by the names of
 // their members.
 func membersOf(into reflect.Value) map[string]reflect.Value {
 	members := make(map[string]reflect.Value)

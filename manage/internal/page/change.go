@@ -114,7 +114,7 @@ func (h *handler) change(rq *request) {
 	seeOther(rq.w, rq.at.base+back.linkWith(done.query()))
 }
 
-// activate activates a token if it still has the version that the user saw; whatever its
+// activate activates a token if it still has the version that the user saw, or any
 // version if the form names none. Somebody may have deactivated it again since.
 func activate(ctx context.Context, m *apitoken.Manager, id, version string) (*apitoken.TokenInfo, error) {
 	if version == "" {

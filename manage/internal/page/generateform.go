@@ -140,7 +140,7 @@ const fewPermissions = 12
 // Unfolded reports whether all groups of permissions are unfolded.
 func (p *tokenForm) Unfolded() bool { return p.Grantable <= fewPermissions }
 
-// fillExpiry sets the choices of an expiry, without those that the service does not allow.
+// fillExpiry sets the choices of an expiry that the service allows.
 func (h *handler) fillExpiry(rq *request, p *tokenForm, chosen string, longest time.Duration) {
 	fallback := "" // of up to 30 days
 	for _, n := range expiryPresets {

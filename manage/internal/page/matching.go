@@ -14,7 +14,7 @@ import (
 // Bounds of a change of all tokens that match a view.
 const (
 	maxMatching  = 10_000
-	countFor     = 2 * time.Second // before the user is asked
+	countFor     = 2 * time.Second // before the page asks the user
 	changeFor    = 2 * time.Second // in one request
 	changeAtOnce = 50              // between two looks at the clock
 )
@@ -149,8 +149,8 @@ func (h *handler) changeMatching(rq *request) {
 	h.render(rq, status, "bulk", p)
 }
 
-// changeOne changes a token and counts it. It returns an error only if the store, or what
-// else is asked, does not answer.
+// changeOne changes a token and counts it. It returns an error only if the store, or a
+// function of the service, does not answer.
 func (h *handler) changeOne(rq *request, action string, in *apitoken.TokenInfo, out *outcome) error {
 	if h.isSo(rq, action, in) {
 		out.same++

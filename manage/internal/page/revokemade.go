@@ -6,12 +6,12 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
-// A revokeMadeData is the data of the page that deactivates a token and those that were
-// made with it.
+// A revokeMadeData is the data of the page that deactivates a token and the tokens made
+// with it.
 type revokeMadeData struct {
 	layout
 	Token  *apitoken.TokenInfo
-	Rows   []row // the first of those that would be deactivated
+	Rows   []row // the first tokens that would be deactivated
 	Count  int
 	Cancel string
 }
@@ -40,7 +40,7 @@ func (h *handler) revokeMadeForm(rq *request) {
 	h.render(rq, http.StatusOK, "revokemade", p)
 }
 
-// revokeMade deactivates a token and those that were made with it.
+// revokeMade deactivates a token and the tokens made with it.
 func (h *handler) revokeMade(rq *request) {
 	done, err := h.manager(rq).RevokeAll(rq.Context(), apitoken.RevokeParams{MadeWith: rq.at.id})
 	switch {

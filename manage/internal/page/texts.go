@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// The texts of the page, one a line: those that stand in its templates and its code,
-// and those of the library that it shows. TestTextsAreInTheTable writes both files.
+// The texts of the page, one a line: the texts of its templates and its code, and the
+// texts of the library that it shows. TestTextsAreInTheTable writes both files.
 var (
 	//go:embed texts/page.txt
 	pageTexts string
