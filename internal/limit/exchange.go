@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -44,14 +45,15 @@ type Counter interface {
 	Count(ctx context.Context, add map[string]time.Duration) (sums map[string]time.Duration, err error)
 }
 
-// text returns a key as the counter has it: an ID, or a hash, as a store may not take
-// every name of an owner.
-func (k *Key) text() string {
-	if k.ID != "" {
-		return k.ID
+// text returns the key of a bucket as the counter has it: an ID, or a hash, as a store may not
+// take every name of an owner, and what a request takes, as sums of two rates have nothing in common.
+func (b *bucket) text() string {
+	text := b.key.ID
+	if text == "" {
+		sum := sha256.Sum256([]byte(b.key.Environment + "\x00" + b.key.Owner))
+		text = hex.EncodeToString(sum[:16])
 	}
-	sum := sha256.Sum256([]byte(k.Environment + "\x00" + k.Owner))
-	return hex.EncodeToString(sum[:16])
+	return text + strconv.FormatInt(int64(b.every), 36)
 }
 
 // schedule has an exchange run soon.
@@ -80,11 +82,13 @@ func (l *Limiter) exchange() {
 	var err error
 	for buckets := range slices.Chunk(l.pending(), maxBatch) {
 		batch := make(map[string]time.Duration, len(buckets))
+		keys := make([]string, len(buckets))
 		var sums map[string]time.Duration
 		sent := l.now()
 		if err == nil {
-			for _, b := range buckets {
-				batch[b.key.text()] = l.send(b, sent)
+			for i, b := range buckets {
+				key, add := l.send(b, sent)
+				keys[i], batch[key] = key, add
 			}
 			sums, err = bulkhead.Call(context.Background(), l.calls, "", func(ctx context.Context) (map[string]time.Duration, error) {
 				return l.counter.Count(ctx, maps.Clone(batch)) // it may keep that
@@ -94,8 +98,8 @@ func (l *Limiter) exchange() {
 			}
 			l.report(err)
 		}
-		for _, b := range buckets {
-			if sum, ok := sums[b.key.text()]; ok && err == nil {
+		for i, b := range buckets {
+			if sum, ok := sums[keys[i]]; ok && err == nil {
 				l.heard(b, sent, sum)
 			} else {
 				l.unheard(b)
@@ -128,17 +132,20 @@ func (l *Limiter) pending() (all []*bucket) {
 	return all
 }
 
-// send returns what to add to the sum of a bucket: what was admitted since the last time,
+// send returns what to add to which sum: what was admitted since the last time,
 // but no more than what can be of the time in which an exchange should be made.
-func (l *Limiter) send(b *bucket, now time.Duration) time.Duration {
+func (l *Limiter) send(b *bucket, now time.Duration) (key string, add time.Duration) {
 	defer l.shard(b).enter().Unlock()
 	b.sending, b.unsent = min(b.unsent, max(0, b.own-now)+pause+takes), 0
-	return b.sending
+	return b.text(), b.sending
 }
 
-// heard takes what the counter has answered.
+// heard takes what the counter has answered, unless the bucket has another rate since.
 func (l *Limiter) heard(b *bucket, sent, sum time.Duration) {
 	defer l.shard(b).enter().Unlock()
+	if b.sending == 0 {
+		return
+	}
 	b.joint = sent + max(0, sum-allowance) + b.unsent
 	b.sending = 0
 }

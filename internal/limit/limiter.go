@@ -65,7 +65,8 @@ type shard struct {
 
 // A bucket holds moments at which a limit has come back entirely, by Limiter.now.
 type bucket struct {
-	key Key
+	key   Key
+	every time.Duration // what a request takes, in all that follows
 
 	own   time.Duration // by what this node has admitted
 	joint time.Duration // by what all nodes have, as far as this one knows
@@ -128,6 +129,10 @@ func (l *Limiter) Admit(now time.Duration, demands *Demands) (s *Standings, admi
 	for i := range demands {
 		if of[i] != nil {
 			buckets[i] = of[i].bucket(&demands[i].Key, hash[i])
+			if buckets[i].adapt(now, demands[i].Rate) && l.counter != nil {
+				buckets[i].unsent = buckets[i].own - now // as the counter has no sum for this rate
+				l.note(of[i], buckets[i])
+			}
 			ahead[i], wait[i] = buckets[i].ahead(now, demands[i].Rate)
 		}
 	}
@@ -182,7 +187,9 @@ func (l *Limiter) Left(now time.Duration, demands *Demands) (left [2]int, admits
 		if b == nil {
 			b = new(bucket)
 		}
-		ahead, wait := b.ahead(now, d.Rate)
+		as := *b
+		as.adapt(now, d.Rate)
+		ahead, wait := as.ahead(now, d.Rate)
 		s.unlock()
 		left[i], admits = int(d.Rate.room(ahead)), admits && wait == 0
 	}
@@ -239,7 +246,33 @@ func (l *Limiter) note(s *shard, b *bucket) {
 // would be admitted.
 func (b *bucket) ahead(now time.Duration, r Rate) (ahead, wait time.Duration) {
 	ahead = max(b.own, b.joint, now) - now
-	return ahead, max(0, ahead-time.Duration(r.burst-1)*r.every)
+	wait = max(0, ahead-time.Duration(r.burst-1)*b.every)
+	if b.every != r.every { // which adapt has left
+		ahead = time.Duration(r.burst) * r.every
+	}
+	return ahead, wait
+}
+
+// adapt has a bucket go by another rate, under which as many requests are used up as before, and
+// reports whether it had another one. So nobody who changes a limit to and fro makes more
+// requests, and nobody waits for what was slow and is fast. A rate that is slower, and has not
+// room for what is used up, has to wait until it has, as the times could be of centuries.
+func (b *bucket) adapt(now time.Duration, r Rate) bool {
+	if b.every == r.every {
+		return false
+	}
+	if b.every == 0 {
+		b.every = r.every
+		return false
+	}
+	used := func(until time.Duration) time.Duration { return (max(until, now) - now + b.every - 1) / b.every }
+	own, joint := used(b.own), used(b.joint)
+	if r.every > b.every && max(own, joint) > time.Duration(r.burst) {
+		return false
+	}
+	b.every, b.own, b.joint = r.every, now+own*r.every, now+joint*r.every
+	b.unsent, b.sending = 0, 0
+	return true
 }
 
 // room returns how many requests would be admitted at once.
