@@ -153,7 +153,7 @@ var reasons = [...]struct {
 	{ErrAddressNotAllowed, http.StatusUnauthorized, true, "The address is not in the networks that the token is bound to."},
 	{ErrNoOwner, http.StatusUnauthorized, true, "The owner of the token is no longer a user of this service."},
 	{ErrMissingPermission, http.StatusForbidden, false, "A permission is missing."},
-	{ErrResourceNotAllowed, http.StatusForbidden, false, "The token is limited to some objects, and the request is not about one of these."},
+	{ErrResourceNotAllowed, http.StatusForbidden, false, "The token is limited to some objects. The request is about none of these, or the route does not say which object it is about."},
 	{errUnknownResource, http.StatusInternalServerError, false, "The route does not know which object the request is about."},
 	{ErrRateLimited, http.StatusTooManyRequests, false, "The token or its owner has made too many requests."},
 	{errNewerRecord, http.StatusServiceUnavailable, false, "The token was changed by a later version of this service, which has to check it."},

@@ -132,7 +132,7 @@ func TestUIAServiceWithoutLimitsShowsNoneOfThem(t *testing.T) {
 
 func TestUITheLimitOfATokenIsEnteredCheckedAndShown(t *testing.T) {
 	s := limitedUI(t)
-	s.do("ada", "generate", nil).says(200, "This service allows every token 1 request a minute, at most 10 at once, and no token more.")
+	s.do("ada", "generate", nil).says(200, "This service allows each token at most 1 request a minute, at most 10 at once.")
 	form := s.filled("ada")
 	for entered, problem := range map[string]string{
 		"quick": "The limit is not of the form 100/1m or 100/1m/20.", "10/s": "The limit allows more than 1/1m/10, the limit of every token.",
@@ -162,7 +162,7 @@ func TestUITheLimitOfATokenIsEnteredCheckedAndShown(t *testing.T) {
 	change = check.form()
 	change.Set("step", "save")
 	assert.Equal(t, "tokens/"+in.ID+"?done=edited", s.do("ada", at, change).goesTo(s, at))
-	s.do("ada", "tokens/"+in.ID, nil).says(200, "Limit1 request a minute, at most 10 at once as every token of this service", "Changed limit by ada")
+	s.do("ada", "tokens/"+in.ID, nil).says(200, "Limit1 request a minute, at most 10 at once the limit of every token of this service", "Changed limit by ada")
 }
 
 func TestUIAnAdministratorCanOnlyTightenTheLimitOfAnothersToken(t *testing.T) {
@@ -194,14 +194,14 @@ func TestUIALimitThatBecameLooserThanTheServicesIsSaidNotToCount(t *testing.T) {
 	in := s.tokens("ada")[0]
 	strict := newUISite(t, func(c *apitoken.Config, _ *manage.Config) { c.Store, c.Limits.Token = s.store, tenAtOnce })
 	strict.do("ada", "tokens/"+in.ID, nil).says(200,
-		"1 request a minute, at most 10 at once as every token of this serviceIts own limit, 100 requests a second, allows more and does not count.")
+		"1 request a minute, at most 10 at once the limit of every token of this serviceIts own limit, 100 requests a second, allows more and does not count.")
 }
 
 func TestUIExplainSaysHowManyRequestsAreLeft(t *testing.T) {
 	s := limitedUI(t)
 	in := s.generate("ada", "CI")
 	s.do("ada", "tokens/"+in.ID+"?"+url.Values{"route": {"GET /devices"}}.Encode(), nil).says(200,
-		"A request would be let through.Its limit leaves 10 requests at once now. The limit of its owner leaves 1 request.")
+		"The service would accept this request.Its limit allows 10 more requests at once now. The limit of its owner allows 1 more request.")
 }
 
 func TestUIALinkFillsInALimit(t *testing.T) {

@@ -243,7 +243,7 @@ func TestUIWhereObjectsCannotBeListedTheyAreWritten(t *testing.T) {
 		form.Set("ids:device", "7")
 		form.Set("name", "")
 		a := s.do("ada", "generate", form)
-		a.says(422, "They can’t be listed just now, so write them.")
+		a.says(422, "The service can’t list them now: write their IDs.")
 		assert.Equal(t, "7\n", a.form().Get("ids:device"), name)
 		form.Set("name", "CI")
 		s.do("ada", "generate", form).says(200, "API token generated")
@@ -258,9 +258,9 @@ func TestUIExplainSaysForWhichObjectsARequestIsLetThrough(t *testing.T) {
 	s.do("ada", "generate", form)
 	in := s.tokens("ada")[0]
 	at := "tokens/" + in.ID + "?" + url.Values{"route": {"PUT /devices/{id}"}}.Encode()
-	s.do("ada", at, nil).says(200, "A request would be let through. Only for these objects: device:7")
+	s.do("ada", at, nil).says(200, "The service would accept this request. Only for these objects: device:7")
 	at = "tokens/" + in.ID + "?" + url.Values{"route": {"GET /devices"}}.Encode()
-	s.do("ada", at, nil).says(200, "It would get status 403. The token is limited to some objects, and the request is not about one of these.")
+	s.do("ada", at, nil).says(200, "It would get status 403. The token is limited to some objects. The request is about none of these, or the route does not say which object it is about.")
 }
 
 func TestUIALinkFillsInObjects(t *testing.T) {

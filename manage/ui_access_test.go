@@ -134,9 +134,9 @@ func TestUIWhoMaySeeAndDoWhat(t *testing.T) {
 		{"ada", at + "/deactivate", 200, "you can activate it again at any time"},
 		{"bob", at + "/delete", 404, "does not exist"},
 		{"ada", "tokens/AAAAAAAAAAAAAAAAA", 404, "does not exist"},
-		{"ada", "tokens/x", 404, "nothing here"},
-		{"ada", at + "/paint", 404, "nothing here"},
-		{"ada", "nothing", 404, "nothing here"},
+		{"ada", "tokens/x", 404, "no such page"},
+		{"ada", at + "/paint", 404, "no such page"},
+		{"ada", "nothing", 404, "no such page"},
 		{"ada", "?sort=owner", 422, "sort"},
 		{"ada", "?cursor=AAAA", 422, "cursor"},
 	} {

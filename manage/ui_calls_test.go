@@ -20,7 +20,7 @@ func TestUITheTokenPageSaysWhichCallsItCanMake(t *testing.T) {
 	s := newUISite(t, nil)
 	in := s.generate("ada", "Laptop")
 	page := s.do("ada", "tokens/"+in.ID, nil)
-	page.says(200, "3 of 5 calls are let through", "Show the 2 calls that are refused", "POST /devices", "The token lacks devices:write.", "The token lacks devices:write or reports.")
+	page.says(200, "accepts 3 of 5 calls", "Show the 2 calls that are refused", "POST /devices", "The token lacks devices:write.", "The token lacks devices:write or reports.")
 	assert.NotContains(t, page.body, "who-can", "ada does not manage others")
 	assert.NotContains(t, page.text(), "GET /open")
 	assert.Contains(t, s.do("admin", "tokens/"+in.ID, nil).body, `who-can?route=POST&#43;%2Fdevices`)

@@ -97,7 +97,7 @@ func TestUIActivatingFromAnOldListDoesNotEndANewerDeactivation(t *testing.T) {
 	assert.Equal(t, fmt.Sprint(seen), form.hidden("version"))
 	for _, version := range []string{form.hidden("version"), "0", "x"} {
 		again := s.do("ada", at+"/activate", url.Values{"version": {version}})
-		again.says(409, "Look again")
+		again.says(409, "Look at it again")
 		assert.False(t, s.get("ada", in.ID).DeactivatedAt.IsZero())
 		form = again
 	}

@@ -92,7 +92,7 @@ func TestUIAStoreThatFailsIsSaidSo(t *testing.T) {
 		assert.NotContains(t, a.body, "fire")
 	}
 	s.do("ada", "generate", nil).says(200)
-	s.do("ada", "tokens/"+in.ID+"/delete", url.Values{}).says(503, "not known whether")
+	s.do("ada", "tokens/"+in.ID+"/delete", url.Values{}).says(503, "made, or not")
 	s.do("ada", "generate", form).says(503)
 	store.broken = false
 	s.do("ada", "generate", form).says(200, "API token generated")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -115,4 +116,28 @@ func TestUIManyObjectsAreNamedByFewCalls(t *testing.T) {
 	assert.Len(t, calls, 9)
 	assert.Equal(t, 8, strings.Count(page.text(), "Lamp"))
 	s.do("admin", "all", nil).says(200, "and 87 more")
+}
+
+func TestUIWhatALimitedTokenCanDoIsWhatExplainSays(t *testing.T) {
+	s, in := labeledUI(t, func(context.Context, string, string) ([]manage.Choice, error) { return nil, nil }, "device:7")
+	const forgotten = "The token is limited to some objects. The request is about none of these, or the route does not say which object it is about."
+	page := s.do("ada", "tokens/"+in.ID, nil)
+	page.says(200, "The service accepts 1 of 6 calls with this token")
+	rows := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?s)<td><code><span class="method">(\w+)</span> ([^<]*)</code>.*?<td>(.*?)</td>`).FindAllStringSubmatch(page.body, -1) {
+		rows[m[1]+" "+m[2]] = m[3]
+	}
+	assert.Len(t, rows, 6)
+	for _, rt := range s.config.Routes {
+		name := rt.Method + " " + rt.Pattern
+		if rt.Match == "open" {
+			assert.Empty(t, rows[name])
+			continue
+		}
+		explained := s.do("ada", "tokens/"+in.ID+"?"+url.Values{"route": {name}}.Encode(), nil).text()
+		accepts := strings.Contains(explained, "The service would accept this request.")
+		assert.Equal(t, accepts, strings.Contains(rows[name], "Accepted"), name)
+		assert.Equal(t, rt.Resources == nil, strings.Contains(rows[name], forgotten), name)
+		assert.Equal(t, rt.Resources == nil, strings.Contains(explained, "status 403. ") && strings.Contains(explained, forgotten), name)
+	}
 }

@@ -58,7 +58,7 @@ func TestUIUndoDoesNotEndANewerDeactivation(t *testing.T) {
 	require.NoError(t, err)
 	_, err = admin.Deactivate(t.Context(), in.ID)
 	require.NoError(t, err)
-	s.do("admin", "tokens/"+in.ID+"/activate", url.Values{"version": {version}}).says(409, "Look again")
+	s.do("admin", "tokens/"+in.ID+"/activate", url.Values{"version": {version}}).says(409, "Look at it again")
 	assert.Equal(t, apitoken.StatusInactive, s.get("ada", in.ID).Status)
 }
 

@@ -140,12 +140,12 @@ func TestUIAPartialPageSaysSoAndGoesOn(t *testing.T) {
 		return html.UnescapeString(m[1])
 	}
 	a := s.do("ada", "?q=la&sort=name", nil)
-	a.says(200, "No API token found yet", "Not all API tokens have been looked at yet", "Clear filters")
+	a.says(200, "No API token found yet", "The service has not searched all API tokens yet", "Clear filters")
 	assert.NotContains(t, a.body, "No API token matches")
 	a = s.do("ada", next(a, "Continue"), nil)
-	a.says(200, "1 API token on this page", "Laptop", "Not all API tokens have been looked at yet")
+	a.says(200, "1 API token on this page", "Laptop", "The service has not searched all API tokens yet")
 	a = s.do("ada", next(a, "Continue"), nil)
 	a.says(200, "1 API token on this page", "Lapwing")
-	assert.NotContains(t, a.body, "looked at yet")
+	assert.NotContains(t, a.body, "has not searched")
 	assert.NotContains(t, a.body, `rel="next"`)
 }

@@ -20,7 +20,7 @@ func TestUIUsersWithoutPermissionsOfTheirOwnGetNoFormToGenerate(t *testing.T) {
 	s.actors["ada"] = ada
 
 	a := s.do("ada", "generate", nil)
-	a.says(200, "You cannot generate API tokens here", "You have no permission yourself that a token could have.")
+	a.says(200, "You cannot generate API tokens here", "You have no permissions that you could assign to a token.")
 	assert.NotContains(t, a.body, "<form")
 	a = s.do("ada", "generate", form)
 	a.says(403, "You cannot generate API tokens here")

@@ -156,7 +156,7 @@ type uiAnswer struct {
 func (a *uiAnswer) text() string {
 	text := regexp.MustCompile(`(?s)<(style|script|svg).*?</(style|script|svg)>`).ReplaceAllString(a.body, "")
 	text = regexp.MustCompile(`<[^>]*>`).ReplaceAllString(text, "")
-	text = strings.NewReplacer("\u2068", "", "\u2069", "").Replace(html.UnescapeString(text))
+	text = strings.NewReplacer("\u2066", "", "\u2068", "", "\u2069", "").Replace(html.UnescapeString(text))
 	return strings.Join(strings.Fields(text), " ")
 }
 

@@ -56,7 +56,7 @@ func TestUIShowingASecretIsAskedForEachTime(t *testing.T) {
 	form = url.Values{"ticket": {s.do("ada", at+"/rotate", nil).hidden("ticket")}}
 	s.do("ada", at+"/reveal", form).says(409, "was not kept")
 	a = s.do("ada", "generate", s.filled("ada"))
-	a.says(200, "shown only this once and is not kept anywhere")
+	a.says(200, "You will see it only once: the service does not keep it")
 }
 
 func TestUIExplaining(t *testing.T) {
@@ -64,8 +64,8 @@ func TestUIExplaining(t *testing.T) {
 	in := s.generate("ada", "Laptop")
 	at := "tokens/" + in.ID + "?route="
 	for _, c := range []struct{ route, from, says string }{
-		{"GET /devices", "", "A request would be let through."},
-		{"GET /who", "", "A request would be let through."},
+		{"GET /devices", "", "The service would accept this request."},
+		{"GET /who", "", "The service would accept this request."},
 		{"POST /devices", "", "would get status 403. The token lacks devices:write."},
 		{"GET /either", "", "The token lacks devices:write or reports."},
 		{"GET /devices", "here", "Enter an address like"},

@@ -18,7 +18,7 @@ import (
 func TestUIThePageSpeaksTheLanguageOfItsReaders(t *testing.T) {
 	s := newUISite(t, func(_ *apitoken.Config, c *manage.Config) {
 		c.Page.Words = &manage.Words{Lang: "de", Texts: map[string]string{
-			"There is nothing here": "Hier ist nichts", "My API tokens": "Meine API-Tokens",
+			"There is no such page": "Hier ist nichts", "My API tokens": "Meine API-Tokens",
 			"in {1} day|in {1} days": "in {1} Tag|in {1} Tagen",
 		}}
 	})

@@ -107,7 +107,7 @@ func newHandler(auth *apitoken.Authority) (http.Handler, error) {
 		Page: manage.Page{
 			Layout:   pages.Lookup("layout"),
 			Words:    &german,
-			Style:    map[string]string{"accent": "light-dark(#0b6e4f, #2fa37a)", "radius": "4px", "radius-small": "3px"},
+			Style:    map[string]string{"accent": "light-dark(#0b6e4f, #2fa37a)", "on-accent": "light-dark(#ffffff, #0c1411)", "radius": "4px", "radius-small": "3px"},
 			Logo:     logo,
 			Path:     []manage.Crumb{{Label: "Einstellungen", Link: "/einstellungen"}, {Label: "Zugriff", Link: "/einstellungen#zugriff"}},
 			Users:    names,

@@ -256,8 +256,8 @@ func (h *handler) refuseBulk(rq *request, err error, action string, ids []string
 	problem, ok := h.problemOf(err)
 	if !ok && done > 0 {
 		h.failed(rq, err)
-		h.fail(rq, http.StatusServiceUnavailable, h.words.Text("This stopped halfway"),
-			h.words.Text("{1} of {2} API tokens were changed. Go back and do the same again to finish it.", done, len(ids)))
+		h.fail(rq, http.StatusServiceUnavailable, h.words.Text("The change is not complete"),
+			h.words.Text("{1} of {2} API tokens were changed. Go back and make the same change again to finish it.", done, len(ids)))
 		return
 	}
 	if !ok {

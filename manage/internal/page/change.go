@@ -28,7 +28,7 @@ func (h *handler) describeChange(p *confirmData) {
 		say(h.words.Text("Requests with this token are accepted again, with the {1} permission assigned to it.|Requests with this token are accepted again, with the {1} permissions assigned to it.", len(in.Permissions)))
 		if in.Status == apitoken.StatusInactive {
 			if end, _ := h.end(in); !end.IsZero() && !p.Now.Before(end) {
-				say(h.words.Text("It has expired, though, and stays so: rotate it or generate a new one to have a valid token."))
+				say(h.words.Text("It stays expired, though. To have a valid token, rotate it or generate a new one."))
 			}
 		}
 	case "deactivate":

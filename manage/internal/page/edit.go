@@ -159,7 +159,7 @@ func (h *handler) edit(rq *request) {
 		seeOther(rq.w, rq.at.base+"tokens/"+in.ID)
 		return
 	case changes == nil:
-		h.askEdit(rq, http.StatusUnprocessableEntity, in, q, []formProblem{{"", h.words.Text("You have changed nothing yet.")}})
+		h.askEdit(rq, http.StatusUnprocessableEntity, in, q, []formProblem{{"", h.words.Text("You have changed nothing yet. Change a field, or cancel.")}})
 		return
 	case q.Get("version") != strconv.FormatInt(in.Version, 10):
 		h.askEdit(rq, http.StatusConflict, in, q, []formProblem{{"", h.changedMeanwhile(rq, in)}})
@@ -190,7 +190,7 @@ func (h *handler) edit(rq *request) {
 		h.failed(rq, err)
 		rq.w.Header().Set("Retry-After", "1")
 		h.askEdit(rq, http.StatusServiceUnavailable, in, q, []formProblem{{"", h.words.Text(
-			"API tokens are unavailable just now, and it is not known whether the change was made. Look at the token before you try again.")}})
+			"API tokens are unavailable at the moment. The change may have been made, or not: look at the token before you try again.")}})
 	}
 }
 

@@ -45,16 +45,16 @@ func (h *handler) explain(rq *request, p *tokenData) {
 	if err != nil {
 		problem, _ := h.problemOf(err)
 		if problem.Text == "" {
-			problem.Text = h.words.Text("This can’t be told just now.")
+			problem.Text = h.words.Text("The service can’t check this now. Try again in a minute.")
 		}
 		p.Problems = append(p.Problems, formProblem{"route", problem.Text})
 		return
 	}
-	p.Explain = &explanation{OK: len(x.Reasons) == 0, Status: http.StatusOK, Verdict: h.words.Text("A request would be let through.")}
+	p.Explain = &explanation{OK: len(x.Reasons) == 0, Status: http.StatusOK, Verdict: h.words.Text("The service would accept this request.")}
 	p.Explain.Left, p.Explain.Only = h.leftText(x), x.Only
 	if !p.Explain.OK {
 		p.Explain.Status = x.Reasons[0].Status()
-		p.Explain.Verdict = h.words.Text("A request would be refused.")
+		p.Explain.Verdict = h.words.Text("The service would refuse this request.")
 		p.Explain.Reasons = h.reasons(x, rt)
 	}
 }
@@ -123,7 +123,7 @@ func (h *handler) reach(rq *request, p *tokenData) {
 	}
 	reached, err := reports.Reach(rq.Context(), h.manager(rq), p.Token.ID, h.config.Authority.Catalog(), h.config.Routes)
 	if err != nil {
-		p.CallsNot = h.words.Text("This can’t be told just now.")
+		p.CallsNot = h.words.Text("The service can’t check this now. Try again in a minute.")
 		return
 	}
 	p.Calls.Others, p.Refused.Others = rq.actor.ManageOthers, rq.actor.ManageOthers

@@ -31,7 +31,7 @@ func (h *handler) fail(rq *request, status int, heading, text string) {
 // refuse answers with the error of a request that no form belongs to.
 func (h *handler) refuse(rq *request, err error) {
 	if errors.Is(err, apitoken.ErrNotFound) {
-		h.fail(rq, http.StatusNotFound, h.words.Text("This API token does not exist"), h.words.Text("It was deleted, or it is not one that you can see."))
+		h.fail(rq, http.StatusNotFound, h.words.Text("This API token does not exist"), h.words.Text("It was deleted, or you may not see it."))
 		return
 	}
 	if p, ok := h.problemOf(err); ok {
@@ -39,10 +39,10 @@ func (h *handler) refuse(rq *request, err error) {
 		return
 	}
 	h.failed(rq, err)
-	title := h.words.Text("API tokens are unavailable just now")
+	title := h.words.Text("API tokens are unavailable at the moment")
 	if rq.Method == http.MethodPost {
 		h.resend(rq, http.StatusServiceUnavailable, title, h.words.Text(
-			"It is not known whether the change was made: a token that you wanted to stop may still be accepted. Send the form again in a minute."))
+			"The change may have been made, or not: the service may still accept a token that you wanted to stop. Send the form again in a minute."))
 		return
 	}
 	h.fail(rq, http.StatusServiceUnavailable, title, h.words.Text("API tokens can’t be read at the moment. Try again in a minute."))

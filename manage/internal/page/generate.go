@@ -72,7 +72,7 @@ func (h *handler) generate(rq *request) {
 		h.failed(rq, err)
 		rq.w.Header().Set("Retry-After", "1")
 		again(http.StatusServiceUnavailable, []formProblem{{"", h.words.Text(
-			"API tokens are unavailable just now, and it is not known whether the token was generated. Send the form again in a minute: it makes no second token.")}})
+			"API tokens are unavailable at the moment. The token may have been generated, or not. Send the form again in a minute: it makes no second token.")}})
 	}
 }
 

@@ -145,15 +145,15 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	case err != nil && posted:
 		h.failed(rq, fmt.Errorf("Config.Identify: %w", err))
-		h.resend(rq, http.StatusServiceUnavailable, h.words.Text("We can’t tell who you are just now"),
+		h.resend(rq, http.StatusServiceUnavailable, h.words.Text("The service can’t check who you are"),
 			h.words.Text("Signing in does not work at the moment, and nothing was changed. Send this form again in a minute."))
 		return
 	case err != nil:
 		h.failed(rq, fmt.Errorf("Config.Identify: %w", err))
-		h.fail(rq, http.StatusServiceUnavailable, h.words.Text("We can’t tell who you are just now"), h.words.Text("Signing in does not work at the moment. Try again in a minute."))
+		h.fail(rq, http.StatusServiceUnavailable, h.words.Text("The service can’t check who you are"), h.words.Text("Signing in does not work at the moment. Try again in a minute."))
 		return
 	case signin.Incomplete("", actor) != "":
-		h.fail(rq, http.StatusForbidden, h.words.Text("You can’t manage API tokens"), h.words.Text("You are signed in, but do not belong to an environment."))
+		h.fail(rq, http.StatusForbidden, h.words.Text("You can’t manage API tokens"), h.words.Text("You are signed in, but do not belong to an environment. Ask an administrator of this service."))
 		return
 	}
 	rq.actor = actor
@@ -191,7 +191,7 @@ func (h *handler) dispatch(rq *request) {
 	case "activate", "deactivate", "delete":
 		get, post = h.changeForm, h.change
 	default:
-		h.fail(rq, http.StatusNotFound, h.words.Text("There is nothing here"), h.words.Text("The address may be mistyped, or what it named is gone."))
+		h.fail(rq, http.StatusNotFound, h.words.Text("There is no such page"), h.words.Text("Check the address. The page may have been removed."))
 		return
 	}
 	switch rq.Method {
@@ -209,7 +209,7 @@ func (h *handler) dispatch(rq *request) {
 		allow += ", POST"
 	}
 	rq.w.Header().Set("Allow", allow)
-	h.fail(rq, http.StatusMethodNotAllowed, h.words.Text("That can’t be done here"), h.words.Text("This page is for looking at only."))
+	h.fail(rq, http.StatusMethodNotAllowed, h.words.Text("This is not possible here"), h.words.Text("You can only look at this page."))
 }
 
 // clock returns the time, in the time zone of the reader.

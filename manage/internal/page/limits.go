@@ -36,9 +36,9 @@ func (h *handler) limitText(l apitoken.Limit) string {
 
 // limitHint returns what a form says about the limit of a token.
 func (h *handler) limitHint() string {
-	hint := h.words.Text("Requests over it are refused until later. Write 10/s, 5000/h, or 10/s/50 to allow 50 at once; nothing means no limit of its own.")
+	hint := h.words.Text("The service refuses more requests than this. Write 10/s, 5000/h, or 10/s/50 to allow 50 at once. Leave it empty for no limit of its own.")
 	if most := h.config.Authority.Limits().Token; most != (apitoken.Limit{}) {
-		hint += " " + h.words.Text("This service allows every token {1}, and no token more.", h.limitText(most))
+		hint += " " + h.words.Text("This service allows each token at most {1}.", h.limitText(most))
 	}
 	return hint
 }
@@ -66,10 +66,10 @@ func (h *handler) limits(in *apitoken.TokenInfo) limitData {
 func (h *handler) leftText(x *apitoken.Explanation) string {
 	var texts []string
 	if x.Limits.Token != (apitoken.Limit{}) {
-		texts = append(texts, h.words.Text("Its limit leaves {1} request at once now.|Its limit leaves {1} requests at once now.", x.TokenLeft))
+		texts = append(texts, h.words.Text("Its limit allows {1} more request at once now.|Its limit allows {1} more requests at once now.", x.TokenLeft))
 	}
 	if x.Limits.Owner != (apitoken.Limit{}) {
-		texts = append(texts, h.words.Text("The limit of its owner leaves {1} request.|The limit of its owner leaves {1} requests.", x.OwnerLeft))
+		texts = append(texts, h.words.Text("The limit of its owner allows {1} more request.|The limit of its owner allows {1} more requests.", x.OwnerLeft))
 	}
 	return strings.Join(texts, " ")
 }

@@ -28,7 +28,7 @@ func (h *handler) describeOverlap(p *confirmData) {
 		p.Title, p.Button, p.Danger = h.words.Text("Take the rotation back?"), h.words.Text("Take it back"), true
 		p.Effects = []string{
 			h.words.Text("Requests with the new secret are refused from now on. The old one stays valid, for as long as the token."),
-			h.words.Text("Do this if the new secret was lost, or something can’t be changed over to it."),
+			h.words.Text("Do this if the new secret was lost, or if a program can’t use it."),
 		}
 	}
 	if used := p.Token.OldLastUsedAt; !used.IsZero() {

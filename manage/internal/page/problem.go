@@ -75,7 +75,7 @@ func (h *handler) problemOf(err error) (formProblem, bool) {
 	case errors.Is(err, apitoken.ErrNotRevealable):
 		return formProblem{"", t("The secret was not kept, so it can’t be shown.")}, true
 	case errors.Is(err, apitoken.ErrConflict):
-		return formProblem{"", t("Somebody else has changed the token meanwhile. Look again before you try again.")}, true
+		return formProblem{"", t("Somebody else has changed the token. Look at it again before you try again.")}, true
 	}
 	return formProblem{}, false
 }

@@ -25,7 +25,7 @@ func (h *handler) revokeForm(rq *request) {
 	p.Title, p.Danger, p.To = p.Heading, true, pageRevoke+back.revokeQuery()
 	p.Button = h.words.Text("Revoke {1} API token|Revoke {1} API tokens", len(tokens))
 	p.Effects = []string{
-		h.words.Text("They are deactivated, and so are those that {1} generates while this runs, which takes some seconds. Requests with them are refused from then on.", name),
+		h.words.Text("The service deactivates them, and those that {1} generates while this runs. This takes some seconds. It refuses requests with them from then on.", name),
 		h.words.Text("{1} can’t activate them again; you can.", name),
 	}
 	if owner == rq.actor.User {

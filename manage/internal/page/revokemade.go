@@ -46,7 +46,7 @@ func (h *handler) revokeMade(rq *request) {
 	switch {
 	case err != nil && len(done) > 0:
 		h.failed(rq, err)
-		h.resend(rq, http.StatusServiceUnavailable, h.words.Text("This stopped halfway"),
+		h.resend(rq, http.StatusServiceUnavailable, h.words.Text("The change is not complete"),
 			h.words.Text("{1} API token is deactivated, others are not. Send the form again to finish it.|{1} API tokens are deactivated, others are not. Send the form again to finish it.", len(done)))
 	case err != nil:
 		h.refuse(rq, err)

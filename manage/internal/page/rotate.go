@@ -59,7 +59,7 @@ func (h *handler) askRotate(rq *request, status int, problems []formProblem) {
 		x := expiryOption{Value: o.value, Label: h.overlapLabel(o.d), Selected: rq.PostFormValue("overlap") == o.value}
 		switch until := rq.now.Add(o.d); {
 		case o.d == 0:
-			x.Date = h.words.Text("If the secret may be known to others")
+			x.Date = h.words.Text("If others may know the secret")
 		case !end.IsZero() && until.After(end):
 			x.Date = h.words.Text("Until it expires, sooner than that")
 		default:

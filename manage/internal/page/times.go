@@ -17,8 +17,9 @@ func (w when) Set() bool { return !w.At.IsZero() }
 
 func (w when) ISO() string { return w.At.UTC().Format(time.RFC3339) }
 
-// Exact returns the time with its zone, as ISO 8601 has it but for the blanks.
-func (w when) Exact() string { return w.At.Format("2006-01-02 15:04:05 MST") }
+// Exact returns the time with its zone, as ISO 8601 has it but for the blanks. It runs from left
+// to right in any text.
+func (w when) Exact() string { return "\u2066" + w.At.Format("2006-01-02 15:04:05 MST") + "\u2069" }
 
 const oneDay = 24 * time.Hour
 

@@ -55,7 +55,7 @@ func (h *handler) whoCan(rq *request) {
 	end, _ := ctx.Deadline() // the store can notice it before ctx does
 	for in, err := range reports.WhoCan(ctx, h.manager(rq), requirement) {
 		if !time.Now().Before(end) && rq.Context().Err() == nil {
-			p.Cut = h.words.Text("This takes too long, so not all tokens were looked at. Others may be able to make this call, too.")
+			p.Cut = h.words.Text("The service stopped before it had checked all tokens. Others may be able to make this call, too.")
 			break
 		}
 		if err != nil {
