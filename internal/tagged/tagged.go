@@ -73,10 +73,10 @@ func (c *Coder) Finish(above Level, unknown *string) {
 // field comes before the value of a field, and reports whether the field is present; a
 // writing Coder gets that in there.
 func (c *Coder) field(tag uint64, there bool) bool {
-	if c.reading || c.unknown != "" {
-		c.pass(tag)
-	}
 	if !c.reading {
+		if c.unknown != "" {
+			c.pass(tag)
+		}
 		if next, n := uvarint(c.unknown); n > 0 && next == tag {
 			c.fail() // it is known
 		}
@@ -86,8 +86,12 @@ func (c *Coder) field(tag uint64, there bool) bool {
 		return there
 	}
 	next, n := uvarint(c.in[c.at:c.end])
+	if n > 0 && next < tag {
+		c.pass(tag)
+		next, n = uvarint(c.in[c.at:c.end])
+	}
 	if n == 0 || next != tag {
-		return false
+		return false // Finish finds what is malformed
 	}
 	c.at, c.last = c.at+n, tag
 	return true
