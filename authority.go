@@ -99,6 +99,12 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		Cache: a.rows.cache, Now: now, Cancelable: cancelable, Read: a.decider.read, Gone: ErrNotFound, Holder: ownerOf,
 		Lookups: store(c.MaxConcurrentLookups), Renewals: store(max(1, c.MaxConcurrentLookups/2)),
 	}
+	lost := func(action Action) func(context.Context, error) {
+		return func(ctx context.Context, err error) {
+			_ = a.application.observe(ctx, &Event{Time: now(), Action: action, Reason: ErrUnavailable, Err: err})
+		}
+	}
+	a.decider.limiter.Lost = lost(actionLimits)
 	a.credentials = credential.New(a.decider.grammar, texts(c.Accept), c.AcceptFirst)
 	a.refuser.prepare(a.credentials, c.Realm)
 	if t, ok := c.Store.(Toucher); ok {
@@ -108,9 +114,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		a.follower = &feed.Follower[plain, pointers]{
 			Cache: a.rows.cache, Now: now,
 			Watch: func(ctx context.Context, f *feed.Feed[plain, pointers]) error { return w.Watch(ctx, f) },
-			Lost: func(ctx context.Context, err error) {
-				_ = a.application.observe(ctx, &Event{Time: now(), Action: actionWatch, Reason: ErrUnavailable, Err: err})
-			},
+			Lost:  lost(actionWatch),
 		}
 		a.follower.Follow()
 	}

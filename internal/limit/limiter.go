@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"context"
 	"hash/maphash"
 	"math/bits"
 	"net/http"
@@ -31,6 +32,10 @@ type Limiter struct {
 	shards [shards]shard
 	said   [256]atomic.Pointer[Standings] // of the latest answers, see say
 
+	// Lost is told why the counter could not be asked: at first, and again after it could.
+	Lost func(context.Context, error)
+	lost bool
+
 	exchanging chan struct{} // full while an exchange runs: a mutex would stop the clock of testing/synctest
 	scheduled  atomic.Bool
 	closed     atomic.Bool
@@ -39,7 +44,7 @@ type Limiter struct {
 // New returns a Limiter, for which a call of the counter takes as long as timeout at most.
 func New(now func() time.Duration, counter Counter, timeout time.Duration) *Limiter {
 	return &Limiter{
-		now: now, counter: counter, calls: bulkhead.New("the store", timeout, 0),
+		now: now, Lost: func(context.Context, error) {}, counter: counter, calls: bulkhead.New("the store", timeout, 0),
 		seed: maphash.MakeSeed(), exchanging: make(chan struct{}, 1),
 	}
 }
