@@ -19,6 +19,7 @@ import (
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/apitokentest"
 	"github.com/apitoken-go/apitoken/manage"
+	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
 func TestAClientOfOapiCodegen(t *testing.T) {
@@ -58,7 +59,12 @@ func TestAClientOfOapiCodegen(t *testing.T) {
 
 	var catalog apitoken.Catalog
 	readDevices := catalog.Define("devices:read", "See devices")
-	auth := apitokentest.New(t, &catalog)
+	catalog.Resource("device", "Device")
+	key, err := apitoken.NewKey("k", []byte("a key of 32 bytes for this test!"))
+	require.NoError(t, err)
+	auth, err := apitoken.New(apitoken.Config{Prefix: "test", Permissions: &catalog, Store: memory.New(), IntegrityKeys: []apitoken.Key{key}})
+	require.NoError(t, err)
+	defer auth.Close()
 	api, err := manage.NewAPI(manage.Config{
 		Authority: auth,
 		Identify:  func(*http.Request) (apitoken.Actor, error) { return apitoken.Actor{}, manage.ErrNotSignedIn },
@@ -72,8 +78,11 @@ func TestAClientOfOapiCodegen(t *testing.T) {
 	said := run([]string{"API_URL=" + server.URL + "/tokens-api", "API_TOKEN=" + apitokentest.Token(t, auth, readDevices)}, program)
 	assert.Equal(t, `self: tester [devices:read]
 generated: made by a client true true
+limited: [device:7 device:8] 100/1m/20
+derived: 200 true
+more: 400 only
 listed: 1 true
-updated: false inactive
+updated: false inactive [device:8] 50/1m/20
 stale: 412 Version not current
 deleted: 204
 kept: 200 deleted

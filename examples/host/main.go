@@ -137,7 +137,7 @@ var things = []manage.Choice{{ID: "heizung", Label: "Heizung im Keller"}, {ID: "
 
 func listDevices(_ context.Context, _ apitoken.Actor, _, search string) (found []manage.Choice, err error) {
 	for _, thing := range things {
-		if strings.Contains(strings.ToLower(thing.Label), strings.ToLower(search)) {
+		if thing.ID == search || strings.Contains(strings.ToLower(thing.Label), strings.ToLower(search)) {
 			found = append(found, thing)
 		}
 	}

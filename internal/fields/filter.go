@@ -48,8 +48,8 @@ func (r Range) ended(t time.Time, descending, neverLast bool) bool {
 	return !r.Before.IsZero() && !t.Before(r.Before)
 }
 
-// lets reports whether a token is in the list.
-func (f Filter) lets(in *apitoken.TokenInfo) bool {
+// Lets reports whether a token is in the list.
+func (f Filter) Lets(in *apitoken.TokenInfo) bool {
 	claimed := in.Status == apitoken.StatusDamaged || in.Status == apitoken.StatusNewer
 	return (f.status == "" || f.status == in.Status) &&
 		(f.CreatedWith == "" || f.CreatedWith == in.CreatedWith) &&
@@ -105,7 +105,7 @@ func (f Filter) List(ctx context.Context, m *apitoken.Manager, l apitoken.ListPa
 	if n := len(page.Tokens); n > 0 && f.ended(l, page.Tokens[n-1]) {
 		page.Next = ""
 	}
-	page.Tokens = slices.DeleteFunc(page.Tokens, func(in *apitoken.TokenInfo) bool { return !f.lets(in) })
+	page.Tokens = slices.DeleteFunc(page.Tokens, func(in *apitoken.TokenInfo) bool { return !f.Lets(in) })
 	page.Count, page.More, page.Partial = len(page.Tokens), page.Next != "", page.Next != ""
 	if page.Next != "" {
 		page.Next += ours

@@ -19,7 +19,6 @@ import (
 	"encoding/base64"
 	"hash/crc32"
 	"math/big"
-	"regexp"
 	"strings"
 
 	"github.com/apitoken-go/apitoken/internal/alias"
@@ -46,10 +45,17 @@ const (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-var prefixPattern = regexp.MustCompile(`^[a-z](_?[a-z0-9])*$`)
-
-// ValidPrefix reports whether tokens may begin with this, before the underscore.
-func ValidPrefix(s string) bool { return len(s) <= 16 && prefixPattern.MatchString(s) }
+// ValidPrefix reports whether tokens may begin with this, before the underscore:
+// words of lower-case letters and digits, joined by single underscores, a letter first.
+// (A regular expression would bring its package into every service.)
+func ValidPrefix(s string) bool {
+	for word := range strings.SplitSeq(s, "_") {
+		if word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			return false
+		}
+	}
+	return len(s) <= 16 && (s[0] < '0' || s[0] > '9')
+}
 
 // A Grammar is that of one service.
 type Grammar struct {

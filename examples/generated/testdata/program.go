@@ -23,20 +23,41 @@ func main() {
 	fmt.Println("self:", self.JSON200.Owner, self.JSON200.Permissions)
 
 	// It expires with the token that makes it.
-	made, err := api.GenerateTokenWithResponse(ctx, nil, NewToken{Name: "made by a client", Permissions: self.JSON200.Permissions})
+	only, limit := []string{"device:7", "device:8"}, "100/m/20"
+	made, err := api.GenerateTokenWithResponse(ctx, nil, NewToken{Name: "made by a client", Permissions: self.JSON200.Permissions, Only: &only, Limit: &limit})
 	check(err)
 	id := made.JSON201.Token.Id
 	fmt.Println("generated:", made.JSON201.Token.Name, len(made.JSON201.Secret) > 60, *made.JSON201.Token.DisplayId != "")
+	fmt.Println("limited:", made.JSON201.Token.Only, *made.JSON201.Token.Limit)
 
-	list, err := api.ListTokensWithResponse(ctx, &ListTokensParams{Q: &id})
+	// The new token makes a short-lived one for one of its objects.
+	byItself := func(_ context.Context, r *http.Request) error {
+		r.Header.Set("Authorization", "apiToken "+made.JSON201.Secret)
+		return nil
+	}
+	label, one := "download", []string{"device:8"}
+	derived, err := api.DeriveFromSelfWithResponse(ctx, DeriveFromSelfJSONRequestBody{ExpiresIn: "1m", Permissions: &self.JSON200.Permissions, Only: &one, Label: &label}, byItself)
+	check(err)
+	seen, err := api.GetSelfWithResponse(ctx, nil, func(_ context.Context, r *http.Request) error {
+		r.Header.Set("Authorization", "apiToken "+derived.JSON201.Secret)
+		return nil
+	})
+	check(err)
+	fmt.Println("derived:", seen.StatusCode(), seen.JSON200.Id == id)
+	more, err := api.DeriveFromSelfWithResponse(ctx, DeriveFromSelfJSONRequestBody{ExpiresIn: "1m", Only: &[]string{"device:9"}}, byItself)
+	check(err)
+	fmt.Println("more:", more.StatusCode(), *more.ApplicationproblemJSON400.Field)
+
+	list, err := api.ListTokensWithResponse(ctx, &ListTokensParams{Q: &id, Only: &only[0]})
 	check(err)
 	fmt.Println("listed:", list.JSON200.Count, list.JSON200.Tokens[0].Id == id)
 
 	active, never := false, TokenUpdateNever(true)
 	etag := made.HTTPResponse.Header.Get("ETag")
-	changed, err := api.UpdateTokenWithResponse(ctx, id, &UpdateTokenParams{IfMatch: &etag}, TokenUpdate{Active: &active})
+	limit = "50/m/20"
+	changed, err := api.UpdateTokenWithResponse(ctx, id, &UpdateTokenParams{IfMatch: &etag}, TokenUpdate{Active: &active, Only: &one, Limit: &limit})
 	check(err)
-	fmt.Println("updated:", changed.JSON200.Active, changed.JSON200.Status)
+	fmt.Println("updated:", changed.JSON200.Active, changed.JSON200.Status, changed.JSON200.Only, *changed.JSON200.Limit)
 	stale, err := api.UpdateTokenWithResponse(ctx, id, &UpdateTokenParams{IfMatch: &etag}, TokenUpdate{Never: &never})
 	check(err)
 	fmt.Println("stale:", stale.StatusCode(), stale.ApplicationproblemJSON412.Title)
@@ -47,9 +68,9 @@ func main() {
 	kept, err := api.GetTokenWithResponse(ctx, id, nil)
 	check(err)
 	fmt.Println("kept:", kept.StatusCode(), kept.JSON200.Status)
-	again, err := api.DeleteTokenWithResponse(ctx, id)
+	gone, err := api.DeleteTokenWithResponse(ctx, id)
 	check(err)
-	fmt.Println("again:", again.StatusCode(), again.ApplicationproblemJSON404.Title)
+	fmt.Println("again:", gone.StatusCode(), gone.ApplicationproblemJSON404.Title)
 
 	none, err := NewClientWithResponses(os.Getenv("API_URL"))
 	check(err)

@@ -270,6 +270,20 @@ func (h *handler) addColumns(rq *request, p *listData) {
 	column("used", h.words.Text("Last used"), "last_used")
 }
 
+// ObjectLink returns the address of the list of the tokens that are limited to an object.
+func (p *listData) ObjectLink(entry string) string {
+	return p.Base + listView{All: p.View.All, Owner: p.View.Owner, Only: entry, Sort: defaultSort}.link()
+}
+
+// Limited says to which objects the tokens of the list are limited.
+func (p *listData) Limited() string {
+	name, _, one := strings.Cut(p.View.Only, ":")
+	if one {
+		return p.h.words.Text("Only tokens that are limited to {1}.", isolate(p.h.object(p.View.Only)))
+	}
+	return p.h.words.Text("Only tokens that are limited to some objects of the type {1}.", isolate(name))
+}
+
 // PermissionLink returns the address of the list of the tokens with a permission.
 func (p *listData) PermissionLink(name string) string {
 	return p.Base + listView{All: p.View.All, Permission: name, Sort: defaultSort}.link()

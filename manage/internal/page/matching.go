@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -45,18 +46,20 @@ func (h *handler) matching(rq *request, v listView, cursor string, f func(piece 
 	}
 }
 
-// askMatching answers with the page that confirms a change of all tokens that match a view.
+// askMatching answers with the page that confirms a change of all tokens that match a view, or
+// of the oldest ones; the user is asked about the others after that.
 func (h *handler) askMatching(rq *request, status int, problems []formProblem) {
 	back, _ := parseBack(rq.FormValue("back"))
-	action := rq.FormValue("action")
+	action, from := rq.FormValue("action"), rq.FormValue("from")
 	if !h.isBulkAction(rq, action) {
 		return
 	}
 	p := h.newBulk(rq, back)
 	p.Problems = problems
+	h.notice(rq, &p.layout, "")
 	var some []*apitoken.TokenInfo
 	n := 0
-	next, err := h.matching(rq, back.first(), "", func(piece []*apitoken.TokenInfo) (bool, error) {
+	next, err := h.matching(rq, back.first(), from, func(piece []*apitoken.TokenInfo) (bool, error) {
 		n += len(piece)
 		some = append(some, piece[:min(len(piece), perPage-len(some))]...)
 		return n < maxMatching && h.now().Sub(rq.now) < countFor, nil
@@ -71,12 +74,12 @@ func (h *handler) askMatching(rq *request, status int, problems []formProblem) {
 	}
 	h.describeBulk(rq, p, action, some, n)
 	if next != "" {
-		p.Effects = append(p.Effects, h.words.Text("More match than these, which are the oldest. Do the same again for the others."))
+		p.Effects = append(p.Effects, h.words.Text("More API tokens match. These are the oldest; you are asked about the others after them."))
 	}
 	p.To = pageBulk
 	p.Hidden = []hidden{
 		{"action", action}, {"all", "1"}, {"back", back.back()}, {"total", strconv.Itoa(n)},
-		{"until", strconv.FormatInt(rq.now.UnixMicro(), 10)},
+		{"until", strconv.FormatInt(rq.now.UnixMicro(), 10)}, {"from", from}, {"next", next},
 	}
 	h.render(rq, status, "bulk", p)
 }
@@ -85,7 +88,7 @@ func (h *handler) askMatching(rq *request, status int, problems []formProblem) {
 // was asked, and none that was made since. It stops after a while, and says how far it is.
 func (h *handler) changeMatching(rq *request) {
 	form := rq.PostForm
-	action, cursor := form.Get("action"), form.Get("cursor")
+	action, cursor := form.Get("action"), cmp.Or(form.Get("cursor"), form.Get("from"))
 	if !h.isBulkAction(rq, action) {
 		return
 	}
@@ -114,6 +117,14 @@ func (h *handler) changeMatching(rq *request) {
 		over = seen() >= total
 		return !over && h.now().Sub(rq.now) < changeFor, nil
 	})
+	if others := form.Get("next"); err == nil && over && others != "" {
+		ask := out.query()
+		for name, value := range map[string]string{"all": "1", "action": action, "back": back.back(), "from": others} {
+			ask.Set(name, value)
+		}
+		seeOther(rq.w, rq.at.base+pageBulk+"?"+ask.Encode())
+		return
+	}
 	if err == nil && (over || next == "") {
 		seeOther(rq.w, rq.at.base+back.first().linkWith(out.query()))
 		return
@@ -132,7 +143,7 @@ func (h *handler) changeMatching(rq *request) {
 	p.Progress = &progress{Done: seen(), Total: total, Continues: err == nil}
 	p.Hidden = []hidden{
 		{"action", action}, {"all", "1"}, {"back", back.back()}, {"total", strconv.Itoa(total)}, {"until", form.Get("until")},
-		{"typed", form.Get("typed")}, {"cursor", next}, {"changed", strconv.Itoa(out.changed)},
+		{"typed", form.Get("typed")}, {"from", form.Get("from")}, {"next", form.Get("next")}, {"cursor", next}, {"changed", strconv.Itoa(out.changed)},
 		{"same", strconv.Itoa(out.same)}, {"left", strconv.Itoa(out.left)},
 	}
 	h.render(rq, status, "bulk", p)

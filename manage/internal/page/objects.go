@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type objectType struct {
 	Choices     []objectChoice
 	Find        string // what is searched for
 	Searchable  bool
+	First       int  // how many objects the form shows of more, 0 for all
 	Unlisted    bool // the service could not say its objects
 }
 
@@ -65,7 +67,93 @@ func (h *handler) objectsText(t *objectType) string {
 	case len(t.IDs) == 0:
 		return h.words.Text("None at all")
 	}
-	return strings.Join(t.IDs, ", ")
+	return strings.Join(h.labelsIn(t.Name, t.IDs), ", ")
+}
+
+// entriesOf returns objects of a type as entries of TokenInfo.Only.
+func entriesOf(name string, ids []string) (entries []string) {
+	for _, id := range ids {
+		entries = append(entries, name+":"+id)
+	}
+	return entries
+}
+
+// labelsIn returns the places of the labels of objects of a type.
+func (h *handler) labelsIn(name string, ids []string) (labels []string) {
+	for _, id := range ids {
+		labels = append(labels, h.label(name, id))
+	}
+	return labels
+}
+
+// label returns the place of the label of an object, where its type is shown besides.
+func (h *handler) label(name, id string) string { return hold(placeOfLabel, name+":"+id) }
+
+// object returns the place of the label of an object, or the words for none of its type.
+func (h *handler) object(entry string) string {
+	name, id, _ := strings.Cut(entry, ":")
+	if id != "" {
+		return hold(placeOfObject, entry)
+	}
+	types := h.objectTypes([]string{entry})
+	i := slices.IndexFunc(types, func(t *objectType) bool { return t.Name == name })
+	if i < 0 {
+		return entry
+	}
+	return h.words.Text("{1}: none at all", types[i].Label)
+}
+
+// labeled returns an object by its label and its ID.
+func labeled(label, id string) string {
+	if label == "" || label == id {
+		return id
+	}
+	return isolate(label) + " (" + isolate(id) + ")"
+}
+
+// maxFinds is how many objects a page searches for that the lists of their types do not have. It shows
+// others by their IDs.
+const maxFinds = 8
+
+// labels returns the labels of objects. It asks the service once for each type, and then for
+// single objects, together for no longer than maxNames.
+func (h *handler) labels(rq *request, entries []string, known map[string]string) map[string]string {
+	labels := map[string]string{}
+	maps.Copy(labels, known)
+	if h.config.ListResources == nil {
+		return labels
+	}
+	ctx, cancel := context.WithTimeout(rq.Context(), maxNames)
+	defer cancel()
+	finds := maxFinds
+	for _, r := range h.config.Authority.Catalog().Resources() {
+		find := func(search string) bool {
+			choices, ok := h.listResources(ctx, rq, r.Name(), search)
+			for _, c := range choices {
+				labels[r.Name()+":"+c.ID] = c.Label
+			}
+			return ok && ctx.Err() == nil
+		}
+		ok := known != nil // the lists were asked for already
+		for _, entry := range entries {
+			id, ours := strings.CutPrefix(entry, r.Name()+":")
+			if _, has := labels[entry]; has || !ours {
+				continue
+			}
+			if !ok {
+				if ok = find(""); !ok {
+					break
+				}
+				if _, has := labels[entry]; has {
+					continue
+				}
+			}
+			if finds--; finds < 0 || !find(id) {
+				break
+			}
+		}
+	}
+	return labels
 }
 
 // setObjects fills a form in with a list of objects.
@@ -119,31 +207,50 @@ func (h *handler) formObjects(rq *request, q url.Values, had []string) []*object
 	types := h.objectTypes(had)
 	for _, t := range types {
 		t.All, t.IDs, t.Find = q.Get("objects:"+t.Name) != "these", idsIn(q, t.Name, had), q.Get("find:"+t.Name)
-		choices, ok := h.listResources(rq, t.Name, strings.TrimSpace(t.Find))
+		choices, ok := h.listResources(rq.Context(), rq, t.Name, strings.TrimSpace(t.Find))
 		t.Unlisted, t.Offers = !ok, ok && h.config.ListResources != nil
 		if !t.Offers {
 			continue
 		}
 		t.Searchable = len(choices) >= manyChoices || t.Find != ""
+		if len(choices) > maxChoices {
+			t.First = maxChoices
+		}
 		for _, c := range choices[:min(maxChoices, len(choices))] {
 			t.Choices = append(t.Choices, objectChoice{c.ID, cmp.Or(c.Label, c.ID), slices.Contains(t.IDs, c.ID)})
 		}
+		// What is selected and was not found.
+		listed := map[string]string{}
+		for _, c := range choices {
+			listed[t.Name+":"+c.ID] = c.Label
+		}
+		labels := h.labels(rq, entriesOf(t.Name, t.IDs), listed)
 		for _, id := range t.IDs {
 			if !slices.ContainsFunc(t.Choices, func(c objectChoice) bool { return c.ID == id }) {
-				t.Choices = append(t.Choices, objectChoice{id, id, true})
+				t.Choices = append(t.Choices, objectChoice{id, cmp.Or(labels[t.Name+":"+id], id), true})
 			}
 		}
+		slices.SortStableFunc(t.Choices, func(a, b objectChoice) int { return notSelected(a) - notSelected(b) })
 	}
 	return types
 }
 
+// notSelected returns the place of a choice: the selected ones are first, so that nobody has to look for
+// them.
+func notSelected(c objectChoice) int {
+	if c.Selected {
+		return 0
+	}
+	return 1
+}
+
 // listResources calls Config.ListResources, if there is one. If that fails, the error is logged
 // and ok is false.
-func (h *handler) listResources(rq *request, name, search string) (choices []Choice, ok bool) {
+func (h *handler) listResources(ctx context.Context, rq *request, name, search string) (choices []Choice, ok bool) {
 	if h.config.ListResources == nil {
 		return nil, true
 	}
-	ctx, cancel := context.WithTimeout(rq.Context(), maxNames)
+	ctx, cancel := context.WithTimeout(ctx, maxNames)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
@@ -177,7 +284,7 @@ func (h *handler) objectChanges(before, after []string) (changes []fieldChange) 
 		case was.IDs == nil || is.IDs == nil:
 			changes = append(changes, fieldChange{Label: t.Label, Before: h.objectsText(was), After: h.objectsText(is)})
 		default:
-			changes = append(changes, fieldChange{Label: t.Label, Added: added, Removed: removed})
+			changes = append(changes, fieldChange{Label: t.Label, Added: h.labelsIn(t.Name, added), Removed: h.labelsIn(t.Name, removed)})
 		}
 	}
 	return changes

@@ -81,18 +81,26 @@ func (h *handler) path(rq *request) []Crumb {
 	return []Crumb{{h.words.Text("Environment settings"), h.config.Home}, {h.words.Text("Access management"), rq.at.base}}
 }
 
+// fewObjects is how many objects of a token a row of a table shows.
+const fewObjects = 3
+
 // funcs returns the functions of the templates.
 func (h *handler) funcs() template.FuncMap {
 	return template.FuncMap{
 		"t":      h.words.HTML,
 		"name":   words.Isolate,
 		"user":   h.userHTML,
+		"object": h.object,
+		"label":  h.label,
 		"link":   link,
 		"asset":  h.asset,
 		"number": h.words.Number,
 		"date":   h.formatDate,
 		"moment": h.relativeTime,
+		"limit":  h.limitText,
 		"change": h.describeEntry,
+		"few":    func(objects []string) []string { return objects[:min(fewObjects, len(objects))] },
+		"more":   func(objects []string) int { return max(0, len(objects)-fewObjects) },
 		"source": h.sourceLabel,
 		// A title can have no markup such as <bdi> around a name in a right-to-left
 		// script, so these are the characters for it (Unicode UAX 9).
@@ -139,5 +147,5 @@ func (h *handler) document(rq *request, name string, data interface{ page() *lay
 	}
 	var out bytes.Buffer
 	err := h.templates[name].ExecuteTemplate(&out, "layout", data)
-	return h.nameUsers(rq, out.Bytes()), err
+	return h.fillPlaces(rq, out.Bytes()), err
 }

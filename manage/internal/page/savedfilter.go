@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/apitoken-go/apitoken"
+	"github.com/apitoken-go/apitoken/internal/fields"
 )
 
 // A savedFilter finds tokens that somebody should look at. Stores have no index for it:
@@ -68,7 +69,7 @@ type savedLink struct {
 func (h *handler) savedLinks(rq *request, v listView) (links []savedLink) {
 	add := func(label, saved, status string) {
 		to := listView{All: v.All, Owner: v.Owner, Saved: saved, Status: status, Sort: defaultSort}
-		now := v.Saved == saved && v.With == "" && (v.Status == status || saved != "" && v.Status == string(apitoken.StatusActive))
+		now := v.Saved == saved && v.With == "" && v.Only == "" && (v.Status == status || saved != "" && v.Status == string(apitoken.StatusActive))
 		links = append(links, savedLink{label, rq.at.base + to.link(), now})
 	}
 	add(h.words.Text("All"), "", "")
@@ -86,12 +87,11 @@ func (h *handler) savedLinks(rq *request, v listView) (links []savedLink) {
 // has all of them.
 func (h *handler) has(v listView, now time.Time) func(*apitoken.TokenInfo) bool {
 	f := savedFilterNamed(v.Saved)
-	if f == nil && v.With == "" {
+	if f == nil && v.With == "" && v.Only == "" {
 		return nil
 	}
-	return func(in *apitoken.TokenInfo) bool {
-		return (v.With == "" || in.CreatedWith == v.With) && (f == nil || f.has(h, in, now))
-	}
+	limits := fields.Filter{CreatedWith: v.With, Only: v.Only}
+	return func(in *apitoken.TokenInfo) bool { return limits.Lets(in) && (f == nil || f.has(h, in, now)) }
 }
 
 // Bounds of a page of a filter that looks at all tokens.
@@ -107,7 +107,7 @@ func (h *handler) read(rq *request, v listView) (*apitoken.TokenPage, error) {
 		return h.manager(rq).List(rq.Context(), l)
 	}
 	f := cmp.Or(savedFilterNamed(v.Saved), &savedFilter{})
-	ordered := f.over != nil && v.With == "" && h.config.Authority.Policy().MaxLifetime <= 0 // which may end tokens in another order
+	ordered := f.over != nil && v.With == "" && v.Only == "" && h.config.Authority.Policy().MaxLifetime <= 0 // which may end tokens in another order
 	if !ordered {
 		l.Limit = lookAtOnce
 	}

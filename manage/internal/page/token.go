@@ -120,6 +120,11 @@ func (p *tokenData) PermissionLink(name string) string {
 	return p.Base + listView{All: p.Actor.ManageOthers, Permission: name, Sort: defaultSort}.link()
 }
 
+// ObjectLink returns the address of the list of tokens that are limited to an object.
+func (p *tokenData) ObjectLink(name, id string) string {
+	return p.Base + listView{All: p.Actor.ManageOthers, Only: name + ":" + id, Sort: defaultSort}.link()
+}
+
 // TokenLink returns the address of the page about a token.
 func (p *layout) TokenLink(id string) string { return p.Base + "tokens/" + url.PathEscape(id) }
 

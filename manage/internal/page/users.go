@@ -13,19 +13,27 @@ import (
 	"unicode"
 )
 
-// Names of users are put in after a page was made, by one call of Config.Users for all
-// of them. Until then their place is held by a text that nobody can guess: a letter for
-// what is shown, placeMark and the ID in hexadecimal digits.
+// Names of users, and labels of objects, are put in after a page was made, by one call of
+// Config.Users and few of Config.ListResources for all of them. Until then their place is
+// held by a text that nobody can guess: a letter for what is shown, placeMark and the ID in
+// hexadecimal digits.
+const (
+	placeOfUser    = "f"
+	placeOfInitial = "i"
+	placeOfObject  = "o" // with its type
+	placeOfLabel   = "l" // of an object, below its type
+)
+
 var (
 	placeMark    = strings.ToLower(rand.Text())
-	placePattern = regexp.MustCompile(`[fi]` + placeMark + `([0-9a-f]*)z`)
+	placePattern = regexp.MustCompile(`[fiol]` + placeMark + `([0-9a-f]*)z`)
 )
 
 // user returns the name of a user, as plain text.
-func (h *handler) user(id string) string { return h.place("f", id) }
+func (h *handler) user(id string) string { return h.place(placeOfUser, id) }
 
 // initial returns the first letter of the name of a user.
-func (h *handler) initial(id string) string { return h.place("i", id) }
+func (h *handler) initial(id string) string { return h.place(placeOfInitial, id) }
 
 // userHTML returns the name of a user, with the ID where that is something else.
 func (h *handler) userHTML(id string) template.HTML {
@@ -40,11 +48,14 @@ func (h *handler) place(what, id string) string {
 	if h.config.Users == nil || id == "" {
 		return shown(what, id)
 	}
-	return what + placeMark + hex.EncodeToString([]byte(id)) + "z"
+	return hold(what, id)
 }
 
+// hold returns the text that holds a place.
+func hold(what, id string) string { return what + placeMark + hex.EncodeToString([]byte(id)) + "z" }
+
 func shown(what, name string) string {
-	if what == "i" {
+	if what == placeOfInitial {
 		for _, c := range name {
 			return string(unicode.ToUpper(c))
 		}
@@ -56,31 +67,43 @@ func shown(what, name string) string {
 // rather than making people wait.
 const maxNames = 2 * time.Second
 
-// nameUsers puts the names of users into a page. Users without a name, and all of them
-// if Config.Users fails, are shown by their IDs.
-func (h *handler) nameUsers(rq *request, page []byte) []byte {
-	if h.config.Users == nil {
-		return page
-	}
+// fillPlaces puts the names of users and the labels of objects into a page. Those without one,
+// and all of them if the service fails, are shown by their IDs.
+func (h *handler) fillPlaces(rq *request, page []byte) []byte {
 	idOf := func(place []byte) string {
 		id, _ := hex.DecodeString(string(place[1+len(placeMark) : len(place)-1])) // the page made it
 		return string(id)
 	}
-	var ids []string
+	var users, objects []string
 	seen := map[string]bool{}
 	for _, place := range placePattern.FindAll(page, -1) {
-		if id := idOf(place); !seen[id] {
-			seen[id] = true
-			ids = append(ids, id)
+		what, id := string(place[:1]), idOf(place)
+		switch isObject := what == placeOfObject || what == placeOfLabel; {
+		case isObject && !seen["o"+id]:
+			seen["o"+id] = true
+			objects = append(objects, id)
+		case !isObject && !seen["u"+id]:
+			seen["u"+id] = true
+			users = append(users, id)
 		}
 	}
-	names := map[string]string{}
-	if ids != nil {
-		names = h.askUsers(rq, ids)
+	names, labels := map[string]string{}, h.labels(rq, objects, nil)
+	if users != nil {
+		names = h.askUsers(rq, users)
 	}
 	return placePattern.ReplaceAllFunc(page, func(place []byte) []byte {
-		id := idOf(place)
-		return []byte(template.HTMLEscapeString(shown(string(place[:1]), cmp.Or(names[id], id))))
+		what, id := string(place[:1]), idOf(place)
+		var text string
+		switch what {
+		case placeOfObject:
+			text = labeled(labels[id], id)
+		case placeOfLabel:
+			_, alone, _ := strings.Cut(id, ":")
+			text = labeled(labels[id], alone)
+		default:
+			text = shown(what, cmp.Or(names[id], id))
+		}
+		return []byte(template.HTMLEscapeString(text))
 	})
 }
 

@@ -18,6 +18,7 @@ type listView struct {
 	Text       string
 	Saved      string // the name of a saved filter
 	With       string // the ID of the token with which the tokens were made
+	Only       string // an object, such as "device:7", or a type, to which the tokens are limited
 	Sort       string // an order, with "-" before it if descending
 	Cursor     string
 	Before     int    // the number of tokens on the pages before, 0 if that is not known
@@ -33,7 +34,7 @@ const perPage = 50
 func viewOf(all bool, q url.Values) listView {
 	v := listView{
 		All: all, Owner: q.Get("owner"), Status: q.Get("status"), Permission: q.Get("permission"),
-		Text: q.Get("q"), Saved: q.Get("show"), With: q.Get("with"),
+		Text: q.Get("q"), Saved: q.Get("show"), With: q.Get("with"), Only: q.Get("only"),
 		Sort: cmp.Or(q.Get("sort"), defaultSort), Cursor: q.Get("cursor"),
 	}
 	if !all {
@@ -73,6 +74,7 @@ func (v listView) linkWith(more url.Values) string {
 	set("q", v.Text)
 	set("show", v.Saved)
 	set("with", v.With)
+	set("only", v.Only)
 	if f := savedFilterNamed(v.Saved); v.Sort != defaultSort && (f == nil || f.sort == "") {
 		set("sort", v.Sort)
 	}
@@ -118,7 +120,7 @@ func (v listView) back() string { return cmp.Or(v.link(), ".") }
 
 // filtered reports whether the view leaves tokens out.
 func (v listView) filtered() bool {
-	return v.Owner != "" || v.Status != "" || v.Permission != "" || v.Text != "" || v.Saved != "" || v.With != ""
+	return v.Owner != "" || v.Status != "" || v.Permission != "" || v.Text != "" || v.Saved != "" || v.With != "" || v.Only != ""
 }
 
 // query returns the parameters for Manager.List.

@@ -16,6 +16,7 @@ type whoCanData struct {
 	Description string
 	Routes      []option
 	Rows        []row
+	Limited     bool   // a token of Rows is limited to some objects
 	Cut         string // why there may be more than Rows, "" if these are all
 }
 
@@ -51,8 +52,9 @@ func (h *handler) whoCan(rq *request) {
 	}
 	ctx, cancel := context.WithTimeout(rq.Context(), whoCanTime)
 	defer cancel()
+	end, _ := ctx.Deadline() // the store can notice it before ctx does
 	for in, err := range reports.WhoCan(ctx, h.manager(rq), requirement) {
-		if ctx.Err() != nil && rq.Context().Err() == nil {
+		if !time.Now().Before(end) && rq.Context().Err() == nil {
 			p.Cut = h.words.Text("This takes too long, so not all tokens were looked at. Others may be able to make this call, too.")
 			break
 		}
@@ -64,6 +66,7 @@ func (h *handler) whoCan(rq *request) {
 			p.Cut = h.words.Text("These are the first {1}. Others can make this call, too.", maxWhoCan)
 			break
 		}
+		p.Limited = p.Limited || in.Only != nil
 		p.Rows = append(p.Rows, row{
 			TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now),
 			Expires: h.expires(in, rq.now), LastUsed: h.lastUsed(in, rq.now),
