@@ -7,6 +7,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/derived"
+	"github.com/apitoken-go/apitoken/internal/entry"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/resource"
 	"github.com/apitoken-go/apitoken/internal/text"
@@ -52,7 +53,7 @@ const (
 // [FieldError] with "permissions", "only", "for", "route" or "label".
 func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	switch {
-	case !a.ready() || tok.IsZero() || tok.entry().home.Value().catalog != a.rows.catalog:
+	case !a.ready() || tok.IsZero() || tok.entry().Home().Catalog != a.rows.catalog:
 		return Secret{}, &ForbiddenError{Rule: "only from the token of an accepted request can another be derived"}
 	case tok.derivation() != nil:
 		return Secret{}, &ForbiddenError{Rule: "from a derived token no other can be derived"}
@@ -80,7 +81,7 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	ends := a.clock.micros(a.clock.now()) + d.For.Microseconds()
 	if d.For < time.Microsecond || d.For > MaxDerived {
 		found.field("for", "is %s, not more than 0 and at most %s", d.For, MaxDerived)
-	} else if end := a.decider.policy.expiry(&e.life); end != noTime && ends > end {
+	} else if end := a.decider.policy.expiry(&e.Life); end != noTime && ends > end {
 		found.field("for", "goes beyond %s, when the token itself expires", moment(end).Format(time.RFC3339))
 	}
 	if err := text.Check(d.Route, 0, maxRoute); err != nil {
@@ -93,8 +94,8 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 		return Secret{}, found.join()
 	}
 	slices.Sort(names)
-	secret := e.secret(tok.secret())
-	s := a.decider.derived.Text(tok.ID(), &secret.digest, secret.foreign, derived.Claims{
+	secret := e.Secret(tok.secret())
+	s := a.decider.derived.Text(tok.ID(), &secret.Digest, secret.Foreign, derived.Claims{
 		Ends: ends, Permissions: strings.Join(slices.Compact(names), ","), Only: only, Route: d.Route, Label: d.Label,
 	})
 	if len(s) > grammar.MaxText {
@@ -133,7 +134,7 @@ func (t Token) granted() bitset.Set {
 	if x := t.derivation(); x != nil {
 		return x.granted
 	}
-	return t.entry().perms()
+	return t.entry().Permissions()
 }
 
 // only returns the objects that the token is limited to.
@@ -141,26 +142,16 @@ func (t Token) only() resource.Limits {
 	if x := t.derivation(); x != nil {
 		return x.only
 	}
-	return t.entry().more().narrow.only
-}
-
-// proves returns with which of the token's secrets a derived token was made, as find does.
-func (e entry) proves(c *derived.Codec, t *derived.Token) int {
-	for i := range 1 + len(e.more().older) {
-		if s := e.secret(i); c.IsOf(t, &s.digest, s.foreign) {
-			return i
-		}
-	}
-	return -1
+	return t.entry().Only()
 }
 
 // derivation returns that of a request whose token claims this and was made with a secret of
 // its parent.
-func (q *request) derivation(c *derived.Claims, parent entry, secret int) *derivation {
-	x := &derivation{Claims: *c, granted: parent.perms(), only: parent.more().narrow.only.And(c.Only)}
+func (q *request) derivation(c *derived.Claims, parent entry.Entry, secret int) *derivation {
+	x := &derivation{Claims: *c, granted: parent.Permissions(), only: parent.Only().And(c.Only)}
 	x.extra.secret, x.extra.derived = secret, x
 	if c.Permissions != "" {
-		x.granted = x.granted.And(parent.home.Value().catalog.SetOf(c.Permissions))
+		x.granted = x.granted.And(parent.Home().Catalog.SetOf(c.Permissions))
 	}
 	if x.elsewhere = c.Route != "" && q.again == nil && c.Route != q.pattern(); x.elsewhere {
 		x.granted = bitset.Set{}

@@ -230,7 +230,7 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 	q := &request{ctx: ctx, requirement: &requirement, credential: &Credential{Environment: tok.Environment()}}
 	if !tok.IsZero() {
 		q.raw.Way = &credential.Direct
-		s := tok.entry().secret(tok.secret())
+		s := tok.entry().Secret(tok.secret())
 		q.again = &s
 		if tok.x != nil {
 			q.credential.Address = tok.x.address
@@ -340,7 +340,7 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		if e := v.token.entry(); shouldRecord(v.token.node(), v.token.secret(), source, v.at) {
 			addr, _ := a.application.address(q)
 			a.uses.Record(usage.Use{
-				ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: source, At: v.at, Address: addr,
+				ID: v.token.ID(), Digest: e.Secret(v.token.secret()).Digest, Source: source, At: v.at, Address: addr,
 			})
 		}
 	}
