@@ -361,7 +361,7 @@ var seeds = []seed{
 	{"a token purges", "Manager.Purge", never(when("Token"))},
 
 	// Uses.
-	{"a use is noted for every request", "shouldRecord", never(when("Mark"))},
+	{"a use is noted for every request", "internal/usage Repeats", never(when("mark"))},
 	{"a flood of uses fills the memory", "internal/usage Writer.add", without(operand("maxUsed"))},
 	{"a newer use is lost to an older one", "internal/usage Writer.add", op(expr("u.at", "old.at"), "!=")},
 	{"a failed write of uses is forgotten", "internal/usage Writer.write", never(operand("err"))},
