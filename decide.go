@@ -3,6 +3,8 @@ package apitoken
 import (
 	"math"
 	"time"
+
+	"github.com/apitoken-go/apitoken/internal/entry"
 )
 
 // facts are what is known about a request when it is decided. A fact that was
@@ -73,10 +75,10 @@ func evaluate(f *facts) (against reasonList) {
 	against.add(ErrUnavailable, f.environment == failed)
 	against.add(ErrEnvironment, f.environment == no)
 	if l := f.life; l != nil {
-		against.add(ErrDeactivated, l.inactive || f.blocked)
+		against.add(ErrDeactivated, l.Inactive || f.blocked)
 		against.add(ErrExpired, past(f.policy.expiry(l), f.now) || f.ends != 0 && f.now >= f.ends)
 		against.add(ErrIdle, f.policy.idle(l, f.now))
-		against.add(ErrNotYetValid, f.now < l.notBefore)
+		against.add(ErrNotYetValid, f.now < l.NotBefore)
 	}
 	against.add(ErrUnavailable, f.address == failed)
 	against.add(ErrAddressNotAllowed, f.address == no)
@@ -139,9 +141,9 @@ const minIdle = time.Hour
 
 // expiry returns from when on the policy or the token's own expiry refuses it.
 func (p Policy) expiry(l *life) int64 {
-	end := l.expires
+	end := l.Expires
 	if p.MaxLifetime > 0 {
-		if most := l.created + p.MaxLifetime.Microseconds(); end == noTime || most < end {
+		if most := l.Created + p.MaxLifetime.Microseconds(); end == noTime || most < end {
 			end = most
 		}
 	}
@@ -150,7 +152,7 @@ func (p Policy) expiry(l *life) int64 {
 
 // idle reports whether a token was not used for too long.
 func (p Policy) idle(l *life, now int64) bool {
-	return p.MaxIdle > 0 && now-max(l.created, l.used) >= p.MaxIdle.Microseconds()
+	return p.MaxIdle > 0 && now-max(l.Created, l.Used) >= p.MaxIdle.Microseconds()
 }
 
 // refuses returns the reason why a token cannot be used at a moment, "" if it
@@ -180,13 +182,9 @@ func (p Policy) Status(rec *Record, at time.Time) Status {
 
 // A life is what a [Policy] judges: moments in microseconds since 1970, noTime
 // where there is none.
-type life struct {
-	created, expires, notBefore, used int64
+type life = entry.Life
 
-	inactive bool
-}
-
-const noTime = math.MinInt64
+const noTime = entry.Never
 
 // micros returns t as a life has it.
 func micros(t time.Time) int64 {
@@ -211,7 +209,7 @@ func moment(micros int64) time.Time {
 
 func (r *Record) life() life {
 	return life{
-		created: micros(r.CreatedAt), expires: micros(r.ExpiresAt), notBefore: micros(r.NotBefore), used: micros(r.LastUsed()),
-		inactive: r.Status != StatusActive,
+		Created: micros(r.CreatedAt), Expires: micros(r.ExpiresAt), NotBefore: micros(r.NotBefore), Used: micros(r.LastUsed()),
+		Inactive: r.Status != StatusActive,
 	}
 }

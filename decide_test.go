@@ -38,24 +38,24 @@ func situations(f func(situation, *facts)) {
 			f.until = []int64{noTime, testNow + 1, testNow}[a]
 		}, "never", "later", "past")},
 		{"life", answers(func(f *facts, a answer) {
-			l := life{created: testNow - 40*testDay, expires: noTime, notBefore: noTime, used: testNow - testDay}
+			l := life{Created: testNow - 40*testDay, Expires: noTime, NotBefore: noTime, Used: testNow - testDay}
 			f.policy = Policy{MaxIdle: 30 * 24 * 3600e9}
 			f.now = testNow
 			switch a {
 			case 0:
 				return
 			case 2:
-				l.inactive = true
+				l.Inactive = true
 			case 3:
-				l.expires = testNow
+				l.Expires = testNow
 			case 4:
-				f.policy.MaxLifetime, l.expires = 40*24*3600e9, testNow+testDay
+				f.policy.MaxLifetime, l.Expires = 40*24*3600e9, testNow+testDay
 			case 5:
-				l.used = testNow - 30*testDay
+				l.Used = testNow - 30*testDay
 			case 6:
-				l.notBefore = testNow + 1
+				l.NotBefore = testNow + 1
 			case 7:
-				l.inactive, l.expires, l.used, l.notBefore = true, testNow, noTime, testNow+1
+				l.Inactive, l.Expires, l.Used, l.NotBefore = true, testNow, noTime, testNow+1
 			case 8:
 				f.blocked = true
 			case 9:

@@ -12,6 +12,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/cache"
 	"github.com/apitoken-go/apitoken/internal/credential"
 	"github.com/apitoken-go/apitoken/internal/derived"
+	"github.com/apitoken-go/apitoken/internal/entry"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
 	"github.com/apitoken-go/apitoken/internal/lookup"
@@ -41,9 +42,9 @@ type request struct {
 	raw         credential.Found
 	requirement *Requirement
 
-	id      string           // with Recheck, instead of the text of a credential
-	again   *presentedSecret // and so is this
-	derived *derived.Claims  // and this, of a derived token
+	id      string          // with Recheck, instead of the text of a credential
+	again   *entry.Secret   // and so is this
+	derived *derived.Claims // and this, of a derived token
 
 	asked   bool // address has its answer
 	addr    netip.Addr
@@ -72,7 +73,7 @@ func (d *decider) decide(q *request, v *verdict) {
 	asks := d.application.config.OwnerPermissions != nil
 	if tok := &v.token; !tok.IsZero() && f.user != no {
 		e, secret := tok.entry(), tok.secret()
-		f.until, f.life, f.policy, f.now = e.until(secret), &e.life, d.policy, d.clock.micros(v.at)
+		f.until, f.life, f.policy, f.now = e.Until(secret), &e.Life, d.policy, d.clock.micros(v.at)
 		f.blocked = d.blocks.Has(v.id)
 		if x := tok.derivation(); x != nil {
 			f.ends = x.Ends
@@ -148,7 +149,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.requirement = failed
 		return
 	}
-	var secret presentedSecret
+	var secret entry.Secret
 	var t *derived.Token       // one that has to be made with a secret of its parent
 	var claims *derived.Claims // of this, or of the one that is decided about again
 	switch {
@@ -165,8 +166,8 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		}
 		v.id = c.ID
 	case d.grammar.Foreign(c.Text):
-		secret = presentedSecret{grammar.Digest(c.Text), true}
-		v.id = grammar.ForeignID(secret.digest[:])
+		secret = entry.Secret{Digest: grammar.Digest(c.Text), Foreign: true}
+		v.id = grammar.ForeignID(secret.Digest[:])
 	default:
 		f.record = no
 		return
@@ -181,7 +182,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		cached, fresh = c.Get(key, c.Instant(v.at))
 	}
 	if c.Ours {
-		secret.digest = grammar.Digest(c.Secret)
+		secret.Digest = grammar.Digest(c.Secret)
 	}
 	which := d.which(cached, &secret, t)
 	n, err := d.find(q.ctx, v, key, cached, fresh, which >= 0)
@@ -202,7 +203,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	}
 	if claims != nil {
 		q.derive(&v.token, claims, which)
-	} else if which > 0 || entryOf(n).bound() {
+	} else if which > 0 || entry.Of(n).Bound() {
 		v.token.x = &extra{secret: which}
 	}
 }
@@ -227,21 +228,21 @@ func failure(ctx context.Context, err error) answer {
 }
 
 // which returns which secret of a token was presented, or made a derived token, as
-// entry.find does.
-func (d *decider) which(n node, secret *presentedSecret, t *derived.Token) int {
+// Find does.
+func (d *decider) which(n node, secret *entry.Secret, t *derived.Token) int {
 	switch {
 	case n.IsZero():
 		return -1
 	case t != nil:
-		return entryOf(n).proves(d.derived, t)
+		return entry.Of(n).FindFunc(func(s entry.Secret) bool { return d.derived.IsOf(t, &s.Digest, s.Foreign) })
 	}
-	return entryOf(n).find(secret)
+	return entry.Of(n).Find(secret)
 }
 
 // find returns the entry of a token: cached, if that may still be used for who presents a
 // secret that is known to be of it or not, or else from the store.
 func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached node, fresh, known bool) (node, error) {
-	if fresh && known && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.rows.cache.Instant(v.at)) > min(d.rows.cache.MaxStaleness, time.Second) {
+	if fresh && known && d.policy.idle(&cached.Value.Life, d.clock.micros(v.at)) && cached.Read.Age(d.rows.cache.Instant(v.at)) > min(d.rows.cache.MaxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
 		d.rows.cache.Invalidate(v.id)
 		fresh = false
@@ -263,9 +264,9 @@ func (d *decider) surroundings(q *request, v *verdict, f *facts) {
 	tok := &v.token
 	environment, err := d.application.environment(q, tok)
 	f.environment = answerTo(environment == tok.Environment(), err)
-	if e := tok.entry(); e.bound() || d.application.config.ClientAddr != nil {
+	if e := tok.entry(); e.Bound() || d.application.config.ClientAddr != nil {
 		addr, addrErr := d.application.address(q)
-		f.address = answerTo(e.allows(addr), addrErr)
+		f.address = answerTo(e.Allows(addr), addrErr)
 		if tok.x != nil {
 			tok.x.address = addr
 		}
@@ -306,7 +307,7 @@ func ownerAnswer(ctx context.Context, err error) (answer, error) {
 // and takes it from both. A request counts once: it is not taken again where its context has the
 // token, as behind a middleware or after NewContext, and by Recheck.
 func (d *decider) admits(q *request, v *verdict) (ok bool) {
-	own, owner := v.token.entry().more().narrow.limit.Tighter(d.limits[0]), d.limits[1]
+	own, owner := v.token.entry().Limit().Tighter(d.limits[0]), d.limits[1]
 	if own == (limit.Rate{}) && owner == (limit.Rate{}) || q.again != nil {
 		return true
 	}
@@ -334,5 +335,6 @@ func (d *decider) read(ctx context.Context, id string, at cache.Instant) (node, 
 
 // ownerOf returns the owner of a token as the holder of its lookups.
 func ownerOf(n node) string {
-	return holder(n.Pointers.home.Value().environment, entryOf(n).ownerText())
+	e := entry.Of(n)
+	return holder(e.Home().Environment, e.Owner())
 }

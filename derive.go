@@ -52,7 +52,7 @@ const (
 // [FieldError] with "permissions", "only", "for", "route" or "label".
 func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	switch {
-	case !a.ready() || tok.IsZero() || tok.entry().home.Value().catalog != a.rows.catalog:
+	case !a.ready() || tok.IsZero() || tok.entry().Home().Catalog != a.rows.catalog:
 		return Secret{}, &ForbiddenError{Rule: "only from the token of an accepted request can another be derived"}
 	case tok.derivation() != nil:
 		return Secret{}, &ForbiddenError{Rule: "from a derived token no other can be derived"}
@@ -80,7 +80,7 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	ends := a.clock.micros(a.clock.now()) + d.For.Microseconds()
 	if d.For < time.Microsecond || d.For > MaxDerived {
 		found.field("for", "is %s, not more than 0 and at most %s", d.For, MaxDerived)
-	} else if end := a.decider.policy.expiry(&e.life); end != noTime && ends > end {
+	} else if end := a.decider.policy.expiry(&e.Life); end != noTime && ends > end {
 		found.field("for", "goes beyond %s, when the token itself expires", moment(end).Format(time.RFC3339))
 	}
 	if err := text.Check(d.Route, 0, maxRoute); err != nil {
@@ -93,8 +93,8 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 		return Secret{}, found.join()
 	}
 	slices.Sort(names)
-	secret := e.secret(tok.secret())
-	s := a.decider.derived.Text(tok.ID(), &secret.digest, secret.foreign, derived.Claims{
+	secret := e.Secret(tok.secret())
+	s := a.decider.derived.Text(tok.ID(), &secret.Digest, secret.Foreign, derived.Claims{
 		Ends: ends, Permissions: strings.Join(slices.Compact(names), ","), Only: only, Route: d.Route, Label: d.Label,
 	})
 	if len(s) > grammar.MaxText {
@@ -124,38 +124,28 @@ func (t Token) granted() bitset.Set {
 	if t.derivation() != nil {
 		return t.claimed()
 	}
-	return t.entry().perms()
+	return t.entry().Permissions()
 }
 
 // claimed is granted for a derived token.
 func (t Token) claimed() bitset.Set {
-	set := t.entry().perms()
+	set := t.entry().Permissions()
 	switch names := t.derivation().Permissions; {
 	case t.x.elsewhere:
 		return bitset.Set{}
 	case names != "":
-		return set.And(t.entry().home.Value().catalog.SetOf(names))
+		return set.And(t.entry().Home().Catalog.SetOf(names))
 	}
 	return set
 }
 
 // only returns the objects that the token is limited to.
 func (t Token) only() resource.Limits {
-	only := t.entry().more().narrow.only
+	only := t.entry().Only()
 	if c := t.derivation(); c != nil && c.Only != nil {
 		return only.And(c.Only)
 	}
 	return only
-}
-
-// proves returns with which of the token's secrets a derived token was made, as find does.
-func (e entry) proves(c *derived.Codec, t *derived.Token) int {
-	for i := range 1 + len(e.more().older) {
-		if s := e.secret(i); c.IsOf(t, &s.digest, s.foreign) {
-			return i
-		}
-	}
-	return -1
 }
 
 // derive makes of a token, whose secret is found, the derived one that claims this.

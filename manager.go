@@ -319,7 +319,7 @@ func (m *Manager) acting(ctx context.Context) (*row, error) {
 		return nil, nil
 	}
 	r, err := bulkhead.Call(ctx, m.lane().store, m.holder(), func(ctx context.Context) (*row, error) { return m.a.rows.get(ctx, tok.ID()) })
-	switch presented := tok.entry().secret(tok.secret()); {
+	switch presented := tok.entry().Secret(tok.secret()); {
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return nil, unavailable(err)
 	case err == nil && r.wrong != nil:
@@ -327,7 +327,7 @@ func (m *Manager) acting(ctx context.Context) (*row, error) {
 	case err != nil || m.a.blocks.Has(tok.ID()) || r.rec.Environment != m.actor.Environment ||
 		m.a.decider.policy.Status(&r.rec, m.judged()) != StatusActive:
 		return nil, &ForbiddenError{Rule: "the API token that you came by is no longer valid"}
-	case !presented.equal((*[sha256.Size]byte)(r.rec.Secrets[0].Digest), r.rec.Secrets[0].Foreign):
+	case !presented.Equal((*[sha256.Size]byte)(r.rec.Secrets[0].Digest), r.rec.Secrets[0].Foreign):
 		return nil, &ForbiddenError{Rule: "with a secret that is not the newest of its token you may only look at tokens, deactivate and delete them"}
 	}
 	return r, nil

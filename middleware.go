@@ -228,7 +228,7 @@ func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirem
 	q := &request{ctx: ctx, requirement: &requirement, credential: &Credential{Environment: tok.Environment()}}
 	if !tok.IsZero() {
 		q.raw.Way = &credential.Direct
-		s := tok.entry().secret(tok.secret())
+		s := tok.entry().Secret(tok.secret())
 		q.again = &s
 		if tok.x != nil {
 			q.credential.Address = tok.x.address
@@ -335,10 +335,10 @@ func (a *Authority) judge(q *request) (Token, *Refusal) {
 		if x != nil {
 			source = credential.DerivedRank
 		}
-		if e := v.token.entry(); shouldRecord(v.token.node(), v.token.secret(), source, v.at) {
+		if e := v.token.entry(); !usage.Repeats(&v.token.node().Mark, v.token.secret(), source, v.at) {
 			addr, _ := a.application.address(q)
 			a.uses.Record(usage.Use{
-				ID: v.token.ID(), Digest: e.secret(v.token.secret()).digest, Source: source, At: v.at, Address: addr,
+				ID: v.token.ID(), Digest: e.Secret(v.token.secret()).Digest, Source: source, At: v.at, Address: addr,
 			})
 		}
 	}
@@ -373,18 +373,4 @@ func newUsageWriter(store Toucher, accept []Source, timeout time.Duration) *usag
 		}
 		return store.Touch(ctx, list)
 	})
-}
-
-// useGrain is how exactly the moment of the last use is known.
-const useGrain = 5 // seconds
-
-// shouldRecord reports whether a use is to be recorded: it is the first of its five
-// seconds, or by another secret or source than the one before.
-func shouldRecord(n node, secret int, source uint8, now time.Time) bool {
-	use := now.Unix()/useGrain<<5 | int64(secret)<<4 | int64(source)
-	if n.Mark.Load() == use { // only read, as a rule: writing would cost other cores their copy
-		return false
-	}
-	n.Mark.Store(use)
-	return true
 }

@@ -233,7 +233,7 @@ func ID(id string) func(*http.Request) string { return func(*http.Request) strin
 // Only returns the IDs of the objects of a type that a token is limited to, sorted. limited
 // is false if it is not limited in that type. The zero Token is limited to nothing.
 func (t Token) Only(r Resource) (ids []string, limited bool) {
-	if t.p == nil || r.r == nil || r.r.Catalog != t.entry().home.Value().catalog {
+	if t.p == nil || r.r == nil || r.r.Catalog != t.entry().Home().Catalog {
 		return nil, true
 	}
 	ids, limited = t.only().Of(r.r.Name)

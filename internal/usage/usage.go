@@ -100,6 +100,20 @@ func New(store *bulkhead.Bulkhead, touch func(context.Context, []Use) error) *Wr
 // Dropped returns the number of uses that were not recorded.
 func (w *Writer) Dropped() int64 { return w.dropped.Load() }
 
+// grain is how exactly the moment of the last use is known.
+const grain = 5 // seconds
+
+// Repeats reports whether a use need not be recorded, because it came in the same five seconds
+// as the last use of the token, by the same secret and source. mark remembers the last use.
+func Repeats(mark *atomic.Int64, secret int, source uint8, at time.Time) bool {
+	use := at.Unix()/grain<<5 | int64(secret)<<4 | int64(source)
+	if mark.Load() == use { // only read, as a rule: writing would cost other cores their copy
+		return true
+	}
+	mark.Store(use)
+	return false
+}
+
 // Record records a use.
 func (w *Writer) Record(u Use) {
 	waiting := waitingUse{id: tokenID([]byte(u.ID)), digest: u.Digest, source: u.Source, at: u.At.UnixMicro()}
