@@ -58,7 +58,7 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 		}
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if others != nil && a.ready() && a.credentials.Elsewhere(r) {
-				varies(w.Header(), a.credentials.Vary, new([1]string))
+				a.credentials.Varies(w.Header(), new([1]string))
 				others.ServeHTTP(w, r)
 				return
 			}
@@ -74,7 +74,7 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 			} else {
 				c := q.context(w.Header())
 				c.Context, c.token = r.Context(), tok
-				varies(w.Header(), a.credentials.Vary, &c.vary)
+				a.credentials.Varies(w.Header(), &c.vary)
 				r = r.WithContext(c)
 			}
 			next.ServeHTTP(w, r)
@@ -101,7 +101,7 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 		if q.raw.Query {
 			r = a.cleared(w, &q, Token{})
 		} else {
-			varies(w.Header(), a.credentials.Vary, new([1]string))
+			a.credentials.Varies(w.Header(), new([1]string))
 		}
 		h(w, r, tok)
 	})
@@ -126,25 +126,12 @@ func (a *Authority) cleared(w http.ResponseWriter, q *request, tok Token) *http.
 	h := w.Header()
 	h["Cache-Control"] = values[0:1:1]
 	h["Referrer-Policy"] = values[1:2:2]
-	varies(h, a.credentials.Vary, (*[1]string)(values[2:]))
+	a.credentials.Varies(h, (*[1]string)(values[2:]))
 	var found *credential.Found
 	if q.raw.InQuery() {
 		found = &q.raw
 	}
 	return without(a.credentials, q.http, tok, found)
-}
-
-// varies sets Vary before the handler, which can add to it or replace it. Otherwise a cache that
-// keeps answers to requests with a token (nginx does, RFC 9111 section 3.5 forbids it) gives them
-// to requests without one. The value is in the memory given, which is of this answer alone.
-func varies(h http.Header, fields string, memory *[1]string) {
-	if others := h["Vary"]; fields == "" {
-	} else if len(others) == 0 {
-		memory[0] = fields
-		h["Vary"] = memory[:]
-	} else if !slices.Contains(others, fields) {
-		h["Vary"] = append(slices.Clip(others), fields)
-	}
 }
 
 // Check decides about a request and writes nothing. The error is a [Refusal], for

@@ -24,7 +24,7 @@ var parts = []string{
 // Files by their names, which differ in the root package and its parts.
 var decisionPath = []string{
 	"application.go", "area.go", "bulkhead.go", "cache.go", "credential.go", "decide.go", "decider.go", "derive.go", "derived.go", "grammar.go",
-	"hide.go", "limits.go", "lookup.go", "middleware.go", "object.go", "rawquery.go", "refusal.go", "shared.go",
+	"hide.go", "limits.go", "lookup.go", "middleware.go", "object.go", "rawquery.go", "refusal.go", "shared.go", "vary.go",
 }
 
 var cover = stage{"coverage of the root package and its parts", func(w *workspace, r *results) {
