@@ -31,7 +31,10 @@ func TestAnEntryIsNotEvictedWhenItComes(t *testing.T) {
 
 func TestEvictionsGoOnInATableThatBecameSmaller(t *testing.T) {
 	for name, shrink := range map[string]func(c *Cache[int, *int], n int){
-		"by a reset": func(c *Cache[int, *int], _ int) { c.Reset() },
+		"by the reset after which entries of long ago would seem new": func(c *Cache[int, *int], _ int) {
+			c.shards[0].era.Store(1<<16 - 1)
+			c.Reset()
+		},
 		"by invalidations": func(c *Cache[int, *int], n int) {
 			for i := range 2 * n {
 				c.Invalidate(numbered(i))
