@@ -121,20 +121,13 @@ func (t Token) derivation() *derived.Claims {
 
 // granted returns the permissions of the token itself, whatever its owner has.
 func (t Token) granted() bitset.Set {
-	if t.derivation() != nil {
-		return t.claimed()
-	}
-	return t.entry().Permissions()
-}
-
-// claimed is granted for a derived token.
-func (t Token) claimed() bitset.Set {
 	set := t.entry().Permissions()
-	switch names := t.derivation().Permissions; {
+	switch c := t.derivation(); {
+	case c == nil:
 	case t.x.elsewhere:
 		return bitset.Set{}
-	case names != "":
-		return set.And(t.entry().Home().Catalog.SetOf(names))
+	case c.Permissions != "":
+		return set.And(t.entry().Home().Catalog.SetOf(c.Permissions))
 	}
 	return set
 }

@@ -141,9 +141,9 @@ func (t Token) secret() int {
 
 func (t Token) effective() bitset.Set {
 	if t.x != nil && t.x.limited {
-		return t.x.perms
+		return t.x.perms // always, if it is derived
 	}
-	return t.granted()
+	return t.entry().Permissions()
 }
 
 // An Expiry is the end of a token's life. It is required; there is no default: Generate
