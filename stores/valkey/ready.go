@@ -32,6 +32,9 @@ func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 		}
 	}
 	rec, err := bulkhead.Call(ctx, abandoned, "", func(ctx context.Context) (apitoken.Record, error) { return s.find(ctx, true, id) })
+	if s.connections != nil && (err == nil || errors.Is(err, apitoken.ErrNotFound)) {
+		s.connections.proven.Store(true)
+	}
 	return rec, wrap(err)
 }
 
@@ -51,10 +54,13 @@ func (s *Store) find(ctx context.Context, repeat bool, id string) (apitoken.Reco
 
 // connections are those of a client of Open to one server; nil of other clients, of which
 // we know nothing.
-type connections struct{ opening atomic.Int32 }
+type connections struct {
+	opening atomic.Int32
+	proven  atomic.Bool // a Get has succeeded since the last one was opened
+}
 
-// ready reports whether no connection is being opened.
-func (c *connections) ready() bool { return true }
+// ready reports whether no connection is being opened, nor will be in a moment.
+func (c *connections) ready() bool { return c != nil && c.opening.Load() == 0 && c.proven.Load() }
 
 // watch makes a client count.
 func (c *connections) watch(option *client.ClientOption) {
@@ -65,6 +71,7 @@ func (c *connections) watch(option *client.ClientOption) {
 	}
 	option.DialCtxFn = func(ctx context.Context, address string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
 		c.opening.Add(1)
+		c.proven.Store(false)
 		conn, err := dial(ctx, address, d, config)
 		if err != nil {
 			c.opening.Add(-1)

@@ -29,7 +29,7 @@ func TestGetEndsWithItsContextWhereverTheServerHangs(t *testing.T) {
 			p.Cut()
 			p.Freeze()
 			go s.Scan(context.WithoutCancel(t.Context()), "", 10) // until the connection is closed
-			for end := time.Now().Add(2 * time.Minute); s.connections.opening.Load() == 0; time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(2 * time.Minute); s.connections.ready(); time.Sleep(time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("nobody opens a connection")
 				}
