@@ -15,7 +15,7 @@ import (
 func TestARateThatDoesNotDivideATimeIsRoundedToFewerRequests(t *testing.T) {
 	l := limit.New(func() time.Duration { return 0 }, nil, time.Minute)
 	three := limit.Limit{Requests: 3, Per: time.Second, Burst: 1}
-	admit := func(at time.Duration) bool { return l.Admit(at, demand("one", three), new(limit.Standings)) }
+	admit := func(at time.Duration) bool { return l.Admits(at, demand("one", three)) }
 	require.True(t, admit(0))
 	assert.False(t, admit(333_333_333))
 	assert.True(t, admit(333_333_334))
@@ -32,7 +32,7 @@ func TestTheCounterKeepsOwnersOfTheSameNameInTwoEnvironmentsApart(t *testing.T) 
 		defer l.Close()
 		for _, environment := range []string{"production", "test"} {
 			d := limit.Demands{1: {Key: limit.Key{Environment: environment, Owner: "ada"}, Limit: limit.Limit{Requests: 1, Per: time.Second}}}
-			require.True(t, l.Admit(0, &d, new(limit.Standings)))
+			require.True(t, l.Admits(0, &d))
 		}
 		time.Sleep(time.Second)
 		assert.Equal(t, 2, names)
@@ -51,10 +51,10 @@ func TestWhatIsAdmittedDuringAnExchangeCountsBesideTheSumOfAllNodes(t *testing.T
 				return nil, errAway
 			}
 			exchanged = true
-			require.True(t, l.Admit(now(), ten, new(limit.Standings)))
+			require.True(t, l.Admits(now(), ten))
 			return map[string]time.Duration{"one": 8 * time.Hour}, nil
 		}), time.Minute)
-		require.True(t, l.Admit(0, ten, new(limit.Standings)))
+		require.True(t, l.Admits(0, ten))
 		time.Sleep(2 * limit.Interval)
 		left, _ := l.Left(now(), ten)
 		assert.Equal(t, 1, left[0], "nodes have used 8 together, and this one has used 1 since")
