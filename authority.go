@@ -18,6 +18,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/feed"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
+	"github.com/apitoken-go/apitoken/internal/lookup"
 	"github.com/apitoken-go/apitoken/internal/turns"
 	"github.com/apitoken-go/apitoken/internal/upkeep"
 	"github.com/apitoken-go/apitoken/internal/usage"
@@ -84,20 +85,26 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 	}
 	codec := grammar.New(c.Prefix, c.ForeignTokens.MinLen, c.ForeignTokens.MaxLen)
 	a.decider = decider{
-		clock:   a.clock,
-		grammar: codec,
-		policy:  Policy{c.MaxLifetime, c.MaxIdle},
-		reader: reader{
-			records: records, store: c.Store, cancelable: cancelable, cache: a.rows.cache, now: now,
-			lookups: store(c.MaxConcurrentLookups), renewals: store(max(1, c.MaxConcurrentLookups/2)),
-			waiting: new(bulkhead.Waiting[cache.Call[plain, pointers]]),
-		},
+		clock:       a.clock,
+		grammar:     codec,
+		policy:      Policy{c.MaxLifetime, c.MaxIdle},
+		rows:        a.rows,
 		application: a.application,
 		blocks:      &a.blocks,
 		derived:     derived.New(codec, c.Prefix, records.integrity),
-		limits:      c.Limits,
+		limits:      [2]limit.Rate{limit.Limit(c.Limits.Token).Rate(), limit.Limit(c.Limits.Owner).Rate()},
 		limiter:     limit.New(func() time.Duration { return now().Sub(a.clock.started) }, counter, c.StoreTimeout),
 	}
+	a.decider.lookup = lookup.Reader[plain, pointers]{
+		Cache: a.rows.cache, Now: now, Cancelable: cancelable, Read: a.decider.read, Gone: ErrNotFound, Holder: ownerOf,
+		Lookups: store(c.MaxConcurrentLookups), Renewals: store(max(1, c.MaxConcurrentLookups/2)),
+	}
+	lost := func(action Action) func(context.Context, error) {
+		return func(ctx context.Context, err error) {
+			_ = a.application.observe(ctx, &Event{Time: now(), Action: action, Reason: ErrUnavailable, Err: err})
+		}
+	}
+	a.decider.limiter.Lost = lost(actionLimits)
 	a.credentials = credential.New(a.decider.grammar, texts(c.Accept), c.AcceptFirst)
 	a.refuser.prepare(a.credentials, c.Realm)
 	if t, ok := c.Store.(Toucher); ok {
@@ -107,9 +114,7 @@ func newAuthority(c Config, now func() time.Time) (*Authority, error) {
 		a.follower = &feed.Follower[plain, pointers]{
 			Cache: a.rows.cache, Now: now,
 			Watch: func(ctx context.Context, f *feed.Feed[plain, pointers]) error { return w.Watch(ctx, f) },
-			Lost: func(ctx context.Context, err error) {
-				_ = a.application.observe(ctx, &Event{Time: now(), Action: actionWatch, Reason: ErrUnavailable, Err: err})
-			},
+			Lost:  lost(actionWatch),
 		}
 		a.follower.Follow()
 	}

@@ -71,9 +71,9 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r turns.Rank, err e
 		return r, err
 	}
 	r = m.rankOf(c.before, c.after, c.fields)
-	done, met, err := m.turn(wait, c.id, r)
-	if err != nil {
-		return r, err
+	done, met, ok := m.a.turns.Take(wait, c.id, r, m.a.config.StoreTimeout/4)
+	if !ok {
+		return r, unavailable(errors.New("apitoken: other changes of the token are under way"))
 	}
 	defer done()
 	if met {
@@ -111,24 +111,6 @@ func (m *Manager) try(ctx, wait context.Context, c *change) (r turns.Rank, err e
 		})
 	}
 	return r, err
-}
-
-// turn waits for the turn of a change. A revocation goes on without it, as the change that
-// has it may hang.
-func (m *Manager) turn(wait context.Context, id string, r turns.Rank) (done func(), met bool, err error) {
-	patience, cancel := wait, context.CancelFunc(func() {})
-	if r > turns.Ordinary {
-		patience, cancel = context.WithTimeout(wait, m.a.config.StoreTimeout/4)
-	}
-	defer cancel()
-	done, met, ok := m.a.turns.Take(patience, id, r)
-	switch {
-	case ok:
-		return done, met, nil
-	case r == turns.Ordinary || wait.Err() != nil:
-		return nil, false, unavailable(errors.New("apitoken: other changes of the token are under way"))
-	}
-	return func() {}, true, nil
 }
 
 // prepare makes the next version of a token, ready to be written.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apitoken-go/apitoken/internal/credential"
@@ -237,17 +238,11 @@ func (c Config) checked() (Config, error) {
 		wrong("Accept", "%s", mistake)
 	}
 	c.Realm = cmp.Or(c.Realm, defaultRealm)
-	for i := range len(c.Realm) {
-		if c.Realm[i] < ' ' || c.Realm[i] > '~' {
-			wrong("Realm", "%.40q contains a character outside printable ASCII", c.Realm)
-			break
-		}
+	if strings.ContainsFunc(c.Realm, func(r rune) bool { return r < ' ' || r > '~' }) {
+		wrong("Realm", "%.40q contains a character outside printable ASCII", c.Realm)
 	}
 	c.KeepDeleted = cmp.Or(c.KeepDeleted, defaultKeepDeleted)
-	if c.StoreTimeout < 0 {
-		wrong("StoreTimeout", "is negative")
-	}
-	c.StoreTimeout = cmp.Or(c.StoreTimeout, defaultTimeout)
+	notNegative(&found, "StoreTimeout", &c.StoreTimeout, defaultTimeout)
 	if c.MaxStaleness < 0 && c.MaxStaleness != NoCache {
 		wrong("MaxStaleness", "is negative")
 	} else if 0 < c.MaxStaleness && c.MaxStaleness < minStaleness {
@@ -260,21 +255,10 @@ func (c Config) checked() (Config, error) {
 		wrong("MaxCacheAge", "is %s, which is less than MaxStaleness, %s", c.MaxCacheAge, c.MaxStaleness)
 	}
 	c.MaxCacheAge = cmp.Or(c.MaxCacheAge, max(defaultMaxCacheAge, c.MaxStaleness))
-	if c.CacheEntries < 0 {
-		wrong("CacheEntries", "is negative")
-	}
-	c.CacheEntries = cmp.Or(c.CacheEntries, defaultEntries)
-	if c.MaxConcurrentLookups < 0 {
-		wrong("MaxConcurrentLookups", "is negative")
-	}
-	c.MaxConcurrentLookups = cmp.Or(c.MaxConcurrentLookups, defaultMaxConcurrentLookups)
-	if c.OwnerTimeout < 0 {
-		wrong("OwnerTimeout", "is negative")
-	}
-	c.OwnerTimeout = cmp.Or(c.OwnerTimeout, defaultTimeout)
-	if c.MaxLifetime < 0 {
-		wrong("MaxLifetime", "is negative")
-	}
+	notNegative(&found, "CacheEntries", &c.CacheEntries, defaultEntries)
+	notNegative(&found, "MaxConcurrentLookups", &c.MaxConcurrentLookups, defaultMaxConcurrentLookups)
+	notNegative(&found, "OwnerTimeout", &c.OwnerTimeout, defaultTimeout)
+	notNegative(&found, "MaxLifetime", &c.MaxLifetime, 0)
 	for name, l := range map[string]Limit{"Token": c.Limits.Token, "Owner": c.Limits.Owner} {
 		if err := limit.Limit(l).Check(); err != nil {
 			wrong("Limits."+name, "%v", err)
@@ -287,9 +271,7 @@ func (c Config) checked() (Config, error) {
 	case c.MaxIdle != 0 && c.Store != nil && !touches:
 		wrong("MaxIdle", "needs a store that records when tokens are used")
 	}
-	if c.KeepExpired < 0 {
-		wrong("KeepExpired", "is negative")
-	}
+	notNegative(&found, "KeepExpired", &c.KeepExpired, 0)
 	if _, scans := c.Store.(Scanner); c.Store != nil && !scans && (c.Notify != nil || c.KeepExpired > 0) {
 		wrong("Store", "is no Scanner, which Notify and KeepExpired need: they read it from end to end")
 	}
@@ -305,6 +287,14 @@ func (c Config) checked() (Config, error) {
 		wrong("ForeignTokens", "does not have %d <= MinLen <= MaxLen <= %d", grammar.MinForeign, grammar.MaxText)
 	}
 	return c, errors.Join(found...)
+}
+
+// notNegative sets a field that is zero to its default, and reports a negative one.
+func notNegative[T int | time.Duration](found *mistakes, field string, value *T, standard T) {
+	if *value < 0 {
+		found.field("Config."+field, "is negative")
+	}
+	*value = cmp.Or(*value, standard)
 }
 
 // A Source is a place where a request may carry a token. [Config].Accept lists the ones

@@ -14,6 +14,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/limit"
+	"github.com/apitoken-go/apitoken/internal/lookup"
 	"github.com/apitoken-go/apitoken/internal/resource"
 )
 
@@ -23,11 +24,12 @@ type decider struct {
 	clock       clock
 	grammar     grammar.Grammar
 	policy      Policy
-	reader      reader
+	rows        rows
+	lookup      lookup.Reader[plain, pointers]
 	application application
 	blocks      *blocks.Blocks
 	derived     *derived.Codec
-	limits      Limits
+	limits      [2]limit.Rate // of each token, and of each owner
 	limiter     *limit.Limiter
 }
 
@@ -142,28 +144,29 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.credential = no
 		return
 	}
-	if v.err = q.requirement.needs.Check(d.reader.catalog, q.requirement.objects); v.err != nil {
+	if v.err = q.requirement.needs.Check(d.rows.catalog, q.requirement.objects); v.err != nil {
 		f.requirement = failed
 		return
 	}
 	var secret presentedSecret
-	var x *derivation
-	proven := true // that a derived token was made with this secret
+	var t *derived.Token       // one that has to be made with a secret of its parent
+	var claims *derived.Claims // of this, or of the one that is decided about again
 	switch {
 	case q.again != nil:
 		v.id, secret = q.id, *q.again
 		if q.derived != nil {
-			x = &derivation{Token: q.derived.Token}
+			claims = &q.derived.Claims
 		}
 	case c.Ours:
 		v.id = c.ID
-	case d.grammar.Derived(c.Text):
-		x, proven = new(derivation), false
-		if !d.derived.Parse(c.Text, &x.Token) {
+	case c.Derived:
+		t = new(derived.Token)
+		claims = &t.Claims
+		if !d.derived.Parse(c.ID, c.Body, t) {
 			f.record = no
 			return
 		}
-		v.id = x.Parent
+		v.id = c.ID
 	case d.grammar.Foreign(c.Text):
 		secret = presentedSecret{grammar.Digest(c.Text), true}
 		v.id = grammar.ForeignID(secret.digest[:])
@@ -174,27 +177,25 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	// With many tokens an entry is not in the processor's cache. It is looked up
 	// before the secret is hashed, so that the hash is computed while it arrives.
 	var key cache.Key
-	var n node
+	var cached node
 	var fresh bool
-	if c := d.reader.cache; c != nil {
+	if c := d.rows.cache; c != nil {
 		key = c.Key(v.id)
-		n, fresh = c.Get(key, c.Instant(v.at))
+		cached, fresh = c.Get(key, c.Instant(v.at))
 	}
 	if c.Ours {
 		secret.digest = grammar.Digest(c.Secret)
 	}
-	if !proven && !n.IsZero() {
-		secret, proven = entryOf(n).proves(d.derived, x)
-	}
-	if n, v.err = d.find(q.ctx, v, key, n, fresh, &secret); v.err != nil {
-		f.record = recordAnswer(q.ctx, v.err)
+	which := d.which(cached, &secret, t)
+	n, err := d.find(q.ctx, v, key, cached, fresh, which >= 0)
+	if v.err = err; err != nil {
+		f.record = recordAnswer(q.ctx, err)
 		return
 	}
-	if !proven {
-		secret, proven = entryOf(n).proves(d.derived, x)
+	if n != cached {
+		which = d.which(n, &secret, t)
 	}
-	which := entryOf(n).find(&secret)
-	if which < 0 || !proven {
+	if which < 0 {
 		f.secret = no
 		return
 	}
@@ -202,10 +203,8 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	if c.Way.Owner {
 		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
-	if x != nil {
-		x.bound(q, entryOf(n))
-		x.extra = extra{secret: which, derived: x}
-		v.token.x = &x.extra
+	if claims != nil {
+		v.token.x = &q.derivation(claims, entryOf(n), which).extra
 	} else if which > 0 || entryOf(n).bound() {
 		v.token.x = &extra{secret: which}
 	}
@@ -230,22 +229,33 @@ func failure(ctx context.Context, err error) answer {
 	return failed
 }
 
-// find returns the entry of a token: cached, if that may still be used for who
-// presents the secret, or else from the store.
-func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached node, fresh bool, secret *presentedSecret) (node, error) {
-	known := cached
-	if !known.IsZero() && entryOf(known).find(secret) < 0 {
-		known = node{}
+// which returns which secret of a token was presented, or made a derived token, as
+// entry.find does.
+func (d *decider) which(n node, secret *presentedSecret, t *derived.Token) int {
+	switch {
+	case n.IsZero():
+		return -1
+	case t != nil:
+		return entryOf(n).proves(d.derived, t)
 	}
-	if fresh && !known.IsZero() && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.reader.cache.Instant(v.at)) > min(d.reader.cache.MaxStaleness, time.Second) {
+	return entryOf(n).find(secret)
+}
+
+// find returns the entry of a token: cached, if that may still be used for who presents a
+// secret that is known to be of it or not, or else from the store.
+func (d *decider) find(ctx context.Context, v *verdict, key cache.Key, cached node, fresh, known bool) (node, error) {
+	if fresh && known && d.policy.idle(&cached.Value.life, d.clock.micros(v.at)) && cached.Read.Age(d.rows.cache.Instant(v.at)) > min(d.rows.cache.MaxStaleness, time.Second) {
 		// It may have been used elsewhere: of uses the feed tells nothing.
-		d.reader.cache.Invalidate(v.id)
+		d.rows.cache.Invalidate(v.id)
 		fresh = false
 	}
 	if fresh {
 		return cached, nil
 	}
-	n, err := d.reader.lookup(ctx, key, v.id, known, v.at)
+	if !known {
+		cached = node{}
+	}
+	n, err := d.lookup.Entry(ctx, key, v.id, cached, v.at)
 	v.at = d.clock.now() // the store had its time
 	return n, err
 }
@@ -298,17 +308,34 @@ func ownerAnswer(ctx context.Context, err error) (answer, error) {
 // admits reports whether the limits of a token and of its owner allow one request more,
 // and takes it from both. A request counts once: it is not taken again where its context has the
 // token, as behind a middleware or after NewContext, and by Recheck.
-func (d *decider) admits(q *request, v *verdict) bool {
-	own, owner := v.token.entry().more().narrow.limit.Tighter(limit.Limit(d.limits.Token)), limit.Limit(d.limits.Owner)
-	if own == (limit.Limit{}) && owner == (limit.Limit{}) || q.again != nil {
+func (d *decider) admits(q *request, v *verdict) (ok bool) {
+	own, owner := v.token.entry().more().narrow.limit.Tighter(d.limits[0]), d.limits[1]
+	if own == (limit.Rate{}) && owner == (limit.Rate{}) || q.again != nil {
 		return true
 	}
 	if tok, ok := FromContext(q.ctx); ok && tok.ID() == v.id {
 		return true
 	}
-	q.standings = new(limit.Standings)
-	return d.limiter.Admit(v.at.Sub(d.clock.started), &limit.Demands{
-		{Key: limit.Key{ID: v.id}, Limit: own},
-		{Key: limit.Key{Environment: v.token.Environment(), Owner: v.token.Owner()}, Limit: owner},
-	}, q.standings)
+	q.standings, ok = d.limiter.Admit(v.at.Sub(d.clock.started), &limit.Demands{
+		{Key: limit.Key{ID: v.id}, Rate: own},
+		{Key: limit.Key{Environment: v.token.Environment(), Owner: v.token.Owner()}, Rate: owner},
+	})
+	return ok
+}
+
+// read reads a token from the store, on the caller's goroutine.
+func (d *decider) read(ctx context.Context, id string, at cache.Instant) (node, error) {
+	rec, err := d.rows.store.Get(ctx, id)
+	if err != nil {
+		return node{}, err
+	}
+	if rec.ID == id && rec.Status == StatusDeleted { // not even checked, so that it takes as long as an unknown one
+		return node{}, ErrNotFound
+	}
+	return d.rows.entry(id, &rec, at)
+}
+
+// ownerOf returns the owner of a token as the holder of its lookups.
+func ownerOf(n node) string {
+	return holder(n.Pointers.home.Value().environment, entryOf(n).ownerText())
 }

@@ -71,12 +71,11 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	if d.Permissions != nil && names == nil {
 		found.field("permissions", "is empty: leave it out for all of the token")
 	}
-	only, err := resource.Grant(d.Only, a.rows.catalog.ResourceNames(), tok.only(), nil)
-	if err != nil {
+	var only resource.Limits // if it is nil, it may be wider or narrower when it is used
+	if list, err := resource.Grant(d.Only, a.rows.catalog.ResourceNames(), tok.only(), nil); err != nil {
 		found.field("only", "%v", err)
-	}
-	if len(d.Only) == 0 {
-		only = nil // which may be wider or narrower when it is used
+	} else if len(d.Only) > 0 {
+		only, _ = resource.Parse(list)
 	}
 	ends := a.clock.micros(a.clock.now()) + d.For.Microseconds()
 	if d.For < time.Microsecond || d.For > MaxDerived {
@@ -96,7 +95,7 @@ func (a *Authority) Derive(tok Token, d Derived) (Secret, error) {
 	slices.Sort(names)
 	secret := e.secret(tok.secret())
 	s := a.decider.derived.Text(tok.ID(), &secret.digest, secret.foreign, derived.Claims{
-		Ends: ends, Permissions: strings.Join(slices.Compact(names), ","), Only: strings.Join(only, "\n"), Route: d.Route, Label: d.Label,
+		Ends: ends, Permissions: strings.Join(slices.Compact(names), ","), Only: only, Route: d.Route, Label: d.Label,
 	})
 	if len(s) > grammar.MaxText {
 		return Secret{}, &FieldError{"permissions", "do not fit into a text of 512 characters with only, route and label: give fewer, or leave them out for all of the token"}
@@ -114,7 +113,7 @@ func (t Token) Derived() (label string, ok bool) {
 
 // A derivation is what a derived token has beside its parent.
 type derivation struct {
-	derived.Token
+	derived.Claims
 	extra     extra           // that of the token, here to save an allocation
 	granted   bitset.Set      // of the permissions of the parent
 	only      resource.Limits // of the objects of the parent
@@ -145,25 +144,28 @@ func (t Token) only() resource.Limits {
 	return t.entry().more().narrow.only
 }
 
-// proves reports whether a derived token was made with a secret of the token, and which.
-func (e entry) proves(c *derived.Codec, x *derivation) (secret presentedSecret, ok bool) {
+// proves returns with which of the token's secrets a derived token was made, as find does.
+func (e entry) proves(c *derived.Codec, t *derived.Token) int {
 	for i := range 1 + len(e.more().older) {
-		if s := e.secret(i); c.IsOf(&x.Token, &s.digest, s.foreign) {
-			return s, true
+		if s := e.secret(i); c.IsOf(t, &s.digest, s.foreign) {
+			return i
 		}
 	}
-	return presentedSecret{}, false
+	return -1
 }
 
-// bound completes a derivation for a request: the permissions that the derived token has.
-func (x *derivation) bound(q *request, e entry) {
-	x.granted, x.only = e.perms(), e.more().narrow.only.And(x.Objects)
-	if x.Permissions != "" {
-		x.granted = x.granted.And(e.home.Value().catalog.SetOf(x.Permissions))
+// derivation returns that of a request whose token claims this and was made with a secret of
+// its parent.
+func (q *request) derivation(c *derived.Claims, parent entry, secret int) *derivation {
+	x := &derivation{Claims: *c, granted: parent.perms(), only: parent.more().narrow.only.And(c.Only)}
+	x.extra.secret, x.extra.derived = secret, x
+	if c.Permissions != "" {
+		x.granted = x.granted.And(parent.home.Value().catalog.SetOf(c.Permissions))
 	}
-	if x.elsewhere = x.Route != "" && q.again == nil && x.Route != q.pattern(); x.elsewhere {
+	if x.elsewhere = c.Route != "" && q.again == nil && c.Route != q.pattern(); x.elsewhere {
 		x.granted = bitset.Set{}
 	}
+	return x
 }
 
 // pattern returns that of the route.

@@ -19,9 +19,11 @@
 // parameter apiToken. The handler is called only with a valid token that has
 // the permissions, and finds it with [FromContext]. Every other request gets:
 //
-//	400  what was presented is malformed, or was presented twice
+//	400  the token is malformed, or the request has two
 //	401  no token, or one that is unknown, expired, deactivated, ...
 //	403  a valid token that lacks a permission, or is limited to other objects
+//	429  more requests than the limit of the token or of its owner
+//	500  the route cannot tell which object the request is about
 //	503  the store or a function of the application failed
 //
 // with a challenge (RFC 9110 section 11, error codes of RFC 6750) and a problem
@@ -51,6 +53,6 @@
 // manage/cli (a command). Package stores/... has the stores; stores/storetest tests
 // your own. Package adapters/... connects frameworks, metrics and traces. Package
 // client sends tokens, apitokentest helps to test a service, and openapi adds to its
-// document. The folder examples has a program for each framework. The folder docs
-// has guides for developers and operators.
+// document. The folder examples has a program for each framework, and the folder
+// docs has guides for developers and operators.
 package apitoken

@@ -27,6 +27,7 @@ const (
 	actionRekey      Action = "rekey"
 	actionWatch      Action = "watch"
 	actionUpkeep     Action = "upkeep"
+	actionLimits     Action = "limits"
 )
 
 // An Event describes a decision about a request or a change of a token to
@@ -38,7 +39,8 @@ type Event struct {
 	// "update", "activate", "deactivate", "rotate", "end_overlap", "reveal", "delete" or
 	// "purge". "rekey" is Rekey, "watch" means that the feed of the store was lost, and
 	// "expiring", "expired" and "reuse" are notices (Config.Notify). "upkeep" means that
-	// the node could not look for notices.
+	// the node could not look for notices, and "limits" that nodes no longer share limits,
+	// because the store does not count.
 	Action Action
 
 	// Reason is why a request was refused; "" if it was accepted.

@@ -64,11 +64,11 @@ func (m *Manager) Explain(ctx context.Context, id string, requirement Requiremen
 		f.permissions = answerTo(requirement.needs.MetBy(effective) && !(limited && owner.Empty()), nil)
 	}
 	d := &m.a.decider
-	x.Limits = Limits{Token: Limit(r.rec.limitOf().Tighter(limit.Limit(d.limits.Token))), Owner: d.limits.Owner}
+	x.Limits = Limits{Token: Limit(r.rec.limitOf().Tighter(limit.Limit(m.a.config.Limits.Token))), Owner: m.a.config.Limits.Owner}
 	now := m.a.clock.now()
 	left, admits := d.limiter.Left(now.Sub(m.a.clock.started), &limit.Demands{
-		{Key: limit.Key{ID: id}, Limit: limit.Limit(x.Limits.Token)},
-		{Key: limit.Key{Environment: r.rec.Environment, Owner: r.rec.Owner}, Limit: limit.Limit(x.Limits.Owner)},
+		{Key: limit.Key{ID: id}, Rate: limit.Limit(x.Limits.Token).Rate()},
+		{Key: limit.Key{Environment: r.rec.Environment, Owner: r.rec.Owner}, Rate: limit.Limit(x.Limits.Owner).Rate()},
 	})
 	x.TokenLeft, x.OwnerLeft, f.limits = left[0], left[1], answerTo(admits, nil)
 	limits := r.rec.limitsOf()

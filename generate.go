@@ -86,7 +86,7 @@ func (m *Manager) generated(ctx context.Context, asked *Record) (*TokenInfo, Sec
 	rec := &r.rec
 	sameExpiry := rec.ExpiresAt.Equal(asked.ExpiresAt) || !rec.ExpiresAt.IsZero() && rec.ExpiresAt.Sub(rec.CreatedAt) == asked.ExpiresAt.Sub(asked.CreatedAt)
 	if !m.actor.Token.IsZero() || !sameExpiry || rec.Owner != asked.Owner || rec.Name != asked.Name || rec.Description != asked.Description ||
-		!slices.Equal(rec.Permissions, asked.Permissions) || !rec.NotBefore.Equal(asked.NotBefore) || !slices.Equal(rec.Networks, asked.Networks) || !slices.Equal(rec.Only, asked.Only) {
+		!slices.Equal(rec.Permissions, asked.Permissions) || !rec.NotBefore.Equal(asked.NotBefore) || !slices.Equal(rec.Networks, asked.Networks) || rec.Limit != asked.Limit || !slices.Equal(rec.Only, asked.Only) {
 		return m.info(r), Secret{}, ErrExists
 	}
 	return m.revealAgain(ctx, m.info(r), ErrExists)

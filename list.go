@@ -16,6 +16,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/cursor"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/tagged"
+	"github.com/apitoken-go/apitoken/internal/term"
 	"github.com/apitoken-go/apitoken/internal/text"
 )
 
@@ -243,7 +244,7 @@ func (m *Manager) query(l ListParams) (q Query, backwards bool, err error) {
 	}
 	q = Query{
 		Environment: m.actor.Environment, Owner: owner, Status: l.Status, Policy: m.a.decider.policy, At: m.judged(),
-		Permission: l.Permission, Text: searchTerm(l.Text), Order: order, Descending: l.Descending,
+		Permission: l.Permission, Text: term.Fold(l.Text), Order: order, Descending: l.Descending,
 		Limit: cmp.Or(l.Limit, defaultLimit),
 	}
 	if l.Cursor != "" {

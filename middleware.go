@@ -69,11 +69,12 @@ func (a *Authority) guard(requirement Requirement, other func(http.Handler) http
 				a.Refuse(w, r, refusal)
 				return
 			}
-			q.standings.Announce(w.Header())
 			if q.raw.Query {
+				q.standings.Announce(w.Header(), nil)
 				r = a.cleared(w, &q, tok)
 			} else {
-				c := &tokenContext{Context: r.Context(), token: tok}
+				c := q.context(w.Header())
+				c.Context, c.token = r.Context(), tok
 				varies(w.Header(), a.credentials.Vary, &c.vary)
 				r = r.WithContext(c)
 			}
@@ -97,7 +98,7 @@ func (a *Authority) Handler(h func(http.ResponseWriter, *http.Request, Token), p
 			a.Refuse(w, r, refusal)
 			return
 		}
-		q.standings.Announce(w.Header())
+		q.standings.Announce(w.Header(), nil)
 		if q.raw.Query {
 			r = a.cleared(w, &q, Token{})
 		} else {
@@ -260,6 +261,19 @@ type tokenContext struct {
 	context.Context
 	token Token
 	vary  [1]string // the value of a header field, here to save an allocation
+}
+
+// context returns an empty tokenContext, and announces the limits with values in the same memory.
+func (q *request) context(h http.Header) *tokenContext {
+	if q.standings == nil {
+		return new(tokenContext)
+	}
+	c := new(struct {
+		tokenContext
+		limits [2]string
+	})
+	q.standings.Announce(h, &c.limits)
+	return &c.tokenContext
 }
 
 func (c *tokenContext) Value(key any) any {

@@ -270,53 +270,25 @@ func (r *Record) visit(c *tagged.Coder) {
 	c.Text(7, &r.CreatedBy)
 	c.Text(8, &r.Owner)
 	c.Time(9, &r.ChangedAt)
-	l := tagged.List(c, 10, &r.Permissions)
-	for i := range r.Permissions {
-		c.TextValue(&r.Permissions[i])
-	}
-	c.Close(l)
-	l = tagged.List(c, 11, &r.History)
-	for i := range r.History {
-		line := c.Open()
-		r.History[i].visit(c)
-		c.Close(line)
-	}
-	c.Close(l)
+	c.Texts(10, &r.Permissions)
+	tagged.Each(c, 11, &r.History, (*HistoryEntry).visit)
 	c.Text(12, (*string)(&r.Status))
 	c.Text(14, &r.DeactivatedBy)
 	c.Text(15, &r.CreatedWith)
 	c.Time(16, &r.CreatedAt)
 	c.Text(17, &r.Claims)
 	c.Time(18, &r.ExpiresAt)
-	visitSecrets(c, 19, &r.Retired)
+	tagged.Each(c, 19, &r.Retired, (*SecretRecord).visit)
 	c.Time(20, &r.NotBefore)
-	l = tagged.List(c, 22, &r.Networks)
-	for i := range r.Networks {
-		c.NetworkValue(&r.Networks[i])
-	}
-	c.Close(l)
-	visitSecrets(c, 24, &r.Secrets)
+	c.Networks(22, &r.Networks)
+	tagged.Each(c, 24, &r.Secrets, (*SecretRecord).visit)
 	c.Text(26, &r.MACKeyID)
-	l = tagged.List(c, 28, &r.Only)
-	for i := range r.Only {
-		c.TextValue(&r.Only[i])
-	}
-	c.Close(l)
+	c.Texts(28, &r.Only)
 	c.Text(30, &r.Limit)
 	c.Time(34, &r.DeletedAt)
 	c.Text(36, &r.DeletedBy)
 	c.Text(38, (*string)(&r.DeactivatedAs))
 	c.Finish(f, &r.Unknown)
-}
-
-func visitSecrets(c *tagged.Coder, tag uint64, secrets *[]SecretRecord) {
-	l := tagged.List(c, tag, secrets)
-	for i := range *secrets {
-		secret := c.Open()
-		(*secrets)[i].visit(c)
-		c.Close(secret)
-	}
-	c.Close(l)
 }
 
 func (s *SecretRecord) visit(c *tagged.Coder) {
@@ -336,11 +308,7 @@ func (h *HistoryEntry) visit(c *tagged.Coder) {
 	c.Time(1, &h.At)
 	c.Text(3, &h.By)
 	c.Text(5, (*string)(&h.Action))
-	l := tagged.List(c, 7, &h.Fields)
-	for i := range h.Fields {
-		c.TextValue(&h.Fields[i])
-	}
-	c.Close(l)
+	c.Texts(7, &h.Fields)
 	c.Text(9, &h.Via)
 	c.Address(11, &h.Address)
 	c.Text(15, (*string)(&h.As))
@@ -377,22 +345,9 @@ func (r *Record) UnmarshalBinary(b []byte) error {
 
 // newer reports whether a later version wrote in the record what has to be understood.
 func (r *Record) newer() bool {
-	if tagged.HasEven(r.Unknown) {
-		return true
-	}
-	for _, secrets := range [...][]SecretRecord{r.Secrets, r.Retired} {
-		for i := range secrets {
-			if tagged.HasEven(secrets[i].Unknown) {
-				return true
-			}
-		}
-	}
-	for i := range r.History {
-		if tagged.HasEven(r.History[i].Unknown) {
-			return true
-		}
-	}
-	return false
+	secret := func(s SecretRecord) bool { return tagged.HasEven(s.Unknown) }
+	line := func(h HistoryEntry) bool { return tagged.HasEven(h.Unknown) }
+	return tagged.HasEven(r.Unknown) || slices.ContainsFunc(r.Secrets, secret) || slices.ContainsFunc(r.Retired, secret) || slices.ContainsFunc(r.History, line)
 }
 
 // limitOf returns the limit of a record that was checked, zero if it has none of its own.

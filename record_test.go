@@ -509,37 +509,6 @@ func TestStatusAtItsBoundaries(t *testing.T) {
 	}
 }
 
-func TestTermsAreThePrefixesOfWords(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		rec  apitoken.Record
-		want []string
-	}{
-		{"words", apitoken.Record{ID: "AbC", Owner: "Ada@Example.org", Name: "My old laptop"},
-			[]string{"abc", "ada@example.org", "laptop", "my old laptop", "old laptop"}},
-		{"punctuation", apitoken.Record{ID: "1", Owner: "o", Name: "CI/CD (prod)-2"}, []string{"1", "2", "cd (prod)-2", "ci/cd (prod)-2", "o", "prod)-2"}},
-		{"spaces around", apitoken.Record{ID: "1", Owner: "o", Name: "  a  "}, []string{"  a  ", "1", "a  ", "o"}},
-		{"the same twice", apitoken.Record{ID: "x", Owner: "X", Name: "x"}, []string{"x"}},
-		{"no letter", apitoken.Record{ID: "1", Owner: "o", Name: "😀 !"}, []string{"1", "o", "😀 !"}},
-		{"marks belong to their word", apitoken.Record{ID: "1", Owner: "o", Name: "cafe\u0301s bar"}, []string{"1", "bar", "cafe\u0301s bar", "o"}},
-		{"digits are words", apitoken.Record{ID: "1", Owner: "o", Name: "node 7 of 9"}, []string{"1", "7 of 9", "9", "node 7 of 9", "o", "of 9"}},
-		{"other alphabets", apitoken.Record{ID: "1", Owner: "o", Name: "ÜBER Ärger"}, []string{"1", "o", "ärger", "über ärger"}},
-	} {
-		assert.Equal(t, c.want, c.rec.Terms(), c.name)
-	}
-	long := apitoken.Record{ID: "1", Owner: strings.Repeat("o", 100), Name: "a" + strings.Repeat("ü", 100)}
-	assert.Equal(t, []string{"1", "a" + strings.Repeat("ü", 31), strings.Repeat("o", 64)}, long.Terms(), "cut to 64 bytes, between characters")
-	for _, term := range filledTerms() {
-		assert.LessOrEqual(t, len(term), 64)
-		assert.True(t, strings.ToValidUTF8(term, "") == term)
-	}
-}
-
-func filledTerms() []string {
-	rec := apitoken.Record{ID: "x", Owner: strings.Repeat("界", 200), Name: strings.Repeat("😀a ", 66)}
-	return rec.Terms()
-}
-
 func TestUsesAreMergedByTheNewest(t *testing.T) {
 	at := func(sec int) time.Time { return longAgo.Add(time.Duration(sec) * time.Second) }
 	digest := func(s string) []byte { return sha256Of(s) }

@@ -304,7 +304,7 @@ func (a *Authority) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		values[4] = strconv.Itoa(int(retry / time.Second))
 		h["Retry-After"] = values[4:5:5]
 	}
-	ref.standings.Announce(h)
+	ref.standings.Announce(h, nil)
 	w.WriteHeader(ref.problem.Status)
 	if r.Method != http.MethodHead {
 		w.Write(body) // which it must not modify (io.Writer)

@@ -6,7 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/apitoken-go/apitoken/internal/term"
 )
 
 // A Store stores token records. It makes no decisions: [Authority] and [Manager] decide
@@ -205,7 +206,7 @@ func (q *Query) Match(rec *Record) bool {
 		(rec.Status == StatusDeleted) == (q.Status == StatusDeleted) &&
 		(q.Status == "" || q.Policy.Status(rec, q.At) == q.Status) &&
 		(q.Permission == "" || slices.Contains(rec.Permissions, q.Permission)) &&
-		(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(term string) bool { return strings.HasPrefix(term, q.Text) }))
+		(q.Text == "" || slices.ContainsFunc(rec.Terms(), func(t string) bool { return strings.HasPrefix(t, q.Text) }))
 }
 
 // A Position is a place in an ordered list: the sort key of a record and its ID. It
@@ -251,32 +252,7 @@ func (r *Record) Position(by Order) Position {
 // NameKey returns the sort key of names: the name in lower case.
 func (r *Record) NameKey() string { return strings.ToLower(r.Name) }
 
-// maxTerm bounds a search term, in bytes.
-const maxTerm = 64
-
 // Terms returns the texts that Query.Text may be a prefix of: the ID, the owner, and the
 // name from each of its words on ("My laptop", "laptop"). They are in lower case, cut to
 // 64 bytes, sorted and distinct.
-func (r *Record) Terms() []string {
-	name := r.NameKey()
-	terms := []string{searchTerm(r.ID), searchTerm(r.Owner), searchTerm(name)}
-	inWord := false
-	for i, c := range name {
-		letter := unicode.IsLetter(c) || unicode.IsDigit(c)
-		if letter && !inWord {
-			terms = append(terms, searchTerm(name[i:]))
-		}
-		inWord = letter || inWord && unicode.IsMark(c)
-	}
-	slices.Sort(terms)
-	return slices.Compact(terms)
-}
-
-// searchTerm folds and cuts a text as it stands in the search index.
-func searchTerm(s string) string {
-	s = strings.ToLower(s)
-	if len(s) > maxTerm {
-		s = strings.ToValidUTF8(s[:maxTerm], "")
-	}
-	return s
-}
+func (r *Record) Terms() []string { return term.Of(r.ID, r.Owner, r.Name) }

@@ -262,7 +262,7 @@ type rare struct {
 // narrow is what bounds the requests of a token itself, apart from rare, which would be
 // larger for tokens that have only older secrets.
 type narrow struct {
-	limit limit.Limit     // of its own
+	limit limit.Rate      // of its own
 	only  resource.Limits // the objects
 }
 
@@ -312,7 +312,7 @@ func (c *records) entry(id string, rec *Record, read cache.Instant) (node, error
 	}
 	r.networks = slices.Clone(rec.Networks)
 	if rec.Limit != "" || rec.Only != nil {
-		r.narrow = &narrow{rec.limitOf(), rec.limitsOf()}
+		r.narrow = &narrow{rec.limitOf().Rate(), rec.limitsOf()}
 	}
 	if !slices.Equal(rec.Permissions, e.assigned()) {
 		r.assigned = slices.Clone(rec.Permissions)

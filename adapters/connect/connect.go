@@ -66,12 +66,10 @@ func middleware(guard, other func(http.Handler) http.Handler, options []connect.
 			case protocols.IsSupported(r):
 				// As fields of the header in every protocol: authentication
 				// must not be in a trailer (RFC 9110 section 6.5.1).
-				for name, values := range answer.Header() {
-					if name != "Content-Type" {
-						w.Header()[name] = values
-					}
-				}
-				protocols.Write(w, r, connect.NewError(code(answer.Status()), errors.New(answer.Message())))
+				err := connect.NewError(code(answer.Status()), errors.New(answer.Message()))
+				answer.Header().Del("Content-Type") // of the body, which the protocol replaces
+				answer.SetHeader(w.Header())
+				protocols.Write(w, r, err)
 			default:
 				answer.SendTo(w)
 			}

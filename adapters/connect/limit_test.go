@@ -1,38 +1,56 @@
 package apitokenconnect_test
 
 import (
-	"errors"
+	"context"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"testing"
-	"time"
 
 	"connectrpc.com/connect"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/apitokentest"
-	"github.com/apitoken-go/apitoken/stores/memory"
+	apitokenconnect "github.com/apitoken-go/apitoken/adapters/connect"
+	"github.com/apitoken-go/apitoken/internal/test/limittest"
 )
 
-func TestACallOverTheLimitIsResourceExhaustedAndSaysWhenToTryAgain(t *testing.T) {
+func TestACallCountsOnceBehindTwoGuardsAndOneOverTheLimitIsResourceExhausted(t *testing.T) {
 	for _, options := range [][]connect.ClientOption{nil, {connect.WithGRPCWeb()}} {
-		auth, err := apitoken.New(apitoken.Config{
-			Prefix: "test", Permissions: &catalog, Store: memory.New(),
-			Limits: apitoken.Limits{Token: apitoken.Limit{Requests: 1, Per: 24 * time.Hour}},
+		limittest.Check(t, &catalog, readDevices, func(auth *apitoken.Authority) limittest.Service {
+			called := 0
+			owner := connect.NewUnaryHandler(procedure, func(context.Context, *connect.Request[emptypb.Empty]) (*connect.Response[wrapperspb.StringValue], error) {
+				called++
+				return connect.NewResponse(wrapperspb.String("")), nil
+			})
+			count := func(http.Handler) http.Handler {
+				return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called++ })
+			}
+			guard := apitokenconnect.Guard(auth, apitoken.AnyToken())
+			handler := func(h http.Handler) limittest.Call {
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					maps.Copy(w.Header(), limittest.Gateway())
+					h.ServeHTTP(w, r)
+				}))
+				t.Cleanup(server.Close)
+				return func(token string, _ bool) (int, http.Header, string) {
+					resp, err := call(t, server.URL, token, options...)
+					if err == nil {
+						return 200, resp.Header(), ""
+					}
+					var refused *connect.Error
+					require.ErrorAs(t, err, &refused)
+					require.Equal(t, connect.CodeResourceExhausted, refused.Code())
+					return 429, refused.Meta(), refused.Message()
+				}
+			}
+			return limittest.Service{
+				Call:   handler(guard(apitokenconnect.Guard(auth, apitoken.All(readDevices))(owner))),
+				Or:     handler(apitokenconnect.GuardOr(auth, apitoken.All(readDevices), count)(owner)),
+				Called: &called, NoQuery: true, NoProblem: true,
+			}
 		})
-		require.NoError(t, err)
-		t.Cleanup(func() { auth.Close() })
-		url, called := serve(t, auth)
-		token := apitokentest.Token(t, auth, readDevices)
-		resp, err := call(t, url, token, options...)
-		require.NoError(t, err)
-		assert.Equal(t, `"token";r=0;t=86400`, resp.Header().Get("RateLimit"))
-		_, err = call(t, url, token, options...)
-		assert.Equal(t, connect.CodeResourceExhausted, connect.CodeOf(err))
-		assert.Equal(t, 1, *called)
-		var refused *connect.Error
-		require.True(t, errors.As(err, &refused))
-		assert.NotEmpty(t, refused.Meta().Get("Retry-After"))
-		assert.Equal(t, `"token";q=1;w=86400`, refused.Meta().Get("RateLimit-Policy"))
 	}
 }

@@ -50,7 +50,7 @@ func handler(guard func(http.Handler) http.Handler, other fiber.Handler) fiber.H
 		admitted, answer := httpbridge.Request(guard, r)
 		p.c = nil
 		for name, values := range answer.Header() {
-			if name != "Vary" { // which others have said more of
+			if !httpbridge.Joins(name) {
 				c.Response().Header.Del(name)
 			}
 			for _, v := range values {

@@ -1,10 +1,9 @@
 package apitokengrpc_test
 
 import (
+	"net/http"
 	"testing"
-	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -14,28 +13,31 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	apitokengrpc "github.com/apitoken-go/apitoken/adapters/grpc"
-	"github.com/apitoken-go/apitoken/apitokentest"
-	"github.com/apitoken-go/apitoken/stores/memory"
+	"github.com/apitoken-go/apitoken/internal/test/limittest"
 )
 
-func TestACallOverTheLimitIsResourceExhaustedAndSaysWhenToTryAgain(t *testing.T) {
-	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "test", Permissions: &catalog, Store: memory.New(),
-		Limits: apitoken.Limits{Token: apitoken.Limit{Requests: 1, Per: 24 * time.Hour}},
+func TestACallOverTheLimitIsResourceExhaustedAndItsTrailerSaysWhenToTryAgain(t *testing.T) {
+	limittest.Check(t, &catalog, readDevices, func(auth *apitoken.Authority) limittest.Service {
+		s, _, client := start(t, apitokengrpc.New(auth, map[string]apitoken.Requirement{
+			health.Health_Check_FullMethodName: apitoken.All(readDevices),
+		}, health.Health_List_FullMethodName, health.Health_Watch_FullMethodName), true)
+		called := 0
+		return limittest.Service{
+			Call: func(token string, _ bool) (int, http.Header, string) {
+				var trailer metadata.MD
+				_, err := client.Check(with(t, "apiToken "+token), new(health.HealthCheckRequest), grpc.Trailer(&trailer))
+				called = len(s.calls)
+				header := make(http.Header)
+				for name, values := range trailer {
+					header[http.CanonicalHeaderKey(name)] = values
+				}
+				if err == nil {
+					return 200, header, ""
+				}
+				require.Equal(t, codes.ResourceExhausted, status.Code(err))
+				return 429, header, status.Convert(err).Message()
+			},
+			Called: &called, NoFields: true, NoQuery: true, NoProblem: true,
+		}
 	})
-	require.NoError(t, err)
-	t.Cleanup(func() { auth.Close() })
-	s, _, client := start(t, apitokengrpc.New(auth, map[string]apitoken.Requirement{
-		health.Health_Check_FullMethodName: apitoken.All(readDevices),
-	}, health.Health_List_FullMethodName, health.Health_Watch_FullMethodName), true)
-	ctx := with(t, "apiToken "+apitokentest.Token(t, auth, readDevices))
-	_, err = client.Check(ctx, new(health.HealthCheckRequest))
-	require.NoError(t, err)
-	var trailer metadata.MD
-	_, err = client.Check(ctx, new(health.HealthCheckRequest), grpc.Trailer(&trailer))
-	assert.Equal(t, codes.ResourceExhausted, status.Code(err))
-	assert.Len(t, s.calls, 1)
-	assert.Len(t, trailer["retry-after"], 1)
-	assert.Equal(t, []string{`"token";q=1;w=86400`}, trailer["ratelimit-policy"])
-	assert.Empty(t, trailer["www-authenticate"])
 }

@@ -1,47 +1,33 @@
 package apitokenhuma_test
 
 import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/apitoken-go/apitoken"
-	"github.com/apitoken-go/apitoken/apitokentest"
-	"github.com/apitoken-go/apitoken/stores/memory"
+	"github.com/apitoken-go/apitoken/internal/test/limittest"
 )
 
 func TestARequestCountsOnceBehindTwoGuardsAndOneOverTheLimitIsToldWhenToTryAgain(t *testing.T) {
-	auth, err := apitoken.New(apitoken.Config{
-		Prefix: "test", Permissions: &catalog, Store: memory.New(),
-		Limits: apitoken.Limits{Token: apitoken.Limit{Requests: 2, Per: 48 * time.Hour, Burst: 2}},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() { auth.Close() })
-	s := newService(auth)
-	group := huma.NewGroup(s.api, "/v1")
-	group.UseMiddleware(s.guard.Middleware(apitoken.AnyToken()))
-	huma.Register(group, s.guard.Operation(get("/devices/{id}"), apitoken.All(readDevices)), s.device)
-	token := apitokentest.Token(t, auth, readDevices)
-	for i, target := range []string{"/v1/devices/1", "/v1/devices/1?apiToken=" + token} {
-		r := apitokentest.Request("GET", target, "")
-		if i == 0 {
-			r = apitokentest.Request("GET", target, token)
+	limittest.Check(t, &catalog, readDevices, func(auth *apitoken.Authority) limittest.Service {
+		s := newService(auth)
+		group := huma.NewGroup(s.api, "/v1")
+		group.UseMiddleware(s.guard.Middleware(apitoken.AnyToken()))
+		huma.Register(group, s.guard.Operation(get("/devices/{id}"), apitoken.All(readDevices)), s.device)
+		other := func(huma.Context, func(huma.Context)) { s.called++ }
+		huma.Register(s.api, s.guard.OperationOr(get("/other/{id}"), apitoken.All(readDevices), other), s.device)
+		call := func(target string) limittest.Call {
+			return func(token string, query bool) (int, http.Header, string) {
+				w := httptest.NewRecorder()
+				maps.Copy(w.Header(), limittest.Gateway())
+				s.mux.ServeHTTP(w, limittest.Request(target, token, query))
+				return w.Code, w.Header(), w.Body.String()
+			}
 		}
-		w := s.send(r)
-		assert.Equal(t, 200, w.Code)
-		assert.Equal(t, []string{`"token";q=2;w=172800`}, w.Header().Values("RateLimit-Policy"))
-		assert.Regexp(t, `^"token";r=`+[]string{"1", "0"}[i]+`;t=\d+$`, w.Header().Get("RateLimit"))
-	}
-	w := s.send(apitokentest.Request("GET", "/v1/devices/1", token))
-	assert.Equal(t, 429, w.Code)
-	assert.NotEmpty(t, w.Header().Get("Retry-After"))
-	assert.Equal(t, []string{`"token";q=2;w=172800`}, w.Header().Values("RateLimit-Policy"))
-	assert.Regexp(t, `^"token";r=0;t=\d+$`, w.Header().Get("RateLimit"))
-	assert.Empty(t, w.Header().Get("WWW-Authenticate"))
-	assert.Equal(t, "application/problem+json", w.Header().Get("Content-Type"))
-	assert.Contains(t, w.Body.String(), "#rate-limited")
-	assert.Equal(t, 2, s.called)
+		return limittest.Service{Call: call("/v1/devices/1"), Or: call("/other/1"), Called: &s.called}
+	})
 }

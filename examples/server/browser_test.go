@@ -13,7 +13,8 @@ func TestTheWebPageInABrowser(t *testing.T) {
 	inABrowser(t, "use")
 }
 
-// That every state is accessible, and shows hostile names as text.
+// That every state is accessible, that the page can be used without JavaScript or with the
+// keyboard alone, and that it shows hostile names as text.
 func TestEveryStateOfTheWebPageInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes")

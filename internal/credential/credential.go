@@ -34,9 +34,11 @@ type Found struct {
 	User  string
 	Query bool // the query has one, this or another
 
-	// The parts of text if that is a token of ours.
-	ID, Secret string
-	Ours       bool
+	// The parts of text if that is a token of ours, or derived from one: then ID is that of
+	// its parent.
+	ID, Secret    string
+	Body          []byte
+	Ours, Derived bool
 }
 
 // Direct is the way of what was not found in a request.
@@ -119,7 +121,10 @@ func (p *Reader) Label(source string) *Way {
 // Take judges the form of the text that was presented.
 func (p *Reader) Take(c *Found, text string, empty Fault) {
 	c.Text = text
-	if c.ID, c.Secret, c.Ours = p.grammar.Parse(text); !c.Ours {
+	if c.ID, c.Secret, c.Ours = p.grammar.Parse(text); c.Ours {
+		return
+	}
+	if c.ID, c.Body, c.Derived = p.grammar.ParseDerived(text); !c.Derived {
 		c.Fault = faultIn(text, empty)
 	}
 }

@@ -10,7 +10,6 @@ package derived
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"hash"
 	"strings"
 	"sync"
@@ -27,13 +26,10 @@ const (
 	context    = "apitoken derived 1\x00"
 )
 
-// Strict, so that each derived token has one text.
-var encoding = base64.RawURLEncoding.Strict()
-
 // A Codec writes and reads the derived tokens of a service.
 type Codec struct {
 	grammar grammar.Grammar
-	prefix  string
+	begin   string // of what the MAC is over
 	newest  string
 	keys    map[string]*sync.Pool // of keyed, by the ID of the integrity key
 }
@@ -47,7 +43,7 @@ type keyed struct {
 // New returns what makes derived tokens under the newest of some integrity keys, and reads
 // those under all of them. Without keys it reads none.
 func New(g grammar.Grammar, prefix string, keys keyring.Ring) *Codec {
-	c := &Codec{g, prefix, keys.Newest(), make(map[string]*sync.Pool)}
+	c := &Codec{g, string(tagged.AppendText([]byte(context), prefix)), keys.Newest(), make(map[string]*sync.Pool)}
 	for _, k := range keys {
 		key, _ := keys.MAC(k.ID, keyContext, nil) // it is there
 		c.keys[k.ID] = &sync.Pool{New: func() any { return &keyed{hash: hmac.New(sha256.New, key)} }}
@@ -57,66 +53,64 @@ func New(g grammar.Grammar, prefix string, keys keyring.Ring) *Codec {
 
 // Claims are what a derived token says of itself.
 type Claims struct {
-	KeyID       string // of the integrity key
-	Ends        int64  // microseconds since 1970
-	Permissions string // their names, with commas between them; "" for all of the parent
-	Only        string // the objects, as records have them, with line ends between them; "" for those of the parent
-	Route, Label,
-	unknown string
+	Ends         int64           // microseconds since 1970
+	Permissions  string          // their names, with commas between them; "" for all of the parent
+	Only         resource.Limits // the objects; nil for those of the parent
+	Route, Label string
 }
 
-// visit writes or reads claims. All tags are even: what a reader does not know is a bound
-// that it cannot keep.
-func (c *Claims) visit(t *tagged.Coder) {
-	level := t.Begin("")
-	t.Text(2, &c.KeyID)
-	t.Number(4, &c.Ends)
-	t.Text(6, &c.Permissions)
-	t.Text(8, &c.Route)
-	t.Text(10, &c.Label)
-	t.Text(12, &c.Only)
-	t.Finish(level, &c.unknown)
-}
-
-// A Token is a derived token as it was presented: what it says is true if IsOf is.
+// A Token is a derived token as it was presented: its claims are true if IsOf is.
 type Token struct {
 	Claims
-	Parent  string          // its ID
-	Objects resource.Limits // what Only says
-	encoded []byte          // the claims
+	Parent  string // its ID
+	keyID   string // of the integrity key
+	only    string // the entries of Only, with line ends between them
+	unknown string
+	encoded []byte // the claims
 	mac     []byte
 	key     *sync.Pool // of Codec.keys
 }
 
-// Text returns the derived token with these claims of a token, which was presented with the
-// secret that has a digest. The Codec has a key, whose ID it adds.
-func (c *Codec) Text(parent string, digest *[sha256.Size]byte, foreign bool, claims Claims) string {
-	claims.KeyID = c.newest
-	w := tagged.NewWriter(128)
-	claims.visit(&w)
-	encoded, _ := w.Written() // no tag is unknown
-	mac := c.sum(&Token{Parent: parent, encoded: encoded, key: c.keys[c.newest]}, digest, foreign)
-	return c.grammar.DerivedText(parent, encoding.EncodeToString(append(encoded, mac[:]...)))
+// visit writes or reads the claims. All tags are even: what a reader does not know is a bound
+// that it cannot keep.
+func (t *Token) visit(c *tagged.Coder) {
+	level := c.Begin("")
+	c.Text(2, &t.keyID)
+	c.Number(4, &t.Ends)
+	c.Text(6, &t.Permissions)
+	c.Text(8, &t.Route)
+	c.Text(10, &t.Label)
+	c.Text(12, &t.only)
+	c.Finish(level, &t.unknown)
 }
 
-// Parse reads a text. It returns false if no token can have it: it has another form, names
-// another key, or claims what this version does not know.
-func (c *Codec) Parse(text string, t *Token) bool {
-	id, body, ok := c.grammar.ParseDerived(text)
-	if !ok {
+// Text returns the derived token with these claims of a token, which was presented with the
+// secret that has a digest. The Codec has a key.
+func (c *Codec) Text(parent string, digest *[sha256.Size]byte, foreign bool, claims Claims) string {
+	t := Token{Claims: claims, Parent: parent, keyID: c.newest, only: strings.Join(claims.Only.Entries(), "\n"), key: c.keys[c.newest]}
+	w := tagged.NewWriter(128)
+	t.visit(&w)
+	t.encoded, _ = w.Written() // no tag is unknown
+	mac := c.sum(&t, digest, foreign)
+	return c.grammar.DerivedText(parent, append(t.encoded, mac[:]...))
+}
+
+// Parse reads what grammar.ParseDerived returned into t, which is zero. It returns false if
+// no token can have it: it has another form, names another key, or claims what this version
+// does not know.
+func (c *Codec) Parse(parent string, body []byte, t *Token) bool {
+	n := len(body) - sha256.Size
+	if n < 0 {
 		return false
 	}
-	raw, err := encoding.DecodeString(body)
-	if err != nil || len(raw) < sha256.Size {
-		return false
-	}
-	*t = Token{Parent: id, encoded: raw[:len(raw)-sha256.Size], mac: raw[len(raw)-sha256.Size:]}
+	t.Parent, t.encoded, t.mac = parent, body[:n], body[n:]
 	r := tagged.NewReader(alias.String(t.encoded))
 	t.visit(&r)
-	if t.Only != "" {
-		t.Objects, err = resource.Parse(strings.Split(t.Only, "\n"))
+	var err error
+	if t.only != "" {
+		t.Only, err = resource.Parse(strings.Split(t.only, "\n"))
 	}
-	t.key = c.keys[t.KeyID]
+	t.key = c.keys[t.keyID]
 	return err == nil && r.ReadAll() && t.unknown == "" && t.Ends > 0 && t.key != nil
 }
 
@@ -131,9 +125,9 @@ func (c *Codec) IsOf(t *Token, digest *[sha256.Size]byte, foreign bool) bool {
 // always the same.
 func (c *Codec) sum(t *Token, digest *[sha256.Size]byte, foreign bool) (mac [sha256.Size]byte) {
 	k := t.key.Get().(*keyed)
-	k.memory = tagged.AppendText(append(k.memory[:0], context...), c.prefix)
-	k.memory = append(tagged.AppendText(k.memory, t.Parent), digest[:]...)
-	k.memory = append(tagged.AppendFlag(k.memory, foreign), t.encoded...)
+	k.memory = tagged.AppendText(append(k.memory[:0], c.begin...), t.Parent)
+	k.memory = tagged.AppendFlag(append(k.memory, digest[:]...), foreign)
+	k.memory = append(k.memory, t.encoded...)
 	k.hash.Write(k.memory)
 	copy(mac[:], k.hash.Sum(k.memory[:0]))
 	k.hash.Reset()

@@ -169,7 +169,7 @@ var All = []Field{
 		Cell: func(in *apitoken.TokenInfo) string { return strings.Join(networks(in.Networks), " ") },
 	},
 	text("limit", "limit", Text{
-		Usage: "how many `REQUESTS` it may make: 10/s, 5000/h, or 10/s/50 if 50 may come at once; \"\": no limit of its own",
+		Usage: "how many `REQUESTS` it may make: 10/s, 5000/h, or 10/s/50 for up to 50 at once; \"\": no limit of its own",
 		Null:  true, Narrows: true,
 		Offered: func(a *apitoken.Authority) bool { return a.Limits() != apitoken.Limits{} },
 		Value:   func(in *apitoken.TokenInfo) string { return in.Limit.String() },

@@ -16,9 +16,9 @@ package grammar
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"hash/crc32"
 	"math/big"
-	"regexp"
 	"strings"
 
 	"github.com/apitoken-go/apitoken/internal/alias"
@@ -45,10 +45,17 @@ const (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-var prefixPattern = regexp.MustCompile(`^[a-z](_?[a-z0-9])*$`)
-
-// ValidPrefix reports whether tokens may begin with this, before the underscore.
-func ValidPrefix(s string) bool { return len(s) <= 16 && prefixPattern.MatchString(s) }
+// ValidPrefix reports whether tokens may begin with this, before the underscore:
+// words of lower-case letters and digits, joined by single underscores, a letter first.
+// (A regular expression would bring its package into every service.)
+func ValidPrefix(s string) bool {
+	for word := range strings.SplitSeq(s, "_") {
+		if word == "" || strings.Trim(word, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			return false
+		}
+	}
+	return len(s) <= 16 && (s[0] < '0' || s[0] > '9')
+}
 
 // A Grammar is that of one service.
 type Grammar struct {
@@ -97,29 +104,37 @@ func (g Grammar) Parse(text string) (id, secret string, ok bool) {
 // such character. Package derived says what the text has in it:
 //
 //	text = prefix "_" "d." id "." body checksum
+//	body = base64url without padding
 const derivedMark = "d."
 
 // Derived reports whether a text is meant as a derived token, right or wrong.
 func (g Grammar) Derived(text string) bool { return strings.HasPrefix(text, g.derived) }
 
-// DerivedText returns the derived token of the token with an ID. The body is base64url.
-func (g Grammar) DerivedText(id, body string) string {
-	text := g.derived + id + "." + body
+// Strict, so that each derived token has one text.
+var base64url = base64.RawURLEncoding.Strict()
+
+// DerivedText returns the derived token of the token with an ID.
+func (g Grammar) DerivedText(id string, body []byte) string {
+	text := g.derived + id + "." + base64url.EncodeToString(body)
 	sum := checksum(text)
 	return text + string(sum[:])
 }
 
 // ParseDerived returns the ID of the parent and the body of a derived token; false if text
 // is none.
-func (g Grammar) ParseDerived(text string) (id, body string, ok bool) {
-	claims, marked := strings.CutPrefix(text, g.derived)
-	if !marked || len(text) > MaxText || len(claims) < IDLen+len(".")+checksumLen {
-		return "", "", false
+func (g Grammar) ParseDerived(text string) (id string, body []byte, ok bool) {
+	rest, marked := strings.CutPrefix(text, g.derived)
+	if !marked || len(text) > MaxText || len(rest) < IDLen+len(".")+checksumLen {
+		return "", nil, false
 	}
-	id, body = claims[:IDLen], claims[IDLen+len("."):len(claims)-checksumLen]
+	id, encoded := rest[:IDLen], rest[IDLen+len("."):len(rest)-checksumLen]
 	sum := checksum(text[:len(text)-checksumLen])
-	if !alnum.holdsAll(id) || claims[IDLen] != '.' || !base64Byte.holdsAll(body) || text[len(text)-checksumLen:] != string(sum[:]) {
-		return "", "", false
+	if !ValidID(id) || rest[IDLen] != '.' || rest[len(rest)-checksumLen:] != string(sum[:]) {
+		return "", nil, false
+	}
+	body, err := base64url.DecodeString(encoded)
+	if err != nil || base64url.EncodedLen(len(body)) != len(encoded) { // it skips line ends
+		return "", nil, false
 	}
 	return id, body, true
 }

@@ -77,14 +77,25 @@ func (a *Answer) Message() string {
 	return http.StatusText(a.status)
 }
 
+// Joins reports whether a header field is a list of which others may have said their part: its
+// values go after theirs. Other fields replace what others have said.
+func Joins(name string) bool {
+	return name == "Vary" || name == "Ratelimit" || name == "Ratelimit-Policy"
+}
+
+// SetHeader sets the header fields.
+func (a *Answer) SetHeader(h http.Header) {
+	for name, values := range a.header {
+		if Joins(name) {
+			values = append(slices.Clip(h[name]), values...)
+		}
+		h[name] = values
+	}
+}
+
 // SendTo writes the header fields, and the rest if the request was refused.
 func (a *Answer) SendTo(w http.ResponseWriter) {
-	for name, values := range a.header {
-		if name == "Vary" { // of which others have said their part
-			values = append(slices.Clip(w.Header()[name]), values...)
-		}
-		w.Header()[name] = values
-	}
+	a.SetHeader(w.Header())
 	if a.status != 0 {
 		w.WriteHeader(a.status)
 		w.Write(a.body.Bytes())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -76,29 +77,40 @@ func (l *Limiter) exchange() {
 	l.exchanging <- struct{}{}
 	defer func() { <-l.exchanging }()
 	l.scheduled.Store(false)
-	away := false
+	var err error
 	for buckets := range slices.Chunk(l.pending(), maxBatch) {
 		batch := make(map[string]time.Duration, len(buckets))
 		var sums map[string]time.Duration
 		sent := l.now()
-		if !away {
+		if err == nil {
 			for _, b := range buckets {
 				batch[b.key.text()] = l.send(b, sent)
 			}
-			var err error
 			sums, err = bulkhead.Call(context.Background(), l.calls, "", func(ctx context.Context) (map[string]time.Duration, error) {
 				return l.counter.Count(ctx, maps.Clone(batch)) // it may keep that
 			})
-			away = err != nil || len(sums) != len(batch)
+			if err == nil && len(sums) != len(batch) {
+				err = errors.New("the store did not answer for every limit")
+			}
+			l.report(err)
 		}
 		for _, b := range buckets {
-			if sum, ok := sums[b.key.text()]; ok && !away {
+			if sum, ok := sums[b.key.text()]; ok && err == nil {
 				l.heard(b, sent, sum)
 			} else {
 				l.unheard(b)
 			}
 		}
 	}
+}
+
+// report tells why the counter could not be asked, once until it can be again. An error after Close
+// is of a store that was closed as well.
+func (l *Limiter) report(err error) {
+	if err != nil && !l.lost && !l.closed.Load() {
+		l.Lost(context.Background(), err)
+	}
+	l.lost = err != nil
 }
 
 // pending returns the buckets with something unsent.

@@ -74,7 +74,7 @@ func (c *cluster) die(i int) { c.nodes = slices.Delete(c.nodes, i, i+1) }
 
 // try makes a request to a node.
 func (c *cluster) try(i int) bool {
-	ok := c.nodes[i].Admit(c.nodes[i].Now(), demand("one", c.limit), new(limit.Standings))
+	ok := c.nodes[i].Admits(c.nodes[i].Now(), demand("one", c.limit))
 	if ok {
 		c.admitted = append(c.admitted, time.Since(c.start))
 	}
@@ -294,7 +294,7 @@ func TestACounterThatFailsForAWhileIsAskedAgainWithoutARequest(t *testing.T) {
 		defer l.Close()
 		many := limit.Limit{Requests: 1, Per: time.Second, Burst: 10}
 		for range 5 {
-			require.True(t, l.Admit(0, demand("one", many), new(limit.Standings)))
+			require.True(t, l.Admits(0, demand("one", many)))
 		}
 		time.Sleep(time.Second)
 		assert.EqualValues(t, 3, calls.Load())
@@ -330,7 +330,7 @@ func TestManyKeysAreExchangedInBatches(t *testing.T) {
 		defer l.Close()
 		use := func() {
 			for i := range 1200 {
-				l.Admit(l.Now(), demand(string(binary(i)), limit.Limit{Requests: 1, Per: time.Minute, Burst: 9}), new(limit.Standings))
+				l.Admits(l.Now(), demand(string(binary(i)), limit.Limit{Requests: 1, Per: time.Minute, Burst: 9}))
 			}
 		}
 		use()
@@ -354,10 +354,10 @@ func TestAfterCloseNothingIsExchanged(t *testing.T) {
 			return add, nil
 		}), time.Minute)
 		many := limit.Limit{Requests: 1, Per: time.Minute, Burst: 9}
-		require.True(t, l.Admit(0, demand("one", many), new(limit.Standings)))
+		require.True(t, l.Admits(0, demand("one", many)))
 		l.Close()
 		assert.Equal(t, 1, calls, "others still learn of what was admitted")
-		require.True(t, l.Admit(0, demand("one", many), new(limit.Standings)))
+		require.True(t, l.Admits(0, demand("one", many)))
 		l.Close()
 		time.Sleep(time.Minute)
 		assert.Equal(t, 1, calls)

@@ -17,3 +17,9 @@ func (s *Standings) Fields() (policy, left string) { return s.fields() }
 
 // Now returns the time of the Limiter.
 func (l *Limiter) Now() time.Duration { return l.now() }
+
+// Admits is Admit for tests that do not look at the Standings.
+func (l *Limiter) Admits(now time.Duration, demands *Demands) bool {
+	_, admitted := l.Admit(now, demands)
+	return admitted
+}

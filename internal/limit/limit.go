@@ -31,7 +31,7 @@ func (l Limit) Check() error {
 		return errors.New("does not have 1 to 1,000,000,000 requests")
 	case l.Per < time.Millisecond || l.Per > maxWindow:
 		return errors.New("is not per a time of 1 ms to 366 days")
-	case l.Burst < 0 || l.Burst > 1e9 || time.Duration(l.rate().burst) > maxWindow/l.rate().every:
+	case l.Burst < 0 || l.Burst > 1e9 || time.Duration(l.Rate().burst) > maxWindow/l.Rate().every:
 		return errors.New("has a burst that is negative, or that takes longer than 366 days to come back")
 	}
 	return nil
@@ -82,13 +82,7 @@ func Parse(text string) (l Limit, err error) {
 }
 
 // Within reports whether everything that l allows, the other one allows as well.
-func (l Limit) Within(other Limit) bool {
-	if other == (Limit{}) {
-		return true
-	}
-	a, b := l.rate(), other.rate()
-	return l != Limit{} && a.every >= b.every && a.burst <= b.burst
-}
+func (l Limit) Within(other Limit) bool { return l.Rate().within(other.Rate()) }
 
 // Tighter returns l if it is a limit and within most, else most.
 func (l Limit) Tighter(most Limit) Limit {
@@ -109,21 +103,34 @@ func (l Limit) CheckWithin(most Limit) error {
 	return nil
 }
 
-// A rate is a Limit as it is computed with: a request takes a time, and burst of them may
-// be ahead of the clock.
-type rate struct {
+// A Rate is a Limit as it is computed with: a request takes a time, and burst of them may
+// be ahead of the clock. The zero Rate allows everything.
+type Rate struct {
 	every time.Duration // rounded up: never more than Requests per Per
 	burst int64
 }
 
-func (l Limit) rate() rate {
+// Rate returns the Rate of a Limit that was checked.
+func (l Limit) Rate() Rate {
 	if l == (Limit{}) {
-		return rate{}
+		return Rate{}
 	}
 	n := time.Duration(l.Requests)
-	r := rate{every: (l.Per + n - 1) / n, burst: int64(l.Burst)}
+	r := Rate{every: (l.Per + n - 1) / n, burst: int64(l.Burst)}
 	if l.Burst == 0 {
 		r.burst = max(1, int64(time.Second/r.every))
+	}
+	return r
+}
+
+func (r Rate) within(other Rate) bool {
+	return other == Rate{} || r != Rate{} && r.every >= other.every && r.burst <= other.burst
+}
+
+// Tighter returns r if it is a limit and within most, else most.
+func (r Rate) Tighter(most Rate) Rate {
+	if r == (Rate{}) || !r.within(most) {
+		return most
 	}
 	return r
 }

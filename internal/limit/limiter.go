@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"context"
 	"hash/maphash"
 	"math/bits"
 	"net/http"
@@ -29,6 +30,11 @@ type Limiter struct {
 
 	seed   maphash.Seed
 	shards [shards]shard
+	said   [256]atomic.Pointer[Standings] // of the latest answers, see say
+
+	// Lost is told why the counter could not be asked: at first, and again after it could.
+	Lost func(context.Context, error)
+	lost bool
 
 	exchanging chan struct{} // full while an exchange runs: a mutex would stop the clock of testing/synctest
 	scheduled  atomic.Bool
@@ -38,7 +44,7 @@ type Limiter struct {
 // New returns a Limiter, for which a call of the counter takes as long as timeout at most.
 func New(now func() time.Duration, counter Counter, timeout time.Duration) *Limiter {
 	return &Limiter{
-		now: now, counter: counter, calls: bulkhead.New("the store", timeout, 0),
+		now: now, Lost: func(context.Context, error) {}, counter: counter, calls: bulkhead.New("the store", timeout, 0),
 		seed: maphash.MakeSeed(), exchanging: make(chan struct{}, 1),
 	}
 }
@@ -74,33 +80,36 @@ func (b *bucket) idle(now time.Duration) bool {
 	return b.own <= now && b.joint <= now && b.unsent == 0 && b.sending == 0
 }
 
-// A Demand is a limit that a request has to pass. The zero Limit is none.
+// A Demand is a limit that a request has to pass. The zero Rate is none.
 type Demand struct {
-	Key   Key
-	Limit Limit
+	Key  Key
+	Rate Rate
 }
 
 // Demands are those of a request: of its token, and of the owner.
 type Demands [2]Demand
 
-// A Standing is what is left of a limit after a request.
-type Standing struct {
-	limit     rate          // zero: there is none
-	remaining int64         // requests that would be admitted at once
-	full      time.Duration // until all has come back
-	wait      time.Duration // until a request would be admitted; 0: this one was
+// A standing is what is left of a limit after a request, as the answer says it.
+type standing struct {
+	rate      Rate  // zero: there is none
+	remaining int64 // requests that would be admitted at once
+	full      int64 // seconds until all has come back
 }
 
-// Standings are those of the Demands of a request.
-type Standings [2]Standing
+// Standings are what an answer says of the Demands of a request. They are never changed.
+type Standings struct {
+	of           [2]standing
+	wait         int64 // seconds until a request would be admitted; 0: this one was
+	policy, left string
+}
 
 // Admit admits a request at a moment if all its demands allow that, and takes it from
 // them. Otherwise it takes nothing from any.
-func (l *Limiter) Admit(now time.Duration, demands *Demands, standings *Standings) bool {
+func (l *Limiter) Admit(now time.Duration, demands *Demands) (s *Standings, admitted bool) {
 	var of [2]*shard
 	var hash [2]uint64
 	for i := range demands {
-		if d := &demands[i]; d.Limit != (Limit{}) {
+		if d := &demands[i]; d.Rate != (Rate{}) {
 			hash[i] = l.hash(&d.Key)
 			of[i] = &l.shards[hash[i]%shards]
 		}
@@ -115,25 +124,42 @@ func (l *Limiter) Admit(now time.Duration, demands *Demands, standings *Standing
 	first.lock(now)
 	second.lock(now)
 	var buckets [2]*bucket
-	admitted := true
+	var ahead, wait [2]time.Duration
 	for i := range demands {
 		if of[i] != nil {
 			buckets[i] = of[i].bucket(&demands[i].Key, hash[i])
-			standings[i] = buckets[i].standing(now, demands[i].Limit.rate())
-			admitted = admitted && standings[i].wait == 0
+			ahead[i], wait[i] = buckets[i].ahead(now, demands[i].Rate)
 		}
 	}
+	longest := max(wait[0], wait[1])
 	for i, b := range buckets {
-		if b != nil && admitted {
-			every := standings[i].limit.every
-			standings[i].remaining--
-			standings[i].full += every
-			l.take(of[i], b, now, every)
+		if b != nil && longest == 0 {
+			ahead[i] += demands[i].Rate.every
+			l.take(of[i], b, now, demands[i].Rate.every)
 		}
 	}
 	first.unlock()
 	second.unlock()
-	return admitted
+	var standings [2]standing
+	for i := range demands {
+		if r := demands[i].Rate; r != (Rate{}) {
+			standings[i] = standing{r, r.room(ahead[i]), seconds(ahead[i])}
+		}
+	}
+	return l.say(&standings, seconds(longest)), longest == 0
+}
+
+// say returns Standings. Most answers of a service say the same as another one: tokens that are
+// used seldom have all of a limit but one request. To make the texts anew takes longer than to decide.
+func (l *Limiter) say(of *[2]standing, wait int64) *Standings {
+	i := (((of[0].remaining*31+of[0].full)*31+of[1].remaining)*31 + of[1].full) % int64(len(l.said))
+	if s := l.said[i].Load(); s != nil && s.of == *of && s.wait == wait {
+		return s
+	}
+	s := &Standings{of: *of, wait: wait}
+	s.policy, s.left = s.fields()
+	l.said[i].Store(s)
+	return s
 }
 
 // Left returns how many requests of each demand would be admitted at once, 0 without a limit,
@@ -142,7 +168,7 @@ func (l *Limiter) Left(now time.Duration, demands *Demands) (left [2]int, admits
 	admits = true
 	for i := range demands {
 		d := &demands[i]
-		if d.Limit == (Limit{}) {
+		if d.Rate == (Rate{}) {
 			continue
 		}
 		hash := l.hash(&d.Key)
@@ -156,9 +182,9 @@ func (l *Limiter) Left(now time.Duration, demands *Demands) (left [2]int, admits
 		if b == nil {
 			b = new(bucket)
 		}
-		standing := b.standing(now, d.Limit.rate())
+		ahead, wait := b.ahead(now, d.Rate)
 		s.unlock()
-		left[i], admits = int(standing.remaining), admits && standing.wait == 0
+		left[i], admits = int(d.Rate.room(ahead)), admits && wait == 0
 	}
 	return left, admits
 }
@@ -209,11 +235,16 @@ func (l *Limiter) note(s *shard, b *bucket) {
 	l.schedule()
 }
 
-// standing returns what is left at a moment.
-func (b *bucket) standing(now time.Duration, r rate) Standing {
-	ahead := max(b.own, b.joint, now) - now
-	room := time.Duration(r.burst)*r.every - ahead
-	return Standing{limit: r, remaining: max(0, int64(room/r.every)), full: ahead, wait: max(0, r.every-room)}
+// ahead returns how far a bucket is ahead of the clock, and how long to wait until a request
+// would be admitted.
+func (b *bucket) ahead(now time.Duration, r Rate) (ahead, wait time.Duration) {
+	ahead = max(b.own, b.joint, now) - now
+	return ahead, max(0, ahead-time.Duration(r.burst-1)*r.every)
+}
+
+// room returns how many requests would be admitted at once.
+func (r Rate) room(ahead time.Duration) int64 {
+	return max(0, r.burst-int64((ahead+r.every-1)/r.every))
 }
 
 // hash returns the hash of a key. A map by keys would hash three texts, and take twice as long.
@@ -246,7 +277,7 @@ func (s *Standings) RetryAfter() time.Duration {
 	if s == nil {
 		return 0
 	}
-	return time.Duration(seconds(max(s[0].wait, s[1].wait))) * time.Second
+	return time.Duration(s.wait) * time.Second
 }
 
 // names are those of the policies in the fields of an answer.
@@ -258,9 +289,9 @@ var names = [...]string{`"token"`, `"owner"`}
 func (s *Standings) fields() (policy, left string) {
 	var memory [2][192]byte
 	p, l := memory[0][:0], memory[1][:0]
-	for i := range s {
-		r := s[i].limit
-		if r == (rate{}) {
+	for i := range s.of {
+		r := s.of[i].rate
+		if r == (Rate{}) {
 			continue
 		}
 		if len(p) > 0 {
@@ -269,8 +300,8 @@ func (s *Standings) fields() (policy, left string) {
 		p, l = append(p, names[i]...), append(l, names[i]...)
 		p = strconv.AppendInt(append(p, ";q="...), r.burst, 10)
 		p = strconv.AppendInt(append(p, ";w="...), seconds(time.Duration(r.burst)*r.every), 10)
-		l = strconv.AppendInt(append(l, ";r="...), s[i].remaining, 10)
-		l = strconv.AppendInt(append(l, ";t="...), seconds(s[i].full), 10)
+		l = strconv.AppendInt(append(l, ";r="...), s.of[i].remaining, 10)
+		l = strconv.AppendInt(append(l, ";t="...), s.of[i].full, 10)
 	}
 	n := len(p)
 	both := string(append(p, l...))
@@ -278,19 +309,27 @@ func (s *Standings) fields() (policy, left string) {
 }
 
 // Announce says in the header of an answer what is left of the limits of a request; nil is none.
-func (s *Standings) Announce(h http.Header) {
+// The memory for the values, which is of this answer alone, may be nil.
+func (s *Standings) Announce(h http.Header, memory *[2]string) {
 	if s == nil {
 		return
 	}
-	values := new([2]string) // of this answer alone
-	values[0], values[1] = s.fields()
-	for i, name := range [...]string{"Ratelimit-Policy", "Ratelimit"} {
-		value := values[i : i+1 : i+1]
+	if memory == nil {
+		memory = new([2]string)
+	}
+	memory[0], memory[1] = s.policy, s.left
+	announce(h, "Ratelimit-Policy", memory[0:1:1])
+	announce(h, "Ratelimit", memory[1:2:2])
+}
+
+// announce adds a value to what others have said. Both fields are lists (RFC 9651).
+func announce(h http.Header, name string, value []string) {
+	if len(h) > 0 {
 		if others := h[name]; len(others) > 0 {
 			value = append(slices.Clip(others), value...)
 		}
-		h[name] = value
 	}
+	h[name] = value
 }
 
 // seconds returns a time in seconds, rounded up.

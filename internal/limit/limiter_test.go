@@ -38,7 +38,7 @@ func (m *model) admit(now time.Duration) {
 }
 
 func demand(id string, l limit.Limit) *limit.Demands {
-	return &limit.Demands{{Key: limit.Key{ID: id}, Limit: l}, {}}
+	return &limit.Demands{{Key: limit.Key{ID: id}, Rate: l.Rate()}, {}}
 }
 
 func TestOneNodeAdmitsExactlyWhatEveryWindowHasRoomFor(t *testing.T) {
@@ -59,9 +59,9 @@ func TestOneNodeAdmitsExactlyWhatEveryWindowHasRoomFor(t *testing.T) {
 			default:
 				now += time.Duration(random.Int64N(int64(m.every)))
 			}
-			var s limit.Standings
 			want := m.allows(now)
-			require.Equal(t, want, limiter.Admit(now, demand("one", l), &s), "seed %d at %s", seed, now)
+			s, admitted := limiter.Admit(now, demand("one", l))
+			require.Equal(t, want, admitted, "seed %d at %s", seed, now)
 			if want {
 				m.admit(now)
 				assert.Zero(t, s.RetryAfter())
@@ -81,8 +81,8 @@ func TestARefusedRequestIsAdmittedAfterTheTimeThatItIsToldAndTakesNothing(t *tes
 	l := limit.Limit{Requests: 1, Per: 10 * time.Second, Burst: 2}
 	limiter := limit.New(nil, nil, 0)
 	at := func(now time.Duration) (bool, time.Duration) {
-		var s limit.Standings
-		return limiter.Admit(now, demand("one", l), &s), s.RetryAfter()
+		s, admitted := limiter.Admit(now, demand("one", l))
+		return admitted, s.RetryAfter()
 	}
 	for range 2 {
 		ok, _ := at(0)
@@ -100,28 +100,28 @@ func TestARefusedRequestIsAdmittedAfterTheTimeThatItIsToldAndTakesNothing(t *tes
 func TestARequestThatOneOfItsLimitsRefusesTakesNothingFromTheOther(t *testing.T) {
 	limiter := limit.New(nil, nil, 0)
 	d := limit.Demands{
-		{Key: limit.Key{ID: "one"}, Limit: limit.Limit{Requests: 1, Per: time.Hour, Burst: 1}},
-		{Key: limit.Key{Environment: "production", Owner: "ada"}, Limit: limit.Limit{Requests: 1, Per: time.Hour, Burst: 3}},
+		{Key: limit.Key{ID: "one"}, Rate: limit.Limit{Requests: 1, Per: time.Hour, Burst: 1}.Rate()},
+		{Key: limit.Key{Environment: "production", Owner: "ada"}, Rate: limit.Limit{Requests: 1, Per: time.Hour, Burst: 3}.Rate()},
 	}
-	var s limit.Standings
-	require.True(t, limiter.Admit(0, &d, &s))
+	require.True(t, limiter.Admits(0, &d))
 	for range 9 {
-		require.False(t, limiter.Admit(0, &d, &s), "the token has used up its limit")
+		require.False(t, limiter.Admits(0, &d), "the token has used up its limit")
 	}
 	d[0].Key.ID = "two"
-	require.True(t, limiter.Admit(0, &d, &s))
+	require.True(t, limiter.Admits(0, &d))
 	d[0].Key.ID = "three"
-	require.True(t, limiter.Admit(0, &d, &s))
+	s, admitted := limiter.Admit(0, &d)
+	require.True(t, admitted)
 	policy, left := s.Fields()
 	assert.Equal(t, `"token";q=1;w=3600, "owner";q=3;w=10800`, policy)
 	assert.Equal(t, `"token";r=0;t=3600, "owner";r=0;t=10800`, left)
 	d[0].Key.ID = "four"
-	require.False(t, limiter.Admit(0, &d, &s), "the owner has")
+	require.False(t, limiter.Admits(0, &d), "the owner has")
 	d[1] = limit.Demand{}
-	require.True(t, limiter.Admit(0, &d, new(limit.Standings)), "which took nothing from the token")
-	d[1] = limit.Demand{Key: limit.Key{Environment: "staging", Owner: "ada"}, Limit: limit.Limit{Requests: 1, Per: time.Hour}}
+	require.True(t, limiter.Admits(0, &d), "which took nothing from the token")
+	d[1] = limit.Demand{Key: limit.Key{Environment: "staging", Owner: "ada"}, Rate: limit.Limit{Requests: 1, Per: time.Hour}.Rate()}
 	d[0] = limit.Demand{}
-	require.True(t, limiter.Admit(0, &d, new(limit.Standings)), "an owner of another environment is another one")
+	require.True(t, limiter.Admits(0, &d), "an owner of another environment is another one")
 }
 
 func TestManyRequestsAtOnceGetAsManyAsOneAfterTheOther(t *testing.T) {
@@ -133,10 +133,10 @@ func TestManyRequestsAtOnceGetAsManyAsOneAfterTheOther(t *testing.T) {
 		wg.Go(func() {
 			for j := range 200 {
 				d := limit.Demands{
-					{Key: limit.Key{ID: string(rune('a' + (i+j)%7))}, Limit: limit.Limit{Requests: 1, Per: time.Hour, Burst: 1000}},
-					{Key: limit.Key{Environment: "production", Owner: "ada"}, Limit: l},
+					{Key: limit.Key{ID: string(rune('a' + (i+j)%7))}, Rate: limit.Limit{Requests: 1, Per: time.Hour, Burst: 1000}.Rate()},
+					{Key: limit.Key{Environment: "production", Owner: "ada"}, Rate: l.Rate()},
 				}
-				if limiter.Admit(0, &d, new(limit.Standings)) {
+				if limiter.Admits(0, &d) {
 					admitted[i]++
 				}
 			}
@@ -158,12 +158,12 @@ func TestWhatHasItsWholeLimitBackIsForgotten(t *testing.T) {
 		ids[i] = string(binary(i))
 	}
 	for _, id := range ids {
-		require.True(t, limiter.Admit(0, demand(id, l), new(limit.Standings)))
+		require.True(t, limiter.Admits(0, demand(id, l)))
 	}
 	require.Equal(t, len(ids), limiter.Len())
 	// A request of each shard forgets what is idle there.
 	for _, id := range ids[:5000] {
-		require.True(t, limiter.Admit(2*time.Minute, demand(id, l), new(limit.Standings)))
+		require.True(t, limiter.Admits(2*time.Minute, demand(id, l)))
 	}
 	assert.Equal(t, 5000, limiter.Len())
 }
@@ -222,18 +222,16 @@ func BenchmarkAdmit(b *testing.B) {
 			limiter := limit.New(nil, nil, 0)
 			b.ReportAllocs()
 			for i := range b.N {
-				d := limit.Demands{{Key: limit.Key{ID: ids[i%c.n]}, Limit: l}}
-				var s limit.Standings
-				limiter.Admit(time.Since(start), &d, &s)
+				d := limit.Demands{{Key: limit.Key{ID: ids[i%c.n]}, Rate: l.Rate()}}
+				limiter.Admit(time.Since(start), &d)
 			}
 		})
 	}
 	b.Run("token and owner", func(b *testing.B) {
 		limiter := limit.New(nil, nil, 0)
 		for i := range b.N {
-			d := limit.Demands{{Key: limit.Key{ID: ids[i%200]}, Limit: l}, {Key: limit.Key{Environment: "production", Owner: "ada"}, Limit: l}}
-			var s limit.Standings
-			limiter.Admit(time.Since(start), &d, &s)
+			d := limit.Demands{{Key: limit.Key{ID: ids[i%200]}, Rate: l.Rate()}, {Key: limit.Key{Environment: "production", Owner: "ada"}, Rate: l.Rate()}}
+			limiter.Admit(time.Since(start), &d)
 		}
 	})
 }

@@ -105,7 +105,9 @@ func (c *Catalog) Set(names []string) (set bitset.Set) {
 
 // SetOf is Set for names with commas between them.
 func (c *Catalog) SetOf(names string) (set bitset.Set) {
-	for name := range strings.SplitSeq(names, ",") {
+	for rest := names; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, ",")
 		if p, ok := c.byName[name]; ok {
 			set.Add(p.Index)
 		}

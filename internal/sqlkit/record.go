@@ -105,8 +105,8 @@ func Complete(rec *apitoken.Record) error {
 	if rec.Status == apitoken.StatusDeleted {
 		rec.Environment = strings.TrimPrefix(rec.Environment, deleted)
 	}
-	if rec.Secrets[1].Digest == nil {
-		if Rest(apitoken.Record{Secrets: rec.Secrets[1:]}) != nil {
+	if second := &rec.Secrets[1]; second.Digest == nil {
+		if !reflect.ValueOf(second).Elem().IsZero() && Rest(apitoken.Record{Secrets: rec.Secrets[1:]}) != nil {
 			return errors.New("the column rest is about two secrets, and there is one")
 		}
 		rec.Secrets = rec.Secrets[:1:1]
@@ -242,16 +242,22 @@ func UsesJSON(uses []apitoken.Use) string {
 	return array(list)
 }
 
-// ParseUses reads the result of UsesJSON.
+// ParseUses reads the result of UsesJSON, also as a database formats it.
 func ParseUses(b []byte) ([]apitoken.Use, error) {
 	if string(b) == "[]" {
 		return nil, nil
+	}
+	if uses, ok := plainUses(string(b)); ok {
+		return uses, nil
 	}
 	var list []usage
 	if err := json.Unmarshal(b, &list); err != nil {
 		return nil, err
 	}
-	var uses []apitoken.Use
+	return decodeUses(list)
+}
+
+func decodeUses(list []usage) (uses []apitoken.Use, err error) {
 	for _, l := range list {
 		digest, err := hex.DecodeString(l.Digest)
 		if err != nil {

@@ -73,10 +73,10 @@ func (c *Coder) Finish(above Level, unknown *string) {
 // field comes before the value of a field, and reports whether the field is present; a
 // writing Coder gets that in there.
 func (c *Coder) field(tag uint64, there bool) bool {
-	if c.reading || c.unknown != "" {
-		c.pass(tag)
-	}
 	if !c.reading {
+		if c.unknown != "" {
+			c.pass(tag)
+		}
 		if next, n := uvarint(c.unknown); n > 0 && next == tag {
 			c.fail() // it is known
 		}
@@ -86,8 +86,12 @@ func (c *Coder) field(tag uint64, there bool) bool {
 		return there
 	}
 	next, n := uvarint(c.in[c.at:c.end])
+	if n > 0 && next < tag {
+		c.pass(tag)
+		next, n = uvarint(c.in[c.at:c.end])
+	}
 	if n == 0 || next != tag {
-		return false
+		return false // Finish finds what is malformed
 	}
 	c.at, c.last = c.at+n, tag
 	return true
@@ -145,7 +149,7 @@ func (c *Coder) Open() Value {
 	return v
 }
 
-// Close ends what Open or List began.
+// Close ends what Open or list began.
 func (c *Coder) Close(v Value) {
 	switch {
 	case !v.there || c.failed:
@@ -170,8 +174,38 @@ func (c *Coder) Close(v Value) {
 	copy(c.out[v.start-1:], length[:k])
 }
 
-// List opens a list, to which it gives its length when reading.
-func List[E any](c *Coder, tag uint64, l *[]E) Value {
+// Each writes or reads a field with a list of values, each with its length before it; an
+// empty list is left out.
+func Each[E any](c *Coder, tag uint64, l *[]E, visit func(*E, *Coder)) {
+	all := list(c, tag, l)
+	for i := range *l {
+		v := c.Open()
+		visit(&(*l)[i], c)
+		c.Close(v)
+	}
+	c.Close(all)
+}
+
+// Texts writes or reads a field with a list of texts; an empty one is left out.
+func (c *Coder) Texts(tag uint64, l *[]string) {
+	all := list(c, tag, l)
+	for i := range *l {
+		c.TextValue(&(*l)[i])
+	}
+	c.Close(all)
+}
+
+// Networks writes or reads a field with a list of networks; an empty one is left out.
+func (c *Coder) Networks(tag uint64, l *[]netip.Prefix) {
+	all := list(c, tag, l)
+	for i := range *l {
+		c.networkValue(&(*l)[i])
+	}
+	c.Close(all)
+}
+
+// list opens a list, to which it gives its length when reading.
+func list[E any](c *Coder, tag uint64, l *[]E) Value {
 	if !c.field(tag, len(*l) > 0) {
 		return Value{}
 	}
@@ -223,8 +257,8 @@ func (c *Coder) TextValue(s *string) {
 	c.out = AppendText(c.out, *s)
 }
 
-// NetworkValue writes or reads a network in a list.
-func (c *Coder) NetworkValue(n *netip.Prefix) {
+// networkValue writes or reads a network in a list.
+func (c *Coder) networkValue(n *netip.Prefix) {
 	text := ""
 	if !c.reading && n.IsValid() {
 		text = n.String()

@@ -36,9 +36,23 @@ type turn struct {
 	waiting [ranks][]chan struct{}
 }
 
-// Take waits for the turn of a change, and reports whether others had theirs meanwhile. If
-// ok, the caller must call release.
-func (t *Turns) Take(ctx context.Context, id string, r Rank) (release func(), waited, ok bool) {
+// Take waits for the turn of a change, and reports whether others had theirs meanwhile. A
+// change that is not Ordinary waits no longer than patience and then goes on without its
+// turn, as the change that has it may hang. If ok, the caller must call release.
+func (t *Turns) Take(ctx context.Context, id string, r Rank, patience time.Duration) (release func(), waited, ok bool) {
+	if r == Ordinary {
+		return t.wait(ctx, id, r)
+	}
+	short, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if release, waited, ok = t.wait(short, id, r); ok || ctx.Err() != nil {
+		return release, waited, ok
+	}
+	return func() {}, true, true
+}
+
+// wait waits for the turn of a change until ctx ends.
+func (t *Turns) wait(ctx context.Context, id string, r Rank) (release func(), waited, ok bool) {
 	t.mu.Lock()
 	q := t.ids[id]
 	if q == nil {

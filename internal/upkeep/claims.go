@@ -61,18 +61,15 @@ func (cs claims) open(w Work, now time.Time) bool {
 
 func (cs *claims) visit(c *tagged.Coder) {
 	f := c.Begin(cs.unknown)
-	l := tagged.List(c, 1, &cs.list)
-	for i := range cs.list {
-		e := &cs.list[i]
-		v := c.Open()
-		f := c.Begin(e.unknown)
-		c.Text(1, &e.what)
-		c.Time(3, &e.due)
-		c.Time(5, &e.at)
-		c.Flag(7, &e.done)
-		c.Finish(f, &e.unknown)
-		c.Close(v)
-	}
-	c.Close(l)
+	tagged.Each(c, 1, &cs.list, (*claim).visit)
 	c.Finish(f, &cs.unknown)
+}
+
+func (e *claim) visit(c *tagged.Coder) {
+	f := c.Begin(e.unknown)
+	c.Text(1, &e.what)
+	c.Time(3, &e.due)
+	c.Time(5, &e.at)
+	c.Flag(7, &e.done)
+	c.Finish(f, &e.unknown)
 }

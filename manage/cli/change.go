@@ -18,11 +18,11 @@ func updateFlags(k *call, fs *flag.FlagSet) {
 	for i, f := range fields.Texts {
 		fs.StringVar(&k.token.texts[i], f.Name, "", f.Text.Usage)
 	}
-	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of all permissions that it has from now on")
-	fs.StringVar(&k.token.expires, "expires", "", "`WHEN`: 90d, 12h, 2030-01-31T12:00:00Z or never")
-	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` it can be used from; \"\": from everywhere")
+	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of all permissions that it has from now on, separated by spaces or commas")
+	fs.StringVar(&k.token.expires, "expires", "", "`WHEN` it expires: 90d, 12h, 2030-01-31T12:00:00Z or never")
+	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` from which it is accepted, separated by spaces or commas; \"\": all")
 	onlyFlag(k, fs)
-	fs.StringVar(&k.token.notBefore, "not-before", "", "from `WHEN` on it is valid, such as 2030-01-31T12:00:00Z; \"\": at once")
+	fs.StringVar(&k.token.notBefore, "not-before", "", "`WHEN` it becomes valid, such as 2030-01-31T12:00:00Z; \"\": now")
 }
 
 // update changes what flags are given for, also as empty texts.
@@ -34,7 +34,7 @@ func (k *call) update() error {
 	var u apitoken.UpdateParams
 	f := &k.token
 	if len(k.given) == 0 {
-		return &usageError{"nothing to change: try update -help"}
+		return &usageError{"nothing to change: give a flag such as -name; -help lists them"}
 	}
 	if k.given["name"] {
 		u.Name = &f.name
@@ -42,7 +42,7 @@ func (k *call) update() error {
 	for i, field := range fields.Texts {
 		if k.given[field.Name] {
 			if err := field.Text.Update(&u, f.texts[i]); err != nil {
-				return &usageError{field.Name + " " + err.Error()}
+				return &usageError{"-" + field.Name + " " + err.Error()}
 			}
 		}
 	}
@@ -55,13 +55,13 @@ func (k *call) update() error {
 	}
 	if k.given["expires"] {
 		if u.Expiry, err = parseExpiry(f.expires); err != nil {
-			return &usageError{"expires " + err.Error()}
+			return &usageError{"-expires " + err.Error()}
 		}
 	}
 	if k.given["networks"] {
 		networks, err := parseNetworks(f.networks)
 		if err != nil {
-			return &usageError{"networks " + err.Error()}
+			return &usageError{"-networks " + err.Error()}
 		}
 		u.Networks = &networks
 	}
@@ -71,7 +71,7 @@ func (k *call) update() error {
 	if k.given["not-before"] {
 		at, err := parseMoment(f.notBefore)
 		if err != nil {
-			return &usageError{"not-before " + err.Error()}
+			return &usageError{"-not-before " + err.Error()}
 		}
 		u.NotBefore = &at
 	}
@@ -91,7 +91,7 @@ func (k *call) changed(in *apitoken.TokenInfo, err error) error {
 }
 
 func rotateFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.overlap, "overlap", "", "`HOW LONG` the old secret stays valid too: 24h, 7d, or 0s to end it at once; required")
+	fs.StringVar(&k.overlap, "overlap", "", "`HOW LONG` the old secret stays valid: 24h, 7d, or 0s to end it now; required")
 }
 
 // rotate writes only the new secret to the standard output.
@@ -102,7 +102,7 @@ func (k *call) rotate() error {
 	}
 	overlap, err := parseDuration(k.overlap)
 	if err != nil {
-		return &usageError{"overlap " + err.Error()}
+		return &usageError{"-overlap " + err.Error()}
 	}
 	in, secret, err := k.m.Rotate(k.ctx, id, overlap, "")
 	if err != nil {
@@ -110,21 +110,21 @@ func (k *call) rotate() error {
 	}
 	if !k.writeSecret(in, secret) {
 		if _, err := k.m.UndoRotation(context.WithoutCancel(k.ctx), id); err != nil {
-			return fmt.Errorf("the new secret of token %s could not be written (%w), nor could the rotation be taken back: %w", id, k.out.err, err)
+			return fmt.Errorf("the new secret of token %s could not be written (%w), nor could the rotation be undone; run end-overlap -keep old: %w", id, k.out.err, err)
 		}
-		return fmt.Errorf("the new secret could not be written, so the rotation was taken back: %w", k.out.err)
+		return fmt.Errorf("the new secret could not be written, so the rotation was undone: %w", k.out.err)
 	}
 	until := "its old secret is refused from now on"
 	if in.Rotating() {
 		until = "its old secret is valid until " + fields.Moment(in.OldValidUntil, "")
 	}
 	k.note("rotated token %s %q: %s", in.ID, shown(in.Name), until)
-	k.note("its new secret is on the standard output and is not shown again")
+	k.note("its new secret is on the standard output; you will see it only once")
 	return nil
 }
 
 func endOverlapFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.keep, "keep", "", "`WHICH` secret stays valid: new, or old to take the rotation back; required")
+	fs.StringVar(&k.keep, "keep", "", "`WHICH` secret stays valid: new, or old to undo the rotation; required")
 }
 
 func (k *call) endOverlap() error {
@@ -138,7 +138,7 @@ func (k *call) endOverlap() error {
 	case "old":
 		return k.changed(k.m.UndoRotation(k.ctx, id))
 	}
-	return &usageError{"-keep is neither new nor old"}
+	return &usageError{"-keep must be new or old"}
 }
 
 // parseDuration parses a duration ("12h") or a number of days of 24 hours ("90d").

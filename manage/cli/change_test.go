@@ -118,13 +118,13 @@ func TestARotationWhoseSecretCannotBeWrittenIsTakenBack(t *testing.T) {
 	d.stdout = new(fullDisk)
 	r := d.run("", "rotate", id, "-overlap", "1h")
 	assert.Equal(t, 1, r.code)
-	assert.Contains(t, r.stderr, "taken back")
+	assert.Contains(t, r.stderr, "was undone")
 	assert.False(t, d.info(id).Rotating())
 	assert.NoError(t, d.accepts(old))
 
 	r = d.run("", "rotate", id, "-overlap", "0s")
 	assert.NotZero(t, r.code)
-	assert.Contains(t, r.stderr, "nor could the rotation be taken back")
+	assert.Contains(t, r.stderr, "nor could the rotation be undone")
 }
 
 func (d *desk) withRoutes(args ...string) result {
@@ -171,7 +171,7 @@ func TestTheCommandKnowsTheRoutesThatTheServiceTellsIt(t *testing.T) {
 	assert.Equal(t, 3, d.withRoutes("reach", "00000000000000000").code)
 	r := d.run("", "reach", id)
 	assert.Equal(t, 2, r.code)
-	assert.Contains(t, r.stderr, "has not told this command its routes")
+	assert.Contains(t, r.stderr, "does not know the routes")
 }
 
 func TestTheCommandPreviewsAPolicy(t *testing.T) {
@@ -202,6 +202,6 @@ func TestReachSaysThatItIsNotKnownWhatTheOwnerMayDo(t *testing.T) {
 	d.open()
 	r := d.withRoutes("reach", id)
 	assert.NotZero(t, r.code)
-	assert.Contains(t, r.stderr, "what its owner may do")
+	assert.Contains(t, r.stderr, "the permissions of its owner are unknown")
 	assert.NotZero(t, d.withRoutes("who-can").code)
 }

@@ -84,26 +84,26 @@ type command struct {
 }
 
 var commands = []command{
-	{"generate", "", "generate a token and write its secret, this once", generateFlags, (*call).generate},
+	{"generate", "", "generate a token, and write it once to the standard output", generateFlags, (*call).generate},
 	{"list", "", "list tokens", listFlags, (*call).list},
 	{"show", "ID", "show a token and its history", nil, (*call).show},
 	{"update", "ID", "change the name, permissions, expiry or networks of a token", updateFlags, (*call).update},
-	{"rotate", "ID", "give a token of one's own a new secret and write it, this once", rotateFlags, (*call).rotate},
-	{"end-overlap", "ID", "end one of the two secrets of a token that was rotated", endOverlapFlags, (*call).endOverlap},
-	{"activate", "ID...", "let deactivated tokens be used again", nil, (*call).bulk},
-	{"deactivate", "ID...", "refuse tokens from now on, until they are activated", deactivateFlags, (*call).bulk},
-	{"delete", "ID...", "delete tokens for good", nil, (*call).bulk},
-	{"purge", "", "remove what was kept of tokens that were deleted long ago", nil, (*call).purge},
-	{"explain", "ID", "say whether a request with a token would be accepted, and why not", explainFlags, (*call).explain},
-	{"reach", "ID", "say which routes a token would be accepted for", nil, (*call).reach},
+	{"rotate", "ID", "replace the secret of a token, and write the new one once to the standard output", rotateFlags, (*call).rotate},
+	{"end-overlap", "ID", "end the old or the new secret of a rotated token", endOverlapFlags, (*call).endOverlap},
+	{"activate", "ID...", "accept deactivated tokens again", nil, (*call).bulk},
+	{"deactivate", "ID...", "refuse tokens until somebody activates them", deactivateFlags, (*call).bulk},
+	{"delete", "ID...", "delete tokens permanently", nil, (*call).bulk},
+	{"purge", "", "remove the records of tokens that were deleted long ago", nil, (*call).purge},
+	{"explain", "ID", "show whether a request with a token would be accepted, and why not", explainFlags, (*call).explain},
+	{"reach", "ID", "list the routes, and which of them accept a token", nil, (*call).reach},
 	{"who-can", "", "list the tokens that can make a call", whoCanFlags, (*call).whoCan},
-	{"preview-policy", "", "list the tokens that a narrower policy would stop", previewPolicyFlags, (*call).previewPolicy},
-	{"preview-catalog", "NAME...", "list the tokens with these permissions, and the routes that they would lose without", nil, (*call).previewCatalog},
+	{"preview-policy", "", "list the tokens that a stricter policy would end", previewPolicyFlags, (*call).previewPolicy},
+	{"preview-catalog", "NAME...", "list the tokens with these permissions, and the routes that they would lose without them", nil, (*call).previewCatalog},
 	{"routes", "", "list the routes of the service and what they require", nil, (*call).listRoutes},
-	{"permissions", "", "list the permissions that there are", nil, (*call).permissions},
+	{"permissions", "", "list the permissions of the service", nil, (*call).permissions},
 	{"import", "FILE", "add tokens of an earlier system, from CSV; see import -help", importFlags, (*call).importCSV},
 	{"export", "", "write all tokens of the environment, without secrets", exportFlags, (*call).export},
-	{"rekey", "", "bring all rows and kept secrets under the newest keys", rekeyFlags, (*call).rekey},
+	{"rekey", "", "move the MACs and encrypted secrets of all tokens to the newest keys", rekeyFlags, (*call).rekey},
 }
 
 // A call is one run of a command.
@@ -183,7 +183,7 @@ func (k *call) start(c Config, args []string) error {
 		return err
 	}
 	if c.Actor == nil || k.auth == nil {
-		return errors.New("the service has given no Authority, or no Actor")
+		return errors.New("cli.Run needs an Authority, and cli.Config an Actor: set both in the program")
 	}
 	actor, err := c.Actor(k.ctx, k.environment, k.user)
 	if err != nil {
@@ -199,7 +199,7 @@ func (k *call) parse(name string, cmd command, args []string) error {
 	fs.SetOutput(io.Discard)
 	fs.BoolVar(&k.json, "json", false, "write JSON")
 	fs.StringVar(&k.environment, "environment", "", "the `ENVIRONMENT` to act in")
-	fs.StringVar(&k.user, "user", "", "act as this `USER`: tokens that are generated are theirs")
+	fs.StringVar(&k.user, "user", "", "act as this `USER`, who owns the tokens that they generate")
 	if cmd.flags != nil {
 		cmd.flags(k, fs)
 	}
@@ -227,29 +227,30 @@ func (k *call) parse(name string, cmd command, args []string) error {
 	for _, common := range []string{"json", "environment", "user"} {
 		delete(k.given, common)
 	}
+	help := "; try " + name + " " + cmd.name + " -help"
 	switch n := len(k.args); {
 	case cmd.args == "" && n > 0:
-		return &usageError{cmd.name + " takes no arguments, only flags"}
+		return &usageError{"it takes no arguments, only flags" + help}
 	case k.revoke != (apitoken.RevokeParams{}):
 		if n > 0 || (k.revoke.Owner == "") == (k.revoke.MadeWith == "") {
-			return &usageError{"deactivate takes IDs, or -owner, or -made-with, the last two also with -preview"}
+			return &usageError{"give IDs, or -owner, or -made-with; -preview needs -owner or -made-with"}
 		}
 	case cmd.args != "" && n == 0:
-		return &usageError{cmd.name + " needs " + strings.TrimSuffix(cmd.args, "...")}
+		return &usageError{"missing argument " + strings.TrimSuffix(cmd.args, "...") + help}
 	case n > 1 && !strings.HasSuffix(cmd.args, "..."):
-		return &usageError{cmd.name + " takes one " + cmd.args}
+		return &usageError{"too many arguments: it takes one " + cmd.args + help}
 	}
 	return nil
 }
 
-// flagMistake returns what is wrong with the flags. It does not repeat values: a
+// flagMistake returns the mistake in the flags. It does not repeat values: a
 // secret may be among them.
 func flagMistake(err error) string {
 	harmless := regexp.MustCompile(`^flag (provided but not defined: -[a-z-]{1,20}|needs an argument: -[a-z-]{1,20})$`)
 	if harmless.MatchString(err.Error()) {
 		return err.Error()
 	}
-	return "a flag is wrong"
+	return "a flag or its value is wrong"
 }
 
 func (k *call) help(w io.Writer, name string) {
@@ -260,13 +261,13 @@ func (k *call) help(w io.Writer, name string) {
 	}
 	t.Flush()
 	fmt.Fprint(w, `
--json, -user and -environment go with each of them, and -help shows the others.
-An ID can be given as the beginning of a token, as pages and lists show it, or as -:
-then the whole token is read from the standard input, so that it is in no history.
+Every command accepts -json, -user and -environment. COMMAND -help lists its other flags.
+An ID is also the beginning of a token, as pages and lists show it, or -: the command then
+reads a whole token from the standard input, so that no history of a shell contains it.
 
-exit code: 0 done, 1 failed or done in part, 2 wrong usage, 3 no such token,
-4 forbidden by the rules, 5 the store did not answer: a token that was to be
-deactivated or deleted may still be accepted
+Exit codes: 0 done, 1 failed or done in part, 2 wrong usage, 3 no such token, 4 forbidden
+by the rules, 5 the store did not answer: nodes may still accept a token that you wanted
+to deactivate or delete. Run the command again.
 `)
 }
 
@@ -299,6 +300,12 @@ func exitCode(err error) int {
 // report writes an error and returns its code.
 func (k *call) report(name string, err error) int {
 	code, text := exitCode(err), strings.TrimPrefix(err.Error(), "apitoken: ")
+	switch code {
+	case notFound:
+		text += "; the command list shows the tokens that this user may see"
+	case unavailable:
+		text += "; run the command again until it succeeds"
+	}
 	if k.json {
 		k.err.line(struct {
 			Error string `json:"error"`

@@ -72,34 +72,34 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"an unknown command", "generat", 2, `^token: there is no such command; try token help\n$`},
 		{"a token as command", secret, 2, `no such command`},
 		{"an unknown flag", "list -al", 2, `^token list: flag provided but not defined: -al; try token list -help`},
-		{"a token as flag", "list -" + secret, 2, `^token list: a flag is wrong`},
-		{"a token as number", "list -limit " + secret, 2, `a flag is wrong`},
-		{"a token as argument", "show " + secret, 2, `that is a token, which is now in the history`},
-		{"a token too many", "list " + secret, 2, `list takes no arguments`},
-		{"no ID", "show", 2, `show needs ID`},
-		{"two IDs where one goes", "show a b", 2, `show takes one ID`},
+		{"a token as flag", "list -" + secret, 2, `^token list: a flag or its value is wrong`},
+		{"a token as number", "list -limit " + secret, 2, `a flag or its value is wrong`},
+		{"a token as argument", "show " + secret, 2, `a whole token, which is now in the history`},
+		{"a token too many", "list " + secret, 2, `it takes no arguments`},
+		{"no ID", "show", 2, `missing argument ID`},
+		{"two IDs where one goes", "show a b", 2, `it takes one ID`},
 		{"an ID that there is not", "show 00000000000000000", 3, `not found`},
-		{"something else than an ID", "deactivate x", 3, `not found\n$`},
-		{"something else to delete", "delete not-an-id", 3, `not found\n$`},
-		{"a token to delete that there is not", "delete 00000000000000000", 3, `not found \(token "00000000000000000"\)\n$`},
+		{"something else than an ID", "deactivate x", 3, `not found; the command list shows`},
+		{"something else to delete", "delete not-an-id", 3, `not found; the command list shows`},
+		{"a token to delete that there is not", "delete 00000000000000000", 3, `not found \(token "00000000000000000"\); the command list shows`},
 		{"no name", "generate -all -expires 1d", 2, `name is missing`},
-		{"no expiry", "generate -name x -all", 2, `expires is missing: 90d`},
-		{"an expiry that is none", "generate -name x -all -expires " + secret, 2, `expires is not 90d`},
-		{"an expiry too far", "generate -name x -all -expires 106752d", 2, `expires is not 90d`},
+		{"no expiry", "generate -name x -all", 2, `-expires is missing: use 90d`},
+		{"an expiry that is none", "generate -name x -all -expires " + secret, 2, `expires must be 90d`},
+		{"an expiry too far", "generate -name x -all -expires 106752d", 2, `expires must be 90d`},
 		{"an expiry of the past", "generate -name x -all -expires 2001-01-01T00:00:00Z", 2, `expiry does not lie ahead`},
-		{"no permissions", "generate -name x -expires 1d", 2, `permissions are missing`},
-		{"permissions twice", "generate -name x -expires 1d -all -permissions devices:read", 2, `all does not go with permissions`},
+		{"no permissions", "generate -name x -expires 1d", 2, `-permissions is missing`},
+		{"permissions twice", "generate -name x -expires 1d -all -permissions devices:read", 2, `-all cannot be combined with -permissions`},
 		{"an unknown permission", "generate -name x -expires 1d -permissions devices:read,devices:raed", 2, `permission 2 of the list is unknown \(did you mean "devices:read"\?\)`},
-		{"a token as permission", "generate -name x -expires 1d -permissions " + secret, 2, `permission 1 of the list is unknown\n$`},
-		{"a token as network", "generate -name x -expires 1d -all -networks " + secret, 2, `networks contain something`},
+		{"a token as permission", "generate -name x -expires 1d -permissions " + secret, 2, `permission 1 of the list is unknown; the command permissions lists the names\n$`},
+		{"a token as network", "generate -name x -expires 1d -all -networks " + secret, 2, `-networks needs addresses`},
 		{"what the actor does not have", "generate -name x -expires 1d -permissions reports:read -user bob", 4, `you may not grant what you do not have: reports:read`},
 		{"the tokens of others", "list -owner alice -user bob", 4, `you may not see the tokens of others`},
 		{"an unknown user", "list -user " + secret, 1, `there is no such user`},
 		{"a status that is none", "list -status " + secret[:8], 2, `status "acme_AAA" is not`},
 		{"a negative limit", "list -limit -1", 2, `-limit is negative`},
-		{"a format that is none", "export -format xml", 2, `-format is not jsonl or csv`},
+		{"a format that is none", "export -format xml", 2, `-format must be jsonl or csv`},
 		{"a file that is none", "import nowhere.csv", 2, `nowhere.csv`},
-		{"an address that is none", "explain 00000000000000000 -from x", 2, `-from is no IP address`},
+		{"an address that is none", "explain 00000000000000000 -from x", 2, `-from is not an IP address`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t)
@@ -156,7 +156,7 @@ func TestTokensAreFoundAsTheyAreShown(t *testing.T) {
 	for _, in := range []string{"", "acme_", id, strings.Repeat("x", 4<<10)} {
 		r := d.run(in, "deactivate", "-")
 		assert.Equal(t, 2, r.code, "%.30q", in)
-		assert.Contains(t, r.stderr, "no token that was generated here")
+		assert.Contains(t, r.stderr, "no token of this service")
 	}
 }
 
@@ -291,7 +291,7 @@ it would be refused:
   address_not_allowed: The address is not in the networks that the token is bound to.
   missing_permission: A permission is missing.
   the token lacks reports:read
-what it can use: devices:read`,
+effective permissions: devices:read`,
 			"permissions": `
 devices:read   See devices
 devices:write  Change devices
@@ -303,7 +303,7 @@ id,name,description,owner,environment,status,permissions,created_at,expires_at,n
 			assert.Equal(t, strings.TrimSpace(want), anID.ReplaceAllString(d.must(strings.Fields(args)...), "<ID>"), args)
 		}
 		d.must("activate", id)
-		assert.Equal(t, "it would be accepted, expires 2000-01-31T00:00:00Z\nwhat it can use: devices:read", d.must("explain", id, "-permissions", "devices:read reports:read", "-any"))
+		assert.Equal(t, "it would be accepted, expires 2000-01-31T00:00:00Z\neffective permissions: devices:read", d.must("explain", id, "-permissions", "devices:read reports:read", "-any"))
 	})
 }
 
@@ -356,7 +356,7 @@ func TestRekeyingShowsProgressAndWhatItDid(t *testing.T) {
 
 	r = d.run("", "rekey", "-adopt-without-mac")
 	assert.Equal(t, result{0, "done: 300 of 300 tokens rekeyed\n",
-		"256 tokens looked at, 256 rekeyed, 0 refused\n300 tokens looked at, 300 rekeyed, 0 refused\n"}, r)
+		"256 tokens read, 256 rekeyed, 0 refused\n300 tokens read, 300 rekeyed, 0 refused\n"}, r)
 
 	assert.Regexp(t, `^\{"seen":300,"rekeyed":0,"refused":0,"last":"[0-9A-Za-z]{17}"\}$`, d.must("rekey", "-json"))
 	assert.Empty(t, d.run("", "rekey", "-json").stderr)
@@ -366,7 +366,7 @@ func TestRekeyingShowsProgressAndWhatItDid(t *testing.T) {
 	d.ctx = ctx
 	r = d.run("", "rekey", "-after", "00000000000000000")
 	assert.Equal(t, 5, r.code)
-	assert.Contains(t, r.stderr, "broken off; continue with -after 00000000000000000")
+	assert.Contains(t, r.stderr, "stopped; continue with -after 00000000000000000")
 }
 
 func TestEveryCommandHasHelp(t *testing.T) {

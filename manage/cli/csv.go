@@ -24,33 +24,32 @@ import (
 )
 
 const importHelp = `
-FILE is CSV, - the standard input: UTF-8, or UTF-16 with a byte order mark, with commas,
-semicolons or tabs. Its first line names the columns, in any order:
+FILE is a CSV file, or - for the standard input: UTF-8, or UTF-16 with a byte order mark,
+with commas, semicolons or tabs. Its first line names the columns, in any order:
 
-  name         what the token is for
-  owner        the user it is to belong to; empty: the actor
-  permissions  names, with spaces or commas between them
+  name         what the token is for; required
+  owner        the user who owns it; empty: the actor
+  permissions  names, separated by spaces or commas; required
   token        the text of the token; or, instead,
   sha256       the SHA-256 of that text, 64 hexadecimal digits
-  expires      as with -expires, which serves where this is empty
+  expires      as in -expires, which is the value for lines without one
   description, networks, limit
-  only         objects that it can be used for, one a line, as in device:7; empty: all
+  only         objects that it can be used for, such as device:7, one a line; empty: all
   created_at   when the other system issued it, 2026-01-31T12:00:00Z; empty: now
   last_used_at when it was last used there; empty: never
   status       inactive if it was deactivated there; empty or active: not
 
-First all lines are checked: if one cannot be read, has the token of another line, or is
-against a rule (a permission that the actor may not grant, a name that is too long, an
-expiry that is past, a token that Config.ForeignTokens does not allow), nothing is
-imported. -check ends there. Then the tokens are imported, many at once, with a line of
-report for each. What was imported before is "exists": the same file again finishes what
-was broken off. A line is "refused" if it was deleted before or if the service objects
-(Config.Audit); the others are imported.
+The command first checks all lines. It imports nothing if it cannot read a line, if two
+lines have the same token, or if a line breaks a rule: a permission that the actor may not
+grant, a name that is too long, an expiry in the past, a token that Config.ForeignTokens
+does not allow. -check ends here. Then it imports the tokens, and reports each line:
+"imported", "exists" if it was imported before, or "refused" if the token was deleted
+before or Config.Audit refuses it. If the command stops, import the same file again.
 `
 
 func importFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.token.expires, "expires", "", "`WHEN` tokens expire whose line does not say it: 90d, 12h, 2030-01-31T12:00:00Z or never")
-	fs.BoolVar(&k.check, "check", false, "check all lines as below, import nothing")
+	fs.StringVar(&k.token.expires, "expires", "", "`WHEN` tokens expire if their line has no expiry: 90d, 12h, 2030-01-31T12:00:00Z or never")
+	fs.BoolVar(&k.check, "check", false, "check all lines, and import nothing")
 }
 
 // A row is a line of the file that can be imported.
@@ -59,7 +58,7 @@ type row struct {
 	apitoken.ImportParams
 }
 
-// importBatch is how many lines are imported before the next progress is shown and an interrupt heeded.
+// importBatch is the number of lines between two checks for progress and for an interrupt.
 const importBatch = 200
 
 // progressEvery is the time between two lines of progress.
@@ -111,7 +110,7 @@ func (k *call) importCSV() error {
 		}
 		done := imported + existed + wrong
 		if err != nil {
-			return fmt.Errorf("broken off at line %d: %d imported, %d existed, %d refused, %d left; the same file again finishes it: %w",
+			return fmt.Errorf("stopped at line %d: %d imported, %d existed, %d refused, %d left; import the same file again: %w",
 				first, imported, existed, wrong, len(rows)-done, err)
 		}
 		if time.Since(shown) > progressEvery {
@@ -177,13 +176,13 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if _, twice := at[name]; twice || !slices.Contains(columns, name) {
-			return nil, &usageError{fmt.Sprintf("line %d: column %d is not one of %s, or is there twice", top, i+1, strings.Join(columns, ", "))}
+			return nil, &usageError{fmt.Sprintf("line %d: column %d is unknown or repeated; the columns are %s", top, i+1, strings.Join(columns, ", "))}
 		}
 		at[name] = i
 	}
 	for _, name := range []string{"name", "permissions"} {
 		if _, ok := at[name]; !ok {
-			return nil, &usageError{fmt.Sprintf("line %d: there is no column %s", top, name)}
+			return nil, &usageError{fmt.Sprintf("line %d: the column %s is missing", top, name)}
 		}
 	}
 	var mistakes []string
@@ -226,7 +225,7 @@ func (k *call) read(file io.Reader) (rows []row, err error) {
 		if err != nil {
 			mistakes = append(mistakes, fmt.Sprintf("line %d: %s", line, strings.ReplaceAll(err.Error(), "apitoken: ", "")))
 		} else if sum := sumOf(imported); seen[sum] > 0 {
-			mistakes = append(mistakes, fmt.Sprintf("line %d: has the token of line %d", line, seen[sum]))
+			mistakes = append(mistakes, fmt.Sprintf("line %d: has the same token as line %d", line, seen[sum]))
 		} else {
 			seen[sum] = line
 		}
@@ -259,7 +258,7 @@ func newCSV(file io.Reader) (*csv.Reader, error) {
 	text := string(b)
 	if order != nil {
 		if len(b)%2 != 0 {
-			return nil, &usageError{"the file is UTF-16 that breaks off in a character"}
+			return nil, &usageError{"the file is UTF-16 and ends inside a character; save it as UTF-8"}
 		}
 		units := make([]uint16, len(b)/2)
 		for i := range units {
@@ -276,7 +275,7 @@ func newCSV(file io.Reader) (*csv.Reader, error) {
 	if separator, ok := strings.CutPrefix(strings.ToLower(strings.TrimRight(first, "\r")), "sep="); ok {
 		c, size := utf8.DecodeRuneInString(separator)
 		if size != len(separator) || !strings.ContainsRune(",;\t|", c) {
-			return nil, &usageError{"line 1: sep= is not followed by one character, a comma, semicolon, tab or |"}
+			return nil, &usageError{"line 1: sep= needs one character: a comma, a semicolon, a tab or |"}
 		}
 		comma, text = c, "\n"+rest // an empty line counts, and is skipped
 	} else if !strings.Contains(first, ",") {
@@ -325,18 +324,18 @@ func (k *call) row(cell func(string) string) (i apitoken.ImportParams, err error
 		i.Inactive = true
 	case "", "active":
 	default:
-		return i, errors.New("status is neither active nor inactive")
+		return i, errors.New("status must be active or inactive")
 	}
 	token, sum := cell("token"), cell("sha256")
 	if (token == "") == (sum == "") {
-		return i, errors.New("needs a token or a sha256, one of them")
+		return i, errors.New("needs either a token or a sha256")
 	}
 	if token != "" {
 		i.Secret = apitoken.NewSecret(token)
 		return i, nil
 	}
 	if i.SHA256, err = hex.DecodeString(sum); err != nil || len(i.SHA256) != 32 {
-		return i, errors.New("sha256 is not 64 hexadecimal digits")
+		return i, errors.New("sha256 must be 64 hexadecimal digits")
 	}
 	return i, nil
 }
@@ -348,7 +347,7 @@ func past(s string) (time.Time, error) {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return t, errors.New("is not a time like 2026-01-31T12:00:00Z")
+		return t, errors.New("is not a time such as 2026-01-31T12:00:00Z")
 	}
 	return t, nil
 }
@@ -377,7 +376,7 @@ func exportFlags(k *call, fs *flag.FlagSet) {
 // others to another page.
 func (k *call) export() error {
 	if !k.actor.ManageOthers {
-		k.note("only tokens of %s: the actor does not manage those of others", shown(k.actor.User))
+		k.note("only the tokens of %s, who may not see the tokens of others", shown(k.actor.User))
 	}
 	l := apitoken.ListParams{AllOwners: k.actor.ManageOthers, Order: apitoken.ByCreated}
 	var n int
@@ -393,13 +392,13 @@ func (k *call) export() error {
 		})
 		w.Flush() // k.out keeps the error
 	default:
-		return &usageError{"-format is not jsonl or csv"}
+		return &usageError{"-format must be jsonl or csv"}
 	}
 	if err != nil && n == 0 {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("broken off after %d tokens: %w", n, err)
+		return fmt.Errorf("stopped after %d tokens: %w", n, err)
 	}
 	k.note("%d tokens, without secrets", n)
 	return nil

@@ -53,13 +53,13 @@ func TestFilesOfSpreadsheetsAreRead(t *testing.T) {
 func TestTheCauseIsNamedIfAFileIsOfAnotherKind(t *testing.T) {
 	for name, c := range map[string]struct{ file, message string }{
 		"UTF-16 without a mark":  {utf16Text(binary.LittleEndian, "name,permissions,token\n")[2:], "UTF-16 without a byte order mark"},
-		"half of UTF-16":         {utf16Text(binary.LittleEndian, "name")[:9], "UTF-16 that breaks off"},
+		"half of UTF-16":         {utf16Text(binary.LittleEndian, "name")[:9], "UTF-16 and ends inside a character"},
 		"Latin-1":                {"name,permissions,token\nm\xfcller,devices:read," + foreign + "\n", "line 2: is not UTF-8"},
-		"sep= in two characters": {"sep=;;\nname\n", "line 1: sep= is not followed by one character"},
-		"sep= with a quote":      {"sep=\"\nname\n", "line 1: sep= is not followed by one character"},
+		"sep= in two characters": {"sep=;;\nname\n", "line 1: sep= needs one character"},
+		"sep= with a quote":      {"sep=\"\nname\n", "line 1: sep= needs one character"},
 		"sep= only":              {"sep=;", "the file is empty"},
 		"a column too many":      {"name,permissions,token\nx,devices:read," + foreign + ",,x\n", "line 2: wrong number of fields"},
-		"a nameless column":      {"name,,permissions,token\nx,,devices:read," + foreign + "\n", "line 1: column 2 is not one of"},
+		"a nameless column":      {"name,,permissions,token\nx,,devices:read," + foreign + "\n", "line 1: column 2 is unknown or repeated"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)

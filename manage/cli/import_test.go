@@ -57,22 +57,22 @@ func TestAFileWithAMistakeImportsNothingAndIsNotRepeated(t *testing.T) {
 	good := "ok,bob,devices:read," + foreign + ",\n"
 	for name, c := range map[string]struct{ file, message string }{
 		"empty":                   {"", "the file is empty"},
-		"no header":               {good, "line 1: column 1 is not one of"},
+		"no header":               {good, "line 1: column 1 is unknown or repeated"},
 		"a column twice":          {"name,permissions,token,token\n", "line 1: column 4"},
-		"a column missing":        {"name,token\n", "no column permissions"},
-		"token and hash":          {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read," + foreign + "," + hash("x") + "\n", "line 3: needs a token or a sha256"},
-		"neither":                 {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,,\n", "line 3: needs a token or a sha256"},
-		"a token as hash":         {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,," + foreign + "\n", "line 3: sha256 is not 64"},
+		"a column missing":        {"name,token\n", "the column permissions is missing"},
+		"token and hash":          {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read," + foreign + "," + hash("x") + "\n", "line 3: needs either a token or a sha256"},
+		"neither":                 {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,,\n", "line 3: needs either a token or a sha256"},
+		"a token as hash":         {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,," + foreign + "\n", "line 3: sha256 must be 64"},
 		"a token as permission":   {"name,owner,token,permissions\nx,," + "y," + foreign + "\n", "line 2: permission 1 of the list is unknown"},
-		"a token as expiry":       {"name,permissions,token,expires\nx,devices:read,y," + foreign + "\n", "line 2: expires is not"},
+		"a token as expiry":       {"name,permissions,token,expires\nx,devices:read,y," + foreign + "\n", "line 2: expires must be"},
 		"a field too few":         {"name,owner,permissions,token,sha256\n" + good + foreign + "\n", "line 3: wrong number of fields"},
 		"an open quote":           {"name,owner,permissions,token,sha256\n" + good + `"` + foreign + "\n", "on line 3"},
-		"a token twice":           {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read," + foreign + "b,\n" + good, "line 4: has the token of line 2"},
-		"a hash twice":            {"name,permissions,sha256\nx,devices:read," + hash("x") + "\ny,devices:read," + strings.ToUpper(hash("x")) + "\n", "line 3: has the token of line 2"},
-		"a token and its hash":    {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,," + hash(foreign) + "\n", "line 3: has the token of line 2"},
+		"a token twice":           {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read," + foreign + "b,\n" + good, "line 4: has the same token as line 2"},
+		"a hash twice":            {"name,permissions,sha256\nx,devices:read," + hash("x") + "\ny,devices:read," + strings.ToUpper(hash("x")) + "\n", "line 3: has the same token as line 2"},
+		"a token and its hash":    {"name,owner,permissions,token,sha256\n" + good + "x,,devices:read,," + hash(foreign) + "\n", "line 3: has the same token as line 2"},
 		"a token as creation":     {"name,permissions,token,created_at\nx,devices:read,y," + foreign + "\n", "line 2: created_at is not a time"},
 		"a token as last use":     {"name,permissions,token,last_used_at\nx,devices:read,y," + foreign + "\n", "line 2: last_used_at is not a time"},
-		"a token as status":       {"name,permissions,token,status\nx,devices:read,y," + foreign + "\n", "line 2: status is neither"},
+		"a token as status":       {"name,permissions,token,status\nx,devices:read,y," + foreign + "\n", "line 2: status must be"},
 		"nameless":                {"name,permissions,token\n,devices:read," + foreign + "\n", "line 2: name is missing"},
 		"two lines with mistakes": {"name,permissions,token\n,devices:read," + foreign + "\nx,no," + foreign + "\n", "line 3: permission 1"},
 	} {
@@ -129,7 +129,7 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 		assert.Contains(t, r.stdout, "line 201: imported")
 		assert.Contains(t, r.stdout, "line 202: unknown")
 		assert.NotContains(t, r.stdout, "line 402:")
-		assert.Contains(t, r.stderr, "broken off at line 202: 200 imported, 0 existed, 0 refused, 1000 left; the same file again finishes it")
+		assert.Contains(t, r.stderr, "stopped at line 202: 200 imported, 0 existed, 0 refused, 1000 left; import the same file again")
 		d.store.may = 6
 		r = d.run(lines(1200), "import", "-expires", "never", "-")
 		assert.Zero(t, r.code)
@@ -144,7 +144,7 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 		assert.Equal(t, 5, r.code)
 		assert.Contains(t, r.stdout, "line 2: imported")
 		assert.Contains(t, r.stdout, "line 3: unknown")
-		assert.Contains(t, r.stderr, "broken off at line 3: 1 imported, 0 existed, 0 refused, 2 left; the same file again finishes it")
+		assert.Contains(t, r.stderr, "stopped at line 3: 1 imported, 0 existed, 0 refused, 2 left; import the same file again")
 		d.store.may = 3 // the first of which exists
 		r = d.run(lines(3), "import", "-expires", "never", "-")
 		assert.Zero(t, r.code)
@@ -159,7 +159,7 @@ func TestAnImportThatBreaksOffSaysWhereAndIsFinishedByAnother(t *testing.T) {
 		r := d.run(lines(201), "import", "-expires", "never", "-")
 		assert.Equal(t, 1, r.code)
 		assert.Equal(t, 200, strings.Count(r.stdout, ": imported "))
-		assert.Contains(t, r.stderr, "broken off at line 202: 200 imported, 0 existed, 0 refused, 1 left")
+		assert.Contains(t, r.stderr, "stopped at line 202: 200 imported, 0 existed, 0 refused, 1 left")
 	})
 }
 

@@ -47,8 +47,8 @@ func TestAListIsNarrowedAsInTheAPI(t *testing.T) {
 		for args, want := range map[string]string{
 			"-created-before soon":              "-created-before is neither a time such as",
 			"-last-used-after -5d":              "-last-used-after is neither",
-			"-never-expires -expires-before 5d": "-expires-before does not go with -never-expires",
-			"-never-used -last-used-after 5d":   "-last-used-after does not go with -never-used",
+			"-never-expires -expires-before 5d": "-expires-before cannot be combined with -never-expires",
+			"-never-used -last-used-after 5d":   "-last-used-after cannot be combined with -never-used",
 			"-status gone":                      "status",
 		} {
 			r := d.run("", strings.Fields("list "+args)...)
@@ -81,7 +81,7 @@ func TestAListThatBreaksOffSaysSoIfAnythingWasWritten(t *testing.T) {
 		r := d.run("", strings.Fields(c.args)...)
 		assert.Equal(t, 5, r.code, "%v", c)
 		assert.Equal(t, c.lines, strings.Count(r.stdout, "\n"), "%v", c)
-		assert.Equal(t, c.lines > 0, strings.Contains(r.stderr, "broken off after 200 tokens"), "%v: %s", c, r.stderr)
+		assert.Equal(t, c.lines > 0, strings.Contains(r.stderr, "stopped after 200 tokens"), "%v: %s", c, r.stderr)
 		assert.NotContains(t, r.stderr, "after 0", "%v", c)
 	}
 	assert.Regexp(t, `^token list: status "bogus" is not`, d.run("", "list", "-status", "bogus").stderr)

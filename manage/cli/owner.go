@@ -8,9 +8,9 @@ import (
 )
 
 func deactivateFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.revoke.Owner, "owner", "", "instead of IDs: all tokens of this `OWNER`, until a list shows no other")
-	fs.StringVar(&k.revoke.MadeWith, "made-with", "", "instead of IDs: the token with this `ID`, and all that were made with it or with one of those")
-	fs.BoolVar(&k.revoke.Preview, "preview", false, "with -owner or -made-with: only show what would be deactivated")
+	fs.StringVar(&k.revoke.Owner, "owner", "", "instead of IDs: all tokens of this `OWNER`, including tokens that are generated meanwhile")
+	fs.StringVar(&k.revoke.MadeWith, "made-with", "", "instead of IDs: the token `ID`, and every token made with it, directly or not")
+	fs.BoolVar(&k.revoke.Preview, "preview", false, "with -owner or -made-with: list the tokens, and deactivate none")
 }
 
 // revokeAll deactivates all tokens of an owner, or what a token has made.
@@ -39,7 +39,7 @@ func (k *call) revokeAll() (err error) {
 	}
 	if err != nil && len(done) > 0 && !k.revoke.Preview {
 		// Not wrapped: the exit code should say that a part was done.
-		return fmt.Errorf("%d tokens are done, those that are listed, and %d are known to be left: %v", len(done), len(fields.Bulk(err)), err)
+		return fmt.Errorf("%d tokens are done, as listed, and at least %d are left; run the command again: %v", len(done), len(fields.Bulk(err)), err)
 	}
 	return err
 }

@@ -17,8 +17,8 @@ import (
 )
 
 func requirementFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.route, "route", "", "the `ROUTE` that is called, as routes lists it, such as \"GET /devices\"")
-	fs.StringVar(&k.token.permissions, "permissions", "", "instead of a route: the `NAMES` of what it requires; without both, any valid token would do")
+	fs.StringVar(&k.route, "route", "", "the `ROUTE` of the call, such as \"GET /devices\"; the command routes lists them")
+	fs.StringVar(&k.token.permissions, "permissions", "", "instead of -route: the `NAMES` of the permissions that the call requires; default: it requires any valid token")
 	fs.BoolVar(&k.explainAny, "any", false, "one of the permissions is enough")
 }
 
@@ -26,11 +26,11 @@ func requirementFlags(k *call, fs *flag.FlagSet) {
 func (k *call) requirement() (apitoken.Requirement, error) {
 	if k.route != "" {
 		if k.token.permissions != "" || k.explainAny {
-			return apitoken.Requirement{}, &usageError{"-route does not go with -permissions and -any"}
+			return apitoken.Requirement{}, &usageError{"-route cannot be combined with -permissions or -any"}
 		}
 		i := slices.IndexFunc(k.routes, func(rt apitoken.Route) bool { return rt.Match != "open" && reports.NameOf(rt) == k.route })
 		if i < 0 {
-			return apitoken.Requirement{}, &usageError{"-route is none that routes lists and that takes a token"}
+			return apitoken.Requirement{}, &usageError{"-route is not a route that requires a token; the command routes lists them"}
 		}
 		return reports.RequirementOf(k.auth.Catalog(), k.routes[i])
 	}
@@ -48,7 +48,7 @@ func (k *call) requirement() (apitoken.Requirement, error) {
 
 func explainFlags(k *call, fs *flag.FlagSet) {
 	requirementFlags(k, fs)
-	fs.StringVar(&k.explainFrom, "from", "", "the `ADDRESS` the request comes from; without, networks do not count")
+	fs.StringVar(&k.explainFrom, "from", "", "the IP `ADDRESS` of the request; default: ignore networks")
 }
 
 func (k *call) explain() error {
@@ -63,7 +63,7 @@ func (k *call) explain() error {
 	var from netip.Addr
 	if k.explainFrom != "" {
 		if from, err = netip.ParseAddr(k.explainFrom); err != nil {
-			return &usageError{"-from is no IP address"}
+			return &usageError{"-from is not an IP address such as 192.0.2.7"}
 		}
 	}
 	x, err := k.m.Explain(k.ctx, id, requirement, from)
@@ -94,7 +94,7 @@ func (k *call) explain() error {
 	for _, name := range x.MissingFromOwner {
 		fmt.Fprintln(k.out, "  its owner lacks", name)
 	}
-	fmt.Fprintln(k.out, "what it can use:", cmp.Or(names(x.Effective), "nothing"))
+	fmt.Fprintln(k.out, "effective permissions:", cmp.Or(names(x.Effective), "none"))
 	for _, entry := range x.Only {
 		fmt.Fprintln(k.out, "only for:", entry)
 	}
@@ -105,7 +105,7 @@ func (k *call) explain() error {
 		fmt.Fprintln(k.out, "the limit of its owner:", l)
 	}
 	if x.Err != nil {
-		return fmt.Errorf("what its owner may do: %w", x.Err)
+		return fmt.Errorf("the permissions of its owner are unknown: %w", x.Err)
 	}
 	return nil
 }
@@ -127,7 +127,7 @@ func (k *call) listRoutes() error {
 
 func whoCanFlags(k *call, fs *flag.FlagSet) {
 	requirementFlags(k, fs)
-	fs.BoolVar(&k.page.quiet, "q", false, "write IDs only")
+	fs.BoolVar(&k.page.quiet, "q", false, "write only IDs")
 }
 
 func (k *call) whoCan() error {
@@ -158,7 +158,7 @@ func (k *call) reach() error {
 		return err
 	}
 	if len(k.routes) == 0 {
-		return &usageError{"the service has not told this command its routes"}
+		return &usageError{"this command does not know the routes: the service must set Routes in cli.Config"}
 	}
 	reached, err := reports.Reach(k.ctx, k.m, id, k.auth.Catalog(), k.routes)
 	if err != nil {
@@ -193,15 +193,15 @@ func (k *call) reach() error {
 		return err
 	}
 	if unknown != nil {
-		return fmt.Errorf("what its owner may do: %w", unknown)
+		return fmt.Errorf("the permissions of its owner are unknown: %w", unknown)
 	}
 	return nil
 }
 
 func previewPolicyFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.maxLifetime, "max-lifetime", "", "`HOW LONG` a token could be used from its creation on, such as 90d or 12h")
-	fs.StringVar(&k.maxIdle, "max-idle", "", "`HOW LONG` a token would stay usable without being used")
-	fs.BoolVar(&k.page.quiet, "q", false, "write IDs only")
+	fs.StringVar(&k.maxLifetime, "max-lifetime", "", "`HOW LONG` a token is valid after its creation, such as 90d or 12h")
+	fs.StringVar(&k.maxIdle, "max-idle", "", "`HOW LONG` a token is valid after its last use, such as 30d")
+	fs.BoolVar(&k.page.quiet, "q", false, "write only IDs")
 }
 
 func (k *call) previewPolicy() (err error) {

@@ -18,22 +18,22 @@ import (
 
 func generateFlags(k *call, fs *flag.FlagSet) {
 	fs.StringVar(&k.token.name, "name", "", "what the token is for; required")
-	fs.StringVar(&k.token.owner, "owner", "", "generate it for this `OWNER`, for whom the actor may act; without, for the actor")
+	fs.StringVar(&k.token.owner, "owner", "", "the `OWNER` of the token, for whom the actor may act; default: the actor")
 	k.token.texts = make([]string, len(fields.Texts))
 	for i, f := range fields.Texts {
 		fs.StringVar(&k.token.texts[i], f.Name, "", f.Text.Usage)
 	}
-	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of its permissions, with spaces or commas between them")
-	fs.BoolVar(&k.token.all, "all", false, "all permissions that the actor has")
-	fs.StringVar(&k.token.expires, "expires", "", "`WHEN`: 90d, 12h, 2030-01-31T12:00:00Z or never; required")
-	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` it can be used from; without, from everywhere")
+	fs.StringVar(&k.token.permissions, "permissions", "", "the `NAMES` of its permissions, separated by spaces or commas; required, or -all")
+	fs.BoolVar(&k.token.all, "all", false, "give it all permissions that the actor may grant")
+	fs.StringVar(&k.token.expires, "expires", "", "`WHEN` it expires: 90d, 12h, 2030-01-31T12:00:00Z or never; required")
+	fs.StringVar(&k.token.networks, "networks", "", "the `NETWORKS` from which it is accepted, separated by spaces or commas; default: all")
 	onlyFlag(k, fs)
-	fs.StringVar(&k.token.notBefore, "not-before", "", "from `WHEN` on it is valid, such as 2030-01-31T12:00:00Z; without, at once")
+	fs.StringVar(&k.token.notBefore, "not-before", "", "`WHEN` it becomes valid, such as 2030-01-31T12:00:00Z; default: now")
 }
 
 // onlyFlag adds -only, which may be given again.
 func onlyFlag(k *call, fs *flag.FlagSet) {
-	fs.Func("only", "an `OBJECT` that it can be used for, as in device:7; again for each further one. \"device:\": none of this type; \"\": all objects", func(entry string) error {
+	fs.Func("only", "an `OBJECT` that it can be used for, such as device:7; repeat the flag for more objects. \"device:\" is no device, \"\" is all objects", func(entry string) error {
 		if entry != "" {
 			k.token.only = append(k.token.only, entry)
 		}
@@ -44,6 +44,7 @@ func onlyFlag(k *call, fs *flag.FlagSet) {
 // generate writes only the secret to the standard output, for TOKEN=$(... generate ...).
 // It describes the token on the standard error.
 func (k *call) generate() error {
+	k.token.dash = "-"
 	g, err := k.token.parse(k)
 	if err != nil {
 		return err
@@ -57,7 +58,7 @@ func (k *call) generate() error {
 	}
 	k.note("generated token %s %q for %s in %s: %d of %d permissions, %s", in.ID, shown(in.Name), shown(in.Owner), shown(in.Environment),
 		len(in.Permissions), len(k.auth.Catalog().All()), expiry(in.ExpiresAt))
-	k.note("its secret is on the standard output and is not shown again")
+	k.note("its secret is on the standard output; you will see it only once")
 	return nil
 }
 
@@ -78,7 +79,7 @@ func (k *call) writeSecret(in *apitoken.TokenInfo, secret apitoken.Secret) bool 
 func (k *call) takeBack(in *apitoken.TokenInfo) error {
 	err := k.m.Delete(context.WithoutCancel(k.ctx), in.ID)
 	if err != nil && !errors.Is(err, apitoken.ErrNotFound) {
-		return fmt.Errorf("the secret of token %s could not be written (%w), nor could the token be deleted: %w", in.ID, k.out.err, err)
+		return fmt.Errorf("the secret of token %s could not be written (%w), nor could the token be deleted; delete it: %w", in.ID, k.out.err, err)
 	}
 	return fmt.Errorf("the secret could not be written, so the token was deleted: %w", k.out.err)
 }
@@ -98,32 +99,33 @@ type listValues struct {
 var momentNames = [3]string{"created", "expires", "last-used"}
 
 func listFlags(k *call, fs *flag.FlagSet) {
-	fs.StringVar(&k.page.owner, "owner", "", "only tokens of this `USER`; without, everybody's whom the actor may see")
-	fs.StringVar(&k.page.status, "status", "", "only those that are `STATUS`: active, inactive, expired, pending, deleted, no_access (of owners who have no access now), damaged or newer; without, all but deleted ones")
-	fs.StringVar(&k.page.permission, "permission", "", "only those with the permission of this `NAME`")
-	fs.StringVar(&k.page.text, "text", "", "only those whose ID, owner or a word of whose name begins with `TEXT`")
-	fs.StringVar(&k.page.createdWith, "created-with", "", "only those that the token with this `ID` has made")
-	fs.StringVar(&k.page.only, "only", "", "only those that are limited to the `OBJECT`, such as device:7, or in a type of objects, such as device")
+	fs.StringVar(&k.page.owner, "owner", "", "only tokens of this `USER`; default: all that the actor may see")
+	fs.StringVar(&k.page.status, "status", "", "only tokens with this `STATUS`: active, inactive, expired, pending, deleted, no_access (their owners have no access now), damaged or newer; default: all but deleted")
+	fs.StringVar(&k.page.permission, "permission", "", "only tokens with the permission `NAME`")
+	fs.StringVar(&k.page.text, "text", "", "only tokens with `TEXT` at the beginning of the ID, of the owner or of a word of the name")
+	fs.StringVar(&k.page.createdWith, "created-with", "", "only tokens that were made with the token `ID`")
+	fs.StringVar(&k.page.only, "only", "", "only tokens that are limited to this `OBJECT`, such as device:7, or in this type, such as device")
 	for i, name := range momentNames {
-		when := "before now, such as 30d"
+		verb := [3]string{"created", "that expire", "last used"}[i]
+		when := "before now"
 		if name == "expires" {
-			when = "from now on, such as 30d"
+			when = "from now on"
 		}
-		fs.StringVar(&k.page.moments[i][0], name+"-after", "", "only those with this time at `WHEN` or later: a time such as 2030-01-31T12:00:00Z, or a duration "+when)
-		fs.StringVar(&k.page.moments[i][1], name+"-before", "", "only those with this time before `WHEN`")
+		fs.StringVar(&k.page.moments[i][0], name+"-after", "", "only tokens "+verb+" at `WHEN` or later: a time such as 2030-01-31T12:00:00Z, or a duration such as 30d "+when)
+		fs.StringVar(&k.page.moments[i][1], name+"-before", "", "only tokens "+verb+" before `WHEN`")
 	}
-	fs.BoolVar(&k.page.never[1], "never-expires", false, "only those without expiry")
-	fs.BoolVar(&k.page.never[2], "never-used", false, "only those that were never used")
-	fs.StringVar(&k.page.sort, "sort", "", "`ORDER`: name, created, expires or last_used; without, by name, and with -q as created")
-	fs.BoolVar(&k.page.descending, "descending", false, "the other way round")
-	fs.BoolVar(&k.page.quiet, "q", false, "write IDs only")
-	fs.IntVar(&k.page.limit, "limit", 0, "stop after so many; 0: all")
+	fs.BoolVar(&k.page.never[1], "never-expires", false, "only tokens without expiry")
+	fs.BoolVar(&k.page.never[2], "never-used", false, "only tokens that were never used")
+	fs.StringVar(&k.page.sort, "sort", "", "`ORDER`: name, created, expires or last_used; default: name, with -q created")
+	fs.BoolVar(&k.page.descending, "descending", false, "reverse the order")
+	fs.BoolVar(&k.page.quiet, "q", false, "write only IDs")
+	fs.IntVar(&k.page.limit, "limit", 0, "the largest `NUMBER` of tokens; 0: all")
 }
 
 func (k *call) list() error {
 	v := k.page
 	if v.limit < 0 {
-		return &usageError{"-limit is negative"}
+		return &usageError{"-limit is negative; use 0 for all tokens"}
 	}
 	if v.quiet {
 		// Scripts then miss no token that is renamed meanwhile.
@@ -158,7 +160,7 @@ func (v *listValues) filter() (f fields.Filter, err error) {
 				*at = time.Now().Add(d)
 			}
 			if text != "" && r.Never {
-				return f, &usageError{"-" + momentNames[i] + []string{"-after", "-before"}[end] + " does not go with -never-" + strings.TrimPrefix(momentNames[i], "last-")}
+				return f, &usageError{"-" + momentNames[i] + []string{"-after", "-before"}[end] + " cannot be combined with -never-" + strings.TrimPrefix(momentNames[i], "last-")}
 			}
 		}
 	}
@@ -192,7 +194,7 @@ func (k *call) writeTokens(each func(func(*apitoken.TokenInfo)) (int, error)) er
 		return err
 	case err != nil:
 		t.Flush()
-		return fmt.Errorf("broken off after %d tokens: %w", n, err)
+		return fmt.Errorf("stopped after %d tokens: %w", n, err)
 	}
 	if k.json {
 		k.out.line(struct {
@@ -308,7 +310,7 @@ func (k *call) bulk() error {
 	}
 	if err != nil && len(ids) > 0 {
 		// Not wrapped: the exit code should say that a part was done, not what stopped the rest.
-		return fmt.Errorf("%d of %d tokens are done, those that are listed: %v", len(ids), len(all), err)
+		return fmt.Errorf("%d of %d tokens are done, as listed; run the command again for the others: %v", len(ids), len(all), err)
 	}
 	return err
 }
@@ -351,14 +353,14 @@ func (k *call) permissions() error {
 }
 
 func rekeyFlags(k *call, fs *flag.FlagSet) {
-	fs.BoolVar(&k.rekeyParams.AdoptWithoutMAC, "adopt-without-mac", false, "also authenticate rows without a MAC, which trusts whoever wrote them: once, when keys are introduced")
-	fs.StringVar(&k.adopt, "adopt", "", "show the damaged token with this `ID`, and authenticate it if you say so, which trusts whoever changed it")
+	fs.BoolVar(&k.rekeyParams.AdoptWithoutMAC, "adopt-without-mac", false, "also authenticate rows without a MAC: do this once, when you introduce keys, as it trusts everybody who could write rows")
+	fs.StringVar(&k.adopt, "adopt", "", "show the damaged token `ID`, and authenticate it if you confirm, which trusts the person who changed it")
 	fs.StringVar(&k.rekeyParams.After, "after", "", "continue after this `ID`")
 }
 
 func (k *call) rekey() error {
 	k.rekeyParams.Progress = func(p apitoken.RekeyProgress) {
-		k.note("%d tokens looked at, %d rekeyed, %d refused", p.Seen, p.Rekeyed, p.Refused)
+		k.note("%d tokens read, %d rekeyed, %d refused", p.Seen, p.Rekeyed, p.Refused)
 	}
 	if k.adopt != "" {
 		k.rekeyParams.Adopt = k.adopted
@@ -373,7 +375,7 @@ func (k *call) rekey() error {
 		}{p.Seen, p.Rekeyed, p.Refused, p.Last})
 	}
 	if err != nil && p.Refused == 0 && p.Last != "" {
-		return fmt.Errorf("broken off; continue with -after %s: %w", p.Last, err)
+		return fmt.Errorf("stopped; continue with -after %s: %w", p.Last, err)
 	}
 	if err == nil && !k.json {
 		fmt.Fprintf(k.out, "done: %d of %d tokens rekeyed\n", p.Rekeyed, p.Seen)
@@ -388,14 +390,14 @@ func (k *call) adopted(in *apitoken.TokenInfo) bool {
 		return false
 	}
 	_ = showFields(k.err, in)
-	fmt.Fprint(k.err, "Somebody changed this token without the key. Adopt it as it is shown? Type its ID: ")
+	fmt.Fprint(k.err, "Somebody changed this token without the key. To adopt it as it is shown, type its ID: ")
 	var answer string
 	_, _ = fmt.Fscanln(k.in, &answer)
 	fmt.Fprintln(k.err)
 	return answer == k.adopt
 }
 
-var errTyped = &usageError{"that is a token, which is now in the history of the shell; its ID would do, or - to read it from the standard input"}
+var errTyped = &usageError{"the argument is a whole token, which is now in the history of the shell; use its ID, or - to read it from the standard input"}
 
 // id returns the ID in an argument: an ID, a display ID, the beginning of a token, or "-"
 // for a token from the standard input.
@@ -425,7 +427,7 @@ func (k *call) id(arg string) (string, error) {
 	// Also a damaged token shows its ID.
 	i := strings.LastIndexByte(string(text), '_')
 	if body = strings.TrimSpace(string(text[i+1:])); i < 0 || len(body) != bodyLen {
-		return "", &usageError{"what was read is no token that was generated here, nor can it be one that was imported"}
+		return "", &usageError{"the standard input has no token of this service; look for missing characters, or use the ID"}
 	}
 	return body[:idLen], nil
 }

@@ -19,20 +19,21 @@ type tokenFlags struct {
 	texts                                                  []string // one for each of fields.Texts
 	only                                                   []string
 	all                                                    bool
+	dash                                                   string // "-" if they are flags
 }
 
 func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
 	g.Name, g.Owner, g.Only = f.name, f.owner, f.only
 	for i, field := range fields.Texts {
 		if err := field.Text.Generate(&g, f.texts[i]); err != nil {
-			return g, &usageError{field.Name + " " + err.Error()}
+			return g, &usageError{f.dash + field.Name + " " + err.Error()}
 		}
 	}
 	if g.Name == "" {
-		return g, &usageError{"name is missing"}
+		return g, &usageError{f.dash + "name is missing"}
 	}
 	if f.all && f.permissions != "" {
-		return g, &usageError{"all does not go with permissions"}
+		return g, &usageError{"-all cannot be combined with -permissions"}
 	}
 	if f.all {
 		g.Permissions = k.m.Grantable()
@@ -40,16 +41,16 @@ func (f *tokenFlags) parse(k *call) (g apitoken.GenerateParams, err error) {
 		return g, err
 	}
 	if len(g.Permissions) == 0 {
-		return g, &usageError{"permissions are missing"}
+		return g, &usageError{f.dash + "permissions is missing; the command permissions lists the names"}
 	}
 	if g.Expiry, err = parseExpiry(f.expires); err != nil {
-		return g, &usageError{"expires " + err.Error()}
+		return g, &usageError{f.dash + "expires " + err.Error()}
 	}
 	if g.Networks, err = parseNetworks(f.networks); err != nil {
-		return g, &usageError{"networks " + err.Error()}
+		return g, &usageError{f.dash + "networks " + err.Error()}
 	}
 	if g.NotBefore, err = parseMoment(f.notBefore); err != nil {
-		return g, &usageError{"not-before " + err.Error()}
+		return g, &usageError{f.dash + "not-before " + err.Error()}
 	}
 	return g, nil
 }
@@ -69,6 +70,8 @@ func (k *call) lookup(list string) ([]apitoken.Permission, error) {
 			problem := fmt.Sprintf("permission %d of the list is unknown", i+1)
 			if _, hint, ok := strings.Cut(err.Error(), " (did you mean "); ok {
 				problem += " (did you mean " + hint
+			} else {
+				problem += "; the command permissions lists the names"
 			}
 			return nil, &usageError{problem}
 		}
@@ -85,7 +88,7 @@ const mostDays = 106_751
 func parseExpiry(s string) (apitoken.Expiry, error) {
 	switch {
 	case s == "":
-		return apitoken.Expiry{}, errors.New("is missing: 90d, 12h, a time such as 2030-01-31T12:00:00Z, or never")
+		return apitoken.Expiry{}, errors.New("is missing: use 90d, 12h, a time such as 2030-01-31T12:00:00Z, or never")
 	case s == "never":
 		return apitoken.Never(), nil
 	}
@@ -100,7 +103,7 @@ func parseExpiry(s string) (apitoken.Expiry, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return apitoken.At(t), nil
 	}
-	return apitoken.Expiry{}, errors.New("is not 90d, 12h, a time such as 2030-01-31T12:00:00Z, or never")
+	return apitoken.Expiry{}, errors.New("must be 90d, 12h, a time such as 2030-01-31T12:00:00Z, or never")
 }
 
 // parseNetworks parses networks and single addresses.
@@ -111,7 +114,7 @@ func parseNetworks(s string) (list []netip.Prefix, err error) {
 			network, err = addr.Prefix(addr.BitLen())
 		}
 		if err != nil {
-			return nil, errors.New("contain something that is neither an address nor a network such as 10.0.0.0/8")
+			return nil, errors.New("needs addresses such as 192.0.2.7 and networks such as 10.0.0.0/8")
 		}
 		list = append(list, network)
 	}

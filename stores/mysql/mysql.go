@@ -34,10 +34,12 @@ import (
 // and all its companions. Every record must be valid UTF-8.
 type Store struct {
 	db       *sql.DB
-	get      *sql.Stmt
-	guard    string // an expression: what of the session or the server cannot be used, "" for nothing
-	outside  string // the same where no transaction may be open
-	server   string // an expression: which server it is
+	get      *sql.Stmt // finds a record where committed holds
+	look     *sql.Stmt // finds a record, or why there is none
+	guard    string    // an expression: what of the session or the server cannot be used, "" for nothing
+	outside  string    // the same where no transaction may be open
+	trusted  string    // an expression: committed, and no transaction is open
+	server   string    // an expression: which server it is
 	warnings []string
 	patience time.Duration // for a poll, at least; the tests have more
 
@@ -81,10 +83,13 @@ func Use(ctx context.Context, db *sql.DB) (*Store, error) {
 // Close ends every Watch. It does not close the database.
 func (s *Store) Close() error {
 	s.end()
-	if s.get != nil {
-		return wrap(s.get.Close())
+	var errs []error
+	for _, stmt := range []*sql.Stmt{s.get, s.look} {
+		if stmt != nil {
+			errs = append(errs, stmt.Close())
+		}
 	}
-	return nil
+	return wrap(errors.Join(errs...))
 }
 
 // Warnings returns the problems of the setup, as sentences for an operator: possible losses
@@ -117,11 +122,10 @@ func (s *Store) inspectWith(ctx context.Context, c *sql.Conn) error {
 	if n := versionNumber(version); n < number {
 		return fmt.Errorf("the server has version %s; %s is the first that can be used", version, oldest)
 	}
-	within := conditions[:len(conditions)-1]
-	s.guard, s.server = guardOf(within, maria, place), `concat_ws(' ', @@server_id, @@hostname, @@port, @@datadir)`
-	s.outside = guardOf(conditions, maria, place)
-	if !maria {
-		s.outside = s.guard // it does not say whether there is a transaction
+	s.guard, s.server = guardOf(conditions[:len(conditions)-1], maria, place), `concat_ws(' ', @@server_id, @@hostname, @@port, @@datadir)`
+	s.outside, s.trusted = guardOf(conditions, maria, place), expression(committed+` AND @@in_transaction = 0`, maria, place)
+	if !maria { // it does not say whether there is a transaction
+		s.outside, s.trusted = s.guard, expression(committed, maria, place)
 		s.server = `concat_ws(' ', @@server_uuid, @@hostname, @@port, @@datadir)`
 	}
 	if err := s.check(ctx, c); err != nil {
@@ -182,7 +186,11 @@ func (s *Store) prepare(ctx context.Context) (err error) {
 		}
 		s.warn(err.Error() + "; Watch does not go on, and nodes read each token anew after Config.MaxStaleness")
 	}
-	s.get, err = s.db.PrepareContext(ctx, `SELECT g.wrong, t.id IS NOT NULL, `+selected+` FROM (SELECT `+s.outside+` AS wrong) g LEFT JOIN apitoken_tokens t ON t.id = ?`)
+	s.get, err = s.db.PrepareContext(ctx, `SELECT (`+s.trusted+`) IS TRUE, `+selected+` FROM apitoken_tokens t WHERE t.id = ?`)
+	if err != nil {
+		return err
+	}
+	s.look, err = s.db.PrepareContext(ctx, `SELECT g.wrong, t.id IS NOT NULL, `+selected+` FROM (SELECT `+s.outside+` AS wrong) g LEFT JOIN apitoken_tokens t ON t.id = ?`)
 	return err
 }
 

@@ -38,12 +38,21 @@ func guardOf(conditions []condition, maria bool, place string) string {
 	for _, c := range conditions {
 		parts = append(parts, `CASE WHEN `+c.holds+` THEN NULL ELSE '`+c.name+`' END`)
 	}
-	guard := strings.ReplaceAll(`concat_ws(' ', `+strings.Join(parts, ", ")+`)`, "PLACE", place)
-	if !maria {
-		guard = strings.ReplaceAll(guard, "@@tx_isolation", "@@transaction_isolation")
-	}
-	return guard
+	return expression(`concat_ws(' ', `+strings.Join(parts, ", ")+`)`, maria, place)
 }
+
+// expression returns a condition for a server and a database.
+func expression(condition string, maria bool, place string) string {
+	if !maria {
+		condition = strings.ReplaceAll(condition, "@@tx_isolation", "@@transaction_isolation")
+	}
+	return strings.ReplaceAll(condition, "PLACE", place)
+}
+
+// committed is true in a session whose rows are committed, and arrive as they are stored. A setting that it leaves out can
+// only hide a row from Get, because IDs are ASCII. Each variable takes the server 1 to 6 µs.
+const committed = `@@read_only = 0 AND @@innodb_read_only = 0 AND @@autocommit = 1 AND ifnull(@@character_set_results, 'utf8mb4') = 'utf8mb4'
+	AND @@tx_isolation <> 'READ-UNCOMMITTED' AND hex(DATABASE()) = 'PLACE'`
 
 // sessionError returns an error for what a guard has found.
 func sessionError(wrong string) error {

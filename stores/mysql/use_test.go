@@ -135,6 +135,9 @@ func TestSessionsThatCannotBeUsedAreRefused(t *testing.T) {
 			if change == `USE elsewhere` && (name == "Use" || strings.HasPrefix(name, "Get")) {
 				continue // that is where tokens are then; what is prepared stays where it is
 			}
+			if name == "Get" && err == nil && (says == "sql_select_limit" || says == "completion_type" || strings.HasPrefix(change, "SET sql_mode")) {
+				continue // it finds what is there
+			}
 			isUnknown(t, name+" after "+change, err)
 			before, other, _ := strings.Cut(says, "|")
 			if err != nil && !strings.Contains(err.Error(), before) && (other == "" || !strings.Contains(err.Error(), other)) {

@@ -32,7 +32,7 @@ func FuzzLife(f *testing.F) {
 	all := catalog.All()
 	auths := []*apitoken.Authority{}
 	for _, s := range []apitoken.Store{store, memory.New()} {
-		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: catalog, Store: s, KeepDeleted: -1})
+		auth, err := apitoken.New(apitoken.Config{Prefix: "acme", Permissions: catalog, Store: s, KeepDeleted: -1, StoreTimeout: time.Minute})
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -35,7 +35,7 @@ func TestTheFilesHoldNoSecretAndNoKey(t *testing.T) {
 	}
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix: "acme", Permissions: catalog, Store: store, IntegrityKeys: []apitoken.Key{row}, EncryptionKeys: []apitoken.Key{secretKey},
-		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60},
+		ForeignTokens: apitoken.ForeignTokens{MinLen: 22, MaxLen: 60}, StoreTimeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)

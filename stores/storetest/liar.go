@@ -80,6 +80,7 @@ func (x *trial) believes(name string, store liar, remove bool) {
 	read := permissions.Define("devices:read", "See devices")
 	auth, err := apitoken.New(apitoken.Config{
 		Prefix: "acme", Permissions: &permissions, Store: store, MaxStaleness: age / 2, MaxCacheAge: age,
+		StoreTimeout: time.Minute, // the machine may be busy
 	})
 	x.ok(err, "New")
 	defer auth.Close()

@@ -24,8 +24,11 @@ before(async () => {
 });
 after(() => browser.close());
 
+// The cookies of each user who has signed in.
+const sessions = {};
+
 // signedIn opens a browser window for a user. Whatever the browser complains
-// about fails the test, when it ends with calm.
+// about fails the test, when it ends with calm. A user signs in once.
 async function signedIn(user, options = {}) {
 	const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
 	context.setDefaultTimeout(120_000);
@@ -39,11 +42,15 @@ async function signedIn(user, options = {}) {
 	page.on("dialog", (d) => { complaints.push(`dialog: ${d.message()}`); d.dismiss(); });
 	// The second is what Back to the answer of a form gets.
 	page.on("requestfailed", (r) => { if (!/ERR_ABORTED|ERR_CACHE_MISS/.test(r.failure()?.errorText ?? "")) complaints.push(`${r.url()}: ${r.failure()?.errorText}`); });
-	await page.goto(`${server}/`);
-	await page.getByLabel("User").fill(user);
-	await page.getByLabel("Password").fill(password);
-	await page.getByRole("button", { name: "Sign in" }).click();
+	if (sessions[user]) await context.addCookies(sessions[user]);
+	else {
+		await page.goto(`${server}/`);
+		await page.getByLabel("User").fill(user);
+		await page.getByLabel("Password").fill(password);
+		await page.getByRole("button", { name: "Sign in" }).click();
+	}
 	await page.goto(manage);
+	sessions[user] ??= await context.cookies();
 	const calm = async () => {
 		assert.deepEqual(complaints, []);
 		await context.close();
@@ -130,8 +137,8 @@ async function narrow(page, state) {
 	assert.equal(over, 0, `${state}: wider than 320 px`);
 }
 
-describe("a user", of("use"), () => {
-	test("generates a token, which is shown once", async () => {
+describe("a user", () => {
+	test("generates a token, which is shown once", of("use"), async () => {
 		const { page, context, calm } = await signedIn("ada");
 		await context.grantPermissions(["clipboard-read", "clipboard-write"]);
 		const name = newName("Build");
@@ -184,14 +191,14 @@ describe("a user", of("use"), () => {
 		await calm();
 	});
 
-	test("does not see a secret again by going back", async () => {
-		for (const javaScriptEnabled of [true, false]) {
+	for (const javaScriptEnabled of [true, false]) {
+		test(`does not see a secret again by going back, JavaScript ${javaScriptEnabled}`, of(javaScriptEnabled ? "use" : "states"), async () => {
 			const { page, calm } = await signedIn("ada", { javaScriptEnabled });
 			const name = newName("Back");
 			const secret = await generate(page, name);
 			await page.getByRole("link", { name: "Done" }).click();
 			await page.getByRole("link", { name, exact: true }).waitFor();
-			assert.ok(!(await back(page)).includes(secret), `JavaScript ${javaScriptEnabled}`);
+			assert.ok(!(await back(page)).includes(secret), "generated");
 			assert.equal(await count(page, name), 1);
 
 			await open(page, name);
@@ -199,12 +206,12 @@ describe("a user", of("use"), () => {
 			assert.equal(await page.locator("#secret").textContent(), secret);
 			assert.ok(!page.url().includes(secret));
 			await page.goto(manage);
-			assert.ok(!(await back(page)).includes(secret), `shown, JavaScript ${javaScriptEnabled}`);
+			assert.ok(!(await back(page)).includes(secret), "shown");
 			await calm();
-		}
-	});
+		});
+	}
 
-	test("opens a line, shows the token, and has a request explained", async () => {
+	test("opens a line, shows the token, and has a request explained", of("use"), async () => {
 		const { page, calm } = await signedIn("ada");
 		const name = newName("Reader");
 		const secret = await generate(page, name);
@@ -229,7 +236,7 @@ describe("a user", of("use"), () => {
 		await calm();
 	});
 
-	test("rotates, and ends the overlap either way", async () => {
+	test("rotates, and ends the overlap either way", of("use"), async () => {
 		const { page, calm } = await signedIn("ada");
 		const name = newName("Rotated");
 		const first = await generate(page, name);
@@ -261,7 +268,7 @@ describe("a user", of("use"), () => {
 		await calm();
 	});
 
-	test("deactivates, activates and deletes, and comes back to the list", async () => {
+	test("deactivates, activates and deletes, and comes back to the list", of("use"), async () => {
 		const { page, calm } = await signedIn("ada");
 		const name = newName("Lamp");
 		const secret = await generate(page, name);
@@ -295,7 +302,7 @@ describe("a user", of("use"), () => {
 		await calm();
 	});
 
-	test("sees mistakes beside the field and in a summary", async () => {
+	test("sees mistakes beside the field and in a summary", of("use"), async () => {
 		const { page, calm } = await signedIn("ada");
 		await page.goto(`${manage}generate`);
 		await page.getByRole("button", { name: "Generate" }).click();
@@ -309,7 +316,7 @@ describe("a user", of("use"), () => {
 		await calm();
 	});
 
-	test("gets a form that a link has filled in", async () => {
+	test("gets a form that a link has filled in", of("use"), async () => {
 		const { page, calm } = await signedIn("ada");
 		await page.goto(`${manage}generate?name=ci&permission=devices:read&permission=reports:read&expires=90d`);
 		await page.getByText("This form was filled in by a link.").waitFor();
@@ -321,8 +328,8 @@ describe("a user", of("use"), () => {
 		await calm();
 	});
 
-	test("edits a token, and checks the change first", async () => {
-		for (const javaScriptEnabled of [true, false]) {
+	for (const javaScriptEnabled of [true, false]) {
+		test(`edits a token, and checks the change first, JavaScript ${javaScriptEnabled}`, of(javaScriptEnabled ? "use" : "states"), async () => {
 			const { page, calm } = await signedIn("ada", { javaScriptEnabled });
 			const name = newName("Edit");
 			const secret = await generate(page, name);
@@ -344,10 +351,10 @@ describe("a user", of("use"), () => {
 			await page.locator("h1", { hasText: `${name} again` }).waitFor();
 			assert.equal(await status(secret), 403, "it may no longer read devices");
 			await calm();
-		}
-	});
+		});
+	}
 
-	test("sends a form again that came after they were signed out", async () => {
+	test("sends a form again that came after they were signed out", of("use"), async () => {
 		const { page, context, calm } = await signedIn("ada");
 		const name = newName("Signed out");
 		await page.goto(`${manage}generate`);
@@ -364,7 +371,7 @@ describe("a user", of("use"), () => {
 		await calm();
 	});
 
-	test("generates with the keyboard alone", async () => {
+	test("generates with the keyboard alone", of("states"), async () => {
 		const { page, calm } = await signedIn("ada");
 		const name = newName("Keys");
 		// tabTo presses Tab until an element has the focus, which has to be seen.
@@ -419,7 +426,7 @@ describe("a user", of("use"), () => {
 		await calm();
 	});
 
-	test("does all of it without JavaScript", async () => {
+	test("does all of it without JavaScript", of("states"), async () => {
 		const { page, calm } = await signedIn("ada", { javaScriptEnabled: false });
 		const name = newName("Plain");
 		await page.goto(`${manage}generate`);

@@ -18,7 +18,7 @@ import (
 const coverageGoal = 95
 
 var parts = []string{
-	"alias", "bitset", "bulkhead", "cache", "credential", "cursor", "derived", "feed", "grammar", "keyring", "limit", "network", "permission", "rawquery", "resource", "spelling", "tagged", "text", "usage",
+	"alias", "bitset", "bulkhead", "cache", "credential", "cursor", "derived", "feed", "grammar", "keyring", "limit", "lookup", "network", "permission", "rawquery", "resource", "spelling", "tagged", "text", "usage",
 }
 
 // Files by their names, which differ in the root package and its parts.

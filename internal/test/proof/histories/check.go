@@ -15,11 +15,12 @@ import (
 // acknowledged has to see that or a later one; and nobody can see one whose
 // change was called only after it had got its answer. Between these bounds every
 // version is a legal view. A change that found its work done has acknowledged
-// the version that it found. A verification may be behind by age.
-func check(ops []op, age time.Duration) (stale []string, err error) {
+// the version that it found. A verification may be behind by age, but not on the node
+// that makes the changes. The rights of the owner hold at once.
+func check(ops []op, age time.Duration, rights ...owned) (stale []string, err error) {
 	var changes []op
 	for _, o := range ops {
-		if o.outcome == done && o.kind != verify {
+		if o.outcome == done && o.kind != verify && o.kind != present {
 			if o.kind == remove {
 				o.version = never
 			}
@@ -40,6 +41,7 @@ func check(ops []op, age time.Duration) (stale []string, err error) {
 		acked  []int64 // when it was first acknowledged
 		at     = fresh
 	)
+	at.reach = changes[0].reach
 	for i := 0; i < len(changes); {
 		group := changes[i:]
 		if end := slices.IndexFunc(group, func(o op) bool { return o.version != group[0].version }); end >= 0 {
@@ -52,16 +54,16 @@ func check(ops []op, age time.Duration) (stale []string, err error) {
 		// Of those that were told of a version, one has made it: the one that
 		// changes the state before; that it is one of the earliest is enough.
 		maker := slices.IndexFunc(group, func(o op) bool {
-			return len(states) == 0 || at.sees(o.kind, o.secret) == done && at.after(o.kind, o.secret) != at
+			return len(states) == 0 || at.sees(o) == done && at.after(o) != at
 		})
 		if maker < 0 {
 			return nil, fmt.Errorf("nothing explains version %d after %+v: %v", group[0].version, at, group)
 		}
 		if len(states) > 0 {
-			at = at.after(group[maker].kind, group[maker].secret)
+			at = at.after(group[maker])
 		}
 		for k, o := range group {
-			if k != maker && (o.kind == remove || at.sees(o.kind, o.secret) != done || at.after(o.kind, o.secret) != at) {
+			if k != maker && (o.kind == remove || at.sees(o) != done || at.after(o) != at) {
 				return nil, fmt.Errorf("two changes made one version: %v and %v", group[maker], o)
 			}
 		}
@@ -87,14 +89,18 @@ func check(ops []op, age time.Duration) (stale []string, err error) {
 			continue
 		}
 		since := o.call
-		if o.kind == verify {
+		if (o.kind == verify || o.kind == present) && !o.own {
 			since -= int64(age)
 		}
 		first := sort.Search(len(acked), func(i int) bool { return acked[i] >= since }) - 1
 		last := sort.Search(len(called), func(i int) bool { return called[i] >= o.ret }) - 1
 		explained := false
 		for i := max(first, 0); i <= last && !explained; i++ {
-			explained = states[i].sees(o.kind, o.secret) == o.outcome
+			if o.kind == present {
+				explained = states[i].allows(o, rights)
+			} else {
+				explained = states[i].sees(o) == o.outcome
+			}
 		}
 		if !explained {
 			stale = append(stale, fmt.Sprintf("%v, but it had to see one of %+v", o, states[max(first, 0):max(last, first, 0)+1]))

@@ -86,9 +86,9 @@ func newAuthority(t *testing.T, store apitoken.Store, catalog *apitoken.Catalog,
 
 func newService(t *testing.T, store apitoken.Store, edit func(*apitoken.Config)) *service {
 	catalog := new(apitoken.Catalog)
-	read := catalog.Define("devices:read", "See devices")
+	perms := []apitoken.Permission{catalog.Define("devices:read", "See devices")}
 	a := newAuthority(t, store, catalog, edit)
-	return &service{change: a, verify: a, read: read}
+	return &service{change: a, verify: a, perms: perms}
 }
 
 // What a node has acknowledged it enforces at once, on its own: there is no feed,
@@ -146,7 +146,7 @@ func TestNothingOlderThanMaxCacheAgeIsAcceptedWhereAWatcherLies(t *testing.T) {
 	for _, s := range stores {
 		t.Run(s.name, func(t *testing.T) {
 			catalog := new(apitoken.Catalog)
-			sv := &service{read: catalog.Define("devices:read", "See devices"), pace: 100 * time.Microsecond}
+			sv := &service{perms: []apitoken.Permission{catalog.Define("devices:read", "See devices")}, pace: 100 * time.Microsecond}
 			store := unwatched{s.open(t)}
 			sv.change = newAuthority(t, store, catalog, func(*apitoken.Config) {})
 			sv.verify = newAuthority(t, liar{store}, catalog, func(c *apitoken.Config) { c.MaxStaleness, c.MaxCacheAge = age/2, age })
@@ -237,10 +237,10 @@ func judge(t *testing.T, sv *service, rounds int) (lost int) {
 // The control: both checkers must find a cache wrong of which that is known.
 func TestTheNaiveCacheIsCaught(t *testing.T) {
 	catalog := new(apitoken.Catalog)
-	read := catalog.Define("devices:read", "See devices")
+	perms := []apitoken.Permission{catalog.Define("devices:read", "See devices")}
 	store := memory.New()
 	cache := &naive{Store: slow{unwatched{store}, 200 * time.Microsecond}, cache: map[string]apitoken.Record{}}
-	sv := &service{read: read}
+	sv := &service{perms: perms}
 	sv.change = newAuthority(t, invalidating{store, cache}, catalog, func(c *apitoken.Config) { c.MaxStaleness = apitoken.NoCache })
 	sv.verify = newAuthority(t, cache, catalog, func(c *apitoken.Config) { c.MaxStaleness = apitoken.NoCache })
 

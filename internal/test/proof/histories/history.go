@@ -29,10 +29,12 @@ const (
 	keepNew
 	keepOld
 	remove
+	limit   // to some permissions and objects
+	present // a derived token, or its parent, on one of the nodes
 )
 
 func (k kind) String() string {
-	return [...]string{"verify", "generate", "activate", "deactivate", "rotate", "rotate with overlap", "keep new", "keep old", "delete"}[k]
+	return [...]string{"verify", "generate", "activate", "deactivate", "rotate", "rotate with overlap", "keep new", "keep old", "delete", "limit", "present"}[k]
 }
 
 // An outcome is what a caller was told.
@@ -49,13 +51,18 @@ const (
 	sawForbidden
 	sawRotating
 	sawNotRotating
+	sawExpired // present: the rest of its refusals
+	sawNoOwner
+	sawMissing
+	sawOutside
 	unknown // nobody knows whether it was changed
 	nothing // nothing was learnt
 )
 
 func (o outcome) String() string {
 	return [...]string{"done", "accepted", "unknown token", "wrong secret", "retired secret", "deactivated",
-		"not found", "forbidden", "rotating", "not rotating", "outcome unknown", "no answer"}[o]
+		"not found", "forbidden", "rotating", "not rotating",
+		"expired", "no owner", "missing permission", "another object", "outcome unknown", "no answer"}[o]
 }
 
 // An op is one operation on a token. Call and ret are nanoseconds of a clock that shows no
@@ -66,10 +73,17 @@ type op struct {
 	kind      kind
 	outcome   outcome
 	secret    int16 // presented, or made: secrets are numbered by their token
+	own       bool  // verify, present: on the node that makes the changes
+	reach     reach // generate, limit: what the token has then; present: what the route requires
+	claims    claims
 }
 
 func (o op) String() string {
-	return fmt.Sprintf("[%d %d] %v secret %d: %v, version %d", o.call, o.ret, o.kind, o.secret, o.outcome, o.version)
+	text := fmt.Sprintf("[%d %d] %v secret %d: %v, version %d", o.call, o.ret, o.kind, o.secret, o.outcome, o.version)
+	if o.kind == present {
+		text += fmt.Sprintf(", on the node of the changes: %v, for %+v with %+v", o.own, o.reach, o.claims)
+	}
+	return text
 }
 
 const never = math.MaxInt64
@@ -82,6 +96,7 @@ type state struct {
 	old      int16 // -1: none
 	overlap  bool  // old is good, too
 	kept     kind  // of the last overlap that was ended: keepNew or keepOld
+	reach    reach
 
 	retired [8]int16 // what older rotations have replaced, the newest first: 1 and the secret, 0 for none
 
@@ -92,7 +107,8 @@ type state struct {
 var fresh = state{old: -1, kept: keepNew}
 
 // sees returns what an operation sees of a token in this state.
-func (s state) sees(k kind, secret int16) outcome {
+func (s state) sees(o op) outcome {
+	k, secret := o.kind, o.secret
 	switch {
 	case s.deleted && k == verify:
 		return sawUnknown
@@ -127,8 +143,8 @@ func (s state) sees(k kind, secret int16) outcome {
 }
 
 // after returns the state after a change that is done.
-func (s state) after(k kind, secret int16) state {
-	switch k {
+func (s state) after(o op) state {
+	switch k := o.kind; k {
 	case activate:
 		s.inactive = false
 	case deactivate:
@@ -138,7 +154,7 @@ func (s state) after(k kind, secret int16) state {
 			copy(s.retired[1:], s.retired[:])
 			s.retired[0] = 1 + s.old
 		}
-		s.old, s.current, s.overlap, s.kept = s.current, secret, k == overlap, keepNew
+		s.old, s.current, s.overlap, s.kept = s.current, o.secret, k == overlap, keepNew
 	case keepNew, keepOld:
 		if s.overlap && k == keepOld {
 			s.old, s.current, s.kept = s.current, s.old, keepOld
@@ -146,6 +162,8 @@ func (s state) after(k kind, secret int16) state {
 		s.overlap = false
 	case remove:
 		s.deleted = true
+	case limit:
+		s.reach = o.reach
 	}
 	return s
 }
@@ -154,10 +172,10 @@ func (s state) after(k kind, secret int16) state {
 func (s state) revoked() []state {
 	states := []state{s}
 	if s.mayStop && !s.deleted && !s.inactive {
-		states = append(states, s.after(deactivate, 0))
+		states = append(states, s.after(op{kind: deactivate}))
 	}
 	if s.mayVanish && !s.deleted {
-		states = append(states, s.after(remove, 0))
+		states = append(states, s.after(op{kind: remove}))
 	}
 	return states
 }
@@ -166,11 +184,11 @@ func (s state) revoked() []state {
 func outcomeOf(k kind, err error) outcome {
 	_, forbidden := errors.AsType[*apitoken.ForbiddenError](err)
 	switch {
-	case err == nil && k == verify:
+	case err == nil && (k == verify || k == present):
 		return accepted
 	case err == nil:
 		return done
-	case errors.Is(err, apitoken.ErrUnavailable) && k == verify, errors.Is(err, apitoken.ErrConflict):
+	case errors.Is(err, apitoken.ErrUnavailable) && (k == verify || k == present), errors.Is(err, apitoken.ErrConflict):
 		return nothing
 	case errors.Is(err, apitoken.ErrUnavailable):
 		return unknown
@@ -182,6 +200,14 @@ func outcomeOf(k kind, err error) outcome {
 		return sawRetired
 	case errors.Is(err, apitoken.ErrDeactivated):
 		return sawInactive
+	case errors.Is(err, apitoken.ErrExpired):
+		return sawExpired
+	case errors.Is(err, apitoken.ErrNoOwner):
+		return sawNoOwner
+	case errors.Is(err, apitoken.ErrMissingPermission):
+		return sawMissing
+	case errors.Is(err, apitoken.ErrResourceNotAllowed):
+		return sawOutside
 	case errors.Is(err, apitoken.ErrNotFound):
 		return sawNotFound
 	case errors.Is(err, apitoken.ErrRotating):

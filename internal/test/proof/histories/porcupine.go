@@ -30,7 +30,7 @@ var model = porcupine.NondeterministicModel{
 
 // step returns the states after an operation.
 func step(s state, o op, saw outcome) []any {
-	sees := s.sees(o.kind, o.secret)
+	sees := s.sees(o)
 	switch {
 	case o.kind == generate:
 		return nil
@@ -39,14 +39,14 @@ func step(s state, o op, saw outcome) []any {
 	case saw == unknown && o.kind == remove:
 		s.mayVanish = true
 	case saw == unknown && sees == done:
-		return []any{s, s.after(o.kind, o.secret)}
+		return []any{s, s.after(o)}
 	case saw == unknown:
 	case o.kind == verify && saw == sawInactive && sees == accepted && (s.mayStop || s.mayVanish):
 		// The node refuses the token, as nobody knows whether it is live.
 	case sees != saw:
 		return nil
 	case sees == done:
-		return []any{s.after(o.kind, o.secret)}
+		return []any{s.after(o)}
 	}
 	return []any{s}
 }

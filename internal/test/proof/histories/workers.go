@@ -14,7 +14,8 @@ import (
 type service struct {
 	change *apitoken.Authority
 	verify *apitoken.Authority // the same, but for the control and where a Watcher lies
-	read   apitoken.Permission
+	perms  []apitoken.Permission
+	fleet  *fleet        // with derived tokens
 	pace   time.Duration // of verifiers between verifications, at most
 }
 
@@ -28,6 +29,7 @@ type token struct {
 
 	mu      sync.Mutex
 	secrets []apitoken.Secret // in the order in which they were asked for; zero where nobody saw it
+	derived []*ticket         // some of the newest
 }
 
 // reserve returns the number of the secret that a rotation will make.
@@ -80,6 +82,10 @@ func (s *service) run(ctx context.Context, verifiers, changers int, verification
 		r.generate(i, &notes[verifiers+changers])
 	}
 	var verifying, changing sync.WaitGroup
+	if s.fleet != nil {
+		s.fleet.rights = nil
+		changing.Go(r.changeOwner)
+	}
 	for w := range changers {
 		changing.Go(func() {
 			for !r.over.Load() {
@@ -93,7 +99,7 @@ func (s *service) run(ctx context.Context, verifiers, changers int, verification
 	for w := range verifiers {
 		verifying.Go(func() {
 			for r.left.Load() > 0 && ctx.Err() == nil {
-				if r.verifySomething(&notes[changers+w]) {
+				if r.fleet != nil && r.presentSomething(&notes[changers+w]) || r.fleet == nil && r.verifySomething(&notes[changers+w]) {
 					r.left.Add(-1)
 				}
 				if r.pace > 0 {
@@ -130,7 +136,7 @@ var actor = apitoken.Actor{User: "ada", Environment: "default"}
 
 func (r *round) manager() *apitoken.Manager {
 	a := actor
-	a.Grants = []apitoken.Permission{r.read}
+	a.Grants = r.perms
 	return r.change.As(a)
 }
 
@@ -138,13 +144,13 @@ func (r *round) manager() *apitoken.Manager {
 func (r *round) generate(slot int, notes *[]noted) {
 	call := r.tick()
 	info, secret, err := r.manager().Generate(r.ctx, apitoken.GenerateParams{
-		Name: "shared", Permissions: []apitoken.Permission{r.read}, Expiry: apitoken.Never(),
+		Name: "shared", Permissions: r.perms, Expiry: apitoken.Never(),
 	})
 	if err != nil {
 		return // nobody ever sees it
 	}
 	t := &token{id: info.ID, index: int(r.made.Add(1)) - 1, secrets: []apitoken.Secret{secret}}
-	*notes = append(*notes, noted{op{call, r.tick(), info.Version, generate, done, 0}, t.index})
+	*notes = append(*notes, noted{op{call: call, ret: r.tick(), version: info.Version, kind: generate, outcome: done, reach: everything}, t.index})
 	r.slots[slot].Store(t)
 }
 
@@ -161,6 +167,9 @@ func (r *round) changeSomething(notes *[]noted) {
 	}[rand.IntN(11)]}
 	if rand.IntN(50) == 0 {
 		o.kind = remove
+	}
+	if r.fleet != nil && rand.IntN(4) == 0 {
+		o.kind, o.reach = limit, r.fleet.anyReach()
 	}
 	if o.kind == rotate || o.kind == overlap {
 		o.secret = t.reserve()
@@ -186,6 +195,8 @@ func (r *round) changeSomething(notes *[]noted) {
 		info, err = m.UndoRotation(r.ctx, t.id)
 	case remove:
 		err = m.Delete(r.ctx, t.id)
+	case limit:
+		info, err = m.Update(r.ctx, t.id, r.fleet.update(o.reach))
 	}
 	o.ret = r.tick()
 	o.outcome = outcomeOf(o.kind, err)

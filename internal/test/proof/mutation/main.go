@@ -1,5 +1,6 @@
 // Command mutation breaks the library on purpose, in one place at a time, and
-// shows that a test of the package that is broken notices. The breaks are the seeded
+// shows that a test notices: one of the package that is broken, or of the root package
+// for a package in internal/. The breaks are the seeded
 // ones of seeds.go, one for each check that the library promises, some of them in
 // stores, and mechanical ones of a mutator, in the root package. A break that nobody
 // notices, a survivor, is a gap in the tests, unless argued.go says why it cannot be
@@ -85,10 +86,8 @@ func run(ctx context.Context, t *tester, f flags) error {
 		return err
 	}
 	defer os.RemoveAll(t.dir)
-	for dir := range directories(made) {
-		if err := t.build(ctx, dir, made); err != nil {
-			return err
-		}
+	if err := t.build(ctx, made); err != nil {
+		return err
 	}
 	if !f.dry {
 		if err := r.test(ctx, t, f.parallel); err != nil {
@@ -129,13 +128,18 @@ func (r *report) test(ctx context.Context, t *tester, parallel int) error {
 	runners := map[string]runner{}
 	distrusted := map[string][]string{}
 	for dir := range directories(r.breaks) {
-		fmt.Printf("the tests without a break, %d times: %s\n", cleanRuns, dir)
-		runners[dir] = t.runner(dir)
-		names, err := failing(ctx, runners[dir], t.phases(dir), cleanRuns)
-		if err != nil {
-			return fmt.Errorf("%s: %w", dir, err)
+		for _, suite := range t.tests[dir] {
+			if runners[suite] != nil {
+				continue
+			}
+			fmt.Printf("the tests without a break, %d times: %s\n", cleanRuns, suite)
+			runners[suite] = t.runner(suite)
+			names, err := failing(ctx, runners[suite], t.phases(suite), cleanRuns)
+			if err != nil {
+				return fmt.Errorf("%s: %w", suite, err)
+			}
+			distrusted[suite] = names
 		}
-		distrusted[dir] = names
 	}
 	work := make(chan int)
 	var wg sync.WaitGroup
@@ -143,8 +147,11 @@ func (r *report) test(ctx context.Context, t *tester, parallel int) error {
 		wg.Go(func() {
 			for i := range work {
 				b := r.breaks[i]
-				if b.verdict == "" {
-					b.result = examine(ctx, runners[b.dir()], i+1, t.phases(b.dir()), distrusted[b.dir()])
+				for _, suite := range t.tests[b.dir()] {
+					if b.verdict == "" || b.verdict == survived {
+						b.result = examine(ctx, runners[suite], i+1, t.phases(suite), distrusted[suite])
+						b.suite = suite
+					}
 				}
 				fmt.Printf("%-8s %s  %s\n", b.verdict, b, b.by)
 			}
@@ -157,19 +164,19 @@ func (r *report) test(ctx context.Context, t *tester, parallel int) error {
 	}
 	close(work)
 	wg.Wait()
-	for dir, run := range runners {
+	for suite, run := range runners {
 		numbers := map[int]*brk{}
 		for i, b := range r.breaks {
-			if b.dir() == dir && ctx.Err() == nil {
+			if b.suite == suite && ctx.Err() == nil {
 				numbers[i+1] = b
 			}
 		}
-		names, err := recheck(ctx, run, t.phases(dir), numbers, distrusted[dir])
+		names, err := recheck(ctx, run, t.phases(suite), numbers, distrusted[suite])
 		if err != nil {
-			return fmt.Errorf("%s: %w", dir, err)
+			return fmt.Errorf("%s: %w", suite, err)
 		}
 		for _, name := range names {
-			r.distrusted = append(r.distrusted, dir+": "+name)
+			r.distrusted = append(r.distrusted, suite+": "+name)
 		}
 	}
 	r.took = time.Since(start)

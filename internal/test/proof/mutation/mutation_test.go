@@ -6,6 +6,7 @@ import (
 	"go/format"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -416,6 +417,18 @@ func TestTheTestsThatFailedAreNamed(t *testing.T) {
 	} {
 		if got := failedTests([]byte(out)); !slices.Equal(got, want) {
 			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}
+
+func TestAPackageWithoutTestsIsTestedByTheOneThatItIsAPartOf(t *testing.T) {
+	tester := &tester{root: filepath.Join("..", "..", "..", "..")}
+	for dir, want := range map[string][]string{
+		"internal/feed": {"."}, "internal/derived": {"internal/derived", "."}, "internal/sqlkit": {"internal/sqlkit", "stores/sqlite"},
+		"stores/sqlite": {"stores/sqlite"}, ".": {"."},
+	} {
+		if got, err := tester.suites(dir); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s is tested by %q, not by %q: %v", dir, got, want, err)
 		}
 	}
 }

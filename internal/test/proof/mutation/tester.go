@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -13,7 +12,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -35,6 +33,7 @@ type result struct {
 	verdict
 	by    string   // the test that failed, or what else showed it
 	tests []string // those that failed each time
+	suite string   // the package of these tests
 }
 
 // A tester makes test programs with breaks in them, and runs them.
@@ -44,6 +43,8 @@ type tester struct {
 	leftOut string // tests of the root package to leave out, as a regular expression
 	slow    string // its tests that run only where the others notice nothing
 	dir     string // of its own
+
+	tests map[string][]string // suites, by the directory of breaks
 }
 
 // tooLong are the tests of stores that take too long to be run for each break.
@@ -67,72 +68,6 @@ func testsIn(file string) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// build compiles the tests of a package with all its breaks in them, by an
-// overlay: nothing in the tree is changed. Breaks that do not compile are taken out
-// again.
-func (t *tester) build(ctx context.Context, dir string, breaks []*brk) error {
-	if err := os.MkdirAll(filepath.Join(t.dir, dir), 0o777); err != nil {
-		return err
-	}
-	overlay := filepath.Join(t.dir, dir, "overlay.json")
-	for range 20 {
-		files, err := weave(t.root, dir, breaks)
-		if err != nil {
-			return err
-		}
-		texts := map[string]string{}
-		for file, w := range files {
-			texts[file] = w.text
-			texts[path.Join(dir, switchFile)] = fmt.Sprintf(switchSource, w.pkg)
-		}
-		replace := map[string]string{}
-		for file, text := range texts {
-			name := filepath.Join(t.dir, file)
-			if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
-				return err
-			}
-			replace[filepath.Join(t.root, file)] = name
-		}
-		list, _ := json.Marshal(map[string]any{"Replace": replace})
-		if err := os.WriteFile(overlay, list, 0o666); err != nil {
-			return err
-		}
-		out, err := t.gocommand(ctx, dir, "build", "-gcflags=-e", "-overlay="+overlay, ".")
-		if err == nil {
-			out, err = t.gocommand(ctx, dir, "test", "-c", "-o", t.binary(dir), "-overlay="+overlay, "-vet=off", ".")
-			if err != nil {
-				return fmt.Errorf("%w\n%s", err, out)
-			}
-			return nil
-		}
-		found := false
-		for _, m := range compileError.FindAllSubmatch(out, -1) {
-			line, _ := strconv.Atoi(string(m[2]))
-			if w := files[path.Join(dir, filepath.Base(string(m[1])))]; w != nil {
-				if n := w.breakAt(line); n > 0 && breaks[n-1].verdict == "" {
-					breaks[n-1].result = result{verdict: invalid, by: string(m[3])}
-					found = true
-				}
-			}
-		}
-		if !found {
-			return fmt.Errorf("%w\n%s", err, out)
-		}
-	}
-	return errors.New("there is no end of breaks that do not compile")
-}
-
-// binary is the program with the tests of a package.
-func (t *tester) binary(dir string) string { return filepath.Join(t.dir, dir, "package.test") }
-
-var compileError = regexp.MustCompile(`(?m)^(\S+\.go):(\d+):\d+: (.*)$`)
-
-func (t *tester) gocommand(ctx context.Context, dir string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir, cmd.Env = filepath.Join(t.root, dir), append(os.Environ(), "GOWORK=off")
-	return cmd.CombinedOutput()
 }
 
 // A selection says which tests run, by regular expressions, and how.
@@ -248,20 +183,20 @@ func examine(ctx context.Context, run runner, number int, phases []selection, di
 				if name, _, _ := strings.Cut(by, "/"); strings.HasPrefix(by, "Test") && !slices.Contains(each, name) {
 					by = each[0]
 				}
-				return result{noticed, by, each}
+				return result{verdict: noticed, by: by, tests: each}
 			case len(first.failed) == 0 && failed > repeats:
-				return result{noticed, first.by, nil}
+				return result{verdict: noticed, by: first.by}
 			case len(first.failed) == 0:
-				return result{survived, "but once there was: " + first.by, nil}
+				return result{verdict: survived, by: "but once there was: " + first.by}
 			}
 			out = append(out, first.failed...)
 			if unsteady = append(unsteady, first.failed...); len(unsteady) > maxUnsteady {
-				return result{survived, "but some fail now and then: " + strings.Join(unsteady, ", "), nil}
+				return result{verdict: survived, by: "but some fail now and then: " + strings.Join(unsteady, ", ")}
 			}
 		}
 	}
 	if unsteady != nil {
-		return result{survived, "but some fail now and then: " + strings.Join(unsteady, ", "), nil}
+		return result{verdict: survived, by: "but some fail now and then: " + strings.Join(unsteady, ", ")}
 	}
 	return result{verdict: survived}
 }
@@ -319,7 +254,9 @@ func recheck(ctx context.Context, run runner, phases []selection, numbers map[in
 		distrusted = append(distrusted, bad...)
 		for number, b := range numbers {
 			if b.verdict == noticed && slices.ContainsFunc(b.tests, func(name string) bool { return slices.Contains(bad, name) }) {
+				suite := b.suite
 				b.result = examine(ctx, run, number, phases, distrusted)
+				b.suite = suite
 			}
 		}
 	}
