@@ -31,7 +31,7 @@ func TestTheCounterKeepsOwnersOfTheSameNameInTwoEnvironmentsApart(t *testing.T) 
 		}), time.Minute)
 		defer l.Close()
 		for _, environment := range []string{"production", "test"} {
-			d := limit.Demands{1: {Key: limit.Key{Environment: environment, Owner: "ada"}, Limit: limit.Limit{Requests: 1, Per: time.Second}}}
+			d := limit.Demands{1: {Key: limit.Key{Environment: environment, Owner: "ada"}, Rate: limit.Limit{Requests: 1, Per: time.Second}.Rate()}}
 			require.True(t, l.Admits(0, &d))
 		}
 		time.Sleep(time.Second)
