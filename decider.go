@@ -42,9 +42,9 @@ type request struct {
 	raw         credential.Found
 	requirement *Requirement
 
-	id      string        // with Recheck, instead of the text of a credential
-	again   *entry.Secret // and so is this
-	derived *derivation   // and this, of a derived token
+	id      string          // with Recheck, instead of the text of a credential
+	again   *entry.Secret   // and so is this
+	derived *derived.Claims // and this, of a derived token
 
 	asked   bool // address has its answer
 	addr    netip.Addr
@@ -115,7 +115,7 @@ func (d *decider) askOwner(q *request, v *verdict, f *facts) {
 // the route, and allowed the objects that the request is about. A derived token for another
 // route is not enough for one that requires no permission, either.
 func (d *decider) scope(q *request, v *verdict, f *facts, powerless bool) {
-	x := v.token.derivation()
+	x := v.token.x
 	f.permissions = answerTo(!powerless && !(x != nil && x.elsewhere) && q.requirement.needs.MetBy(v.token.effective()), nil)
 	if only := v.token.only(); only != nil || q.requirement.objects != nil {
 		var err error
@@ -154,10 +154,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	var claims *derived.Claims // of this, or of the one that is decided about again
 	switch {
 	case q.again != nil:
-		v.id, secret = q.id, *q.again
-		if q.derived != nil {
-			claims = &q.derived.Claims
-		}
+		v.id, secret, claims = q.id, *q.again, q.derived
 	case c.Ours:
 		v.id = c.ID
 	case c.Derived:
@@ -205,7 +202,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.user = answerTo(c.User == v.token.Owner(), nil)
 	}
 	if claims != nil {
-		v.token.x = &q.derivation(claims, entry.Of(n), which).extra
+		q.derive(&v.token, claims, which)
 	} else if which > 0 || entry.Of(n).Bound() {
 		v.token.x = &extra{secret: which}
 	}
@@ -290,7 +287,7 @@ func (d *decider) limit(ctx context.Context, tok *Token) (owner answer, powerles
 	if tok.x == nil {
 		tok.x = new(extra)
 	}
-	tok.x.perms, tok.x.limited = tok.granted().And(perms), true
+	tok.x.perms, tok.x.limited = tok.effective().And(perms), true
 	return yes, perms.Empty(), nil
 }
 

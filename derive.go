@@ -7,7 +7,6 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/derived"
-	"github.com/apitoken-go/apitoken/internal/entry"
 	"github.com/apitoken-go/apitoken/internal/grammar"
 	"github.com/apitoken-go/apitoken/internal/resource"
 	"github.com/apitoken-go/apitoken/internal/text"
@@ -112,17 +111,8 @@ func (t Token) Derived() (label string, ok bool) {
 	return t.x.derived.Label, true
 }
 
-// A derivation is what a derived token has beside its parent.
-type derivation struct {
-	derived.Claims
-	extra     extra           // that of the token, here to save an allocation
-	granted   bitset.Set      // of the permissions of the parent
-	only      resource.Limits // of the objects of the parent
-	elsewhere bool            // the request is for another route
-}
-
-// derivation returns that of a derived token, nil for other tokens.
-func (t Token) derivation() *derivation {
+// derivation returns what a derived token says of itself, nil for other tokens.
+func (t Token) derivation() *derived.Claims {
 	if t.x == nil {
 		return nil
 	}
@@ -131,32 +121,43 @@ func (t Token) derivation() *derivation {
 
 // granted returns the permissions of the token itself, whatever its owner has.
 func (t Token) granted() bitset.Set {
-	if x := t.derivation(); x != nil {
-		return x.granted
+	if t.derivation() != nil {
+		return t.claimed()
 	}
 	return t.entry().Permissions()
 }
 
-// only returns the objects that the token is limited to.
-func (t Token) only() resource.Limits {
-	if x := t.derivation(); x != nil {
-		return x.only
+// claimed is granted for a derived token.
+func (t Token) claimed() bitset.Set {
+	set := t.entry().Permissions()
+	switch names := t.derivation().Permissions; {
+	case t.x.elsewhere:
+		return bitset.Set{}
+	case names != "":
+		return set.And(t.entry().Home().Catalog.SetOf(names))
 	}
-	return t.entry().Only()
+	return set
 }
 
-// derivation returns that of a request whose token claims this and was made with a secret of
-// its parent.
-func (q *request) derivation(c *derived.Claims, parent entry.Entry, secret int) *derivation {
-	x := &derivation{Claims: *c, granted: parent.Permissions(), only: parent.Only().And(c.Only)}
-	x.extra.secret, x.extra.derived = secret, x
-	if c.Permissions != "" {
-		x.granted = x.granted.And(parent.Home().Catalog.SetOf(c.Permissions))
+// only returns the objects that the token is limited to.
+func (t Token) only() resource.Limits {
+	only := t.entry().Only()
+	if c := t.derivation(); c != nil && c.Only != nil {
+		return only.And(c.Only)
 	}
-	if x.elsewhere = c.Route != "" && q.again == nil && c.Route != q.pattern(); x.elsewhere {
-		x.granted = bitset.Set{}
-	}
-	return x
+	return only
+}
+
+// derive makes of a token, whose secret is found, the derived one that claims this.
+func (q *request) derive(t *Token, c *derived.Claims, secret int) {
+	x := &struct {
+		extra
+		claims derived.Claims // here to save an allocation
+	}{claims: *c}
+	t.x = &x.extra
+	x.secret, x.derived = secret, &x.claims
+	x.elsewhere = c.Route != "" && q.again == nil && c.Route != q.pattern()
+	x.perms, x.limited = t.granted(), true
 }
 
 // pattern returns that of the route.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/apitoken-go/apitoken/internal/bitset"
 	"github.com/apitoken-go/apitoken/internal/cache"
+	"github.com/apitoken-go/apitoken/internal/derived"
 	"github.com/apitoken-go/apitoken/internal/entry"
 )
 
@@ -37,7 +38,9 @@ type extra struct {
 	address netip.Addr // where from, if the token is bound to networks
 	perms   bitset.Set // effective
 	limited bool       // perms holds, not the entry's
-	derived *derivation
+
+	elsewhere bool            // the request is not for the route of a derived token
+	derived   *derived.Claims // of a derived token
 }
 
 // ID returns the public ID of the token, which may be logged.

@@ -26,6 +26,7 @@ func TestEveryStateOfTheWebPageInABrowser(t *testing.T) {
 // tells it how the users of the server sign in, and PART is what of it to test.
 func inABrowser(t *testing.T, part string) {
 	t.Helper()
+	t.Parallel() // the browser waits for the server, and the server for the browser
 	chromium := needsBrowser(t)
 	n := start(t, t.TempDir(), []string{"DEMO_PASSWORD=browser test"}, "-store", "memory:")
 	runInBrowser(t, "page.test.mjs", "SERVER_URL="+n.url, "SERVER_PASSWORD=browser test", "CHROMIUM="+chromium, "PART="+part)

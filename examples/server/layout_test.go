@@ -32,6 +32,7 @@ func TestTheWebPageFitsEveryWidthInABrowser(t *testing.T) {
 
 func fitsInABrowser(t *testing.T, part string) {
 	t.Helper()
+	t.Parallel()
 	chromium := needsBrowser(t)
 	server := httptest.NewServer(newCrowdedPage(t))
 	t.Cleanup(server.Close)

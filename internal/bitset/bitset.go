@@ -1,7 +1,10 @@
 // Package bitset holds sets of small numbers.
 package bitset
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // A Set is a set of numbers from 0 on, such as the indexes of permissions: bit i stands
 // for i. Its zero value is empty.
@@ -33,6 +36,15 @@ func (s *Set) Add(i int) {
 		word = &s.High[w]
 	}
 	*word |= 1 << (uint(i) % 64)
+}
+
+// Len returns how many numbers are in s.
+func (s Set) Len() int {
+	n := bits.OnesCount64(s.Low)
+	for _, w := range s.High {
+		n += bits.OnesCount64(w)
+	}
+	return n
 }
 
 // Empty reports whether s is empty.

@@ -119,6 +119,7 @@ func TestATextOfAnotherKeyPrefixOrVersionIsNoDerivedToken(t *testing.T) {
 
 	assert.True(t, c.read(c.write(claims, "", &digest), &tok))
 	assert.False(t, c.read(c.write(claims, "\x0e\x01x", &digest), &tok), "a claim of a later version, tag 14")
+	assert.False(t, c.read(c.write(claims, "\x0e\x09x", &digest), &tok), "a claim that is cut off")
 	assert.False(t, c.read(c.write(claims, "\x0c\x06device", &digest), &tok), "no object")
 	assert.False(t, c.read(c.write(Claims{Permissions: "a:b"}, "", &digest), &tok), "without an end")
 	assert.False(t, c.read(c.write(Claims{Ends: -1}, "", &digest), &tok), "an end before 1970")

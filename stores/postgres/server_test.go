@@ -128,6 +128,7 @@ func TestAReplicaIsNeverAsked(t *testing.T) {
 }
 
 func TestOfSeveralServersThePrimaryIsTaken(t *testing.T) {
+	t.Parallel()
 	primary, replica := testserver.Postgres(t), testserver.Postgres(t)
 	replica.Kill()
 	replica.RestartAsReplica(t)

@@ -146,6 +146,7 @@ func TestWatchSaysThatAHookDoesNotWantItsConnection(t *testing.T) {
 }
 
 func TestReadsGoPastConnectionsThatTheServerEnded(t *testing.T) {
+	t.Parallel()
 	url := testserver.PostgresDatabase(t)
 	s := mustOpen(t, url+"&pool_max_conns=8&application_name=node")
 	mustCreate(t, s, record("token"))

@@ -63,6 +63,7 @@ func TestSessionsOfTheApplicationInAnotherEncodingAreRefused(t *testing.T) {
 }
 
 func TestAReadOnlySessionOfTheApplicationIsEnded(t *testing.T) {
+	t.Parallel()
 	for _, driver := range drivers {
 		url := testserver.PostgresDatabase(t)
 		psql := operator(t, url)
@@ -98,6 +99,7 @@ func TestAReadOnlySessionOfTheApplicationIsEnded(t *testing.T) {
 }
 
 func TestReadsGoPastConnectionsOfTheApplicationThatTheServerEnded(t *testing.T) {
+	t.Parallel()
 	url := testserver.PostgresDatabase(t)
 	psql := operator(t, url)
 	for _, driver := range drivers {
@@ -186,6 +188,7 @@ func TestAHaltedServerOfTheApplicationIsNotWaitedFor(t *testing.T) {
 
 // The nodes share few connections to the server. A statement that takes two steps must not be that of another one in the second.
 func TestNodesWithAnyDriverShareAPooler(t *testing.T) {
+	t.Parallel()
 	direct := testserver.PostgresDatabase(t)
 	mustOpen(t, direct).Close()
 	through := strings.TrimSuffix(pooled(t, direct), "&default_query_exec_mode=exec")

@@ -108,6 +108,7 @@ func TestTheDatabaseOfTheApplicationStaysOpen(t *testing.T) {
 
 // What a driver would write in its own way is read by another one as it was.
 func TestEveryDriverStoresTheSame(t *testing.T) {
+	t.Parallel()
 	url := testserver.PostgresDatabase(t)
 	stores := map[string]*Store{"pgxpool": mustOpen(t, url)}
 	for _, driver := range drivers {

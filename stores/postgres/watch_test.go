@@ -381,6 +381,7 @@ func TestWhatIsLeftOfATokenDoesNotKeepItFromBeingMade(t *testing.T) {
 
 // A pooler hides that the server behind it was started again, or is another.
 func TestAnotherServerBehindAPoolerIsNoticed(t *testing.T) {
+	t.Parallel()
 	server := testserver.Postgres(t)
 	s := mustOpen(t, pooled(t, server.URL("postgres")))
 	w, _ := poller(t, s)

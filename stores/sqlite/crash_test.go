@@ -89,6 +89,7 @@ func (n step) after() map[string]string {
 }
 
 func TestAKilledProcessLosesNothingThatItAcknowledged(t *testing.T) {
+	t.Parallel()
 	path := newPath(t)
 	mustOpen(t, path).Close()
 	n := step(0) // the steps before it are done

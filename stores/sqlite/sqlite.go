@@ -168,7 +168,7 @@ func (s *Store) prepareWriter(ctx context.Context) error {
 }
 
 func (s *Store) prepareReaders(ctx context.Context) (err error) {
-	s.get, err = s.readers.PrepareContext(ctx, `SELECT `+selected+` FROM apitoken_tokens t WHERE t.id = ?`)
+	s.get, err = s.readers.PrepareContext(ctx, `SELECT `+unnamed+` FROM apitoken_tokens t WHERE t.id = ?`)
 	if err == nil {
 		err = s.file.check() // it may have been replaced since it was opened
 	}

@@ -312,6 +312,7 @@ func TestAStoreFromTheFutureIsRefused(t *testing.T) {
 }
 
 func TestManyCanOpenANewFileAtOnce(t *testing.T) {
+	t.Parallel()
 	for range 3 {
 		path := newPath(t)
 		var wg sync.WaitGroup

@@ -204,6 +204,7 @@ func TestAHandleIsToldOfItsOwnChangesAtOnce(t *testing.T) {
 }
 
 func TestEveryColumnButThoseOfTouchIsWatched(t *testing.T) {
+	t.Parallel()
 	path := newPath(t)
 	s := mustOpen(t, path)
 	mustCreate(t, s, record("token"))
@@ -271,6 +272,7 @@ func TestWhatIsUndoneIsNotPassedOn(t *testing.T) {
 }
 
 func TestWhoFallsBehindTheLogBeginsAnew(t *testing.T) {
+	t.Parallel()
 	path := newPath(t)
 	s := mustOpen(t, path)
 	mustCreate(t, s, record("token"))

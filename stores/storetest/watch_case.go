@@ -98,7 +98,7 @@ var watchCases = []watchCase{{
 	must: "miss nothing of what 16 writers do at once, in whatever order they commit, and go on meanwhile",
 	run: func(x *watchTrial) {
 		const writers = 16
-		const each = 60
+		const each = 30
 		stores := []apitoken.Store{x.Store, x.open(), x.open(), x.direct()}
 		rec := func(w, i int) apitoken.Record { return plain(fmt.Sprintf("token %d %d", w, i)) }
 		var old []apitoken.Record

@@ -45,6 +45,7 @@ func without(t *testing.T, server *testserver.RedisServer, rules ...string) (url
 }
 
 func TestAUserWithoutACommandIsRefusedWithTheRuleThatGrantsIt(t *testing.T) {
+	t.Parallel()
 	server := testserver.Redis(t)
 	openedBy(t, restricted(t, server)).Close()
 	for _, rules := range [][]string{

@@ -61,6 +61,7 @@ func (s *Store) idsByName(t testing.TB) (ids []string, count int) {
 }
 
 func TestWhatCannotBeWrittenIsAnErrorAndReadsGoOn(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		fail   func(t *testing.T, server *testserver.RedisServer)
@@ -148,6 +149,7 @@ func TestWhatCannotBeWrittenIsAnErrorAndReadsGoOn(t *testing.T) {
 }
 
 func TestACrashLosesNothingThatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	server := testserver.Redis(t)
 	s := open(t, server)
 	var (

@@ -10,6 +10,7 @@ import (
 
 // Each is a way to another content that the engine offers.
 func TestEveryOtherContentIsAResetOrAChange(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		before, change func(t *testing.T, server *testserver.RedisServer)
 		reset          bool // or else a change of the token

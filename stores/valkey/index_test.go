@@ -156,6 +156,7 @@ func TestAChangeThatLostLeavesNothingBehind(t *testing.T) {
 }
 
 func TestATokenWhoseEntriesAreLostIsIndexedAgain(t *testing.T) {
+	t.Parallel()
 	servers := testserver.RedisCluster(t, 3)
 	s := open(t, servers...)
 	for i := range 40 {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestWhatAServerCanLoseIsSaid(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		settings []string
@@ -64,6 +65,7 @@ func TestAServerThatMayNotBeAskedIsUsedWithWarnings(t *testing.T) {
 }
 
 func TestAllNodesOfAClusterAreInspected(t *testing.T) {
+	t.Parallel()
 	nodes := testserver.RedisCluster(t, 3)
 	if _, err := nodes[2].Do("CONFIG", "SET", "appendfsync", "everysec"); err != nil {
 		t.Fatal(err)

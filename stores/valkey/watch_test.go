@@ -248,6 +248,7 @@ func TestAConnectionThatIsKilledEndsAWatch(t *testing.T) {
 }
 
 func TestAServerThatStandsStillEndsAWatch(t *testing.T) {
+	t.Parallel()
 	server := testserver.Redis(t)
 	store := opened(t, server)
 	defer store.Close()
