@@ -145,7 +145,7 @@ func New(id string, read cache.Instant, r *Record) Node {
 	if r.Limit != (limit.Rate{}) || r.Only != nil {
 		x.narrow = &narrow{r.Limit, r.Only}
 	}
-	if !slices.Equal(r.Permissions, e.Assigned()) {
+	if perms.Len() != len(r.Permissions) || !slices.IsSorted(r.Permissions) { // Assigned would return others
 		x.assigned = slices.Clone(r.Permissions)
 	}
 	if x.text == "" && x.until == Never && x.older == nil && x.high == nil && x.networks == nil && x.assigned == nil && x.narrow == unlimited {
