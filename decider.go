@@ -150,16 +150,16 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		return
 	}
 	var secret entry.Secret
-	var t *derived.Token       // one that has to be made with a secret of its parent
-	var claims *derived.Claims // of this, or of the one that is decided about again
+	var t *derived.Token // one that has to be made with a secret of its parent
+	claims := q.derived
 	switch {
 	case q.again != nil:
-		v.id, secret, claims = q.id, *q.again, q.derived
+		v.id, secret = q.id, *q.again
 	case c.Ours:
 		v.id = c.ID
 	case c.Derived:
 		t = new(derived.Token)
-		claims = &t.Claims
+		claims = &t.Claims // true if which finds the secret
 		if !d.derived.Parse(c.ID, c.Body, t) {
 			f.record = no
 			return

@@ -147,8 +147,7 @@ func (q *request) derive(t *Token, c *derived.Claims, secret int) {
 		extra
 		claims derived.Claims // here to save an allocation
 	}{claims: *c}
-	t.x = &x.extra
-	x.secret, x.derived = secret, &x.claims
+	t.x, x.secret, x.derived = &x.extra, secret, &x.claims
 	x.elsewhere = c.Route != "" && q.again == nil && c.Route != q.pattern()
 	x.perms, x.limited = t.granted(), true
 }
