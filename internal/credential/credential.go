@@ -29,16 +29,16 @@ type Way struct {
 // Found is what a request presents.
 type Found struct {
 	Text  string
-	Way   *Way  // nil if there was none
-	Fault Fault // why it is malformed
+	Way   *Way // nil if there was none
 	User  string
-	Query bool // the query has one, this or another
+	Fault Fault // why it is malformed
+	Query bool  // the query has one, this or another
 
 	// The parts of text if that is a token of ours, or derived from one: then ID is that of
 	// its parent.
+	Ours, Derived bool
 	ID, Secret    string
 	Body          []byte
-	Ours, Derived bool
 }
 
 // Direct is the way of what was not found in a request.

@@ -23,7 +23,7 @@ var parts = []string{
 
 // Files by their names, which differ in the root package and its parts.
 var decisionPath = []string{
-	"application.go", "area.go", "bulkhead.go", "cache.go", "credential.go", "decide.go", "decider.go", "derive.go", "derived.go", "grammar.go",
+	"application.go", "area.go", "bulkhead.go", "cache.go", "credential.go", "decide.go", "decider.go", "derive.go", "derived.go", "entry.go", "grammar.go",
 	"hide.go", "limits.go", "lookup.go", "middleware.go", "object.go", "rawquery.go", "refusal.go", "shared.go", "vary.go",
 }
 
