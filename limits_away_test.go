@@ -32,6 +32,7 @@ func TestAStoreThatDoesNotCountIsReportedOnceUntilItCountsAgain(t *testing.T) {
 		request := func() {
 			send(h, asGood+goodToken.text)
 			time.Sleep(10 * time.Second)
+			synctest.Wait()
 		}
 		reported := func() (list []apitoken.Event) {
 			for _, ev := range g.events {

@@ -39,9 +39,9 @@ func TestUIObjectsAreShownByTheLabelsOfTheService(t *testing.T) {
 	var calls []string
 	s, in := labeledUI(t, func(_ context.Context, resourceType, search string) (found []manage.Choice, _ error) {
 		calls = append(calls, resourceType+" "+search)
-		for id, label := range map[string]string{"7": "Pump <7>", "8": "Valve", "9": ""} {
-			if resourceType == "device" && (search == "" && id != "8" || search == id) {
-				found = append(found, manage.Choice{ID: id, Label: label})
+		for _, c := range []manage.Choice{{ID: "7", Label: "Pump <7>"}, {ID: "8", Label: "Valve"}, {ID: "9"}} {
+			if resourceType == "device" && (search == "" && c.ID != "8" || search == c.ID) {
+				found = append(found, c)
 			}
 		}
 		return found, nil

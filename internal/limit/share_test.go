@@ -35,6 +35,7 @@ func TestTheCounterKeepsOwnersOfTheSameNameInTwoEnvironmentsApart(t *testing.T) 
 			require.True(t, l.Admits(0, &d))
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		assert.Equal(t, 2, names)
 	})
 }
@@ -52,7 +53,10 @@ func TestWhatIsAdmittedDuringAnExchangeCountsBesideTheSumOfAllNodes(t *testing.T
 			}
 			exchanged = true
 			require.True(t, l.Admits(now(), ten))
-			return map[string]time.Duration{"one": 8 * time.Hour}, nil
+			for key := range add {
+				add[key] = 8 * time.Hour
+			}
+			return add, nil
 		}), time.Minute)
 		require.True(t, l.Admits(0, ten))
 		time.Sleep(2 * limit.Interval)

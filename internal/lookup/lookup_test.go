@@ -92,6 +92,7 @@ func TestWithoutACacheOnlyRequestsThatWaitForASlotShareACall(t *testing.T) {
 			synctest.Wait()
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		assert.Equal(t, 2, s.calls, "the first, and one for the four that came while it ran")
 	})
 }
@@ -121,6 +122,7 @@ func TestAReaderGivesUp(t *testing.T) {
 			_, err := ask(ctx, newReader(s, c.limit), id, entry{})
 			assert.ErrorIs(t, err, c.err, c.what)
 			assert.Equal(t, c.took, time.Since(start), c.what)
+			synctest.Wait()
 			assert.Equal(t, c.calls, s.calls, c.what)
 			time.Sleep(time.Hour) // the abandoned call ends
 		})
