@@ -54,8 +54,6 @@ func (h *handler) notice(rq *request, p *layout, back string) {
 		p.Notice = h.words.Text("The rotation is over. Only the new secret is valid.")
 	case done == "kept-old":
 		p.Notice = h.words.Text("The rotation was taken back. Only the old secret is valid.")
-	case done == "edited":
-		p.Notice = h.words.Text("The change is saved.")
 	case isID(id):
 		in, err := h.manager(rq).Get(rq.Context(), id)
 		if err != nil {
