@@ -10,6 +10,20 @@ import (
 	"github.com/apitoken-go/apitoken"
 )
 
+// Get implements [apitoken.Store]. It may return some seconds after the end of its context
+// if a connection has to be opened and the server does not answer: the client lets one
+// caller open it, and the others wait. So the store has no method Cancelable.
+func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
+	found, err := s.read(ctx, id)
+	switch {
+	case err != nil:
+		return apitoken.Record{}, err
+	case !found[0].exists():
+		return apitoken.Record{}, apitoken.ErrNotFound
+	}
+	return found[0].rec, nil
+}
+
 // chunk is the number of records that one call reads.
 const chunk = 250
 
@@ -23,11 +37,6 @@ const chunk = 250
 // Two concurrent commands read a record and its uses: one command
 // for both would fail while their slot is being moved to another node.
 func (s *Store) read(ctx context.Context, ids ...string) ([]stored, error) {
-	return s.readAs(ctx, true, ids...)
-}
-
-// readAs is read. Unless it may repeat, the client asks no second time if a connection ends.
-func (s *Store) readAs(ctx context.Context, repeat bool, ids ...string) ([]stored, error) {
 	found := make([]stored, max(len(ids), 1))
 	if err := ctx.Err(); err != nil {
 		return found, wrap(err)
@@ -35,11 +44,7 @@ func (s *Store) readAs(ctx context.Context, repeat bool, ids ...string) ([]store
 	for from := 0; from < len(ids); from += chunk {
 		some := ids[from:min(from+chunk, len(ids))]
 		results := s.ask(ctx, some, func(key string) client.Completed {
-			get := s.client.B().Getex().Key(key).Build()
-			if repeat {
-				get = get.ToRetryable()
-			}
-			return get
+			return s.client.B().Getex().Key(key).Build().ToRetryable()
 		})
 		if cannotWrite(results) {
 			results = s.ask(ctx, some, func(key string) client.Completed { return s.client.B().Get().Key(key).Build() })

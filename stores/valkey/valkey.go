@@ -30,10 +30,9 @@ import (
 //
 // It refuses texts with a zero byte.
 type Store struct {
-	client      client.Client
-	owned       bool // Close closes the client
-	connections *connections
-	warnings    []string
+	client   client.Client
+	owned    bool // Close closes the client
+	warnings []string
 
 	open  context.Context // done when the store is closed
 	close context.CancelFunc
@@ -67,16 +66,11 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("valkey: %w", err)
 	}
-	all := new(connections)
-	all.watch(&option)
 	c, err := client.NewClient(option)
 	if err == nil {
 		var s *Store
 		if s, err = New(ctx, c); err == nil {
 			s.owned = true
-			if c.Mode() == client.ClientModeStandalone {
-				s.connections = all
-			}
 			return s, nil
 		}
 		c.Close()
