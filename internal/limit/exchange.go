@@ -146,7 +146,8 @@ func (l *Limiter) heard(b *bucket, sent, sum time.Duration) {
 	if b.sending == 0 {
 		return
 	}
-	b.joint = sent + max(0, sum-allowance) + b.unsent
+	sum = min(max(sum, allowance), 2*maxWindow) // more can only be a mistake of the store, and would overflow
+	b.joint = sent + sum - allowance + b.unsent
 	b.sending = 0
 }
 

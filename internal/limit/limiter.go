@@ -157,7 +157,7 @@ func (l *Limiter) Admit(now time.Duration, demands *Demands) (s *Standings, admi
 // say returns Standings. Most answers of a service say the same as another one: tokens that are
 // used seldom have all of a limit but one request. To make the texts anew takes longer than to decide.
 func (l *Limiter) say(of *[2]standing, wait int64) *Standings {
-	i := (((of[0].remaining*31+of[0].full)*31+of[1].remaining)*31 + of[1].full) % int64(len(l.said))
+	i := uint64(((of[0].remaining*31+of[0].full)*31+of[1].remaining)*31+of[1].full) % uint64(len(l.said))
 	if s := l.said[i].Load(); s != nil && s.of == *of && s.wait == wait {
 		return s
 	}

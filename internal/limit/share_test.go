@@ -2,6 +2,7 @@ package limit_test
 
 import (
 	"context"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,4 +65,26 @@ func TestWhatIsAdmittedDuringAnExchangeCountsBesideTheSumOfAllNodes(t *testing.T
 		assert.Equal(t, 1, left[0], "nodes have used 8 together, and this one has used 1 since")
 		l.Close()
 	})
+}
+
+func TestASumWithoutBoundsRefusesAndOverflowsNothing(t *testing.T) {
+	for _, sum := range []time.Duration{math.MaxInt64, math.MaxInt64 - time.Hour, math.MinInt64, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			now := func() time.Duration { return time.Since(start) }
+			ten := demand("one", limit.Limit{Requests: 1, Per: time.Hour, Burst: 10})
+			l := limit.New(now, counterFunc(func(_ context.Context, add map[string]time.Duration) (map[string]time.Duration, error) {
+				for key := range add {
+					add[key] = sum
+				}
+				return add, nil
+			}), time.Minute)
+			defer l.Close()
+			require.True(t, l.Admits(0, ten))
+			time.Sleep(2 * limit.Interval)
+			assert.Equal(t, sum < 0, l.Admits(now(), ten), sum)
+			left, _ := l.Left(now(), ten)
+			assert.LessOrEqual(t, left[0], 9, sum)
+		})
+	}
 }
