@@ -205,8 +205,8 @@ func (r *Record) AddUse(u Use) bool {
 //	network  its text, as netip.Prefix.String writes it
 //	list     its elements, each with its length before it
 //
-// What is zero is left out. So one record has one encoding; whatever else would say
-// the same is refused. The MAC of a record is over these bytes: a field that is not set
+// Zero fields are left out. So one record has one encoding; other bytes that would say
+// the same are refused. The MAC of a record is over these bytes: a field that is not set
 // changes nothing of it, and a field that is taken away breaks it.
 //
 // A field that a version does not know is kept as it is, in Unknown of the record,

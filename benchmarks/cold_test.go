@@ -32,7 +32,7 @@ type database struct {
 	store apitoken.Store
 
 	// read is a bare read from the record of a token, through the driver that the
-	// store uses: as little as whoever writes that by hand could do. row reads the
+	// store uses: the least that code written by hand could do. row reads the
 	// whole of it in the same way, without making anything of it.
 	read, row bareRead
 

@@ -2,7 +2,7 @@
 // is lost that was acknowledged, and nothing comes back that was taken away: the
 // application on SQLite and on PostgreSQL, PostgreSQL itself, and Redis itself.
 //
-// Whoever is not killed keeps a ledger of what was acknowledged. A change that was
+// The process that is not killed keeps a ledger of the acknowledged changes. A change that was
 // under way may have been made, as a whole, or not at all.
 package crash
 

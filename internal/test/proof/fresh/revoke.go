@@ -66,7 +66,7 @@ func measureRevocations(t testing.TB, e *engine, n int, maxStaleness time.Durati
 	if err := errors.Join(append(errs, bareErr)...); err != nil {
 		t.Fatal(err)
 	}
-	// Whoever has refused once, goes on to.
+	// A node that has refused once goes on refusing.
 	for _, tok := range f.tokens {
 		for on := range nodes {
 			f.request(on, tok)

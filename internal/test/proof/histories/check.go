@@ -11,9 +11,9 @@ import (
 // check looks at the operations on one token, of which it sorts those that
 // changed it by their version, and returns those that no order explains.
 //
-// Versions are in the order of the commits. So whoever began after a version was
-// acknowledged has to see that or a later one; and nobody can see one whose
-// change was called only after it had got its answer. Between these bounds every
+// Versions are in the order of the commits. A read that began after a version was
+// acknowledged has to see that or a later one; and no read can see a version whose
+// change was called only after the read had its answer. Between these bounds every
 // version is a legal view. A change that found its work done has acknowledged
 // the version that it found. A verification may be behind by age, but not on the node
 // that makes the changes. The rights of the owner hold at once.
