@@ -352,6 +352,9 @@ func (c *wireCase) mustAnswer(t *testing.T, answers []answer, passed []passedReq
 
 func (w wireAnswer) must(t *testing.T, a answer, scheme string, head bool, explain string) {
 	t.Helper()
+	if w.status == 400 && a.status == http.StatusRequestHeaderFieldsTooLarge {
+		return // of net/http, since Go 1.27: it refuses some of these requests before we see them
+	}
 	require.Equal(t, w.status, a.status, "%s\n%s", explain, a.body)
 	if w.by != "" || w.status == 204 {
 		assert.Empty(t, a.header["Www-Authenticate"], explain)
