@@ -38,7 +38,7 @@ func TestEveryBenchmarkRuns(t *testing.T) {
 		if bytes.Contains(out, []byte("--- SKIP: BenchmarkCold/store="+e.name)) {
 			continue
 		}
-		for _, impl := range []string{"bare", "row", "get", "apitoken"} {
+		for _, impl := range []string{"bare", "row", "get", "apitoken", "in-turn"} {
 			want = append(want, "Cold/store="+e.name+"/impl="+impl)
 		}
 	}

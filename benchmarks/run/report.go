@@ -346,9 +346,13 @@ With %s every request reads the token from the database. bare is the least that 
 from the same record through the same driver: one column, or in Valkey the value. row reads the whole record in
 that way, also when it was last used, and makes nothing of it. get is the store's Get alone.
 `, "`MaxStaleness: NoCache`")
-	var rows [][]string
+	var rows, turns [][]string
 	for _, name := range r.names() {
 		store, impl, _ := strings.Cut(strings.TrimPrefix(name, "Cold/store="), "/impl=")
+		if impl == "in-turn" {
+			turns = append(turns, []string{store, estimated(r.values(name, "get/row")).String(), estimated(r.values(name, "request/row")).String()})
+			continue
+		}
 		beside := func(other string) string {
 			return estimated(r.ratios("Cold/store="+store+"/impl="+other, name, "ns/op")).String()
 		}
@@ -358,6 +362,8 @@ that way, also when it was last used, and makes nothing of it. get is the store'
 		})
 	}
 	d.table([]string{"", "rate × bare", "rate × row", "ns", "allocations"}, rows)
+	d.text("\nThe times of Get and of a request as multiples of that of row, with 128 calls of each in turn:\n")
+	d.table([]string{"", "Get", "request"}, turns)
 	d.about(r)
 }
 

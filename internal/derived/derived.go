@@ -1,10 +1,11 @@
 // Package derived writes and reads the texts of derived tokens: short-lived tokens that are
 // computed from a token, its parent, and are not stored.
 //
-// The body of the text is base64url of the claims and of a MAC over them, the prefix, the ID
-// of the parent, and the digest of the secret of the parent. So only a holder of an integrity
-// key can make one, and it ends with that secret. The format is described in docs/derived.md;
-// testdata/vectors.json holds it for other languages.
+// The body of the text is base64url of the claims and of a MAC over them, the ID of the
+// parent, and the digest of the secret of the parent. The key of the MAC is made of an
+// integrity key and the prefix. So only a holder of an integrity key can make one, and it ends
+// with that secret. The format is described in docs/derived.md; testdata/vectors.json holds it
+// for other languages.
 package derived
 
 import (
@@ -21,17 +22,19 @@ import (
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
-const (
-	keyContext = "apitoken derived key 1\x00" // what makes a key of its own from an integrity key
-	context    = "apitoken derived 1\x00"
-)
+// keyContext and the prefix make a key of its own from an integrity key.
+const keyContext = "apitoken derived key 1\x00"
 
 // A Codec writes and reads the derived tokens of a service.
 type Codec struct {
 	grammar grammar.Grammar
-	begin   string // of what the MAC is over
-	newest  string
-	keys    map[string]*sync.Pool // of keyed, by the ID of the integrity key
+	keys    []*key // the newest first
+}
+
+// A key makes the MACs under an integrity key.
+type key struct {
+	id    string
+	keyed sync.Pool // of *keyed
 }
 
 // A keyed is an HMAC that is used again, so that it does not hash its key again, and memory.
@@ -43,10 +46,10 @@ type keyed struct {
 // New returns what makes derived tokens under the newest of some integrity keys, and reads
 // those under all of them. Without keys it reads none.
 func New(g grammar.Grammar, prefix string, keys keyring.Ring) *Codec {
-	c := &Codec{g, string(tagged.AppendText([]byte(context), prefix)), keys.Newest(), make(map[string]*sync.Pool)}
+	c := &Codec{grammar: g}
 	for _, k := range keys {
-		key, _ := keys.MAC(k.ID, keyContext, nil) // it is there
-		c.keys[k.ID] = &sync.Pool{New: func() any { return &keyed{hash: hmac.New(sha256.New, key)} }}
+		mac, _ := keys.MAC(k.ID, keyContext, []byte(prefix)) // it is there
+		c.keys = append(c.keys, &key{k.ID, sync.Pool{New: func() any { return &keyed{hash: hmac.New(sha256.New, mac)} }}})
 	}
 	return c
 }
@@ -68,7 +71,7 @@ type Token struct {
 	unknown string
 	encoded []byte // the claims
 	mac     []byte
-	key     *sync.Pool // of Codec.keys
+	key     *key
 }
 
 // visit writes or reads the claims. All tags are even: what a reader does not know is a bound
@@ -87,11 +90,12 @@ func (t *Token) visit(c *tagged.Coder) {
 // Text returns the derived token with these claims of a token, which was presented with the
 // secret that has a digest. The Codec has a key.
 func (c *Codec) Text(parent string, digest *[sha256.Size]byte, foreign bool, claims Claims) string {
-	t := Token{Claims: claims, Parent: parent, keyID: c.newest, only: strings.Join(claims.Only.Entries(), "\n"), key: c.keys[c.newest]}
+	key := c.keys[0]
+	t := Token{Claims: claims, Parent: parent, keyID: key.id, only: strings.Join(claims.Only.Entries(), "\n"), key: key}
 	w := tagged.NewWriter(128)
 	t.visit(&w)
 	t.encoded, _ = w.Written() // no tag is unknown
-	mac := c.sum(&t, digest, foreign)
+	mac := sum(&t, digest, foreign)
 	return c.grammar.DerivedText(parent, append(t.encoded, mac[:]...))
 }
 
@@ -110,27 +114,30 @@ func (c *Codec) Parse(parent string, body []byte, t *Token) bool {
 	if t.only != "" {
 		t.Only, err = resource.Parse(strings.Split(t.only, "\n"))
 	}
-	t.key = c.keys[t.keyID]
+	for _, k := range c.keys {
+		if k.id == t.keyID {
+			t.key = k
+		}
+	}
 	return err == nil && r.ReadAll() && t.unknown == "" && t.Ends > 0 && t.key != nil
 }
 
 // IsOf reports whether a derived token that Parse has read was made with the secret that has
 // a digest.
 func (c *Codec) IsOf(t *Token, digest *[sha256.Size]byte, foreign bool) bool {
-	mac := c.sum(t, digest, foreign)
+	mac := sum(t, digest, foreign)
 	return hmac.Equal(mac[:], t.mac)
 }
 
-// sum computes the MAC of a token. Every part but the last has its length before it, or has
-// always the same.
-func (c *Codec) sum(t *Token, digest *[sha256.Size]byte, foreign bool) (mac [sha256.Size]byte) {
-	k := t.key.Get().(*keyed)
-	k.memory = tagged.AppendText(append(k.memory[:0], c.begin...), t.Parent)
-	k.memory = tagged.AppendFlag(append(k.memory, digest[:]...), foreign)
+// sum computes the MAC of a token. Every part but the last has always the same length.
+func sum(t *Token, digest *[sha256.Size]byte, foreign bool) (mac [sha256.Size]byte) {
+	k := t.key.keyed.Get().(*keyed)
+	k.memory = append(append(k.memory[:0], t.Parent...), digest[:]...)
+	k.memory = tagged.AppendFlag(k.memory, foreign)
 	k.memory = append(k.memory, t.encoded...)
 	k.hash.Write(k.memory)
 	copy(mac[:], k.hash.Sum(k.memory[:0]))
 	k.hash.Reset()
-	t.key.Put(k)
+	t.key.keyed.Put(k)
 	return mac
 }

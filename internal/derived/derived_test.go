@@ -137,8 +137,8 @@ func TestATextOfAnotherKeyPrefixOrVersionIsNoDerivedToken(t *testing.T) {
 // write is Text with more after the claims.
 func (c *Codec) write(claims Claims, more string, digest *[32]byte) string {
 	_, body, _ := c.grammar.ParseDerived(c.Text(parent, digest, false, claims))
-	t := &Token{Parent: parent, encoded: append(body[:len(body)-32:len(body)-32], more...), key: c.keys[c.newest]}
-	mac := c.sum(t, digest, false)
+	t := &Token{Parent: parent, encoded: append(body[:len(body)-32:len(body)-32], more...), key: c.keys[0]}
+	mac := sum(t, digest, false)
 	return c.grammar.DerivedText(parent, append(t.encoded, mac[:]...))
 }
 

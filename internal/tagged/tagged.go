@@ -376,8 +376,15 @@ func HasEven(fields string) bool {
 }
 
 // uvarint reads the uvarint at the beginning of a text, and returns how many
-// Bytes it has: 0 if there is none, or one that is longer than it has to be.
+// bytes it has: 0 if there is none, or one that is longer than it has to be.
 func uvarint(s string) (x uint64, n int) {
+	if len(s) > 0 && s[0] < 0x80 { // as nearly all are
+		return uint64(s[0]), 1
+	}
+	return longUvarint(s)
+}
+
+func longUvarint(s string) (x uint64, n int) {
 	for n < len(s) && n < binary.MaxVarintLen64 {
 		b := s[n]
 		x |= uint64(b&0x7f) << (7 * n)
