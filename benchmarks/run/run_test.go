@@ -204,3 +204,22 @@ func TestPlotsAreXMLAndStayInTheirFrame(t *testing.T) {
 		assert.LessOrEqual(t, slices.Max(xs), 800.0)
 	}
 }
+
+func TestTheDocumentSaysWhichGoalsAreReachedOnceAllIsMeasured(t *testing.T) {
+	sampleOf := func(name string, value map[string]float64) sample {
+		return sample{name: name, round: 1, value: value, reference: map[string]float64{"ns/op": 100}}
+	}
+	of := map[string]*results{
+		"requests": {samples: []sample{sampleOf(accept("apitoken"), map[string]float64{"ns/op": 140, "allocs/op": 2}), sampleOf(refuse("junk", "apitoken"), map[string]float64{"ns/op": 60})}},
+		"lists":    {samples: []sample{sampleOf("Lists/store=sqlite/what=first", map[string]float64{"ns/op": 1e6}), sampleOf("Lists/store=sqlite/what=late", map[string]float64{"ns/op": 2e8})}},
+	}
+	var d document
+	d.goals(of)
+	assert.Empty(t, d.b.String(), "sections are missing")
+	of["scale"], of["cold"], of["endtoend"] = &results{}, &results{}, &results{}
+	d.goals(of)
+	assert.Contains(t, d.b.String(), "| accept, × floor | at most 1.5 | 1.40 [1.40, 1.40] | yes |")
+	assert.Contains(t, d.b.String(), "| refuse: junk | at most 0.5 | 0.600 [0.600, 0.600] | no: |")
+	assert.Contains(t, d.b.String(), "| 200 [200, 200] | no: the budget")
+	assert.Contains(t, d.b.String(), "| memory of a token of a million, B | at most 320 | – | not measured |")
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"math"
+	"strings"
+)
+
+// A goal is a figure to reach. One that is measured has a function; others have what was found
+// by other means, and where.
+type goal struct {
+	what, goal string
+	section    string
+	measured   func(r *results) []float64
+	reached    func(median float64) bool
+	why        string // it is not reached, where that is so
+
+	found string
+}
+
+func atMost(most float64) func(float64) bool   { return func(v float64) bool { return v <= most } }
+func atLeast(least float64) func(float64) bool { return func(v float64) bool { return v >= least } }
+
+func timeOf(name string) func(*results) []float64 {
+	return func(r *results) []float64 { return r.toReference(name, "ns/op") }
+}
+
+func unitOf(name, unit string) func(*results) []float64 {
+	return func(r *results) []float64 { return r.values(name, unit) }
+}
+
+func ratioOf(name, to, unit string) func(*results) []float64 {
+	return func(r *results) []float64 { return r.ratios(name, to, unit) }
+}
+
+// coldRate is about requests that read their token from a store each time.
+func coldRate(store string) func(*results) []float64 {
+	return ratioOf("Cold/store="+store+"/impl=row", "Cold/store="+store+"/impl=apitoken", "ns/op")
+}
+
+const (
+	toServer  = "EndToEnd/why=accept/impl=apitoken"
+	toFloor   = "EndToEnd/why=accept/impl=floor"
+	readsMore = "a request has a deadline, a bulkhead, an entry, a decision and an event; where the time goes: [design](design.md#fresh-and-fast)"
+)
+
+// goals are all that the library has, in the order of the document.
+var goals = []goal{
+	{what: "accept, × floor", goal: "at most 1.5", section: "requests", measured: timeOf(accept("apitoken")), reached: atMost(1.5)},
+	{what: "accept, allocations", goal: "2", section: "requests", measured: unitOf(accept("apitoken"), "allocs/op"), reached: atMost(2)},
+	{what: "accept, typed handler, × typed floor", goal: "at most 1.5", section: "requests", measured: ratioOf(accept("apitoken-typed"), accept("floor-typed"), "ns/op"), reached: atMost(1.5)},
+	{what: "accept, typed handler, allocations", goal: "0", section: "requests", measured: unitOf(accept("apitoken-typed"), "allocs/op"), reached: atMost(0)},
+	{what: "refuse: no token, × floor's accept", goal: "at most 0.5", section: "requests", measured: timeOf(refuse("none", "apitoken")), reached: atMost(0.5)},
+	{what: "refuse: junk", goal: "at most 0.5", section: "requests", measured: timeOf(refuse("junk", "apitoken")), reached: atMost(0.5)},
+	{what: "refuse: unknown", goal: "at most 2.2", section: "requests", measured: timeOf(refuse("unknown", "apitoken")), reached: atMost(2.2)},
+	{what: "refuse: permission", goal: "at most 1.3", section: "requests", measured: timeOf(refuse("permission", "apitoken")), reached: atMost(1.3)},
+	{what: "token in the query, × by header", goal: "at most 1.6", section: "requests", measured: ratioOf("AcceptQuery/impl=apitoken", accept("apitoken"), "ns/op"), reached: atMost(1.6)},
+	{what: "end to end, throughput × floor", goal: "at least 0.95", section: "endtoend", measured: ratioOf(toServer, toFloor, "req/s"), reached: atLeast(0.95)},
+	{what: "end to end, 99th percentile × floor", goal: "at most 1.5", section: "endtoend", measured: ratioOf(toServer, toFloor, "p99-us"), reached: atMost(1.5)},
+	{what: "without a cache, SQLite, rate × row", goal: "at least 0.9", section: "cold", measured: coldRate("sqlite"), reached: atLeast(0.9), why: readsMore},
+	{what: "without a cache, PostgreSQL", goal: "at least 0.9", section: "cold", measured: coldRate("postgres"), reached: atLeast(0.9), why: readsMore},
+	{what: "without a cache, MariaDB", goal: "at least 0.9", section: "cold", measured: coldRate("mysql"), reached: atLeast(0.9), why: readsMore},
+	{what: "without a cache, Valkey", goal: "at least 0.9", section: "cold", measured: coldRate("valkey"), reached: atLeast(0.9), why: readsMore + "; and the read has a goroutine of its own"},
+	{what: "any page of a million tokens, the slowest, ms", goal: "at most 100", section: "lists", measured: slowestPage, reached: atMost(100), why: "the budget is 50 ms, and the rest is what is found in it"},
+	{what: "memory of a token of a million, B", goal: "at most 320", section: "scale", measured: unitOf("Scale/tokens=1M/impl=apitoken", "B/token"), reached: atMost(320)},
+}
+
+// slowestPage returns the time of the slowest page of each round, in milliseconds.
+func slowestPage(r *results) (ms []float64) {
+	for _, s := range r.samples {
+		for len(ms) < s.round {
+			ms = append(ms, 0)
+		}
+		if i := s.round - 1; i >= 0 {
+			ms[i] = math.Max(ms[i], s.value["ns/op"]/1e6)
+		}
+	}
+	return ms
+}
+
+// goals writes which goals are reached. Without all sections it writes nothing.
+func (d *document) goals(of map[string]*results) {
+	var rows [][]string
+	for _, g := range goals {
+		if g.found != "" {
+			rows = append(rows, []string{g.what, g.goal, g.found, g.why})
+			continue
+		}
+		if of[g.section] == nil {
+			return
+		}
+		e := estimated(g.measured(of[g.section]))
+		verdict := "yes"
+		switch {
+		case e.n == 0:
+			verdict = "not measured"
+		case !g.reached(e.median):
+			verdict = strings.TrimSpace("no: " + g.why)
+		}
+		rows = append(rows, []string{g.what, g.goal, e.String(), verdict})
+	}
+	d.text("\n## The goals\n\nWhat this library is meant to reach. The last rows were measured by other commands, which are named there.\n\n| | goal | measured | reached |\n|---|---|---|---|\n")
+	for _, row := range rows {
+		d.text("| %s | %s | %s | %s |\n", row[0], row[1], row[2], row[3])
+	}
+}
