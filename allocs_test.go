@@ -49,6 +49,7 @@ func TestADecisionAllocatesNoMoreThanItDid(t *testing.T) {
 		only := mint("only").record(wireRead)
 		only.Only = []string{"device:7", "device:8"}
 		require.NoError(t, store.Create(t.Context(), only))
+		synctest.Wait() // the feed has told of it
 		limitedContext := g.Guard(onDevice)(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
 		for _, c := range []struct {
 			name    string

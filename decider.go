@@ -156,7 +156,7 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 	case q.again != nil:
 		v.id, secret = q.id, *q.again
 	case c.Ours:
-		v.id = c.ID
+		v.id, secret.Digest = c.ID, grammar.Digest(c.Secret)
 	case c.Derived:
 		t = new(derived.Token)
 		claims = &t.Claims // true if which finds the secret
@@ -172,17 +172,12 @@ func (d *decider) identify(q *request, v *verdict, f *facts) {
 		f.record = no
 		return
 	}
-	// With many tokens an entry is not in the processor's cache. It is looked up
-	// before the secret is hashed, so that the hash is computed while it arrives.
 	var key cache.Key
 	var cached node
 	var fresh bool
 	if c := d.rows.cache; c != nil {
 		key = c.Key(v.id)
 		cached, fresh = c.Get(key, c.Instant(v.at))
-	}
-	if c.Ours {
-		secret.Digest = grammar.Digest(c.Secret)
 	}
 	which := d.which(cached, &secret, t)
 	n, err := d.find(q.ctx, v, key, cached, fresh, which >= 0)

@@ -15,21 +15,20 @@ type Entry[V, P any] struct {
 	Pointers *P
 }
 
-// Plain is what of an entry has no pointers. The fields are in the order in which a
-// request reads them: with many entries each line of memory is a wait.
+// Plain is what of an entry has no pointers. What a request reads comes first: with many
+// entries each line of memory is a wait.
 type Plain[V any] struct {
-	next atomic.Uint32 // in its bucket, as in area.table
-	id   [grammar.IDLen]byte
-	era  uint16      // that of its shard when it came
-	hot  atomic.Bool // used since the eviction last came by
+	id  [grammar.IDLen]byte
+	hot atomic.Bool // used since the eviction last came by
+	era uint16      // that of its shard when it came
 
 	// Read is when the store was asked; nothing older is in here.
 	Read Instant
 
-	Value V
-
 	// Mark belongs to the user. An entry takes it over from the one that it replaces.
 	Mark atomic.Int64
+
+	Value V
 }
 
 // NewEntry returns an entry of what a store was asked for at a moment, without its value.
@@ -49,19 +48,27 @@ func (e Entry[V, P]) IsZero() bool { return e.Plain == nil }
 // ID returns the ID of the entry. It is not copied, as an entry keeps it.
 func (p *Plain[V]) ID() string { return alias.String(p.id[:]) }
 
-// An area holds the entries of a shard in a table of linked lists. Lists are
-// followed without the lock. One that is being changed may seem to lack an entry,
-// which costs a second look, but never shows one that was taken out before the
-// look began.
+// An area holds the entries of a shard, and a table that says where, with linear probing.
+// Look-ups take no lock. They find every entry that stays, and none that was taken out before
+// they began.
 //
 // Entries lie in chunks, and where one was nothing else comes: a request may still
-// have it. When all places were used, or
-// few entries are left, these move to a new area.
+// have it. When all places were used, or few entries are left, these move to a new area.
 type area[V, P any] struct {
-	table  []atomic.Uint32 // a power of two of them: the place of the first, or 0
+	table  []atomic.Uint32 // a power of two of slots, more than there are places: one is empty
 	chunks []chunk[V, P]
 	used   int // places, with 0, where there is nothing
 }
+
+// A slot of the table is zero while it is empty, gone after its entry was taken out, or else a
+// tag and a place. The tag is a part of the hash: as a rule no other entry has to be read.
+const (
+	placeBits = 24
+	places    = 1<<placeBits - 1
+	gone      = 1 << placeBits
+)
+
+func (k *Key) tag() uint32 { return uint32(k.hash>>32) << placeBits }
 
 // A chunk is what the garbage collector sees of chunkLen entries. It is small, as a
 // request that goes on for hours keeps the whole of it.
@@ -75,49 +82,38 @@ const chunkLen = 16
 // newArea returns an area for half as many entries again as there are, and some.
 func newArea[V, P any](n int) *area[V, P] {
 	a := &area[V, P]{chunks: make([]chunk[V, P], 1+n*3/2/chunkLen), used: 1}
-	buckets := chunkLen
-	for buckets < len(a.chunks)*chunkLen {
-		buckets *= 2
+	slots := chunkLen
+	for slots < len(a.chunks)*chunkLen*4/3 {
+		slots *= 2
 	}
-	a.table = make([]atomic.Uint32, buckets)
+	a.table = make([]atomic.Uint32, slots)
 	return a
 }
 
-func (a *area[V, P]) bucket(hash uint64) *atomic.Uint32 { return &a.table[int(hash)&(len(a.table)-1)] }
-
-// at returns an entry that a list has.
+// at returns the entry at a place that was given away.
 func (a *area[V, P]) at(i uint32) Entry[V, P] {
 	c := &a.chunks[i/chunkLen]
 	return Entry[V, P]{&c.plain[i%chunkLen], &c.pointers[i%chunkLen]}
 }
 
-// find looks an entry up, without the lock.
-func (a *area[V, P]) find(k Key) Entry[V, P] {
-	for i := a.bucket(k.hash).Load(); i != 0; {
-		e := a.at(i)
-		if e.id == k.id {
-			return e
+// find returns an entry and its slot, or none and the slot where it would come.
+func (a *area[V, P]) find(k *Key) (Entry[V, P], *atomic.Uint32) {
+	for i := int(k.hash); ; i++ {
+		slot := &a.table[i&(len(a.table)-1)]
+		s := slot.Load()
+		if s == 0 {
+			return Entry[V, P]{}, slot
 		}
-		i = e.next.Load()
+		if s&^places == k.tag() && s != gone {
+			if e := a.at(s & places); e.id == k.id {
+				return e, slot
+			}
+		}
 	}
-	return Entry[V, P]{}
 }
 
-// link returns what leads to an entry, or the end of its list.
-func (a *area[V, P]) link(k Key) *atomic.Uint32 {
-	link := a.bucket(k.hash)
-	for i := link.Load(); i != 0; i = link.Load() {
-		e := a.at(i)
-		if e.id == k.id {
-			break
-		}
-		link = &e.next
-	}
-	return link
-}
-
-// add copies an entry to the front of the list at a link.
-func (a *area[V, P]) add(link *atomic.Uint32, next uint32, e Entry[V, P]) Entry[V, P] {
+// add copies an entry to a new place, and sets its slot.
+func (a *area[V, P]) add(slot *atomic.Uint32, k *Key, e Entry[V, P]) Entry[V, P] {
 	c := &a.chunks[a.used/chunkLen]
 	if c.plain == nil {
 		*c = chunk[V, P]{new([chunkLen]Plain[V]), new([chunkLen]P)}
@@ -128,8 +124,7 @@ func (a *area[V, P]) add(link *atomic.Uint32, next uint32, e Entry[V, P]) Entry[
 	to.id, to.era, to.Read, to.Value, *to.Pointers = e.id, e.era, e.Read, e.Value, *e.Pointers
 	to.hot.Store(e.hot.Load())
 	to.Mark.Store(e.Mark.Load())
-	to.next.Store(next)
-	link.Store(i)
+	slot.Store(k.tag() | i)
 	return to
 }
 
@@ -142,12 +137,12 @@ func (s *shard[V, P]) clear() {
 // move moves the entries of a locked shard to a new area.
 func (c *Cache[V, P]) move(s *shard[V, P]) *area[V, P] {
 	old, a := s.area.Load(), newArea[V, P](s.n)
-	for b := range old.table {
-		for i := old.table[b].Load(); i != 0; {
-			e := old.at(i)
-			link := a.bucket(c.Key(e.ID()).hash)
-			a.add(link, link.Load(), e)
-			i = e.next.Load()
+	for i := range old.table {
+		if s := old.table[i].Load() & places; s != 0 {
+			e := old.at(s)
+			k := c.Key(e.ID())
+			_, slot := a.find(&k)
+			a.add(slot, &k, e)
 		}
 	}
 	s.area.Store(a)
@@ -156,21 +151,19 @@ func (c *Cache[V, P]) move(s *shard[V, P]) *area[V, P] {
 }
 
 // put adds an entry to a locked shard, in place of the one with its ID, and returns it.
-func (c *Cache[V, P]) put(s *shard[V, P], k Key, e Entry[V, P]) Entry[V, P] {
+func (c *Cache[V, P]) put(s *shard[V, P], k *Key, e Entry[V, P]) Entry[V, P] {
 	e.era = uint16(s.era.Load())
 	a := s.area.Load()
 	if a.used == len(a.chunks)*chunkLen {
 		a = c.move(s)
 	}
-	link := a.link(k)
-	if i := link.Load(); i != 0 {
-		old := a.at(i)
+	old, slot := a.find(k)
+	if !old.IsZero() {
 		e.hot.Store(old.hot.Load())
 		e.Mark.Store(old.Mark.Load())
-		return a.add(link, old.next.Load(), e)
+		return a.add(slot, k, e)
 	}
-	first := a.bucket(k.hash)
-	e = a.add(first, first.Load(), e)
+	e = a.add(slot, k, e)
 	s.n++
 	if c.size.Add(1) > c.limit {
 		c.evict(s, k)
@@ -179,11 +172,10 @@ func (c *Cache[V, P]) put(s *shard[V, P], k Key, e Entry[V, P]) Entry[V, P] {
 }
 
 // drop takes an entry out of a locked shard.
-func (c *Cache[V, P]) drop(s *shard[V, P], k Key) {
+func (c *Cache[V, P]) drop(s *shard[V, P], k *Key) {
 	a := s.area.Load()
-	link := a.link(k)
-	if i := link.Load(); i != 0 {
-		link.Store(a.at(i).next.Load())
+	if e, slot := a.find(k); !e.IsZero() {
+		slot.Store(gone)
 		s.n--
 		c.size.Add(-1)
 	}
@@ -195,21 +187,18 @@ func (c *Cache[V, P]) drop(s *shard[V, P], k Key) {
 // evict takes one entry out of a locked shard: the next that was not used since
 // evictions last came by, other than the one that came in; that one, if there is
 // no other.
-func (c *Cache[V, P]) evict(s *shard[V, P], in Key) {
+func (c *Cache[V, P]) evict(s *shard[V, P], in *Key) {
 	a := s.area.Load()
-	victim := in
-search:
+	victim := *in
 	for range 2*len(a.table) + 1 {
-		for i := a.table[s.hand].Load(); i != 0; {
-			e := a.at(i)
-			if e.id != in.id && !e.hot.CompareAndSwap(true, false) {
+		if at := a.table[s.hand].Load() & places; at != 0 {
+			if e := a.at(at); e.id != in.id && !e.hot.CompareAndSwap(true, false) {
 				victim = c.Key(e.ID())
-				break search
+				break
 			}
-			i = e.next.Load()
 		}
 		s.hand = (s.hand + 1) & (len(a.table) - 1)
 	}
-	c.drop(s, victim)
+	c.drop(s, &victim)
 	c.evictions.Add(1)
 }

@@ -2,7 +2,9 @@ package cache
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +46,78 @@ func TestEntriesAreFoundWhereverTheyWereMovedTo(t *testing.T) {
 		}
 	}
 	assert.EqualValues(t, n, c.Stats(c.Instant(time.Now())).Entries)
+}
+
+func TestEntriesWithTheSameTagInTheSameSlotsAreTwo(t *testing.T) {
+	c := New[int, *int](time.Hour, time.Hour, shardSize, time.Now())
+	first := c.Key(numbered(0))
+	other := 1
+	for ; ; other++ {
+		// An area without entries has few slots.
+		if k := c.Key(numbered(other)); k.tag() == first.tag() && (k.hash-first.hash)%chunkLen == 0 {
+			break
+		}
+	}
+	fill(c, numbered(0), 1)
+	_, ok := get(c, numbered(other))
+	assert.False(t, ok)
+	fill(c, numbered(other), 2)
+	value, _ := get(c, numbered(0))
+	assert.Equal(t, 2*1, value)
+	c.Invalidate(numbered(0))
+	_, ok = get(c, numbered(0))
+	assert.False(t, ok)
+	value, _ = get(c, numbered(other))
+	assert.Equal(t, 2*2, value)
+}
+
+func TestTheTableHasWhatAMapWouldHave(t *testing.T) {
+	c := New[int, *int](time.Hour, time.Hour, shardSize, time.Now())
+	c.limit = 1 << 20
+	want := make(map[string]int)
+	r := rand.New(rand.NewPCG(1, 2))
+	for step := range 50_000 {
+		id := numbered(r.IntN(1 + step/50%700)) // it grows and shrinks
+		switch r.IntN(3) {
+		case 0:
+			fill(c, id, step)
+			want[id] = step
+		case 1:
+			c.Invalidate(id)
+			delete(want, id)
+		default:
+			value, ok := get(c, id)
+			old, has := want[id]
+			require.Equal(t, has, ok, id)
+			require.Equal(t, 2*old, value, id)
+		}
+	}
+	assert.EqualValues(t, len(want), c.Stats(c.Instant(time.Now())).Entries)
+}
+
+func TestAnEntryThatStaysIsFoundWhileOthersComeAndGo(t *testing.T) {
+	c := New[int, *int](time.Hour, time.Hour, shardSize, time.Now())
+	c.limit = 1 << 20
+	for i := range 50 {
+		fill(c, numbered(i), i)
+	}
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer done.Store(true)
+		for i := range 20_000 {
+			fill(c, numbered(100+i%1000), i)
+			fill(c, numbered(i%50), i%50) // anew, as it was
+			c.Invalidate(numbered(100 + i*7%1000))
+		}
+	})
+	for i := 0; !done.Load(); i++ {
+		value, ok := get(c, numbered(i%50))
+		if !assert.True(t, ok) || !assert.Equal(t, 2*(i%50), value) {
+			break
+		}
+	}
+	wg.Wait()
 }
 
 func TestAMovedEntryKeepsItsMark(t *testing.T) {

@@ -142,7 +142,7 @@ func (c *Cache[V, P]) Get(k Key, now Instant) (e Entry[V, P], fresh bool) {
 	// The feed's moment first. An entry that is found after that was not taken
 	// out by what the feed reported before it, so that the moment holds for it.
 	current := c.current.Load()
-	e = s.area.Load().find(k)
+	e, _ = s.area.Load().find(&k)
 	if e.IsZero() {
 		c.misses.Add(1)
 		return e, false
@@ -204,9 +204,9 @@ func (c *Cache[V, P]) Finish(k Key, f *Call[V, P], e Entry[V, P], err error, gon
 	delete(s.calls, k.id)
 	switch {
 	case err == nil:
-		f.Entry = c.put(s, k, e)
+		f.Entry = c.put(s, &k, e)
 	case gone:
-		c.drop(s, k)
+		c.drop(s, &k)
 	}
 }
 
@@ -226,7 +226,7 @@ func (c *Cache[V, P]) invalidate(id string) {
 	s := c.shard(k.hash)
 	s.mu.Lock()
 	delete(s.calls, k.id)
-	c.drop(s, k)
+	c.drop(s, &k)
 	s.mu.Unlock()
 	c.invalidations.Add(1)
 }

@@ -10,7 +10,11 @@ import (
 
 func TestAnEntryThatIsReadAnewStaysOneThatIsUsed(t *testing.T) {
 	c := New[int, *int](time.Hour, time.Hour, shardSize, time.Now())
-	hot := func() bool { return c.shards[0].area.Load().find(c.Key(numbered(0))).hot.Load() }
+	hot := func() bool {
+		k := c.Key(numbered(0))
+		e, _ := c.shards[0].area.Load().find(&k)
+		return e.hot.Load()
+	}
 	fill(c, numbered(0), 0)
 	require.False(t, hot())
 	_, ok := get(c, numbered(0))
