@@ -55,7 +55,7 @@ var goals = []goal{
 	{what: "refuse: junk", goal: "at most 0.5", section: "requests", measured: timeOf(refuse("junk", "apitoken")), reached: atMost(0.5)},
 	{what: "refuse: unknown", goal: "at most 2.2", section: "requests", measured: timeOf(refuse("unknown", "apitoken")), reached: atMost(2.2), why: slowMemory},
 	{what: "refuse: permission", goal: "at most 1.3", section: "requests", measured: timeOf(refuse("permission", "apitoken")), reached: atMost(1.3), why: slowMemory},
-	{what: "token in the query, × by header", goal: "at most 1.6", section: "requests", measured: ratioOf("AcceptQuery/impl=apitoken", accept("apitoken"), "ns/op"), reached: atMost(1.6)},
+	{what: "token in the query, × by header", goal: "at most 1.6", section: "requests", measured: ratioOf("AcceptQuery/impl=apitoken", accept("apitoken"), "ns/op"), reached: atMost(1.6), why: "by less than 1 %; by header it became faster on 30 November 2026"},
 	{what: "end to end, throughput × floor", goal: "at least 0.95", section: "endtoend", measured: ratioOf(toServer, toFloor, "req/s"), reached: atLeast(0.95), why: noisy},
 	{what: "end to end, 99th percentile × floor", goal: "at most 1.5", section: "endtoend", measured: ratioOf(toServer, toFloor, "p99-us"), reached: atMost(1.5), why: noisy},
 	{what: "without a cache, SQLite, rate × row", goal: "at least 0.9", section: "cold", measured: coldRate("sqlite"), reached: atLeast(0.9), why: readsMore},
