@@ -138,8 +138,8 @@ func (s *shard[V, P]) clear() {
 func (c *Cache[V, P]) move(s *shard[V, P]) *area[V, P] {
 	old, a := s.area.Load(), newArea[V, P](s.n)
 	for i := range old.table {
-		if s := old.table[i].Load() & places; s != 0 {
-			e := old.at(s)
+		if at := old.table[i].Load() & places; at != 0 {
+			e := old.at(at)
 			k := c.Key(e.ID())
 			_, slot := a.find(&k)
 			a.add(slot, &k, e)
