@@ -119,24 +119,45 @@ func (s *PostgresServer) URL(database string) string {
 }
 
 // Stop halts all processes of the server, which keep their connections.
-func (s *PostgresServer) Stop() { s.signal(syscall.SIGSTOP) }
+func (s *PostgresServer) Stop() { s.halt(syscall.SIGSTOP) }
 
 // Continue lets a halted server go on.
-func (s *PostgresServer) Continue() { s.signal(syscall.SIGCONT) }
+func (s *PostgresServer) Continue() {
+	for _, pid := range s.children() {
+		syscall.Kill(pid, syscall.SIGCONT)
+	}
+	s.cmd.Process.Signal(syscall.SIGCONT)
+}
 
 // Kill ends all processes of the server at once, as a crash does (kill -9), and
-// returns when they are gone.
+// returns when they are gone. The postmaster is the last: without it the others
+// are nobody's children, and one of them can wait forever for what another held.
 func (s *PostgresServer) Kill() {
-	s.cmd.Process.Signal(syscall.SIGSTOP) // so that it starts no more
-	children := s.children()
-	s.signal(syscall.SIGKILL)
-	s.cmd.Wait()
-	s.reaper.dismiss() // before the process ID can be that of another
-	for _, pid := range children {
+	for _, pid := range s.halt(syscall.SIGKILL) {
 		for state, _ := processState(pid); state != "" && state != "Z"; state, _ = processState(pid) {
 			time.Sleep(time.Millisecond)
 		}
 	}
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+	s.reaper.dismiss() // before the process ID can be that of another
+}
+
+// halt halts the postmaster, so that it starts no more, and sends a signal to all
+// that it has started, which it returns. Until it goes on, none of their process
+// IDs can be that of another.
+func (s *PostgresServer) halt(sig syscall.Signal) []int {
+	if s.cmd.Process.Signal(syscall.SIGSTOP) != nil { // it has ended
+		return nil
+	}
+	for state, _ := processState(s.PID()); state != "" && state != "Z" && state != "T"; state, _ = processState(s.PID()) {
+		time.Sleep(time.Millisecond)
+	}
+	children := s.children()
+	for _, pid := range children {
+		syscall.Kill(pid, sig)
+	}
+	return children
 }
 
 // Restart starts a server that was killed, on the same port and data. It
@@ -162,13 +183,6 @@ func (s *PostgresServer) RestartAsReplica(t testing.TB) {
 		}
 	}
 	s.Restart(t)
-}
-
-func (s *PostgresServer) signal(sig syscall.Signal) {
-	s.cmd.Process.Signal(sig)
-	for _, pid := range s.children() {
-		syscall.Kill(pid, sig)
-	}
 }
 
 // children returns the process IDs of all that the postmaster has started. They

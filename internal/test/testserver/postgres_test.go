@@ -51,6 +51,15 @@ func TestAPostgresServerCanBeHaltedAndKilled(t *testing.T) {
 	if answers() == "" {
 		t.Error("the server does not come back")
 	}
+
+	s.Stop() // then none of its processes ends by itself
+	children = s.children()
+	s.Kill()
+	for _, pid := range children {
+		if state, _ := processState(pid); state != "" && state != "Z" {
+			t.Errorf("process %d was not killed, and is in state %s", pid, state)
+		}
+	}
 }
 
 func TestPostgresEndsWithTheTestProcess(t *testing.T) {
