@@ -250,6 +250,53 @@ func TestDeriveReportsAllMistakesTogether(t *testing.T) {
 	forbidden(strange.Authority, plain, "accepted request")
 }
 
+func TestWhoCameByADerivedTokenMayOnlyLookAtItsParent(t *testing.T) {
+	g := deriving(t)
+	info, parent := g.generate(t)
+	another, _ := g.generate(t)
+	derived, err := verify(g, g.derive(t, parent, fiveMinutes))
+	require.NoError(t, err)
+	came := ada
+	came.Token = derived
+	m, id, name := g.As(came), info.ID, "other"
+	ask := apitoken.GenerateParams{Name: name, Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()}
+	for what, do := range map[string]func(ctx context.Context) error{
+		"List":           func(ctx context.Context) error { _, err := m.List(ctx, apitoken.ListParams{}); return err },
+		"Get of another": func(ctx context.Context) error { _, err := m.Get(ctx, another.ID); return err },
+		"Generate":       func(ctx context.Context) error { _, _, err := m.Generate(ctx, ask); return err },
+		"Update": func(ctx context.Context) error {
+			_, err := m.Update(ctx, id, apitoken.UpdateParams{Name: &name})
+			return err
+		},
+		"Deactivate":   func(ctx context.Context) error { _, err := m.Deactivate(ctx, id); return err },
+		"Activate":     func(ctx context.Context) error { _, err := m.Activate(ctx, id); return err },
+		"Rotate":       func(ctx context.Context) error { _, _, err := m.Rotate(ctx, id, 0, ""); return err },
+		"EndOverlap":   func(ctx context.Context) error { _, err := m.EndOverlap(ctx, id); return err },
+		"UndoRotation": func(ctx context.Context) error { _, err := m.UndoRotation(ctx, id); return err },
+		"Reveal":       func(ctx context.Context) error { _, err := m.Reveal(ctx, id); return err },
+		"Explain": func(ctx context.Context) error {
+			_, err := m.Explain(ctx, id, apitoken.AnyToken(), netip.Addr{})
+			return err
+		},
+		"RevokeAll": func(ctx context.Context) error {
+			_, err := m.RevokeAll(ctx, apitoken.RevokeParams{Owner: "ada"})
+			return err
+		},
+		"Purge":  func(ctx context.Context) error { _, err := m.Purge(ctx); return err },
+		"Delete": func(ctx context.Context) error { return m.Delete(ctx, id) },
+	} {
+		err := do(t.Context())
+		_, forbidden := errors.AsType[*apitoken.ForbiddenError](err)
+		assert.True(t, forbidden, "%s: %v", what, err)
+	}
+	_, err = m.Get(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusNoContent, g.get(parent.Reveal()), "nothing was done to the parent")
+	page, err := g.As(ada).List(t.Context(), apitoken.ListParams{})
+	require.NoError(t, err)
+	assert.Len(t, page.Tokens, 2)
+}
+
 // What is done to the parent on one node holds for a derived token on another.
 func TestADerivedTokenEndsWithItsParentOnEveryNodeWithinMaxStaleness(t *testing.T) {
 	type done struct {

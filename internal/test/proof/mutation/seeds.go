@@ -36,7 +36,6 @@ var seeds = []seed{
 	{"a query that does not parse is let pass", "internal/credential Reader.fromQuery", never(when("Parses"))},
 	{"an empty parameter is nothing", "internal/credential Reader.fromParameter", before(stmt("FaultEmpty"), `if value == "" { c.Way = nil }`)},
 	{"a long parameter is decoded", "internal/credential Reader.fromParameter", become(expr("3*grammar.MaxText"), "3000*grammar.MaxText")},
-	{"the parameter is read although it is turned off", "internal/credential Reader.Read", without(operand("len(p.parameters)"))},
 	{"the parameter stays in RequestURI", "without", become(stmt("clean.RequestURI"), "clean.URL, clean.Form = &u, p.StripForm(r)")},
 	{"the parameter stays in the URL", "without", become(stmt("clean.URL"), "clean.RequestURI, clean.Form = uri, p.StripForm(r)")},
 	{"the parameter stays in a parsed form", "internal/credential Reader.StripForm", drop(stmt("delete"))},
