@@ -119,8 +119,9 @@ func TestATokenWhoseRevocationCannotBeWrittenIsRefusedHereUntilItIs(t *testing.T
 				asked.Store(0)
 				time.Sleep(soon)
 				assert.Zero(t, asked.Load(), "and then no more")
-				if what != "delete" {
-					rec := s.stored(t, in.ID)
+				if rec := s.stored(t, in.ID); what == "delete" {
+					assert.Equal(t, apitoken.StatusDeleted, rec.Status)
+				} else {
 					assert.Equal(t, "admin", rec.DeactivatedBy)
 					assert.Equal(t, in.Version+1, rec.Version)
 					s.changeStored(t, in.ID, func(rec *apitoken.Record) { rec.Status, rec.DeactivatedBy = apitoken.StatusActive, "" })
