@@ -117,8 +117,8 @@ func (s *service) wrongf(format string, args ...any) {
 
 // observe keeps why a store was not believed.
 func (s *service) observe(_ context.Context, ev apitoken.Event) {
-	if ev.Reason == apitoken.ErrUnavailable {
-		s.wrongf("%s: %v", ev.Action, ev.Err)
+	if ev.Action == "use" && ev.Reason == apitoken.ErrUnavailable { // a feed that is lost on a busy machine comes back
+		s.wrongf("a request: %v", ev.Err)
 	}
 }
 
