@@ -138,6 +138,9 @@ func (s Suite) TestAListWithATokenThatWasNotAskedForIsRefused(t *testing.T) {
 	require.Equal(t, apitoken.StatusDamaged, page.Tokens[0].Status)
 	_, err = w.auth.As(w.ada).List(t.Context(), apitoken.ListParams{})
 	require.ErrorIs(t, err, apitoken.ErrUnavailable, "a damaged token of another owner")
+	lying.environment = "other"
+	_, err = w.auth.As(w.admin).List(t.Context(), apitoken.ListParams{AllOwners: true})
+	require.ErrorIs(t, err, apitoken.ErrUnavailable, "a damaged token of another environment")
 }
 
 // A lyingStore ignores the filters of a list, or returns incomplete records.
