@@ -25,6 +25,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -40,6 +42,7 @@ var (
 	connections = flag.Int("connections", 16, "how many connections there are")
 	tokens      = flag.Int("tokens", benchmarks.Stored, "how many tokens are stored")
 	serve       = flag.String("serve", "", "be the server with this implementation")
+	only        = flag.String("only", "", "measure only contests whose name matches this regular expression")
 	headers     = flag.String("headers", "", "the directory where the server leaves the values of Authorization")
 )
 
@@ -201,6 +204,11 @@ func measure() error {
 	if err := os.WriteFile(lua, script, 0o600); err != nil {
 		return err
 	}
+	named, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	contests := slices.DeleteFunc(slices.Clone(contests), func(c contest) bool { return !named.MatchString(c.name()) })
 	servers := make(map[string]*child)
 	defer func() {
 		for _, s := range servers {
