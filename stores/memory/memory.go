@@ -26,7 +26,10 @@ type Store struct {
 	mu      sync.RWMutex
 	rows    map[string]row // by ID, which is the beginning of the row
 	watches map[*watch]struct{}
-	lists   *lists // nil if nobody asked for one
+	lists   *lists   // nil if nobody asked for one
+	ids     []string // of all rows in order, as they were after so many moves
+	sorted  int
+	moves   int // how many rows were added or deleted
 
 	sums  map[string]sum // see Count
 	swept int            // how many were left after the last removal of ended ones
@@ -142,6 +145,7 @@ func (s *Store) CreateAll(ctx context.Context, recs []apitoken.Record) (added []
 		_, exists := s.rows[rec.ID]
 		if added = append(added, !exists); !exists {
 			s.keep(rec.ID, rows[i])
+			s.moves++
 			s.changed(rec.ID)
 		}
 	}
@@ -163,8 +167,8 @@ func (s *Store) Get(ctx context.Context, id string) (apitoken.Record, error) {
 		return apitoken.Record{}, err
 	}
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	r, ok := s.rows[id]
+	s.mu.RUnlock()
 	if !ok {
 		return apitoken.Record{}, apitoken.ErrNotFound
 	}
@@ -210,6 +214,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 		return apitoken.ErrNotFound
 	}
 	delete(s.rows, id)
+	s.moves++
 	s.relist(id)
 	s.changed(id)
 	return nil
@@ -299,22 +304,48 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	ids := slices.Sorted(maps.Keys(s.rows))
+	ids := s.sortedIDs()
 	i, found := slices.BinarySearch(ids, after)
 	if found {
 		i++
 	}
 	var page []apitoken.Record
-	for _, id := range ids[i:min(i+limit, len(ids))] {
-		rec, err := s.rows[id].decode(id)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, id := range ids[i:] {
+		if len(page) == limit {
+			break
+		}
+		r, ok := s.rows[id]
+		if !ok { // deleted since
+			continue
+		}
+		rec, err := r.decode(id)
 		if err != nil {
 			return nil, err
 		}
 		page = append(page, rec)
 	}
 	return page, nil
+}
+
+// sortedIDs returns the IDs of all tokens in order. It sorts without the lock, for which
+// every change, and behind it every Get, would wait.
+func (s *Store) sortedIDs() []string {
+	s.mu.RLock()
+	ids, sorted, moves := s.ids, s.sorted, s.moves
+	if sorted != moves {
+		ids = slices.Collect(maps.Keys(s.rows))
+	}
+	s.mu.RUnlock()
+	if sorted == moves {
+		return ids
+	}
+	slices.Sort(ids)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids, s.sorted = ids, moves
+	return ids
 }
 
 // KeysInUse implements [apitoken.Scanner].

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,4 +145,83 @@ func TestAListEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+func TestAWalkSortsTheTokensOnce(t *testing.T) {
+	const tokens = 20_000
+	store := memory.New()
+	for i := range tokens {
+		if err := store.Create(t.Context(), apitoken.Record{ID: fmt.Sprintf("token %05d", i*7919%tokens)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page := func(after string) (bytes uint64) {
+		var before, now runtime.MemStats
+		runtime.ReadMemStats(&before)
+		recs, err := store.Scan(t.Context(), after, 1)
+		runtime.ReadMemStats(&now)
+		if err != nil || len(recs) != 1 {
+			t.Fatalf("after %q: %d records, %v", after, len(recs), err)
+		}
+		return now.TotalAlloc - before.TotalAlloc
+	}
+	page("")
+	if bytes := page("token 00007"); bytes > tokens {
+		t.Errorf("the second page allocated %d bytes", bytes)
+	}
+}
+
+func TestAWalkSeesEveryTokenThatStays(t *testing.T) {
+	store := memory.New()
+	create := func(id string) {
+		if err := store.Create(t.Context(), apitoken.Record{ID: id}); err != nil {
+			t.Error(err)
+		}
+	}
+	for i := range 300 {
+		create(fmt.Sprintf("stays %03d", i))
+	}
+	stop := make(chan struct{})
+	var others sync.WaitGroup
+	for n := range 2 {
+		others.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				id := fmt.Sprintf("stays %03d goes %d", i%300, n)
+				create(id)
+				if err := store.Delete(t.Context(), id); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 20 {
+		stay, last := 0, ""
+		for {
+			recs, err := store.Scan(t.Context(), last, 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, rec := range recs {
+				if rec.ID <= last {
+					t.Fatalf("%q after %q", rec.ID, last)
+				}
+				if last = rec.ID; len(last) == len("stays 000") {
+					stay++
+				}
+			}
+			if len(recs) < 7 {
+				break
+			}
+		}
+		if stay != 300 {
+			t.Errorf("a walk saw %d of 300 tokens", stay)
+		}
+	}
+	close(stop)
+	others.Wait()
 }
