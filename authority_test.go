@@ -100,6 +100,7 @@ func TestNewNamesTheFieldOfEachMistake(t *testing.T) {
 		{"a negative cache age", func(c *apitoken.Config) { c.MaxStaleness, c.MaxCacheAge = apitoken.NoCache, -1 }, []string{"MaxCacheAge"}},
 		{"Digest, whose credentials are no token", accepting(apitoken.Scheme("digest")), []string{"Accept"}},
 		{"no scheme", accepting(apitoken.Scheme("")), []string{"Accept"}},
+		{"a header field as no request has it", accepting("x-api-key:"), []string{"Accept"}},
 		{"no source", accepting(), []string{"Accept"}},
 		{"the zero source", accepting(""), []string{"Accept"}},
 		{"a source of Verify", accepting(apitoken.Direct), []string{"Accept"}},

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -63,6 +64,29 @@ func TestAnotherLoginDecidesAboutRequestsWithoutATokenAndAboutNoOthers(t *testin
 		})
 	}
 	assert.Zero(t, g.Stats().Refused[apitoken.ErrNoToken])
+}
+
+// What counts less may be the token that is refused.
+func TestAKeyThatCannotBeATokenTakesNoRefusedTokenToTheOtherLogin(t *testing.T) {
+	for _, first := range []bool{false, true} {
+		g := newRig(t, accepting(apitoken.HeaderField("X-Api-Key"), apitoken.QueryParameter("key")), func(c *apitoken.Config) { c.AcceptFirst = first })
+		for _, text := range []string{expiredToken.text, goodToken.text} {
+			a, s := askGuard(t, g.GuardOr(apitoken.All(wireRead), sessions), asked("/?key="+text, "X-Api-Key: ab:cd$ef!gh", "Cookie: session=1"))
+			assert.Equal(t, 400, a.status, "AcceptFirst %t", first)
+			assert.Zero(t, s.called())
+		}
+	}
+}
+
+func TestAKeyOfAnyLengthGoesToTheOtherLogin(t *testing.T) {
+	g := newRig(t, accepting(apitoken.HeaderField("X-Api-Key"), apitoken.QueryParameter("key")))
+	for _, n := range []int{600, 1536, 1537, 8000} {
+		jwt := "eyJ" + strings.Repeat("a", n-3)
+		for _, r := range []*http.Request{asked("/", "X-Api-Key: "+jwt, "Cookie: session=1"), asked("/?key="+jwt, "Cookie: session=1")} {
+			a, _ := askGuard(t, g.GuardOr(apitoken.All(wireRead), sessions), r)
+			assert.Equal(t, 204, a.status, "%d bytes", n)
+		}
+	}
 }
 
 // Keys of an earlier system come in a header field or a parameter that tokens come in, too.

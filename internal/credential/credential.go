@@ -33,6 +33,7 @@ type Found struct {
 	User  string
 	Fault Fault // why it is malformed
 	Query bool  // the query has one, this or another
+	more  bool  // there was another one, which does not count
 
 	// The parts of text if that is a token of ours, or derived from one: then ID is that of
 	// its parent.
@@ -189,19 +190,24 @@ func (p *Reader) Elsewhere(r *http.Request) bool {
 	if c.Way == nil {
 		return true
 	}
-	return c.Text != "" && !strings.HasPrefix(c.Way.Source, Authorization) && !p.grammar.Ours(c.Text)
+	return c.Text != "" && !c.more && !strings.HasPrefix(c.Way.Source, Authorization) && !p.grammar.Ours(c.Text)
 }
 
 // add takes another credential of the same request into account.
 func (p *Reader) add(c *Found, other Found) {
 	switch {
 	case other.Way == nil:
-	case c.Way == nil || p.first && other.Way.Rank < c.Way.Rank:
+	case c.Way == nil:
 		*c = other
 	case c.Way == other.Way:
 		*c = Found{Way: c.Way, Fault: FaultTwoParams}
 	case !p.first:
 		*c = Found{Way: c.Way, Fault: FaultSeveral}
+	default:
+		if other.Way.Rank < c.Way.Rank {
+			*c = other
+		}
+		c.more = true
 	}
 }
 
@@ -334,7 +340,7 @@ func (p *Reader) fromQuery(query string) (c Found) {
 func (p *Reader) fromParameter(w *Way, value string) Found {
 	c := Found{Way: w}
 	if len(value) > 3*grammar.MaxText {
-		c.Fault = FaultTooLong
+		c.Text, c.Fault = value, FaultTooLong
 		return c
 	}
 	// (strings.ContainsAny goes byte by byte.)

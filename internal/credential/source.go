@@ -2,6 +2,7 @@ package credential
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/apitoken-go/apitoken/internal/grammar"
@@ -55,6 +56,8 @@ func Check(accept []string) (mistakes []string) {
 			wrong("names the field Cookie: browsers send cookies with requests that other sites make, so that a token in one lets those sites act; use a session for browsers")
 		case !grammar.IsToken(name):
 			wrong("names the header field %.40q, which is not a token as RFC 9110 section 5.6.2 defines it", name)
+		case name != http.CanonicalHeaderKey(name):
+			wrong("names the header field %.40q, which requests have as %q: use HeaderField", name, http.CanonicalHeaderKey(name))
 		case scheme != "" && !grammar.IsToken(scheme):
 			wrong("names the scheme %.40q, which is not a token as RFC 9110 section 5.6.2 defines it", scheme)
 		case lower == "digest" || lower == "negotiate":
