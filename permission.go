@@ -84,11 +84,7 @@ func (p Permission) Description() string {
 
 // Group returns the part of the name before the first colon, "" without one.
 func (p Permission) Group() string {
-	group, _, found := strings.Cut(p.Name(), ":")
-	if !found {
-		return ""
-	}
-	return group
+	return p.Name()[:max(0, strings.IndexByte(p.Name(), ':'))]
 }
 
 // String returns the name.

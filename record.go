@@ -181,8 +181,11 @@ func (r *Record) AddUse(u Use) bool {
 		return false
 	}
 	slices.SortStableFunc(uses, func(a, b Use) int {
-		if ka, kb := known(a), known(b); ka != kb {
-			return map[bool]int{true: -1, false: 1}[ka]
+		switch ka, kb := known(a), known(b); {
+		case ka && !kb:
+			return -1
+		case kb && !ka:
+			return 1
 		}
 		return b.At.Compare(a.At)
 	})

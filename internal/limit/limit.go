@@ -97,7 +97,7 @@ func (l Limit) CheckWithin(most Limit) error {
 	if err := l.Check(); err != nil {
 		return err
 	}
-	if l.Tighter(most) != l && l != (Limit{}) {
+	if l != (Limit{}) && !l.Within(most) {
 		return fmt.Errorf("allows more than %s, the limit of every token", most)
 	}
 	return nil

@@ -254,13 +254,10 @@ func isPlain(s string) bool {
 type uses []apitoken.Use
 
 func (u *uses) Scan(src any) (err error) {
-	*u = nil
 	s, ok := asText(src)
-	switch {
-	case !ok:
+	if !ok {
 		return fmt.Errorf("%T is not a list", src)
-	case s != "[]":
-		*u, err = ParseUses([]byte(s))
 	}
+	*u, err = ParseUses([]byte(s))
 	return err
 }

@@ -184,7 +184,7 @@ func (l *lister) matching(columns string, rows int) clause {
 
 // inOrder selects columns of the tokens t of the environment from the position
 // on, in order, by the index.
-func (l *lister) inOrder(columns string, conditions ...clause) clause {
+func (l *lister) inOrder(columns string) clause {
 	c := cat(
 		lit(`SELECT `+columns+` FROM apitoken_tokens t INDEXED BY `+l.index+` WHERE t.environment = ?`, l.Query.Environment),
 		l.After("t"))
@@ -202,5 +202,5 @@ func (l *lister) inOrder(columns string, conditions ...clause) clause {
 			}
 		}
 	}
-	return cat(c, cat(conditions...), l.Order("t"))
+	return cat(c, l.Order("t"))
 }

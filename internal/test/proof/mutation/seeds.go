@@ -92,7 +92,7 @@ var seeds = []seed{
 	{"what ends while the owner is asked for is accepted", "decider.askOwner", drop(stmt("f.now"))},
 	{"a request over its limit is accepted", "evaluate", drop(stmt("ErrRateLimited"))},
 	{"a request takes from the limit for each middleware", "decider.admits", never(when("tok.ID()"))},
-	{"a token may have a looser limit than all", "internal/limit Limit.CheckWithin", never(when("Tighter"))},
+	{"a token may have a looser limit than all", "internal/limit Limit.CheckWithin", never(when("Within"))},
 	{"an idle token is read anew for each request", "decider.find", without(operand("time.Second"))},
 	{"an error of what is called is not asked where a panic is caught", "internal/bulkhead Bulkhead.Run", become(call("ForceError"), "f()")},
 	{"what an error wraps is not asked", "internal/bulkhead ForceError", drop(stmt("errors.Is"))},
