@@ -60,7 +60,7 @@ func TestTheAPIExplainsByRouteAndByPermissions(t *testing.T) {
 	}
 	for query, field := range map[string]string{
 		"?route=GET%20/no": "route", "?route=GET%20/healthz": "route", "?route=GET%20/devices&match=any": "route", "?match=some": "match",
-		"?permissions=no:such": "permissions", "?from=here": "from",
+		"?permissions=no:such": "permissions", "?permissions=,": "permissions", "?match=any": "permissions", "?match=all": "permissions", "?from=here": "from",
 	} {
 		a := w.do("GET", "tokens/"+in.ID+"/explain"+query, "", apiAs("ada"))
 		assert.Equal(t, 400, a.status, query)

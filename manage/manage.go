@@ -51,8 +51,8 @@ type Config struct {
 	// ListResources returns the objects of a type that the form for a token offers to an actor: those
 	// whose label or ID a search finds, all or the first ones if it is empty. The form shows up to 200.
 	// The page also shows the objects of tokens by these labels: it lists each type once, and searches for
-	// up to 8 IDs that the lists do not have. Without ListResources, and where it fails or takes longer
-	// than 2 seconds, people write and see IDs.
+	// up to 8 IDs that the lists do not have. Without ListResources, and where it fails, people write
+	// and see IDs. The page waits for it; its context ends after 2 seconds.
 	// The list is an offer: what an actor may grant is up to Actor.Only.
 	ListResources func(ctx context.Context, actor apitoken.Actor, resourceType, search string) ([]Choice, error)
 

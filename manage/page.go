@@ -48,8 +48,8 @@ type Page struct {
 
 	// Users returns the names by which people know users, by User and Owner. The page
 	// calls it once for each answer, with all that the answer shows. Users without a
-	// name are shown as they are. If Users fails or takes longer than 2 seconds, the
-	// error is logged, and names that are returned with it are used.
+	// name are shown as they are. The page waits for Users, whose context ends after 2
+	// seconds. An error is logged, and names that are returned with it are used.
 	Users func(ctx context.Context, users []string) (map[string]string, error)
 
 	// Path are the pages of the service above this one. Without it they are

@@ -170,6 +170,17 @@ func changesAllThatMatch(t *testing.T) {
 	s.do("bob", ask+"paint", nil).says(422, "nothing else")
 }
 
+// Without its filters, the list would have all tokens.
+func TestUIAChangeOfAllThatMatchNeedsToKnowTheList(t *testing.T) {
+	s := newUISite(t, nil)
+	in := s.generate("ada", "alpha")
+	for _, back := range []string{"?q=al%zz", "other?q=al", "?show=alphas-only", ""} {
+		s.do("ada", "bulk?"+url.Values{"all": {"1"}, "action": {"deactivate"}, "back": {back}}.Encode(), nil).says(422)
+		s.do("ada", "bulk", url.Values{"all": {"1"}, "action": {"deactivate"}, "total": {"1"}, "until": {"99999999999999999"}, "back": {back}}).says(422)
+	}
+	assert.True(t, s.get("ada", in.ID).DeactivatedAt.IsZero())
+}
+
 func TestUIAChangeOfAllThatMatchGoesOnWhereItStopped(t *testing.T) {
 	synctest.Test(t, goesOnWhereItStopped) // a look ends after some seconds, of which none pass here
 }

@@ -4,6 +4,7 @@ package fields
 
 import (
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -317,13 +318,11 @@ func Moment(t time.Time, none string) string {
 }
 
 // Formula returns a text for a spreadsheet, which would take some for formulas: they
-// get an apostrophe in front. JSON has them as they are.
-func Formula(s string) string {
-	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
-		return "'" + s
-	}
-	return s
-}
+// get an apostrophe in front, also after a semicolon, at which spreadsheets of some
+// countries begin a cell. JSON has them as they are.
+func Formula(s string) string { return formula.ReplaceAllString(s, "$1'$2") }
+
+var formula = regexp.MustCompile(`(^|;)([=+@-])`)
 
 func names(perms []apitoken.Permission) []string {
 	l := []string{}

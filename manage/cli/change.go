@@ -109,6 +109,9 @@ func (k *call) rotate() error {
 		return err
 	}
 	if !k.writeSecret(in, secret) {
+		if !in.Rotating() {
+			return fmt.Errorf("the new secret of token %s could not be written, and the old one is not valid any more; rotate the token again: %w", id, k.out.err)
+		}
 		if _, err := k.m.UndoRotation(context.WithoutCancel(k.ctx), id); err != nil {
 			return fmt.Errorf("the new secret of token %s could not be written (%w), nor could the rotation be undone; run end-overlap -keep old: %w", id, k.out.err, err)
 		}

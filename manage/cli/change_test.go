@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/apitoken-go/apitoken"
 	"github.com/apitoken-go/apitoken/manage/cli"
+	"github.com/apitoken-go/apitoken/stores/memory"
 )
 
 func (d *desk) info(id string) *apitoken.TokenInfo {
@@ -124,7 +126,23 @@ func TestARotationWhoseSecretCannotBeWrittenIsTakenBack(t *testing.T) {
 
 	r = d.run("", "rotate", id, "-overlap", "0s")
 	assert.NotZero(t, r.code)
-	assert.Contains(t, r.stderr, "nor could the rotation be undone")
+	assert.Contains(t, r.stderr, "the old one is not valid any more; rotate the token again")
+}
+
+// A lostAnswer makes tokens, and says that it does not know.
+type lostAnswer struct{ *memory.Store }
+
+func (s lostAnswer) Create(ctx context.Context, rec apitoken.Record) error {
+	return cmp.Or(s.Store.Create(ctx, rec), errors.New("connection reset"))
+}
+
+func TestNobodyIsToldToGenerateUntilItSucceeds(t *testing.T) {
+	d := newDesk(t, func(c *apitoken.Config) { c.Store = lostAnswer{memory.New()} })
+	r := d.run("", "generate", "-name", "x", "-all", "-expires", "1h")
+	assert.Equal(t, 5, r.code)
+	assert.NotContains(t, r.stderr, "until it succeeds")
+	assert.Contains(t, r.stderr, "it may be done all the same")
+	assert.NotEmpty(t, d.must("list", "-q"))
 }
 
 func (d *desk) withRoutes(args ...string) result {
@@ -163,6 +181,7 @@ func TestTheCommandKnowsTheRoutesThatTheServiceTellsIt(t *testing.T) {
 
 	for _, args := range [][]string{
 		{"explain", id, "-route", "GET /no"}, {"explain", id, "-route", "GET /healthz"}, {"who-can", "-route", "GET /devices", "-any"}, {"preview-catalog"},
+		{"explain", id, "-any"}, {"explain", id, "-permissions", ","}, {"who-can", "-permissions", ","},
 		{"who-can", "-permissions", "no:such"},
 	} {
 		r := d.withRoutes(args...)

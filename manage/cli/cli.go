@@ -267,7 +267,7 @@ reads a whole token from the standard input, so that no history of a shell conta
 
 Exit codes: 0 done, 1 failed or done in part, 2 wrong usage, 3 no such token, 4 forbidden
 by the rules, 5 the store did not answer: nodes may still accept a token that you wanted
-to deactivate or delete. Run the command again.
+to deactivate or delete. Run the command again, but look first if it makes a new secret.
 `)
 }
 
@@ -304,7 +304,11 @@ func (k *call) report(name string, err error) int {
 	case notFound:
 		text += "; the command list shows the tokens that this user may see"
 	case unavailable:
-		text += "; run the command again until it succeeds"
+		if k.command == "generate" || k.command == "rotate" {
+			text += "; it may be done all the same, with a secret that nobody has: before you run the command again, look with list or show"
+		} else {
+			text += "; run the command again until it succeeds"
+		}
 	}
 	if k.json {
 		k.err.line(struct {

@@ -79,6 +79,11 @@ func TestASpreadsheetFindsNoFormulas(t *testing.T) {
 	assert.Contains(t, d.must("export"), `"name":"=HYPERLINK(\"x\")"`)
 	for _, begin := range []string{"=", "+", "-", "@"} {
 		d := newDesk(t)
+		d.generate("x;" + begin + "1;y" + begin)
+		assert.Contains(t, d.must("export", "-format", "csv"), ",x;'"+begin+"1;y"+begin+",", "where a semicolon ends a cell")
+	}
+	for _, begin := range []string{"=", "+", "-", "@"} {
+		d := newDesk(t)
 		file := "name,owner,description,permissions,token\n" + begin + "name," + begin + "owner," + begin + "more,devices:read," + foreign + "\n"
 		r := d.run(file, "import", "-environment", begin+"env", "-expires", "90d", "-")
 		assert.Equal(t, 0, r.code, r.stderr)

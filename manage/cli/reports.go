@@ -38,6 +38,8 @@ func (k *call) requirement() (apitoken.Requirement, error) {
 	switch {
 	case err != nil:
 		return apitoken.Requirement{}, err
+	case len(list) == 0 && (k.explainAny || k.token.permissions != ""):
+		return apitoken.Requirement{}, &usageError{"-permissions has no name of a permission"}
 	case len(list) == 0:
 		return apitoken.AnyToken(), nil
 	case k.explainAny:

@@ -26,7 +26,7 @@ import (
 )
 
 // A Store keeps tokens in Valkey or Redis. It implements [apitoken.Store],
-// [apitoken.Toucher], [apitoken.Scanner] and [apitoken.Watcher].
+// [apitoken.Toucher], [apitoken.Scanner], [apitoken.Watcher] and [apitoken.Counter].
 //
 // It refuses texts with a zero byte.
 type Store struct {

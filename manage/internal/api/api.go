@@ -93,7 +93,7 @@ func (op *operation) match(escapedPath string) (id string, ok bool) {
 	return id, true
 }
 
-// An call is one request to the API.
+// A call is one request to the API.
 type call struct {
 	*api
 	op     *operation

@@ -53,6 +53,9 @@ func (c *call) requirement() (apitoken.Requirement, error) {
 		}
 		rt = c.config.Routes[i]
 	} else if len(rt.Permissions) == 0 {
+		if c.query.Has("permissions") || rt.Match != "" {
+			return apitoken.Requirement{}, &apitoken.FieldError{Field: "permissions", Problem: "has no name of a permission"}
+		}
 		rt.Match = "token"
 	}
 	return reports.RequirementOf(c.config.Authority.Catalog(), rt)

@@ -224,7 +224,8 @@ func (c *call) listParams() (l apitoken.ListParams, f fields.Filter) {
 // moments returns what the query says of the times with this name.
 func (c *call) moments(name, never string) (r fields.Range) {
 	r.Never = c.query.Get(never) != ""
-	for end, t := range map[string]*time.Time{"_after": &r.After, "_before": &r.Before} {
+	for i, end := range []string{"_after", "_before"} {
+		t := []*time.Time{&r.After, &r.Before}[i]
 		if *t, _ = timeIn(c.query.Get(name + end)); r.Never && !t.IsZero() {
 			c.wrongIn(name+end, "does not go with "+never)
 		}

@@ -64,9 +64,8 @@ func (h *handler) newBulk(rq *request, back listView) *bulkData {
 // selection reads the selected tokens, and answers the request itself if that is not
 // possible. Gone is how many are not there any more.
 func (h *handler) selection(rq *request, action string, ids []string) (tokens []*apitoken.TokenInfo, gone int, ok bool) {
-	ids = slices.Clone(ids)
 	seen := make(map[string]bool)
-	ids = slices.DeleteFunc(ids, func(id string) bool {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
 		again := seen[id]
 		seen[id] = true
 		return again
@@ -178,12 +177,9 @@ func (h *handler) describeBulk(rq *request, p *bulkData, action string, tokens [
 	h.addChosen(rq, p, tokens, n)
 }
 
-// maxChosen is how many tokens a page shows before they are changed.
-const maxChosen = maxBulk
-
 // addChosen adds the rows of the tokens that are to be changed.
 func (h *handler) addChosen(rq *request, p *bulkData, tokens []*apitoken.TokenInfo, n int) {
-	for _, in := range tokens[:min(len(tokens), maxChosen)] {
+	for _, in := range tokens[:min(len(tokens), maxBulk)] {
 		p.Tokens = append(p.Tokens, row{TokenInfo: in, Link: rq.at.base + "tokens/" + in.ID, State: h.state(in, rq.now), LastUsed: h.lastUsed(in, rq.now)})
 	}
 	p.Others = n - len(p.Tokens)

@@ -49,9 +49,9 @@ func (h *handler) matching(rq *request, v listView, cursor string, f func(piece 
 // askMatching answers with the page that confirms a change of all tokens that match a view, or
 // of the oldest ones; the user is asked about the others after that.
 func (h *handler) askMatching(rq *request, status int, problems []formProblem) {
-	back, _ := parseBack(rq.FormValue("back"))
+	back, known := parseBack(rq.FormValue("back"))
 	action, from := rq.FormValue("action"), rq.FormValue("from")
-	if !h.isBulkAction(rq, action) {
+	if !h.isBulkAction(rq, action) || !h.isList(rq, known) {
 		return
 	}
 	p := h.newBulk(rq, back)
@@ -89,7 +89,8 @@ func (h *handler) askMatching(rq *request, status int, problems []formProblem) {
 func (h *handler) changeMatching(rq *request) {
 	form := rq.PostForm
 	action, cursor := form.Get("action"), cmp.Or(form.Get("cursor"), form.Get("from"))
-	if !h.isBulkAction(rq, action) {
+	back, known := parseBack(form.Get("back"))
+	if !h.isBulkAction(rq, action) || !h.isList(rq, known) {
 		return
 	}
 	total := smallNumber(form.Get("total"))
@@ -97,7 +98,6 @@ func (h *handler) changeMatching(rq *request) {
 		h.askMatching(rq, http.StatusUnprocessableEntity, []formProblem{h.numberNotTyped()})
 		return
 	}
-	back, _ := parseBack(form.Get("back"))
 	us, _ := strconv.ParseInt(form.Get("until"), 10, 64)
 	until := time.UnixMicro(us)
 	out := outcome{done: action + "d", changed: smallNumber(form.Get("changed")), same: smallNumber(form.Get("same")), left: smallNumber(form.Get("left"))}
@@ -147,6 +147,15 @@ func (h *handler) changeMatching(rq *request) {
 		{"same", strconv.Itoa(out.same)}, {"left", strconv.Itoa(out.left)},
 	}
 	h.render(rq, status, "bulk", p)
+}
+
+// isList reports whether it is known which list a change is about; if not, it answers the
+// request itself: without its filters, the list would have all tokens.
+func (h *handler) isList(rq *request, known bool) bool {
+	if !known {
+		h.fail(rq, http.StatusUnprocessableEntity, h.words.Text("This is not possible"), h.words.Text("The form was incomplete. Check it and try again."))
+	}
+	return known
 }
 
 // changeOne changes a token and counts it. It returns an error only if the store, or a

@@ -2,6 +2,7 @@ package page
 
 import (
 	"crypto/rand"
+	"slices"
 	"sync"
 
 	"github.com/apitoken-go/apitoken"
@@ -84,10 +85,5 @@ func (o *tickets) came(actor apitoken.Actor, ticket, token string) {
 		return
 	}
 	delete(used.tokens, ticket)
-	for i, t := range used.order {
-		if t == ticket {
-			used.order = append(used.order[:i:i], used.order[i+1:]...)
-			break
-		}
-	}
+	used.order = slices.DeleteFunc(used.order, func(t string) bool { return t == ticket })
 }

@@ -105,7 +105,7 @@ func parseBack(text string) (back listView, ok bool) {
 	address, fragment, _ := strings.Cut(text, "#")
 	page, query, _ := strings.Cut(address, "?")
 	q, err := url.ParseQuery(query)
-	if err != nil || page != "" && page != "." && page != pageAll {
+	if err != nil || page != "" && page != "." && page != pageAll || q.Get("show") != "" && savedFilterNamed(q.Get("show")) == nil {
 		return listView{}, false
 	}
 	back = viewOf(page == pageAll, q)

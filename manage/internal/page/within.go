@@ -48,7 +48,7 @@ func (h *handler) frame(rq *request, name string, data interface{ page() *layout
 	}
 	p := data.page()
 	err := h.config.Layout(&out, Frame{
-		Title: string(h.fillPlaces(rq, []byte(p.FullTitle()))), Lang: p.Lang, Dir: p.Dir, Head: template.HTML(head.String()),
+		Title: p.FullTitle(), Lang: p.Lang, Dir: p.Dir, Head: template.HTML(head.String()),
 		Body: template.HTML(h.fillPlaces(rq, body.Bytes())), Actor: rq.actor, Request: rq.Request,
 	})
 	return out.Bytes(), err
