@@ -59,7 +59,7 @@ type Config struct {
 
 	// AcceptFirst uses the first of several credentials, in the order of Accept, as
 	// services do where a header overrides the query. Without it, a request with several
-	// credentials is malformed. Two credentials in the same place always are.
+	// credentials is malformed. Two credentials in the place that counts always are.
 	AcceptFirst bool
 
 	// Realm is the realm of challenges. "" means "api".
@@ -70,8 +70,8 @@ type Config struct {
 	RefusalBody func(r *http.Request, p Problem) (contentType string, body []byte)
 
 	// Observe is called with every decision, before the request continues, and after
-	// every change. Many goroutines call it: that of the request, and others for the
-	// feed and for retried revocations. It should return at once. If it panics in a
+	// every change. Many goroutines call it: that of the request, and others in the
+	// background. It should return at once. If it panics in a
 	// request, the request is refused with 503. See LogEvents.
 	Observe func(context.Context, Event)
 

@@ -19,8 +19,8 @@ import (
 	"github.com/apitoken-go/apitoken/internal/resource"
 )
 
-// A decider finds the facts about a request and evaluates them. It answers nothing,
-// counts nothing and tells nobody.
+// A decider finds the facts about a request and evaluates them. It answers nothing
+// and tells nobody.
 type decider struct {
 	clock       clock
 	grammar     grammar.Grammar

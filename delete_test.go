@@ -131,6 +131,7 @@ func TestAPurgeThatTheStoreFailsSaysSo(t *testing.T) {
 				assert.ErrorIs(t, err, apitoken.ErrUnavailable)
 				assert.Zero(t, n)
 				s.circles, s.fails = false, false
+				time.Sleep(10 * time.Minute) // so long the removal is that of who has tried it
 				n, err = admin.Purge(t.Context())
 				assert.NoError(t, err)
 				assert.Equal(t, 2, n)
@@ -142,21 +143,75 @@ func TestAPurgeThatTheStoreFailsSaysSo(t *testing.T) {
 	}
 }
 
-// A purgeStore lists the same page for ever, or removes nothing.
+// Another node may purge the same token, after which it can be imported again.
+func TestAPurgeLeavesWhatWasImportedSinceAnotherPurge(t *testing.T) {
+	for _, when := range []string{"List", "Delete"} {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &purgeStore{}
+				g := newRig(t, func(c *apitoken.Config) {
+					s.Store, c.Store, c.KeepDeleted = c.Store, s, time.Hour
+					c.ForeignTokens = apitoken.ForeignTokens{MinLen: 22, MaxLen: 64}
+				})
+				admin := g.As(apitoken.Actor{User: "grace", Environment: "production", Grants: wire.All(), ManageOthers: true})
+				text := "a-token-of-an-earlier-system"
+				again := func() error {
+					_, err := admin.Import(t.Context(), apitoken.ImportParams{Secret: apitoken.NewSecret(text), GenerateParams: apitoken.GenerateParams{
+						Name: "old", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never(),
+					}})
+					return err
+				}
+				require.NoError(t, again())
+				id, _ := g.IDOf(apitoken.NewSecret(text))
+				require.NoError(t, admin.Delete(t.Context(), id))
+				time.Sleep(2 * time.Hour)
+				imported := false
+				s.hook, s.at = func() {
+					_, err := admin.Purge(t.Context())
+					assert.NoError(t, err)
+					imported = again() == nil
+				}, when
+				_, err := admin.Purge(t.Context())
+				require.NoError(t, err)
+				assert.Nil(t, s.hook)
+				if imported {
+					assert.Equal(t, 204, g.get(text), "it was acknowledged")
+				} else {
+					assert.NoError(t, again())
+				}
+			})
+		})
+	}
+}
+
+// A purgeStore lists the same page for ever, or removes nothing, or lets something happen
+// once, after a list or before a removal.
 type purgeStore struct {
 	apitoken.Store
 	circles, fails bool
+	hook           func()
+	at             string
+}
+
+func (s *purgeStore) meanwhile(method string) {
+	if hook := s.hook; hook != nil && s.at == method {
+		s.hook = nil
+		hook()
+	}
 }
 
 func (s *purgeStore) List(ctx context.Context, q apitoken.Query) (apitoken.Page, error) {
 	if !s.circles {
-		return s.Store.List(ctx, q)
+		page, err := s.Store.List(ctx, q)
+		s.meanwhile("List")
+		return page, err
 	}
 	q.Limit, q.After = 1, nil
 	return s.Store.List(ctx, q)
 }
 
 func (s *purgeStore) Delete(ctx context.Context, id string) error {
+	s.meanwhile("Delete")
 	if s.fails {
 		return errors.New("the disk is full")
 	}

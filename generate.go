@@ -20,7 +20,8 @@ import (
 // token: Expiry, if it has one, NotBefore, Networks, Limit and Only.
 type GenerateParams struct {
 	// Owner is whose token it becomes: "" means the actor. [Manager.Generate] takes one of
-	// Actor.ActsFor, [Manager.Import] with ManageOthers anybody.
+	// Actor.ActsFor, [Manager.Import] with ManageOthers anybody; but by API token only the
+	// owner of that.
 	Owner string
 
 	Name        string // what it is for: 1 to 200 characters
@@ -97,7 +98,7 @@ func (m *Manager) generated(ctx context.Context, asked *Record) (*TokenInfo, Sec
 func (m *Manager) newOwner(owner string, anybody bool) (string, error) {
 	owner = cmp.Or(owner, m.actor.User)
 	byToken := !m.actor.Token.IsZero() && owner != m.actor.User && owner != m.actor.Token.Owner()
-	if !anybody && (byToken || !m.actsFor(owner)) {
+	if byToken || !anybody && !m.actsFor(owner) {
 		return "", &ForbiddenError{Rule: "you may not make a token for this owner"}
 	}
 	return owner, nil
@@ -151,6 +152,10 @@ func (m *Manager) create(ctx context.Context, list ...*creation) {
 
 // add writes new records and returns the error of each.
 func (m *Manager) add(ctx context.Context, list []*creation) []error {
+	// The audit, and the batches before, may have taken long.
+	if _, err := m.acting(ctx); err != nil {
+		return slices.Repeat([]error{err}, len(list))
+	}
 	var recs []Record
 	var ids []string
 	for _, c := range list {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -82,6 +83,44 @@ func importedText(name string) string { return "token-of-an-earlier-system." + n
 func (g *importRig) works(t *testing.T, name string) bool {
 	_, err := g.Verify(t.Context(), apitoken.Credential{Secret: apitoken.NewSecret(importedText(name))}, apitoken.All(g.read))
 	return err == nil
+}
+
+// Between two batches, or while the audit is asked, the acting token may be deactivated.
+func TestAnImportEndsWithTheTokenThatItsActorCameBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var parent *apitoken.TokenInfo
+		var m *apitoken.Manager
+		seen := 0
+		g := newImportRig(t, func(c *apitoken.Config) {
+			c.Observe = func(_ context.Context, ev apitoken.Event) {
+				if ev.Action != "import" {
+					return
+				}
+				if seen++; seen == 200 { // the first batch
+					done, err := m.RevokeAll(t.Context(), apitoken.RevokeParams{MadeWith: parent.ID})
+					assert.NoError(t, err)
+					assert.Len(t, done, 201)
+				}
+			}
+		})
+		actor := apitoken.Actor{User: "ada", Environment: apitoken.DefaultEnvironment, Grants: g.Catalog().All()}
+		m = g.As(actor)
+		parent, secret, err := m.Generate(t.Context(), apitoken.GenerateParams{Name: "a", Permissions: []apitoken.Permission{g.read}, Expiry: apitoken.Never()})
+		require.NoError(t, err)
+		actor.Token, err = g.Verify(t.Context(), apitoken.Credential{Secret: secret}, apitoken.AnyToken())
+		require.NoError(t, err)
+		var list []apitoken.ImportParams
+		for i := range 400 {
+			list = append(list, g.params(fmt.Sprint("n", i)))
+		}
+		_, errs := g.As(actor).ImportAll(t.Context(), list)
+		assert.NoError(t, errs[199])
+		for i, err := range errs[200:] {
+			_, forbidden := errors.AsType[*apitoken.ForbiddenError](err)
+			require.True(t, forbidden, "%d: %v", 200+i, err)
+		}
+		assert.False(t, g.works(t, "n399"))
+	})
 }
 
 func TestManyAreImportedByTheRulesForOne(t *testing.T) {

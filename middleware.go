@@ -207,7 +207,8 @@ func (a *Authority) Verify(ctx context.Context, p Credential, requirement Requir
 // Recheck decides again about a token that was accepted earlier, for work that outlives
 // the request: a stream, a socket, a job. It uses the record as it is now, with the
 // environment and the address of the accepted request. The address is known only for
-// tokens that had an IP allowlist then: a token that got one later is refused.
+// tokens that had an IP allowlist then: a token that got one later is refused. It is no use
+// of the token: with Config.MaxIdle, a stream ends if nothing else uses the token.
 func (a *Authority) Recheck(ctx context.Context, tok Token, requirement Requirement) (Token, error) {
 	if !a.ready() {
 		return Token{}, refusedUnavailable

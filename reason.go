@@ -94,7 +94,7 @@ const (
 	ErrNoToken   Reason = "no_token"  // no token was presented; 401
 	ErrMalformed Reason = "malformed" // what was presented is no request syntax; 400
 
-	ErrInvalidToken      Reason = "invalid_token"       // any of the following; 401
+	ErrInvalidToken      Reason = "invalid_token"       // any of those down to ErrNoOwner; 401
 	ErrUnknownToken      Reason = "unknown_token"       // no token of this service, never issued, or deleted
 	ErrWrongSecret       Reason = "wrong_secret"        // the ID exists, its secret is another
 	ErrRetiredSecret     Reason = "retired_secret"      // a secret that was rotated away: perhaps stolen

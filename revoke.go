@@ -14,6 +14,7 @@ import (
 	"github.com/apitoken-go/apitoken/internal/network"
 	"github.com/apitoken-go/apitoken/internal/sweep"
 	"github.com/apitoken-go/apitoken/internal/turns"
+	"github.com/apitoken-go/apitoken/internal/upkeep"
 )
 
 // lanes are where the calls of Managers wait for the store and the audit. All are
@@ -188,8 +189,8 @@ type RevokeParams struct {
 // tokens that their owner has deactivated, so that the owner cannot activate them.
 //
 // RevokeAll lists and deactivates until a list that began more than Config.MaxStaleness
-// and Config.StoreTimeout after the last deactivation has no more tokens. So it also
-// finds tokens that were being made in the meantime. By default this takes 3 seconds. If
+// and twice Config.StoreTimeout after the last deactivation has no more tokens. So it also
+// finds tokens that were being made in the meantime. By default this takes 5 seconds. If
 // the first list is empty, RevokeAll returns at once and says nothing about later
 // tokens: first stop what makes tokens, with an OwnerPermissions that returns
 // ErrNoOwner. With MadeWith, it deactivates that token first; then each list reads all
@@ -229,7 +230,7 @@ func (m *Manager) RevokeAll(ctx context.Context, r RevokeParams) (done []*TokenI
 		return done, err
 	}
 	list := func() ([]*row, error) { return m.revocable(ctx, owners, made) }
-	err = sweep.All(ctx, max(0, m.a.config.MaxStaleness)+m.a.config.StoreTimeout, first, list, func(e *row) error {
+	err = sweep.All(ctx, max(0, m.a.config.MaxStaleness)+2*m.a.config.StoreTimeout, first, list, func(e *row) error {
 		in, err := m.Deactivate(ctx, e.rec.ID)
 		if err == nil {
 			done = append(done, in)
@@ -295,7 +296,15 @@ func bury(m *Manager, rec *Record, before *row, now time.Time) ([]string, error)
 	newest := rec.Secrets[0]
 	rec.Secrets = []SecretRecord{{Digest: make([]byte, sha256.Size), Foreign: newest.Foreign, CreatedAt: newest.CreatedAt}}
 	rec.Retired, rec.Claims = nil, ""
+	if m.a.config.KeepDeleted < 0 { // Delete goes on to remove it
+		rec.Claims, _ = upkeep.Claim("", m.purging(rec), now)
+	}
 	return []string{}, nil
+}
+
+// purging is the removal of a tombstone, for nodes to claim.
+func (m *Manager) purging(rec *Record) upkeep.Work {
+	return upkeep.Work{What: upkeep.Purge, Due: micro(rec.DeletedAt.Add(max(0, m.a.config.KeepDeleted)))}
 }
 
 // deletable reads a token if the actor may delete it. Of a damaged one nobody knows
@@ -379,7 +388,19 @@ func (m *Manager) purge(ctx context.Context, owner string) (purged int, err erro
 		if r.rec.DeletedAt.After(last) && (!own || ofOwner[r.rec.Owner] <= maxDeleted) {
 			continue
 		}
-		err := m.remove(ctx, r.rec.ID)
+		claims, ok := upkeep.Claim(r.rec.Claims, m.purging(&r.rec), m.a.clock.now())
+		if !ok {
+			continue
+		}
+		next := r.rec.clone()
+		next.Claims = claims
+		_, err := m.replace(ctx, next)
+		if err == ErrConflict || err == ErrNotFound {
+			continue // another has claimed or removed it
+		}
+		if err == nil {
+			err = m.remove(ctx, r.rec.ID)
+		}
 		m.observe(ctx, m.event(actionPurge, r.rec.ID, r, nil), err)
 		if err != nil {
 			return purged, err
@@ -389,8 +410,19 @@ func (m *Manager) purge(ctx context.Context, owner string) (purged int, err erro
 	return purged, nil
 }
 
-// remove takes a tombstone out of the store, unless another node has. Store.Delete knows
-// no versions, but nothing changes a tombstone, and no other token has its ID meanwhile.
+// replace writes the next version of a record.
+func (m *Manager) replace(ctx context.Context, rec Record) (Record, error) {
+	rec.Version++
+	next, err := m.a.rows.signed(rec)
+	if err != nil {
+		return rec, err
+	}
+	return next.rec, m.write(ctx, func(ctx context.Context) error { return m.a.rows.store.Replace(ctx, next.rec) }, rec.ID)
+}
+
+// remove takes a tombstone out of the store. Store.Delete knows no versions: whoever calls
+// this has claimed the tombstone, so that no other node removes it, after which the token
+// could be imported again, and deletes that.
 func (m *Manager) remove(ctx context.Context, id string) error {
 	err := m.write(ctx, func(ctx context.Context) error { return m.a.rows.store.Delete(ctx, id) }, id)
 	if err == ErrNotFound {

@@ -19,8 +19,8 @@ import (
 	"github.com/apitoken-go/apitoken/internal/tagged"
 )
 
-// rows reads and writes the records of tokens for a Manager: never in memory, and
-// with the store's answers checked.
+// rows reads and writes records in the store, never in memory, and checks the store's
+// answers.
 type rows struct {
 	records
 	store Store

@@ -68,17 +68,7 @@ func (u upkeeper) Claim(ctx context.Context, rec Record, claims string) (Record,
 	}
 	next := r.rec.clone()
 	next.Claims = claims
-	return u.replace(ctx, u.a.As(Actor{Environment: rec.Environment}), next)
-}
-
-// replace writes the next version of a record.
-func (u upkeeper) replace(ctx context.Context, m *Manager, rec Record) (Record, error) {
-	rec.Version++
-	next, err := u.a.rows.signed(rec)
-	if err != nil {
-		return rec, err
-	}
-	return next.rec, m.write(ctx, func(ctx context.Context) error { return u.a.rows.store.Replace(ctx, next.rec) }, rec.ID)
+	return u.a.As(Actor{Environment: rec.Environment}).replace(ctx, next)
 }
 
 func (u upkeeper) Do(ctx context.Context, rec Record, what string, from netip.Addr) error {
@@ -89,7 +79,7 @@ func (u upkeeper) Do(ctx context.Context, rec Record, what string, from netip.Ad
 	m := u.a.As(Actor{Environment: rec.Environment, System: true})
 	ev := m.event(Action(what), rec.ID, nil, r)
 	switch what {
-	case upkeep.Purge: // nobody else does it: who claims it later finds nothing
+	case upkeep.Purge:
 		m.actor.User = "Config.KeepDeleted"
 		ev, err = m.event(actionPurge, rec.ID, r, nil), m.remove(ctx, rec.ID)
 	case upkeep.Delete:
@@ -100,7 +90,7 @@ func (u upkeeper) Do(ctx context.Context, rec Record, what string, from netip.Ad
 		_, _ = bury(m, &next, r, next.ChangedAt) // which refuses nothing
 		next.note(m.line(next.ChangedAt, rec.Owner, actionDelete, nil))
 		if err = m.audit(ctx, ev); err == nil {
-			_, err = u.replace(ctx, m, next)
+			_, err = m.replace(ctx, next)
 		}
 		if err == ErrConflict || err == ErrNotFound {
 			return err // it is another by now

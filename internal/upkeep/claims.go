@@ -59,6 +59,13 @@ func (cs claims) open(w Work, now time.Time) bool {
 	return !c.due.Equal(w.Due) || !c.done && now.Sub(c.at).Abs() >= Patience
 }
 
+// Claim adds a claim of a work, which begins now, to the text of claims. ok is false if
+// somebody else has claimed it.
+func Claim(text string, w Work, now time.Time) (with string, ok bool) {
+	cs := parse(text)
+	return cs.with(claim{what: w.What, due: w.Due, at: now}), cs.open(w, now)
+}
+
 func (cs *claims) visit(c *tagged.Coder) {
 	f := c.Begin(cs.unknown)
 	tagged.Each(c, 1, &cs.list, (*claim).visit)

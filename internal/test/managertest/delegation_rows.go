@@ -69,8 +69,11 @@ var delegationRows = []struct {
 	{"import with a permission of the user", forbidden, func(d *delegation) error {
 		return d.imports(d.newest, func(i *apitoken.ImportParams) { i.Permissions = []apitoken.Permission{d.write} })
 	}},
-	{"import for ever for someone else", "expiry", func(d *delegation) error {
-		return d.imports(d.newest, func(i *apitoken.ImportParams) { i.Owner, i.Expiry = "grace", apitoken.Never() })
+	{"import for ever", "expiry", func(d *delegation) error {
+		return d.imports(d.newest, func(i *apitoken.ImportParams) { i.Expiry = apitoken.Never() })
+	}},
+	{"import for someone else", forbidden, func(d *delegation) error {
+		return d.imports(d.newest, func(i *apitoken.ImportParams) { i.Owner = "grace" })
 	}},
 	{"import without bounds", works, func(d *delegation) error {
 		return d.imports(d.newest, func(*apitoken.ImportParams) {})
