@@ -10,6 +10,7 @@ type seed struct {
 
 var seeds = []seed{
 	// What a request presents.
+	{"with the first of several, a key hides a refused token from the library", "internal/credential Reader.Elsewhere", without(operand("!c.more"))},
 	{"two Authorization fields are accepted", "internal/credential Reader.fromHeader", never(when("len(fields) > 1"))},
 	{"only the first Authorization field is looked at", "internal/credential Reader.Read", become(expr(`r.Header["Authorization"]`), "$[:min(1, len($))]")},
 	{"another header is read", "internal/credential Reader.Read", become(expr(`r.Header["Authorization"]`), `append($, r.Header["X-Forwarded-Authorization"]...)`)},
@@ -305,6 +306,9 @@ var seeds = []seed{
 	{"deleted tokens are listed among others", "Query.Match", without(operand("rec.Status == StatusDeleted", "q.Status == StatusDeleted"))},
 	{"deleted tokens are purged at once", "Manager.purge", never(when("r.rec.DeletedAt.After"))},
 	{"owners push out what others have deleted", "Manager.purge", without(operand("!own"))},
+	{"what another node purges is purged", "Manager.purge", never(when("!ok"))},
+	{"a purge claims nothing", "Manager.purge", become(stmt("next.Claims"), "_ = claims")},
+	{"a purge goes on without its claim", "Manager.purge", never(when("ErrConflict"))},
 	{"an owner deletes and imports anew what another deactivated", "Manager.mayDelete", never(when("deactivatedAs"))},
 	{"an administrator cannot delete what another deactivated", "Manager.mayDelete", without(operand("owns"))},
 	{"what may be the text of a token is told to the observer", "Manager.event", never(when("ValidID"))},
@@ -316,6 +320,9 @@ var seeds = []seed{
 	{"a token that another node has deleted is not forgotten", "Manager.look", drop(stmt("Invalidate"))},
 	{"to generate is no grant", "Manager.fill", drop(stmt("mayGrant"))},
 	{"tokens are made for others", "Manager.newOwner", without(operand("actsFor"))},
+	{"with an API token, tokens are made for others", "Manager.newOwner", become(operand("byToken"), "$ && false")},
+	{"what a token makes is written after that was deactivated", "Manager.add", never(when("acting"))},
+	{"what is made slowly is not found", "Manager.RevokeAll", become(expr("2*m.a.config.StoreTimeout"), "m.a.config.StoreTimeout")},
 	{"names tell who deactivated a token, not roles", "Record.roleOf", become(expr("as != \"\" || by == \"\""), "by == \"\"")},
 	{"everybody revokes the tokens of others", "Manager.RevokeAll", never(when("ManageOthers", "actsFor"))},
 	{"what the owner can activate again is not revoked", "Manager.revokes", become(expr("undoable", "StatusActive"), "e.rec.Status == StatusActive || undoable && false")},
