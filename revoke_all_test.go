@@ -3,6 +3,7 @@ package apitoken_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,12 +29,12 @@ type crowdedStore struct {
 	lists  int
 	refuse string
 	slow   time.Duration // of Create
-	gets   time.Duration // of Get
+	gets   atomic.Int64  // nanoseconds that Get takes
 }
 
 func (s *crowdedStore) Get(ctx context.Context, id string) (apitoken.Record, error) {
 	rec, err := s.Store.Get(ctx, id)
-	time.Sleep(s.gets)
+	time.Sleep(time.Duration(s.gets.Load()))
 	return rec, err
 }
 
@@ -248,7 +249,8 @@ func TestWhatIsMadeSlowlyWithATokenThatIsRevokedIsFound(t *testing.T) {
 				waits, c.store.slow = audit, slow
 				begins := time.Millisecond // the acting token was read
 				if !audit {
-					c.store.gets, begins = slow, slow+time.Millisecond // and is being read again
+					c.store.gets.Store(int64(slow))
+					begins += slow // and is being read again
 				}
 				made := make(chan apitoken.Secret)
 				go func() {
@@ -256,7 +258,7 @@ func TestWhatIsMadeSlowlyWithATokenThatIsRevokedIsFound(t *testing.T) {
 					made <- secret
 				}()
 				time.Sleep(begins)
-				c.store.gets = 0
+				c.store.gets.Store(0)
 				done := make(chan error)
 				go func() {
 					_, err := c.joan.RevokeAll(t.Context(), apitoken.RevokeParams{MadeWith: parent})
