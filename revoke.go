@@ -351,6 +351,8 @@ const purgeEvery = 32
 // Config.Observe for each token, with the action "purge", and does not call
 // Config.Audit.
 //
+// A token that it could not remove stays for ten minutes, until another call may try.
+//
 // Without it, Generate and Import sometimes do the same for the tokens of one owner.
 func (m *Manager) Purge(ctx context.Context) (int, error) {
 	if err := m.authorize(); err != nil {
@@ -420,9 +422,9 @@ func (m *Manager) replace(ctx context.Context, rec Record) (Record, error) {
 	return next.rec, m.write(ctx, func(ctx context.Context) error { return m.a.rows.store.Replace(ctx, next.rec) }, rec.ID)
 }
 
-// remove takes a tombstone out of the store. Store.Delete knows no versions: whoever calls
-// this has claimed the tombstone, so that no other node removes it, after which the token
-// could be imported again, and deletes that.
+// remove takes a tombstone out of the store. The caller has claimed it: Store.Delete
+// knows no versions, and of two nodes the slower one could delete a token that was imported
+// again meanwhile.
 func (m *Manager) remove(ctx context.Context, id string) error {
 	err := m.write(ctx, func(ctx context.Context) error { return m.a.rows.store.Delete(ctx, id) }, id)
 	if err == ErrNotFound {

@@ -120,8 +120,8 @@ func (w *Worker[R]) look(ctx context.Context, rec R) {
 	now := w.records.Now()
 	_, t := w.records.Token(rec)
 	for _, work := range w.rules.Due(t, now) {
-		if parse(t.Claims).open(work, now) {
-			_ = w.do(ctx, rec, work, now, netip.Addr{})
+		if claims, ok := Claim(t.Claims, work, now); ok {
+			_ = w.do(ctx, rec, work, claims, netip.Addr{})
 			return
 		}
 	}
@@ -131,26 +131,24 @@ func (w *Worker[R]) look(ctx context.Context, rec R) {
 // time.
 const maxTries = 16
 
-// do does work if this node is the first to claim it. Closing the Worker does not interrupt
-// it. The error means that the work was not claimed.
-func (w *Worker[R]) do(ctx context.Context, rec R, work Work, now time.Time, from netip.Addr) error {
+// do does work if this node is the first to write the claims that Claim returned. Closing the
+// Worker does not interrupt it. The error means that the work was not claimed.
+func (w *Worker[R]) do(ctx context.Context, rec R, work Work, claims string, from netip.Addr) error {
 	ctx = context.WithoutCancel(ctx)
 	if work.What == Delete { // which replaces the record itself
 		return w.records.Do(ctx, rec, work.What, from)
 	}
-	id, t := w.records.Token(rec)
-	c := claim{what: work.What, due: work.Due, at: now}
-	rec, err := w.records.Claim(ctx, rec, parse(t.Claims).with(c))
+	rec, err := w.records.Claim(ctx, rec, claims)
 	if err != nil || w.records.Do(ctx, rec, work.What, from) != nil || work.What == Purge {
 		return err
 	}
 	for try := range maxTries {
-		_, t := w.records.Token(rec)
+		id, t := w.records.Token(rec)
 		all := parse(t.Claims)
-		if !all.of(c.what).due.Equal(c.due) {
+		done := all.of(work.What)
+		if !done.due.Equal(work.Due) {
 			break // somebody has claimed later work
 		}
-		done := all.of(c.what)
 		done.done = true
 		if _, err := w.records.Claim(ctx, rec, all.with(done)); err == nil {
 			break
@@ -217,5 +215,7 @@ func (w *Worker[R]) reused(ctx context.Context, r report) error {
 	if now.Sub(parse(t.Claims).of(Reuse).due).Abs() < OncePer {
 		return nil
 	}
-	return w.do(ctx, rec, Work{Reuse, now}, now, r.from)
+	work := Work{Reuse, now}
+	claims, _ := Claim(t.Claims, work, now)
+	return w.do(ctx, rec, work, claims, r.from)
 }

@@ -27,9 +27,9 @@ type Store struct {
 	rows    map[string]row // by ID, which is the beginning of the row
 	watches map[*watch]struct{}
 	lists   *lists   // nil if nobody asked for one
-	ids     []string // of all rows in order, as they were after so many moves
-	sorted  int
-	moves   int // how many rows were added or deleted
+	moves   int      // how many rows were added or deleted
+	ids     []string // of all rows in order, as they were after idMoves moves
+	idMoves int
 
 	sums  map[string]sum // see Count
 	swept int            // how many were left after the last removal of ended ones
@@ -333,27 +333,28 @@ func (s *Store) Scan(ctx context.Context, after string, limit int) ([]apitoken.R
 // every change, and behind it every Get, would wait.
 func (s *Store) sortedIDs() []string {
 	s.mu.RLock()
-	ids, sorted, moves := s.ids, s.sorted, s.moves
-	if sorted != moves {
+	ids, moves, sorted := s.ids, s.moves, s.idMoves == s.moves
+	if !sorted {
 		ids = slices.Collect(maps.Keys(s.rows))
 	}
 	s.mu.RUnlock()
-	if sorted == moves {
+	if sorted {
 		return ids
 	}
 	slices.Sort(ids)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ids, s.sorted = ids, moves
+	s.ids, s.idMoves = ids, moves
 	return ids
 }
 
 // KeysInUse implements [apitoken.Scanner].
 func (s *Store) KeysInUse(ctx context.Context) (macs, secrets map[string]int, err error) {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
+	rows := maps.Clone(s.rows)
+	s.mu.RUnlock()
 	macs, secrets = make(map[string]int), make(map[string]int)
-	for id, r := range s.rows {
+	for id, r := range rows {
 		rec, err := r.decode(id)
 		if err != nil {
 			return nil, nil, err
