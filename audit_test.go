@@ -116,3 +116,30 @@ func TestADeletionIsAuditedAgainIfTheTokenWasDeactivatedInAnotherRole(t *testing
 		assert.Equal(t, []apitoken.Role{"owner", "manager"}, seen)
 	})
 }
+
+func TestAChangeIsAuditedAgainIfAnotherHasMadeAPartOfItMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(meddlingStore)
+		var seen [][]string
+		g := newRig(t, func(c *apitoken.Config) {
+			s.Store, c.Store = c.Store, s
+			c.Audit = func(_ context.Context, ev apitoken.Event) error {
+				if ev.Action == "update" {
+					seen = append(seen, ev.Fields)
+				}
+				return nil
+			}
+		})
+		in, _ := g.generate(t)
+		s.meddle = func() {
+			rec, err := s.Get(context.Background(), in.ID)
+			require.NoError(t, err)
+			rec.Version++
+			rec.Name = "another"
+			require.NoError(t, s.Store.Replace(context.Background(), rec))
+		}
+		_, err := g.As(ada).Update(t.Context(), in.ID, apitoken.UpdateParams{Name: new("another"), Active: new(false)})
+		require.NoError(t, err)
+		assert.Equal(t, [][]string{{"name", "active"}, {"active"}}, seen)
+	})
+}

@@ -141,17 +141,17 @@ func (a *Authority) Close() error {
 	if !a.ready() {
 		return nil
 	}
-	var errs [2]error
+	var feed, uses error
 	a.upkeep.Close(a.config.StoreTimeout)
 	a.blocks.Close(a.config.StoreTimeout)
 	a.decider.limiter.Close()
 	if a.follower != nil {
-		errs[0] = a.follower.Close(a.config.StoreTimeout)
+		feed = a.follower.Close(a.config.StoreTimeout)
 	}
 	if a.uses != nil {
-		errs[1] = a.uses.Close()
+		uses = a.uses.Close()
 	}
-	return errors.Join(errs[:]...)
+	return errors.Join(feed, uses)
 }
 
 // Catalog returns the catalog of the Config, nil for the zero Authority.

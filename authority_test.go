@@ -212,8 +212,12 @@ func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestAnAuthorityTellsItsCatalogAndItsPolicy(t *testing.T) {
-	g := newRig(t, func(c *apitoken.Config) { c.Store, c.MaxLifetime, c.MaxIdle = memory.New(), 48*time.Hour, 24*time.Hour })
+func TestAnAuthorityTellsItsCatalogItsPolicyAndItsLimits(t *testing.T) {
+	limits := apitoken.Limits{Token: apitoken.Limit{Requests: 10, Per: time.Second}}
+	g := newRig(t, func(c *apitoken.Config) {
+		c.Store, c.MaxLifetime, c.MaxIdle, c.Limits = memory.New(), 48*time.Hour, 24*time.Hour, limits
+	})
+	assert.Equal(t, limits, g.Limits())
 	assert.Same(t, &wire, g.Catalog())
 	assert.Equal(t, apitoken.Policy{MaxLifetime: 48 * time.Hour, MaxIdle: 24 * time.Hour}, g.Policy())
 }

@@ -474,6 +474,9 @@ func TestTheZeroAndTheNilAuthorityRefuseEverything(t *testing.T) {
 			assert.True(t, tok.IsZero())
 			assert.NoError(t, auth.Close())
 			assert.Zero(t, auth.Stats())
+			assert.Nil(t, auth.Catalog())
+			assert.Zero(t, auth.Policy())
+			assert.Zero(t, auth.Limits())
 		})
 	}
 }
