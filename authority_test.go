@@ -197,15 +197,18 @@ func (s keyed) KeysInUse(context.Context) (macs, secrets map[string]int, err err
 
 func TestAConfigDoesNotReachTheAuthorityAfterNew(t *testing.T) {
 	key := testKey(t)
-	config := apitoken.Config{Prefix: "acme", Permissions: &wire, Store: memory.New(), IntegrityKeys: []apitoken.Key{key}}
+	accept := []apitoken.Source{apitoken.Scheme("apiToken")}
+	config := apitoken.Config{Prefix: "acme", Permissions: &wire, Store: memory.New(), IntegrityKeys: []apitoken.Key{key}, Accept: slices.Clone(accept)}
 	before := config
 	auth, err := apitoken.New(config)
 	require.NoError(t, err)
 	assert.Equal(t, before.Prefix, config.Prefix, "New does not change it")
-	assert.Nil(t, config.Accept)
+	assert.Zero(t, config.Realm)
 	assert.Zero(t, config.StoreTimeout)
 	config.IntegrityKeys[0] = apitoken.Key{}
+	config.Accept[0] = apitoken.HeaderField("X-Other")
 	config.Store = nil
+	assert.Equal(t, accept, auth.Accepted())
 	_, secret, err := auth.As(ada).Generate(t.Context(), apitoken.GenerateParams{Name: "x", Permissions: []apitoken.Permission{wireRead}, Expiry: apitoken.Never()})
 	require.NoError(t, err)
 	_, err = auth.Check(newRequest("/", "apiToken "+secret.Reveal()), apitoken.All(wireRead))

@@ -80,6 +80,14 @@ func (s Suite) TestATokenLosesWhatItsOwnerLosesOnTheNextRequest(t *testing.T) {
 	require.Equal(t, []string{"devices:write"}, x.MissingFromOwner)
 	require.Equal(t, []string{"reports:read"}, x.MissingFromToken)
 	require.Equal(t, []apitoken.Permission{w.read}, x.Effective)
+	x, err = w.auth.As(w.admin).Explain(t.Context(), info.ID, apitoken.Any(w.write, w.reports), netip.Addr{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"devices:write"}, x.MissingFromOwner)
+	require.Equal(t, []string{"reports:read"}, x.MissingFromToken)
+	x, err = w.auth.As(w.admin).Explain(t.Context(), info.ID, apitoken.Any(w.read, w.reports), netip.Addr{})
+	require.NoError(t, err)
+	require.Empty(t, x.Reasons)
+	require.Empty(t, x.MissingFromToken, "one of them is enough")
 }
 
 func (s Suite) TestASlowOwnerLookUpIs503WithinItsTimeout(t *testing.T) {
