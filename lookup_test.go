@@ -49,6 +49,7 @@ func TestAStoreThatReturnsNonsenseIs503(t *testing.T) {
 		{"a negative version", edited(func(r *apitoken.Record) { r.Version = -1 }), "version"},
 		{"no environment", edited(func(r *apitoken.Record) { r.Environment = "" }), "environment"},
 		{"no owner", edited(func(r *apitoken.Record) { r.Owner = "" }), "owner"},
+		{"an owner and a name of 80,000 bytes", edited(func(r *apitoken.Record) { r.Owner, r.Name = strings.Repeat("o", 40_000), strings.Repeat("n", 40_000) }), "too long"},
 		{"no status", edited(func(r *apitoken.Record) { r.Status = "" }), "status"},
 		{"an unknown status", edited(func(r *apitoken.Record) { r.Status = "enabled" }), "status"},
 		{"the status in another case", edited(func(r *apitoken.Record) { r.Status = "Active" }), "status"},

@@ -195,6 +195,9 @@ func TestLookupNamesWhatIsUnknownAndWhatMayHaveBeenMeant(t *testing.T) {
 	}
 	_, err := c.Lookup("devices:raed", "devices:read", "zzzz", "device:write")
 	assert.EqualError(t, err, `apitoken: permissions unknown: "devices:raed" (did you mean "devices:read"?), "zzzz", "device:write" (did you mean "devices:write"?)`)
+	_, err = c.Lookup(strings.Fields("b1 b2 b3 b4 b5 b6 b7 b8 b9 b10 b11")...)
+	assert.ErrorContains(t, err, `"b10"`)
+	assert.NotContains(t, err.Error(), `"b11"`, "ten are enough")
 }
 
 // The oracle: all that one insertion, deletion, substitution or exchange of

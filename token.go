@@ -204,7 +204,7 @@ func micro(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
-	return t.UTC().Round(0).Truncate(time.Microsecond)
+	return t.UTC().Truncate(time.Microsecond)
 }
 
 // A node is the entry of a token in memory, see [entry.Node].

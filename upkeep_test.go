@@ -366,6 +366,32 @@ func TestTokensThatExpiredLongAgoAreDeleted(t *testing.T) {
 	})
 }
 
+func TestAnExpiredTokenThatIsExtendedMeanwhileStays(t *testing.T) {
+	const day = 24 * time.Hour
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		auth := c.node(func(config *apitoken.Config) {
+			config.Notify, config.KeepExpired = nil, 90*day
+			config.Audit = func(ctx context.Context, ev apitoken.Event) error {
+				if ev.Action != "delete" {
+					return nil
+				}
+				rec, err := c.store.Get(ctx, ev.TokenID)
+				require.NoError(t, err)
+				rec.Version++
+				rec.ExpiresAt = time.Now().Add(day)
+				return c.store.Replace(ctx, rec)
+			}
+		})
+		in, _ := c.generate(auth, "extended", apitoken.In(10*day))
+		time.Sleep(100*day + 3*time.Hour)
+		after, err := auth.As(ada).Get(t.Context(), in.ID)
+		require.NoError(t, err)
+		assert.Equal(t, apitoken.StatusActive, after.Status)
+		assert.Empty(t, c.observed("delete"), "nobody deleted it")
+	})
+}
+
 // A scanFault is a store that cannot be read from end to end for a while.
 type scanFault struct {
 	*memory.Store
@@ -395,6 +421,7 @@ func TestAWalkThatFailsIsObservedAndComesAgain(t *testing.T) {
 		store.broken.Store(false)
 		time.Sleep(90 * time.Minute)
 		assert.Equal(t, []string{"expiring deploy"}, c.notices())
+		assert.Len(t, c.observed("upkeep"), 3, "what goes well is no event")
 	})
 }
 
