@@ -86,7 +86,7 @@ func weave(root, dir string, breaks []*brk) (map[string]*woven, error) {
 				b.result = result{verdict: invalid, by: "it is in no function"}
 				continue
 			}
-			name := fmt.Sprintf("%s_%d", f.Name.Name, number)
+			name := fmt.Sprintf("broken%d_%s", number, f.Name.Name) // tests that list what is exported do not find it
 			call, err := callOf(f, name)
 			if err != nil {
 				b.result = result{verdict: invalid, by: err.Error()}
